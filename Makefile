@@ -1,0 +1,48 @@
+# `make` alone prints this help.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+DEMO := demo
+
+.PHONY: help install demo test check format bench clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# A new virtual environment with the package and what tests and checks need; made again when
+# pyproject.toml changes. It never pulls torch: tests that need it skip where it is absent.
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Patchpress needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot]'
+	touch $@
+
+install: $(STAMP) ## a virtual environment in .venv with the package in it
+
+demo: $(STAMP) ## a small synthetic data set: made, converted, verified, read, drawn
+	rm -rf $(DEMO) && mkdir $(DEMO)
+	$(BIN)/python tests/synthetic.py --out $(DEMO)/raw --n 48
+	$(BIN)/patchpress convert bigearthnet-v2 $(DEMO)/raw $(DEMO)/ben.store
+	$(BIN)/patchpress verify $(DEMO)/ben.store --against $(DEMO)/raw
+	$(BIN)/patchpress inspect $(DEMO)/ben.store
+	$(BIN)/python examples/read.py $(DEMO)/ben.store
+	$(BIN)/patchpress plot $(DEMO)/ben.store --out $(DEMO)/patches.png
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## linters and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## converting and reading against the peers' ways; TREE=DIR N=2000 OUT=bench
+	$(BIN)/python -m benchmarks $(if $(TREE),--tree $(TREE)) $(if $(N),--n $(N)) --out $(or $(OUT),bench)
+
+clean: ## remove what was made
+	rm -rf $(VENV) $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,62 @@
+"""Where encoding runs: in this process or in others, each a `concurrent.futures.Executor`."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Forked workers share anonymous memory with the writer: pixels need no pickling and no named
+# segment that a killed process would leave behind. Elsewhere fork is absent or unsafe.
+CAN_FORK = sys.platform == "linux"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class SerialExecutor(Executor):
+    """Runs each task at once, in this process."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """A future that is already done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def process_pool(workers: int, initializer: Callable[..., None], *args: Any) -> Executor:
+    """A pool of processes that has started; each has run ``initializer(*args)``.
+
+    Call it before this process starts threads or opens an LMDB environment: forked workers would
+    inherit both.
+    """
+    context = multiprocessing.get_context("fork" if CAN_FORK else "spawn")
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start, initargs=(initializer, args, os.getpid())
+    )
+    with warnings.catch_warnings():
+        # Python 3.12 warns that a process with threads forks: these are NumPy's idle BLAS threads,
+        # which expect it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for future in [pool.submit(os.getpid) for _ in range(workers)]:
+            future.result()
+    return pool
+
+
+def _start(initializer: Callable[..., None], args: tuple[Any, ...], parent: int) -> None:
+    # Ctrl-C reaches the whole group; only the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # A parent that is killed outright cannot shut its workers down.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+    initializer(*args)

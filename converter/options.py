@@ -1,0 +1,98 @@
+"""The options of a conversion, checked once, from the command line to the workers."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from readers.errors import OptionError
+
+
+class Layout(StrEnum):
+    """How the bands of a patch are stored."""
+
+    stacked = "stacked"
+    native = "native"
+
+
+class Resampling(StrEnum):
+    """How coarser bands reach the finest grid of a stacked record."""
+
+    nearest = "nearest"
+    bilinear = "bilinear"
+    cubic = "cubic"
+
+
+class Codec(StrEnum):
+    """How a record's bytes are compressed."""
+
+    none = "none"
+    zstd = "zstd"
+
+
+class OnError(StrEnum):
+    """What happens to a patch that is not as described."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """What `convert` may be told; each default is the choice for training on a local disk.
+
+    `workers` are processes that decode, beside the one that writes; 0 decodes in the writing
+    process. None takes one a usable CPU: the writer mostly waits for the disk.
+    """
+
+    modalities: tuple[str, ...] | None = None
+    layout: Layout = Layout.stacked
+    resampling: Resampling = Resampling.nearest
+    compression: Codec = Codec.none
+    level: int = 3
+    workers: int | None = None
+    on_error: OnError = OnError.stop
+    overwrite: bool = False
+    limit: int | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, kind in _ENUMS.items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, kind(value))
+            except ValueError:
+                choices = ", ".join(kind)
+                raise OptionError(
+                    f"{name.replace('_', '-')} {value!r} is unknown: choose {choices}"
+                ) from None
+        if self.workers is not None and self.workers < 0:
+            raise OptionError(f"workers must be 0 or more, not {self.workers}")
+        if self.limit is not None and self.limit < 1:
+            raise OptionError(f"limit must be 1 or more, not {self.limit}")
+        if not 1 <= self.level <= 22:
+            raise OptionError(f"level must be 1 to 22, not {self.level}")
+        if self.layout is Layout.native and self.resampling is not Resampling.nearest:
+            raise OptionError(
+                f"resampling {self.resampling!s} has no effect on the native layout, which keeps "
+                "every band at its own resolution: leave it out, or choose the stacked layout"
+            )
+
+    @property
+    def worker_count(self) -> int:
+        """The number of decoding processes."""
+        return usable_cpus() if self.workers is None else self.workers
+
+
+_ENUMS: dict[str, type[StrEnum]] = {
+    "layout": Layout,
+    "resampling": Resampling,
+    "compression": Codec,
+    "on_error": OnError,
+}

@@ -1,0 +1,89 @@
+"""What a conversion found: counts, and the names of all that was not as expected."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+SHOWN = 5  # names in the printed report; the file has them all
+
+
+@dataclass
+class Report:
+    """The outcome of one conversion."""
+
+    store: str
+    dataset: str
+    layout: str
+    compression: str
+    records: dict[str, int] = field(default_factory=dict)
+    """Modality -> records stored."""
+    bytes: int = 0
+    """Size of the data file."""
+    seconds: float = 0.0
+    rows: int = 0
+    splits: dict[str, dict[str, int]] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    """Modalities and tables that the source does not have."""
+    labelled: bool = True
+    rows_without_pixels: int = 0
+    without_partner: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    without_row: dict[str, list[str]] = field(default_factory=dict)
+    other_ground: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """One sentence for each patch that was left out."""
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Modality -> entries of its folder that are no patches."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 where patches were left out."""
+        return 1 if self.skipped else 0
+
+    def remarkable(self) -> bool:
+        """Whether there is anything that only the report file lists in full."""
+        return bool(self.skipped or self.without_partner or self.without_row or self.other_ground)
+
+    def text(self) -> str:
+        """The report for people, names cut after a few."""
+        counts = ", ".join(f"{n:,} {name}" for name, n in self.records.items())
+        lines = [
+            f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}",
+            f"  records            {counts}",
+            f"  data               {self.bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s",
+            f"  rows               {self.rows:,}",
+        ]
+        lines += [
+            f"  split {split:<12} {counts['rows']:,}" for split, counts in self.splits.items()
+        ]
+        if not self.labelled:
+            lines.append("  labels             none: the source has no table")
+        if self.absent:
+            lines.append(f"  not in the source  {', '.join(self.absent)}")
+        if self.rows_without_pixels:
+            lines.append(f"  rows without pixels, left out: {self.rows_without_pixels:,}")
+        for one, partners in self.without_partner.items():
+            for other, names in partners.items():
+                lines += _named(f"{one} without {other}", names)
+        for name, names in self.without_row.items():
+            lines += _named(f"{name} without a row in the tables", names)
+        lines += _named("patches whose modalities cover different ground", self.other_ground)
+        for name, count in self.ignored.items():
+            lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
+        lines += _named("patches left out because of errors", self.skipped)
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write all of it, every name included, as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def report_path(store: Path) -> Path:
+    """Where the report of a store is written: beside it."""
+    return store.with_name(f"{store.name}.report.json")
+
+
+def _named(title: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = [f"    … and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
+    return [f"  {title}: {len(names):,}", *(f"    {name}" for name in names[:SHOWN]), *more]

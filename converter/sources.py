@@ -1,0 +1,237 @@
+"""A source folder to patches, in one fixed order, checked as far as names go."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from heapq import merge
+from pathlib import Path
+from typing import NamedTuple
+
+from converter.description import BAND, Description, ModalitySource
+from readers.errors import OptionError, PatchError, SourceError, SourceMissing
+
+Problem = Callable[[PatchError], None]
+
+
+class Patch(NamedTuple):
+    """One patch of one modality: where its files lie and what its record is called."""
+
+    modality: str
+    key: str
+    name: str
+    """The published name: the value of the key's field."""
+    folder: str
+    before: str
+    after: str
+    """A band's file is ``before + band + after``; a file of all bands is ``before``."""
+
+
+class Roots(NamedTuple):
+    """Where a conversion finds its parts; what the source does not have is listed by name."""
+
+    modalities: Mapping[str, Path]
+    tables: Mapping[str, Path]
+    absent: tuple[str, ...]
+
+
+class Walk:
+    """All patches of one modality under a folder, in the order of their names.
+
+    Entries that are no patches are passed over and counted in `ignored`. After a walk, `ascending`
+    tells whether the keys came in ascending order.
+    """
+
+    def __init__(self, modality: ModalitySource, root: Path, problem: Problem) -> None:
+        self.modality, self.root, self._problem = modality, root, problem
+        parts = modality.path.split("/")
+        self._folders = [_pattern(part, modality.fields) for part in parts[:-1]]
+        self._before, self._band, self._after = parts[-1].partition(f"{{{BAND}}}")
+        self.ignored = 0
+        self.first_ignored = ""
+        self.ascending = True
+
+    def __iter__(self) -> Iterator[Patch]:
+        """Patches folder by folder; within a folder by name."""
+        last = ""
+        for patch in self._descend(str(self.root), 0, {}):
+            self.ascending &= patch.key >= last
+            last = patch.key
+            yield patch
+
+    def _descend(self, folder: str, depth: int, known: dict[str, str]) -> Iterator[Patch]:
+        if depth == len(self._folders):
+            yield self._patch(folder, known)
+            return
+        pattern = self._folders[depth]
+        for name in sorted(os.listdir(folder)):
+            match = pattern.fullmatch(name)
+            path = f"{folder}/{name}"
+            # The last folder is opened for its files anyway; a stat a patch would cost as much
+            # as reading a band.
+            if match is None or (depth + 1 < len(self._folders) and not os.path.isdir(path)):
+                self.ignored += 1
+                self.first_ignored = self.first_ignored or path
+                continue
+            fields = match.groupdict()
+            wrong = next((f for f in fields if known.get(f, fields[f]) != fields[f]), None)
+            if wrong is not None:
+                self._problem(
+                    PatchError(f"{path} lies in the wrong folder: its name says {fields[wrong]}")
+                )
+                continue
+            yield from self._descend(path, depth + 1, known | fields)
+
+    def _patch(self, folder: str, known: dict[str, str]) -> Patch:
+        return Patch(
+            self.modality.name,
+            self.modality.key.format_map(known),
+            known[self.modality.key_field],
+            folder,
+            self._before.format_map(known),
+            self._after.format_map(known) if self._band else "",
+        )
+
+
+@lru_cache(maxsize=64)
+def _compiled(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+def _pattern(part: str, fields: Mapping[str, str]) -> re.Pattern[str]:
+    """The regular expression of one folder name; fields become named groups."""
+    text, seen = "", set[str]()
+    for piece in re.split(r"(\{\w+\})", part):
+        name = piece[1:-1]
+        if not piece.startswith("{"):
+            text += re.escape(piece)
+        elif name in seen:
+            text += f"(?P={name})"
+        else:
+            text += f"(?P<{name}>{fields[name]})"
+            seen.add(name)
+    return _compiled(text)
+
+
+def locate(
+    description: Description,
+    source: Path,
+    paths: Mapping[str, Path],
+    wanted: tuple[str, ...] | None,
+) -> Roots:
+    """Find the folder of each modality and each table.
+
+    Raises:
+        SourceMissing: the source, or a part that was asked for, does not exist.
+        SourceError: the source is empty or another dataset.
+        OptionError: a name that the description does not have.
+    """
+    _check_names(description, paths, wanted)
+    if not source.is_dir():
+        kind = "is a file, not a folder" if source.exists() else "does not exist"
+        raise SourceMissing(
+            f"source {source} {kind}: give the folder that holds {_all(description)}"
+        )
+    modalities, tables, absent = {}, {}, []
+    for name, modality in description.modalities.items():
+        if wanted is not None and name not in wanted:
+            continue
+        root = paths.get(name, source / modality.folder)
+        if root.is_dir():
+            modalities[name] = root
+        elif name in paths or wanted is not None:
+            raise SourceMissing(
+                f"modality {name}: there is no folder {root}; give it with --path {name}=FOLDER"
+            )
+        else:
+            absent.append(name)
+    for name, file in description.tables.items():
+        path = paths.get(name, source / file)
+        if path.is_file():
+            tables[name] = path
+        elif name in paths:
+            raise SourceMissing(f"table {name}: there is no file {path}")
+        else:
+            absent.append(name)
+    if not modalities:
+        raise SourceError(_another(description, source))
+    return Roots(modalities, tables, tuple(absent))
+
+
+def _check_names(
+    description: Description, paths: Mapping[str, Path], wanted: tuple[str, ...] | None
+) -> None:
+    parts = [*description.modalities, *description.tables]
+    for name in paths:
+        if name not in parts:
+            raise OptionError(
+                f"--path {name}=… names no part of {description.dataset.name}: "
+                f"choose {', '.join(parts)}"
+            )
+    for name in wanted or ():
+        if name not in description.modalities:
+            raise OptionError(
+                f"{description.dataset.name} has no modality {name!r}: "
+                f"choose {', '.join(description.modalities)}"
+            )
+
+
+def _all(description: Description) -> str:
+    folders = [modality.folder for modality in description.modalities.values()]
+    return ", ".join([*folders, *description.tables.values()])
+
+
+def _another(description: Description, source: Path) -> str:
+    there = sorted(os.listdir(source))
+    shown = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") if there else "nothing"
+    return (
+        f"{source} is no {description.dataset.name}: it holds {shown} where "
+        f"{_all(description)} are expected; see `patchpress datasets`, or name folders with --path"
+    )
+
+
+def walks_of(description: Description, roots: Roots, problem: Problem) -> dict[str, Walk]:
+    """A walk for each modality."""
+    return {
+        name: Walk(description.modalities[name], root, problem)
+        for name, root in roots.modalities.items()
+    }
+
+
+def in_key_order(walked: Mapping[str, Walk]) -> Iterator[Patch]:
+    """The patches of all modalities once more, now in ascending order of their keys.
+
+    Folders give that order by themselves in most datasets, and nothing is held in memory; where
+    `walked` was not ascending, that modality's patches are sorted first. Misplaced patches, which
+    were told of in the first walk, are passed over.
+    """
+    again = [Walk(walk.modality, walk.root, pass_over) for walk in walked.values()]
+    ordered = [
+        walk if before.ascending else iter(sorted(walk, key=_key))
+        for walk, before in zip(again, walked.values(), strict=True)
+    ]
+    return merge(*ordered, key=_key)
+
+
+def _key(patch: Patch) -> str:
+    return patch.key
+
+
+def require_patches(description: Description, roots: Roots) -> None:
+    """Refuse a modality's folder without any patch: it is empty or another dataset's.
+
+    Raises:
+        SourceError: the message shows what the folder holds and what is expected.
+    """
+    for name, root in roots.modalities.items():
+        modality = description.modalities[name]
+        walk = Walk(modality, root, pass_over)
+        if next(iter(walk), None) is None:
+            raise SourceError(
+                f"{root} has no patch of {description.dataset.name}: it holds "
+                f"{walk.first_ignored or 'nothing'} where {modality.path} is expected"
+            )
+
+
+def pass_over(error: PatchError) -> None:
+    """For a walk whose misplaced patches are told of elsewhere."""

@@ -1,0 +1,105 @@
+"""Patches to encoded records: chunks through workers, in order, in a window of reused memory."""
+
+import mmap
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from converter.encode import Chunk, Encoded, Encoder, Recipe, encode_chunk, start_worker
+from converter.executors import CAN_FORK, SerialExecutor, process_pool
+from converter.sources import Patch
+from readers.errors import PatchError, PatchpressError
+
+# One task: long against the cost of handing it over, short against the caches and the window.
+CHUNK_BYTES = 2 << 20
+
+Outcome = tuple[Patch, Encoded | PatchError, memoryview]
+Encode = Callable[[Iterable[Patch]], Iterator[list[Outcome]]]
+
+
+@contextmanager
+def encoding(recipes: dict[str, Recipe], workers: int) -> Iterator[Encode]:
+    """A function that encodes patches: in `workers` processes, or in this one for 0.
+
+    It gives, chunk by chunk and in the order of the patches, each patch with what is known of its
+    record or its error, and its bytes, which are valid until the next chunk is asked for.
+    """
+    capacities = {name: Encoder(recipe).capacity for name, recipe in recipes.items()}
+    slot = CHUNK_BYTES + max(capacities.values())
+    window = 2 * workers + 2 if workers else 1
+    shared = memoryview(mmap.mmap(-1, window * slot)) if CAN_FORK or not workers else None
+    executor: Executor
+    if workers:
+        executor = process_pool(workers, start_worker, recipes, shared)
+    else:
+        start_worker(recipes, shared)
+        executor = SerialExecutor()
+    stream = _Stream(executor, capacities, slot, window, shared)
+    try:
+        yield stream.encode
+    except BrokenProcessPool:
+        raise PatchpressError(
+            "a decoding process died (killed, or out of memory?): try again with fewer --workers"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+class _Stream:
+    """A window of tasks, each with its slot of the shared memory."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        capacities: dict[str, int],
+        slot: int,
+        window: int,
+        shared: memoryview | None,
+    ) -> None:
+        self._executor, self._capacities = executor, capacities
+        self._slot, self._shared = slot, shared
+        self._free = deque(range(window))
+
+    def encode(self, patches: Iterable[Patch]) -> Iterator[list[Outcome]]:
+        waiting: deque[tuple[list[Patch], int, Future[Chunk]]] = deque()
+        for chunk in self._chunks(patches):
+            if not self._free:
+                yield from self._next(waiting)
+            place = self._free.popleft()
+            future = self._executor.submit(encode_chunk, chunk, place * self._slot, self._slot)
+            waiting.append((chunk, place, future))
+        while waiting:
+            yield from self._next(waiting)
+
+    def _next(
+        self, waiting: deque[tuple[list[Patch], int, Future[Chunk]]]
+    ) -> Iterator[list[Outcome]]:
+        patches, place, future = waiting.popleft()
+        chunk = future.result()
+        start = place * self._slot
+        if chunk.payload is not None:
+            memory = memoryview(chunk.payload)
+        else:
+            memory = self._shared[start : start + self._slot]  # type: ignore[index]
+        outcomes: list[Outcome] = []
+        position = 0
+        for patch, result in zip(patches, chunk.records, strict=True):
+            length = 0 if isinstance(result, PatchError) else result.length
+            outcomes.append((patch, result, memory[position : position + length]))
+            position += self._capacities[patch.modality]
+        yield outcomes
+        self._free.append(place)
+
+    def _chunks(self, patches: Iterable[Patch]) -> Iterator[list[Patch]]:
+        chunk: list[Patch] = []
+        size = 0
+        for patch in patches:
+            chunk.append(patch)
+            size += self._capacities[patch.modality]
+            if size >= CHUNK_BYTES:
+                yield chunk
+                chunk, size = [], 0
+        if chunk:
+            yield chunk

@@ -1,0 +1,97 @@
+"""Every error that Patchpress raises on purpose, each also the builtin that a caller may expect.
+
+::
+
+    PatchpressError
+    ├── StoreError                         reading a finished store
+    │   ├── StoreMissing       FileNotFoundError   no such folder, or no store in it
+    │   ├── StoreUnfinished    RuntimeError        a conversion was interrupted: no manifest
+    │   ├── StoreDamaged       ValueError          the bytes are not what the manifest says
+    │   ├── FormatUnknown      ValueError          written by a newer version
+    │   ├── KeyMissing         KeyError            no record under that name
+    │   ├── BandMissing        KeyError            the modality has no such band
+    │   ├── SelectionEmpty     LookupError         a split or filter that leaves nothing
+    │   └── BufferUnfit        ValueError          `out` of another shape, dtype or order
+    ├── OptionError            ValueError          an option, or options that exclude each other
+    ├── DescriptionError       ValueError          a dataset description, by file and key
+    ├── SourceError            ValueError          the source as a whole: empty, another one
+    │   ├── SourceMissing      FileNotFoundError   a folder or file that is not there
+    │   ├── PatchError                             one patch: what ``--on-error`` decides about
+    │   └── TableError                             a table of labels and splits
+    └── TargetError            OSError             the store cannot be written there
+
+A message names the offending value and the way out, in one sentence. No class takes other
+arguments than its message, so that each crosses a process boundary by pickle.
+"""
+
+
+class PatchpressError(Exception):
+    """Base of all errors raised on purpose; ``str()`` is one sentence for people."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument.
+        return str(self.args[0]) if self.args else ""
+
+
+class StoreError(PatchpressError):
+    """A store cannot be read as asked."""
+
+
+class StoreMissing(StoreError, FileNotFoundError):
+    """There is no store at the path."""
+
+
+class StoreUnfinished(StoreError, RuntimeError):
+    """The folder holds records but no manifest: its conversion did not end."""
+
+
+class StoreDamaged(StoreError, ValueError):
+    """Files or records are not what the manifest says."""
+
+
+class FormatUnknown(StoreError, ValueError):
+    """The manifest has a format version that this package does not know."""
+
+
+class KeyMissing(StoreError, KeyError):
+    """The store has no record of that name."""
+
+
+class BandMissing(StoreError, KeyError):
+    """The modality has no band of that name."""
+
+
+class SelectionEmpty(StoreError, LookupError):
+    """A split, modality or filter selects nothing."""
+
+
+class BufferUnfit(StoreError, ValueError):
+    """The array given as ``out`` cannot take the result."""
+
+
+class OptionError(PatchpressError, ValueError):
+    """An option has a value it cannot have."""
+
+
+class DescriptionError(PatchpressError, ValueError):
+    """A dataset description is wrong; the message names the file and the key."""
+
+
+class SourceError(PatchpressError, ValueError):
+    """The source as a whole cannot be converted."""
+
+
+class SourceMissing(SourceError, FileNotFoundError):
+    """A part of the source does not exist."""
+
+
+class PatchError(SourceError):
+    """One patch is not as its description says."""
+
+
+class TableError(SourceError):
+    """A table of labels and splits is not as its description says."""
+
+
+class TargetError(PatchpressError, OSError):
+    """The store cannot be written at the path."""

@@ -1,0 +1,308 @@
+"""manifest.json: what a store holds, as frozen dataclasses and as bytes that never vary.
+
+The manifest is written last, by rename, so a folder without one is an unfinished store. It has no
+path, host name or time of day: the same input and options give the same bytes.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from readers.errors import (
+    BandMissing,
+    FormatUnknown,
+    SelectionEmpty,
+    StoreDamaged,
+    StoreMissing,
+    StoreUnfinished,
+)
+from readers.record import Form, form_of
+
+FORMAT = "patchpress"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+DATA = "data.mdb"
+METADATA = "metadata.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One channel: its name, ground sampling distance in metres, dtype and own (height, width)."""
+
+    name: str
+    gsd: float
+    dtype: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How a record's bytes are stored: `none`, or one `zstd` frame of that level."""
+
+    codec: str = "none"
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One instrument's view of a patch, and how its records are stored.
+
+    `key` names a record from a row of the metadata table, as in ``{patch_id}_reference_map``.
+    """
+
+    name: str
+    title: str
+    kind: str
+    """``image``, or ``classes`` for codes that are never interpolated."""
+    key: str
+    layout: str
+    resampling: str
+    compression: Compression
+    bands: tuple[Band, ...]
+    records: int
+    rgb: tuple[str, ...] = ()
+    """The bands that show as red, green and blue, where there are such."""
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, height, width) of the stacked array, on the finest band's grid."""
+        return (len(self.bands), *max(band.shape for band in self.bands))
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The dtype of the stacked array: that of its bands."""
+        return np.dtype(self.bands[0].dtype).newbyteorder("<")
+
+    @cached_property
+    def band_names(self) -> tuple[str, ...]:
+        """Band names in the sensor's own order, the order of the stacked array."""
+        return tuple(band.name for band in self.bands)
+
+    @cached_property
+    def form(self) -> Form:
+        """The header and tensor places that all its records share."""
+        return record_form(self.name, self.layout, self.bands)
+
+    def indices(self, bands: list[str] | tuple[str, ...] | None) -> list[int]:
+        """Positions of the named bands, all in order for None.
+
+        Raises:
+            BandMissing: a name that the modality does not have.
+        """
+        if bands is None:
+            return list(range(len(self.bands)))
+        missing = [name for name in bands if name not in self.band_names]
+        if missing or not bands:
+            wanted = repr(missing[0]) if missing else "an empty list"
+            raise BandMissing(
+                f"modality {self.name!r} has no band {wanted}; it has {', '.join(self.band_names)}"
+            )
+        return [self.band_names.index(name) for name in bands]
+
+
+def record_form(name: str, layout: str, bands: tuple[Band, ...]) -> Form:
+    """The form of a modality's records in a layout: one tensor, or one a band.
+
+    Stacked records carry their band names, comma-separated, as ``bands`` in ``__metadata__``;
+    native ones carry no metadata, as other writers of that layout do.
+    """
+    if layout == "native":
+        return form_of([(band.name, band.dtype, band.shape) for band in bands])
+    height, width = max(band.shape for band in bands)
+    return form_of(
+        [(name, bands[0].dtype, (len(bands), height, width))],
+        {"bands": ",".join(band.name for band in bands)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One LMDB environment: its data file, size in bytes, and a digest of what it holds.
+
+    `digest` is the SHA-256 over key, a zero byte and the record's checksum (8 bytes, big-endian),
+    in key order: equal for equal contents, however LMDB laid out its pages.
+    """
+
+    path: str
+    records: int
+    bytes: int
+    digest: str
+
+
+class ContentDigest:
+    """The digest of a shard, from its keys and checksums as they come."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._last = b""
+
+    def add(self, key: str, checksum: int) -> None:
+        """Note the next record; keys must ascend, since their order is part of the digest.
+
+        Raises:
+            ValueError: the key does not follow the one before.
+        """
+        name = key.encode()
+        if name <= self._last:
+            raise ValueError(f"key {key!r} does not follow {self._last.decode()!r}")
+        self._last = name
+        self._hash.update(name + b"\0" + checksum.to_bytes(8, "big"))
+
+    def text(self) -> str:
+        """``sha256:`` and the digest in hexadecimal."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Whose data it is."""
+
+    name: str
+    version: str
+    title: str
+    licence: str
+    citation: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that a reader must know of a store before it opens the data."""
+
+    dataset: Dataset
+    modalities: Mapping[str, Modality]
+    classes: Mapping[str, tuple[str, ...]]
+    """Class names of each label column, in the official order."""
+    rows: int
+    """Rows of the metadata table."""
+    splits: Mapping[str, Mapping[str, int]]
+    """Split -> modality -> records; the rows of that split under ``rows``."""
+    shards: tuple[Shard, ...]
+    options: Mapping[str, str | int | bool | None]
+    software: Mapping[str, str]
+    format_version: int = FORMAT_VERSION
+    format: str = field(default=FORMAT)
+
+    @property
+    def records(self) -> int:
+        """How many records the store has."""
+        return sum(shard.records for shard in self.shards)
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name.
+
+        Raises:
+            SelectionEmpty: the store has none.
+        """
+        try:
+            return self.modalities[name]
+        except KeyError:
+            raise SelectionEmpty(
+                f"the store has no modality {name!r}; it has {', '.join(self.modalities)}"
+            ) from None
+
+
+def to_bytes(manifest: Manifest) -> bytes:
+    """The manifest as JSON, keys in a fixed order, ending in a newline."""
+    content = asdict(manifest)
+    ordered = {key: content.pop(key) for key in ("format", "format_version", "dataset")}
+    for modality in content["modalities"].values():
+        del modality["name"]
+    return (json.dumps(ordered | content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
+    """The manifest behind its JSON.
+
+    Raises:
+        FormatUnknown: written by another format version.
+        StoreDamaged: not a manifest.
+    """
+    try:
+        content: dict[str, Any] = json.loads(data)
+        version = content["format_version"]
+        if content["format"] != FORMAT:
+            raise StoreDamaged(f"{where} is no manifest of a store: its format is not {FORMAT!r}")
+        if version != FORMAT_VERSION:
+            raise FormatUnknown(
+                f"{where} has format version {version}, this package reads {FORMAT_VERSION}: "
+                "install the patchpress that wrote it, or convert again"
+            )
+        return Manifest(
+            dataset=Dataset(**content["dataset"]),
+            modalities={
+                name: _modality(name, entry) for name, entry in content["modalities"].items()
+            },
+            classes={name: tuple(names) for name, names in content["classes"].items()},
+            rows=content["rows"],
+            splits=content["splits"],
+            shards=tuple(Shard(**shard) for shard in content["shards"]),
+            options=content["options"],
+            software=content["software"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, (FormatUnknown, StoreDamaged)):
+            raise
+        raise StoreDamaged(
+            f"{where} does not parse ({type(error).__name__}: {error}): copy the store again"
+        ) from None
+
+
+def _modality(name: str, entry: dict[str, Any]) -> Modality:
+    bands = tuple(
+        Band(band["name"], band["gsd"], band["dtype"], (band["shape"][0], band["shape"][1]))
+        for band in entry["bands"]
+    )
+    return Modality(
+        name=name,
+        title=entry["title"],
+        kind=entry["kind"],
+        key=entry["key"],
+        layout=entry["layout"],
+        resampling=entry["resampling"],
+        compression=Compression(**entry["compression"]),
+        bands=bands,
+        records=entry["records"],
+        rgb=tuple(entry["rgb"]),
+    )
+
+
+def read_manifest(store: Path) -> Manifest:
+    """The manifest of the store in that folder.
+
+    Raises:
+        StoreMissing, StoreUnfinished, StoreDamaged, FormatUnknown.
+    """
+    path = store / MANIFEST
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if (store / DATA).exists():
+            raise StoreUnfinished(
+                f"{store} has records but no {MANIFEST}: its conversion did not end; "
+                "run the same `patchpress convert` again"
+            ) from None
+        raise StoreMissing(f"there is no store at {store}: it has no {MANIFEST}") from None
+    return from_bytes(data, str(path))
+
+
+def write_manifest(store: Path, manifest: Manifest) -> None:
+    """Write manifest.json by rename, so that it is whole or absent, and flush it to disk."""
+    partial = store / f"{MANIFEST}.partial"
+    with partial.open("wb") as file:
+        file.write(to_bytes(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(store / MANIFEST)
+    folder = os.open(store, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

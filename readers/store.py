@@ -1,0 +1,284 @@
+"""`open_store` and `Store`: records of a finished store by key, singly and in batches.
+
+A store is opened lazily in each process and may be pickled, sent to threads and carried over a
+fork: LMDB is opened read-only without a lock file, so a read-only file system is fine.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+
+from readers.errors import BufferUnfit, KeyMissing, StoreDamaged, StoreMissing
+from readers.manifest import Manifest, Modality, read_manifest
+from readers.record import ZSTD_MAGIC, Decompressor, header_of
+from readers.stack import repeat_into
+from readers.table import read_table, record_keys
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = npt.NDArray[Any]
+
+# LMDB allows one open environment a file and process, so stores of one path share it. Readers
+# never close it: an inherited or shared mapping stays valid until the process ends.
+_environments: dict[tuple[int, int], Any] = {}
+_environments_lock = threading.Lock()
+
+
+def open_store(path: str | os.PathLike[str]) -> "Store":
+    """Open a finished store.
+
+    Raises:
+        StoreMissing: there is none at the path.
+        StoreUnfinished: its conversion did not end.
+        StoreDamaged: its manifest or data file is not what it should be.
+        FormatUnknown: a newer version wrote it.
+    """
+    return Store(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How the wanted bands of a modality get from a record's bytes into an array."""
+
+    modality: Modality
+    header: bytes
+    size: int
+    shape: tuple[int, int, int]
+    runs: tuple[tuple[int, int, int], ...]
+    """Stacked: (first band in the output, first in the record, bands), bands that lie together."""
+    places: tuple[tuple[int, int, tuple[int, int]], ...]
+    """Native: (band in the output, byte in the record, (height, width)), a band each."""
+
+
+class Store:
+    """Random access to the records of one store.
+
+    Reading is safe from several threads and after a fork; a pickled store is its path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.manifest: Manifest = read_manifest(self.path)
+        self._modalities = {m.form.header: m for m in self.manifest.modalities.values()}
+        self._plans: dict[tuple[str, tuple[str, ...] | None], _Plan] = {}
+        self._thread = threading.local()
+        self._check_files()
+
+    def _check_files(self) -> None:
+        for shard in self.manifest.shards:
+            file = self.path / shard.path
+            try:
+                size = file.stat().st_size
+            except FileNotFoundError:
+                raise StoreDamaged(
+                    f"{file} is absent though the manifest lists it: copy the store again"
+                ) from None
+            if size != shard.bytes:
+                raise StoreDamaged(
+                    f"{file} has {size} bytes where the manifest promises {shard.bytes}: "
+                    "copy the store again"
+                )
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{m.records} {m.name}" for m in self.manifest.modalities.values())
+        return f"Store({str(self.path)!r}: {self.manifest.dataset.name}, {counts})"
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (str(self.path),)
+
+    def __len__(self) -> int:
+        """How many records there are, over all modalities."""
+        return self.manifest.records
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and bool(self._transaction().cursor().set_key(key.encode()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self, modality: str | None = None, split: str | None = None) -> list[str]:
+        """Names of the records, of one modality or all, of one split or all, row by row.
+
+        Raises:
+            SelectionEmpty: a split or modality that the store does not have.
+        """
+        names = [modality] if modality is not None else list(self.manifest.modalities)
+        return [key for name in names for key in record_keys(self.path, self.manifest, name, split)]
+
+    def table(self, split: str | None = None, columns: Sequence[str] | None = None) -> "pa.Table":
+        """Rows of metadata.parquet as a pyarrow table, one a patch.
+
+        Raises:
+            SelectionEmpty: no patch is in that split; the message lists the splits there are.
+            OptionError: a column that is not there.
+        """
+        return read_table(self.path, self.manifest, split, columns)
+
+    def modality_of(self, key: str) -> Modality:
+        """The modality that a record is of.
+
+        Raises:
+            KeyMissing: no such record.
+            StoreDamaged: the record does not parse.
+        """
+        return self._plan_of(self._record(key, self._transaction()), key, None).modality
+
+    def read(self, key: str, bands: Sequence[str] | None = None, out: Array | None = None) -> Array:
+        """One record as (bands, height, width) in the source's dtype and units.
+
+        Coarser bands of a native record are repeated onto the finest grid. `bands` picks bands by
+        name, in that order. `out` of the right shape and dtype is filled and returned.
+
+        Raises:
+            KeyMissing: no such record.
+            BandMissing: no such band.
+            BufferUnfit: `out` has another shape, dtype or order.
+            StoreDamaged: the record does not parse.
+        """
+        record = self._record(key, self._transaction())
+        plan = self._plan_of(record, key, bands)
+        if out is None:
+            out = np.empty(plan.shape, plan.modality.dtype)
+        else:
+            _check_out(out, plan.shape, plan.modality.dtype)
+        _fill(plan, record, out, key)
+        return out
+
+    def read_batch(
+        self, keys: Sequence[str], bands: Sequence[str] | None = None, out: Array | None = None
+    ) -> Array:
+        """Records of one modality as (N, bands, height, width), in the order of `keys`.
+
+        Give the same `out` again and again: memory allocated afresh costs more than the reading.
+
+        Raises:
+            KeyMissing, BandMissing, BufferUnfit, StoreDamaged: as `read`; what is wrong with
+                `bands` or `out` is found before any record is copied.
+            ValueError: no key at all, or keys of two modalities.
+        """
+        if len(keys) == 0:
+            raise BufferUnfit("a batch needs at least one key")
+        transaction = self._transaction()
+        plan = self._plan_of(self._record(keys[0], transaction), keys[0], bands)
+        shape = (len(keys), *plan.shape)
+        if out is None:
+            out = np.empty(shape, plan.modality.dtype)
+        else:
+            _check_out(out, shape, plan.modality.dtype)
+        for key, row in zip(keys, out, strict=True):
+            _fill(plan, self._record(key, transaction), row, key)
+        return out
+
+    def _transaction(self) -> Any:
+        """This thread's read transaction; kept open, since a finished store never changes."""
+        try:
+            return self._thread.transaction
+        except AttributeError:
+            environment = _environment(self.path)
+            self._thread.transaction = environment.begin(buffers=True)
+            self._thread.decompress = Decompressor()
+            return self._thread.transaction
+
+    def _record(self, key: str, transaction: Any) -> memoryview:
+        """The uncompressed bytes of a record: on the mapped file, or in a reused buffer."""
+        value = transaction.get(key.encode())
+        if value is None:
+            raise KeyMissing(self._missing(key))
+        if value[:4] == ZSTD_MAGIC:
+            record: memoryview = self._thread.decompress(value)
+            return record
+        return value  # type: ignore[no-any-return]
+
+    def _missing(self, key: str) -> str:
+        near = get_close_matches(key, self.keys(), n=3, cutoff=0.8) if len(self) < 50_000 else []
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        return f"the store has no record {key!r}{hint}"
+
+    def _plan_of(self, record: memoryview, key: str, bands: Sequence[str] | None) -> _Plan:
+        try:
+            modality = self._modalities[header_of(record)]
+        except (KeyError, StoreDamaged):
+            raise StoreDamaged(
+                f"record {key!r} is not of a form that the manifest describes: "
+                f"run `patchpress verify {self.path}`"
+            ) from None
+        wanted = (modality.name, None if bands is None else tuple(bands))
+        plan = self._plans.get(wanted)
+        if plan is None:
+            plan = self._plans[wanted] = _plan(modality, wanted[1])
+        return plan
+
+
+def _environment(path: Path) -> Any:
+    """The process's LMDB environment of a store's folder."""
+    try:
+        status = (path / "data.mdb").stat()
+    except FileNotFoundError:
+        raise StoreMissing(f"there is no data.mdb in {path}: the store was moved") from None
+    identity = (status.st_dev, status.st_ino)
+    with _environments_lock:
+        if identity not in _environments:
+            # Random access: readahead would fetch megabytes around every record.
+            _environments[identity] = lmdb.open(
+                str(path), readonly=True, lock=False, readahead=False, max_spare_txns=64
+            )
+        return _environments[identity]
+
+
+def _plan(modality: Modality, bands: tuple[str, ...] | None) -> _Plan:
+    indices = modality.indices(bands)
+    form = modality.form
+    runs: list[tuple[int, int, int]] = []
+    places: list[tuple[int, int, tuple[int, int]]] = []
+    if modality.layout == "native":
+        for position, index in enumerate(indices):
+            band = modality.bands[index]
+            tensor = form.tensor(band.name)
+            if tensor is not None:
+                places.append((position, len(form.header) + tensor.offset, band.shape))
+    else:
+        for position, index in enumerate(indices):
+            if runs and index == runs[-1][1] + runs[-1][2]:
+                runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+            else:
+                runs.append((position, index, 1))
+    shape = (len(indices), *modality.shape[1:])
+    return _Plan(modality, form.header, form.size, shape, tuple(runs), tuple(places))
+
+
+def _fill(plan: _Plan, record: memoryview, out: Array, key: str) -> None:
+    """Copy a record's wanted bands into `out` (bands, height, width): the one copy of a read."""
+    length = len(plan.header)
+    if len(record) != plan.size or record[:length].tobytes() != plan.header:
+        raise StoreDamaged(
+            f"record {key!r} is not of the form of the batch's first ({plan.modality.name}): "
+            "a batch holds one modality; if it should be one, run `patchpress verify`"
+        )
+    dtype = plan.modality.dtype
+    _, height, width = plan.modality.shape
+    plane = height * width
+    for position, first, count in plan.runs:
+        start = length + first * plane * dtype.itemsize
+        source = np.frombuffer(record, dtype, count * plane, start)
+        out[position : position + count] = source.reshape(count, height, width)
+    for position, start, shape in plan.places:
+        source = np.frombuffer(record, dtype, shape[0] * shape[1], start)
+        repeat_into(source.reshape(shape), out[position])
+
+
+def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if not isinstance(out, np.ndarray):
+        raise BufferUnfit(f"out must be a NumPy array, not {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise BufferUnfit(f"out is {out.dtype} {out.shape}; these records need {dtype} {shape}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise BufferUnfit("out must be C-contiguous and writeable")
