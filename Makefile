@@ -45,4 +45,4 @@ bench: $(STAMP) ## converting and reading against the peers' ways; TREE=DIR N=20
 	$(BIN)/python -m benchmarks $(if $(TREE),--tree $(TREE)) $(if $(N),--n $(N)) --out $(or $(OUT),bench)
 
 clean: ## remove what was made
-	rm -rf $(VENV) $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -151,17 +151,23 @@ def main() -> None:
     Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong.
     """
     try:
-        app()
+        # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
+        sys.exit(app(standalone_mode=False) or 0)
     except (SourceError, StoreError) as error:
         _end(error, 1)
     except PatchpressError as error:
         _end(error, 2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _end("interrupted: run the same command again to have it whole", 1)
     except BrokenPipeError:
         # The reader of our output left, as `head` does.
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:
+        # click's own errors; Typer carries a copy of click, so they have no class to name here.
+        if not hasattr(error, "format_message"):
+            raise
+        _end(f"{error.format_message().rstrip('.')}; see `patchpress --help`", 2)
 
 
 def _end(error: object, code: int) -> None:

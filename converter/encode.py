@@ -9,12 +9,12 @@ import xxhash
 
 from converter.description import ModalitySource
 from converter.plain import BandReader
-from converter.raster import Array, Ground
+from converter.raster import Ground
 from converter.resample import resample_into
 from converter.sources import Patch
 from readers.errors import PatchError
 from readers.manifest import Band, record_form
-from readers.record import Compressor
+from readers.record import Compressor, Form
 
 GROUND_TOLERANCE = 0.01  # of the finest pixel: rounding of coordinates, not a shift
 
@@ -47,14 +47,9 @@ class Encoder:
         self._method = recipe.resampling if modality.interpolated else "nearest"
         self._form = record_form(modality.name, recipe.layout, modality.bands)
         self._readers = [BandReader(band.dtype, band.shape) for band in self._bands]
-        self._native = recipe.layout == "native"
-        self._finest = max(band.shape for band in self._bands)
+        self._places = _places(self._form, self._bands, native=recipe.layout == "native")
         # A coarse band of a stacked record is read here first; its pages stay mapped.
-        self._coarse = {
-            band.shape: np.empty(band.shape, band.dtype)
-            for band in self._bands
-            if band.shape != self._finest
-        }
+        self._coarse = {band.shape: np.empty(band.shape, band.dtype) for band in self._bands}
         self._compress = Compressor(recipe.level) if recipe.codec == "zstd" else None
         self._scratch = bytearray(self._form.size if self._compress else 0)
         pixel = min(modality.bands[0].gsd, *(band.gsd for band in self._bands))
@@ -122,16 +117,16 @@ class Encoder:
 
     def _fill_bands(self, patch: Patch, folder: int, record: memoryview) -> Ground | None:
         ground: Ground | None = None
-        stack = self._stack(record)
         for index, (band, reader) in enumerate(zip(self._bands, self._readers, strict=True)):
             name = f"{patch.before}{band.name}{patch.after}" if patch.after else patch.before
-            out = self._native_out(band, record) if stack is None else stack[index]
-            if out.shape == band.shape:
-                covered = reader.read_into(name, folder, out)
+            start, shape = self._places[index]
+            if shape == band.shape:
+                covered = reader.read_into(name, folder, record[start : start + reader.nbytes])
             else:
                 coarse = self._coarse[band.shape]
-                covered = reader.read_into(name, folder, coarse)
-                resample_into(coarse, out, self._method)
+                covered = reader.read_into(name, folder, coarse.data.cast("B"))
+                plane = np.frombuffer(record, coarse.dtype, shape[0] * shape[1], start)
+                resample_into(coarse, plane.reshape(shape), self._method)
             if index == 0:
                 ground = covered
             elif covered != ground and not same_ground(ground, covered, self._tolerance):
@@ -141,14 +136,18 @@ class Encoder:
                 )
         return ground
 
-    def _stack(self, record: memoryview) -> Array | None:
-        return None if self._native else self._form.array(record, self._form.tensors[0])
 
-    def _native_out(self, band: Band, record: memoryview) -> Array:
-        tensor = self._form.tensor(band.name)
-        if tensor is None:  # the form is made of these bands
-            raise KeyError(band.name)
-        return self._form.array(record, tensor)
+def _places(
+    form: Form, bands: tuple[Band, ...], *, native: bool
+) -> list[tuple[int, tuple[int, int]]]:
+    """For each band its first byte in a record, and the (height, width) it has there."""
+    if native:
+        starts = {tensor.name: len(form.header) + tensor.offset for tensor in form.tensors}
+        return [(starts[band.name], band.shape) for band in bands]
+    (tensor,) = form.tensors
+    _, height, width = tensor.shape
+    plane = tensor.nbytes // len(bands)
+    return [(len(form.header) + index * plane, (height, width)) for index in range(len(bands))]
 
 
 def same_ground(one: Ground | None, other: Ground | None, tolerance: float) -> bool:

@@ -50,14 +50,20 @@ class RecordLog:
         """Published names, as strings."""
         import pyarrow as pa
 
-        buffers = [None, pa.py_buffer(self._ends), pa.py_buffer(bytes(self._names))]
-        return pa.LargeStringArray.from_buffers(len(self), buffers[1], buffers[2]).cast(pa.string())
+        return pa.LargeStringArray.from_buffers(
+            len(self), pa.py_buffer(self._ends), pa.py_buffer(bytes(self._names))
+        ).cast(pa.string())
 
     def checksums(self) -> "pa.Array":
-        """XXH3-64 of each record, uint64."""
+        """XXH3-64 of each record as 16 hexadecimal digits."""
         import pyarrow as pa
 
-        return pa.array(np.frombuffer(self._checksums, np.uint64), pa.uint64())
+        # Text, as a nullable uint64 becomes a rounded float in pandas.
+        digits = np.frombuffer(self._checksums, np.uint64).astype(">u8").tobytes().hex().encode()
+        ends = np.arange(0, 16 * len(self) + 1, 16, dtype=np.int64)
+        return pa.LargeStringArray.from_buffers(
+            len(self), pa.py_buffer(ends), pa.py_buffer(digits)
+        ).cast(pa.string())
 
     def epsg(self) -> np.ndarray[Any, np.dtype[np.int32]]:
         """EPSG code of each record, int32; 0 where unknown."""

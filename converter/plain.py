@@ -17,7 +17,6 @@ from converter.raster import (
     GEO_KEYS,
     PLANAR,
     TIEPOINT,
-    Array,
     Directory,
     Ground,
     decode,
@@ -69,8 +68,8 @@ class BandReader:
         self._head = bytearray()
         self._spare = bytearray(1)  # takes the byte that a longer file would have
 
-    def read_into(self, name: str, folder: int, out: Array) -> Ground | None:
-        """Fill `out` (the band's dtype and shape, C-contiguous) from the file `name` in `folder`.
+    def read_into(self, name: str, folder: int, out: memoryview) -> Ground | None:
+        """Fill `out` (the band's bytes, row by row) from the file `name` in `folder`.
 
         Returns the ground that the file covers, None without georeference.
 
@@ -80,7 +79,7 @@ class BandReader:
         if self._size:
             fd = open_file(name, folder)
             try:
-                got = os.readv(fd, (self._head, out.data.cast("B"), self._spare))
+                got = os.readv(fd, (self._head, out, self._spare))
             finally:
                 os.close(fd)
             if got == self._size + self.nbytes:
@@ -91,7 +90,7 @@ class BandReader:
                     return head.ground(self._head)
         return self._read_whole(name, folder, out)
 
-    def _read_whole(self, name: str, folder: int, out: Array) -> Ground | None:
+    def _read_whole(self, name: str, folder: int, out: memoryview) -> Ground | None:
         data = read_file(name, folder)
         try:
             raster = decode(data)
@@ -105,7 +104,7 @@ class BandReader:
                 )
         except PatchError as error:
             raise PatchError(f"{name} {error}") from None
-        out[...] = raster.array[0]
+        np.frombuffer(out, self.dtype).reshape(self.shape)[...] = raster.array[0]
         self._learn(data)
         return ground_of(raster.georeference, *self.shape)
 

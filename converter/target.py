@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from readers.errors import TargetError
-from readers.manifest import DATA, MANIFEST, METADATA
+from readers.manifest import DATA, FORMAT, MANIFEST, METADATA
 
 MARKER = "unfinished.json"  # there from the first byte until the manifest is
 LOCK = "lock.mdb"
@@ -53,7 +53,7 @@ def _check(store: Path, *, overwrite: bool) -> None:
     if not store.is_dir():
         raise TargetError(f"{store} is a file, not a folder: choose another place for the store")
     foreign = sorted(set(os.listdir(store)) - set(OWN_FILES))
-    ours = (store / MANIFEST).exists() or (store / MARKER).exists()
+    ours = _is_ours(store / MANIFEST) or (store / MARKER).exists()
     if foreign or (not ours and any(os.scandir(store))):
         there = foreign[0] if foreign else sorted(os.listdir(store))[0]
         raise TargetError(
@@ -63,6 +63,11 @@ def _check(store: Path, *, overwrite: bool) -> None:
         raise TargetError(
             f"{store} is a finished store: choose another place, or give --overwrite to replace it"
         )
+
+
+def _is_ours(manifest: Path) -> bool:
+    """Whether it is a store's manifest; other programs have files of that name, too."""
+    return manifest.exists() and f'"{FORMAT}"'.encode() in manifest.read_bytes()[:100]
 
 
 def _lock(marker: int, store: Path) -> None:

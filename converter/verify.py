@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,8 @@ def _compare_with_table(store: Store, stored: Array, verdict: Verdict) -> None:
     """Checksums of metadata.parquet against those of the records; names what differs."""
     columns = [checksum_column(name) for name in store.manifest.modalities]
     table = store.table(columns=columns)
-    listed = [table[c].drop_null().to_numpy().astype(np.uint64) for c in columns]
-    if np.array_equal(np.sort(np.concatenate(listed)), stored):
+    listed = [[int(text, 16) for text in table[c].drop_null().to_pylist()] for c in columns]
+    if np.array_equal(np.sort(np.array(list(chain(*listed)), np.uint64)), stored):
         return
     with (
         lmdb.open(str(store.path), readonly=True, lock=False) as environment,
@@ -182,7 +182,7 @@ def _compare_with_table(store: Store, stored: Array, verdict: Verdict) -> None:
     ):
         for name, checksums in zip(store.manifest.modalities, listed, strict=True):
             keys = record_keys(store.path, store.manifest, name)
-            for key, checksum in zip(keys, checksums.tolist(), strict=True):
+            for key, checksum in zip(keys, checksums, strict=True):
                 value = transaction.get(key.encode())
                 if value is None:
                     verdict.problems.append(f"record {key} is in metadata.parquet, but not stored")

@@ -52,11 +52,14 @@ class _Plan:
     modality: Modality
     header: bytes
     size: int
+    """Bytes of a whole record."""
     shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
     runs: tuple[tuple[int, int, int], ...]
-    """Stacked: (first band in the output, first in the record, bands), bands that lie together."""
+    """Stacked: (first element in the output, first byte in the record, elements) of bands that
+    lie together in both."""
     places: tuple[tuple[int, int, tuple[int, int]], ...]
-    """Native: (band in the output, byte in the record, (height, width)), a band each."""
+    """Native: (band in the output, first byte in the record, (height, width)) of each band."""
 
 
 class Store:
@@ -147,9 +150,9 @@ class Store:
         record = self._record(key, self._transaction())
         plan = self._plan_of(record, key, bands)
         if out is None:
-            out = np.empty(plan.shape, plan.modality.dtype)
+            out = np.empty(plan.shape, plan.dtype)
         else:
-            _check_out(out, plan.shape, plan.modality.dtype)
+            _check_out(out, plan.shape, plan.dtype)
         _fill(plan, record, out, key)
         return out
 
@@ -171,9 +174,9 @@ class Store:
         plan = self._plan_of(self._record(keys[0], transaction), keys[0], bands)
         shape = (len(keys), *plan.shape)
         if out is None:
-            out = np.empty(shape, plan.modality.dtype)
+            out = np.empty(shape, plan.dtype)
         else:
-            _check_out(out, shape, plan.modality.dtype)
+            _check_out(out, shape, plan.dtype)
         for key, row in zip(keys, out, strict=True):
             _fill(plan, self._record(key, transaction), row, key)
         return out
@@ -237,42 +240,47 @@ def _environment(path: Path) -> Any:
 def _plan(modality: Modality, bands: tuple[str, ...] | None) -> _Plan:
     indices = modality.indices(bands)
     form = modality.form
+    _, height, width = modality.shape
     runs: list[tuple[int, int, int]] = []
     places: list[tuple[int, int, tuple[int, int]]] = []
     if modality.layout == "native":
-        for position, index in enumerate(indices):
-            band = modality.bands[index]
-            tensor = form.tensor(band.name)
-            if tensor is not None:
-                places.append((position, len(form.header) + tensor.offset, band.shape))
+        starts = {tensor.name: len(form.header) + tensor.offset for tensor in form.tensors}
+        wanted = [modality.bands[index] for index in indices]
+        places = [(at, starts[band.name], band.shape) for at, band in enumerate(wanted)]
     else:
-        for position, index in enumerate(indices):
-            if runs and index == runs[-1][1] + runs[-1][2]:
-                runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+        plane = height * width
+        for at, index in enumerate(indices):
+            start = len(form.header) + index * plane * modality.dtype.itemsize
+            if runs and index == indices[at - 1] + 1:
+                runs[-1] = (*runs[-1][:2], runs[-1][2] + plane)
             else:
-                runs.append((position, index, 1))
-    shape = (len(indices), *modality.shape[1:])
-    return _Plan(modality, form.header, form.size, shape, tuple(runs), tuple(places))
+                runs.append((at * plane, start, plane))
+    return _Plan(
+        modality=modality,
+        header=form.header,
+        size=form.size,
+        shape=(len(indices), height, width),
+        dtype=modality.dtype,
+        runs=tuple(runs),
+        places=tuple(places),
+    )
 
 
 def _fill(plan: _Plan, record: memoryview, out: Array, key: str) -> None:
     """Copy a record's wanted bands into `out` (bands, height, width): the one copy of a read."""
-    length = len(plan.header)
-    if len(record) != plan.size or record[:length].tobytes() != plan.header:
+    if len(record) != plan.size or record[: len(plan.header)].tobytes() != plan.header:
         raise StoreDamaged(
             f"record {key!r} is not of the form of the batch's first ({plan.modality.name}): "
             "a batch holds one modality; if it should be one, run `patchpress verify`"
         )
-    dtype = plan.modality.dtype
-    _, height, width = plan.modality.shape
-    plane = height * width
-    for position, first, count in plan.runs:
-        start = length + first * plane * dtype.itemsize
-        source = np.frombuffer(record, dtype, count * plane, start)
-        out[position : position + count] = source.reshape(count, height, width)
-    for position, start, shape in plan.places:
-        source = np.frombuffer(record, dtype, shape[0] * shape[1], start)
-        repeat_into(source.reshape(shape), out[position])
+    if plan.runs:
+        flat = out.reshape(-1)
+        for at, start, count in plan.runs:
+            flat[at : at + count] = np.frombuffer(record, plan.dtype, count, start)
+        return
+    for at, start, shape in plan.places:
+        band = np.frombuffer(record, plan.dtype, shape[0] * shape[1], start)
+        repeat_into(band.reshape(shape), out[at])
 
 
 def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Patchpress against the usual ways, on equal data: `python -m benchmarks --help`."""

@@ -1,0 +1,71 @@
+"""The raw tree that all contestants start from: made by tests/synthetic.py or given."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FLAGGED_TABLE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+
+
+@dataclass(frozen=True)
+class Modality:
+    """Where one modality of BigEarthNet v2 lies and what its records are called."""
+
+    name: str
+    folder: str
+    bands: dict[str, str]  # tensor name -> how its file's name ends, in the sensor's order
+    key_suffix: str = ""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One record to be: its key, its modality and its files in band order."""
+
+    key: str
+    modality: str
+    files: tuple[tuple[str, Path], ...]
+
+
+S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+MODALITIES = {
+    "s2": Modality("s2", "BigEarthNet-S2", {band: band for band in S2_BANDS}),
+    "s1": Modality("s1", "BigEarthNet-S1", {"VV": "VV", "VH": "VH"}),
+    "map": Modality("map", "Reference_Maps", {"Data": "reference_map"}, "_reference_map"),
+}
+
+
+def find_patches(root: Path, modality: str) -> list[Patch]:
+    """List one modality's patches, sorted by key; files are named, not looked for."""
+    form = MODALITIES[modality]
+    folders = sorted(root.joinpath(form.folder).glob("*/*"), key=lambda folder: folder.name)
+    return [
+        Patch(
+            folder.name + form.key_suffix,
+            modality,
+            tuple((b, folder / f"{folder.name}_{end}.tif") for b, end in form.bands.items()),
+        )
+        for folder in folders
+    ]
+
+
+def synthetic_tree(out: Path, n: int, seed: int) -> Path:
+    """Give a synthetic tree of n + n / 8 patches under ``out``, made unless it is there."""
+    root = out / f"tree-{n}-{seed}"
+    if not (root / FLAGGED_TABLE).exists():  # the last file to be written
+        if root.exists():
+            raise SystemExit(f"{root} is half a tree: delete it and start again")
+        maker = REPOSITORY / "tests" / "synthetic.py"
+        options = ["--out", str(root), "--n", str(n), "--seed", str(seed)]
+        subprocess.run([sys.executable, str(maker), *options], check=True)
+    return root
+
+
+def warm(path: Path) -> None:
+    """Read every file below a folder once, so that all contestants find it in the page cache."""
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            with file.open("rb", buffering=0) as opened:
+                while opened.read(1 << 20):
+                    pass

@@ -1,0 +1,298 @@
+"""A maker of BigEarthNet v2 raw trees: the published names, tables and TIFF bytes, made-up pixels.
+
+    python tests/synthetic.py --out DIR --n 1000 [--flagged 125] [--seed 0]
+
+Only pixels, labels and the choice of places are invented. Every TIFF is laid out as the published
+ones are, byte for byte: a file is a function of its pixels, its EPSG code and its corner.
+"""
+
+import argparse
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.uint16]
+Pixels = npt.NDArray[np.uint16] | Floats
+
+TABLE = "metadata.parquet"
+FLAGGED_TABLE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+GRID = 91  # patches along each side of a tile
+GROUND = 1200  # metres along each side of a patch
+
+
+class Product(NamedTuple):
+    """One Sentinel-2 acquisition of one tile, and the Sentinel-1 scene paired with it."""
+
+    name: str
+    scene: str
+    country: str
+    epsg: int
+    west: int  # upper-left corner of the tile, metres
+    north: int
+
+
+class Row(TypedDict):
+    """One row of the official tables."""
+
+    patch_id: str
+    labels: list[str]
+    split: str
+    country: str
+    s1_name: str
+    s2v1_name: str
+    contains_seasonal_snow: bool
+    contains_cloud_or_shadow: bool
+
+
+# Names, scenes and countries: rows of the official metadata.parquet (zenodo 10891137). Corners: a
+# tile starts on the 60 m grid at the edge of its MGRS 100 km square, and agrees with the published
+# footprints of BigEarthNet v1.
+PRODUCTS = (
+    Product("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP", "S1B_IW_GRDH_1SDV_20170612T165809",
+            "Austria", 32633, 300_000, 5_400_000),
+    Product("S2A_MSIL2A_20171002T112111_N9999_R037_T29SNB", "S1A_IW_GRDH_1SDV_20171004T183450",
+            "Portugal", 32629, 499_980, 4_200_000),
+    Product("S2B_MSIL2A_20180326T112109_N9999_R037_T29SNB", "S1B_IW_GRDH_1SDV_20180327T183408",
+            "Portugal", 32629, 499_980, 4_200_000),
+    Product("S2B_MSIL2A_20180515T094029_N9999_R036_T35VNJ", "S1B_IW_GRDH_1SDV_20180517T154802",
+            "Finland", 32635, 499_980, 6_900_000),
+    Product("S2A_MSIL2A_20171208T093351_N9999_R136_T34TEN", "S1A_IW_GRDH_1SDV_20171207T162450",
+            "Serbia", 32634, 499_980, 4_800_000),
+    Product("S2B_MSIL2A_20180506T105029_N9999_R051_T31UER", "S1A_IW_GRDH_1SDV_20180508T055029",
+            "Belgium", 32631, 499_980, 5_600_040),
+)  # fmt: skip
+FIRST_CELLS = ((26, 57), (3, 8), (15, 40), (0, 90))  # test, train, validation, a one-digit column
+
+# CORINE level-3 codes of each class, from the BigEarthNet nomenclature.
+CLASSES = {
+    "Urban fabric": (111, 112), "Industrial or commercial units": (121,),
+    "Arable land": (211, 212, 213), "Permanent crops": (221, 222, 223, 241), "Pastures": (231,),
+    "Complex cultivation patterns": (242,),
+    "Land principally occupied by agriculture, with significant areas of natural vegetation":
+        (243,),
+    "Agro-forestry areas": (244,), "Broad-leaved forest": (311,), "Coniferous forest": (312,),
+    "Mixed forest": (313,), "Natural grassland and sparsely vegetated areas": (321, 333),
+    "Moors, heathland and sclerophyllous vegetation": (322, 323),
+    "Transitional woodland, shrub": (324,), "Beaches, dunes, sands": (331,),
+    "Inland wetlands": (411, 412), "Coastal wetlands": (421, 422), "Inland waters": (511, 512),
+    "Marine waters": (521, 522, 523),
+}  # fmt: skip
+CLASS_OF = {code: name for name, codes in CLASSES.items() for code in codes}
+UNLABELLED = (122, 124, 131, 142, 332, 999)
+
+# Band -> pixels along a side, mean reflectance x 10,000, shares of relief and of greenness.
+BANDS = {
+    "B01": (20, 500, 60, -20), "B02": (120, 650, 120, -60), "B03": (120, 900, 160, -30),
+    "B04": (120, 950, 260, -180), "B05": (60, 1400, 240, 20), "B06": (60, 2300, 260, 420),
+    "B07": (60, 2700, 280, 560), "B08": (120, 2900, 300, 640), "B8A": (60, 3000, 300, 620),
+    "B09": (20, 3100, 200, 500), "B11": (60, 2300, 420, 60), "B12": (60, 1500, 400, -120),
+}  # fmt: skip
+DECIBELS = {"VV": -11.0, "VH": -17.5}
+
+
+def split_of(column: int, row: int) -> str:
+    """Give the split of a cell (counted from west and north): frames of a tile, train outermost."""
+    if 23 <= column <= 68 and 23 <= row <= 68:
+        return "test"
+    return "validation" if 13 <= column <= 77 and 13 <= row <= 77 else "train"
+
+
+def tiff(pixels: Pixels, epsg: int, x: int, y: int, *, optical: bool = True,
+         deflate: bool = False) -> bytes:  # fmt: skip
+    """Lay out one band (height, width) as the published GeoTIFFs do; ``x, y`` is its corner in m.
+
+    ``optical`` files carry the nodata tag "0"; ``deflate`` is the form of the reference maps.
+    """
+    height, width = pixels.shape
+    rows = min(height, 8192 // (width * pixels.itemsize))  # what GDAL chooses for its strips
+    strips = [encode(pixels[i : i + rows], deflate) for i in range(0, height, rows)]
+    step = GROUND / width
+    zone = f"WGS 84 / UTM zone {epsg % 100}N|WGS 84|\0".encode()
+    keys = (1, 1, 0, 7, 1024, 0, 1, 1, 1025, 0, 1, 1, 1026, 34737, 22, 0, 2049, 34737, 7, 22,
+            2054, 0, 1, 9102, 3072, 0, 1, epsg, 3076, 0, 1, 9001)  # fmt: skip
+    sizes = "H" if optical and len(strips) > 1 and not deflate else "I"
+    tags: list[tuple[int, str, Sequence[float]]] = [
+        (256, "H", [width]), (257, "H", [height]), (258, "H", [8 * pixels.itemsize]),
+        (259, "H", [8 if deflate else 1]), (262, "H", [1]), (273, "I", [0] * len(strips)),
+        (277, "H", [1]), (278, "H", [rows]), (279, sizes, [len(s) for s in strips]),
+        (284, "H", [1]), *([(317, "H", [2])] if deflate else []),
+        (339, "H", [3 if pixels.dtype.kind == "f" else 1]), (33550, "d", [step, step, 0]),
+        (33922, "d", [0, 0, 0, x, y, 0]), (34735, "H", keys), (34737, "B", zone),
+        *([(42113, "B", b"0\0")] if optical else []),
+    ]  # fmt: skip
+    return directory(tags, strips)
+
+
+def encode(strip: Pixels, deflate: bool) -> bytes:
+    """Give the bytes of one strip; ``deflate`` first takes differences along each row."""
+    if not deflate:
+        return strip.tobytes()
+    return zlib.compress(np.diff(strip, axis=1, prepend=strip.dtype.type(0)).tobytes())
+
+
+def directory(tags: list[tuple[int, str, Sequence[float]]], strips: list[bytes]) -> bytes:
+    """Join header, tags (code, struct kind, values), longer values and strips into one file."""
+    kinds = {"B": 2, "H": 3, "I": 4, "d": 12}  # B: ASCII
+    # Values outside their tag stand in GDAL's order: first the byte counts, nodata never.
+    values = {code: struct.pack(f"<{len(value)}{kind}", *value) for code, kind, value in tags}
+    end = 8 + 2 + 12 * len(tags) + 4
+    outside = sorted((c for c in values if len(values[c]) > 4), key=lambda c: (c != 279, c))
+    start, at = {}, end
+    for code in outside:
+        start[code] = at
+        at += len(values[code]) + len(values[code]) % 2
+    offsets = [at + sum(map(len, strips[:i])) for i in range(len(strips))]
+    values[273] = struct.pack(f"<{len(strips)}I", *offsets)
+    entries = b"".join(
+        struct.pack("<HHI4s", code, kinds[kind], len(values[code]) // struct.calcsize(kind),
+                    struct.pack("<I", start[code]) if code in start else values[code])
+        for code, kind, _ in tags
+    )  # fmt: skip
+    body = [values[c] + bytes(len(values[c]) % 2) for c in outside]
+    header = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    return b"".join([header, entries, bytes(4), *body, *strips])
+
+
+# Weights (120 pixels, 9 knots) that interpolate linearly between knots.
+SMOOTH = np.maximum(0, 1 - abs(np.linspace(0, 8, 120)[:, None] - np.arange(9))).astype(np.float32)
+
+
+def field(rng: np.random.Generator) -> Floats:
+    """Draw a smooth field (120, 120) of about unit variance."""
+    knots = np.float32(1.5) * rng.standard_normal((9, 9), np.float32)
+    drawn: Floats = SMOOTH @ knots @ SMOOTH.T
+    return drawn
+
+
+def sentinel2(rng: np.random.Generator, glare: float = 1.0) -> dict[str, Codes]:
+    """Draw the bands at their own resolution, uint16 in 1 .. 14,000; ``glare`` is snow or cloud."""
+    relief, green = field(rng), field(rng)
+    at = {n: [f.reshape(n, 120 // n, n, 120 // n).mean((1, 3)) for f in (relief, green)]
+          for n in (20, 60, 120)}  # fmt: skip
+    bands = {}
+    for band, (size, mean, rough, leafy) in BANDS.items():
+        noise = rng.standard_normal((size, size), np.float32)
+        value = glare * (mean + rough * at[size][0] + leafy * at[size][1] + 0.03 * mean * noise)
+        bands[band] = np.clip(value, 1, 14_000).astype(np.uint16)
+    return bands
+
+
+def sentinel1(rng: np.random.Generator) -> dict[str, Floats]:
+    """Draw VV and VH (120, 120), float32 decibels in -53 .. 23 with all their fraction bits."""
+    relief = field(rng)
+    speckle = {band: rng.standard_normal((120, 120), np.float32) for band in DECIBELS}
+    return {band: np.clip(mean + 2.5 * relief + 1.7 * speckle[band], -53, 23)
+            for band, mean in DECIBELS.items()}  # fmt: skip
+
+
+def reference_map(rng: np.random.Generator) -> Codes:
+    """Draw cells of CORINE codes (120, 120), now and then with a corner of an unlabelled code."""
+    classes = rng.choice(np.array(list(CLASSES), object), rng.integers(1, 6), replace=False)
+    codes = np.array([rng.choice(CLASSES[name]) for name in classes], np.uint16)
+    seeds = rng.integers(0, 120, (6, 2)).astype(np.float32)
+    along = np.arange(120, dtype=np.float32)
+    far = (along[:, None] - seeds[:, :1, None]) ** 2 + (along - seeds[:, 1:, None]) ** 2
+    drawn: Codes = codes[far.argmin(0) % len(codes)]
+    if rng.random() < 0.3:  # 3,500 of 14,400 pixels at most: reBEN keeps less than a quarter
+        drawn[: rng.integers(1, 51), : rng.integers(1, 71)] = rng.choice(UNLABELLED)
+    return drawn
+
+
+def draw_row(product: Product, column: int, row: int, codes: Codes, flag: str | None) -> Row:
+    """Describe a patch as the official tables do, its labels being the classes on its map."""
+    sensor, level, time, _, _, tile = product.name.split("_")
+    return Row(
+        patch_id=f"{product.name}_{column:02}_{row:02}",
+        labels=sorted({CLASS_OF[c] for c in np.unique(codes).tolist() if c in CLASS_OF}),
+        split=split_of(column, row),
+        country=product.country,
+        s1_name=f"{product.scene}_{tile[1:]}_{column}_{row}",
+        s2v1_name=f"{sensor}_{level}_{time}_{column}_{row}",
+        contains_seasonal_snow=flag == "snow",
+        contains_cloud_or_shadow=flag == "cloud",
+    )
+
+
+def write_patch(root: Path, product: Product, cell: tuple[int, int], seed: int,
+                flag: str | None) -> Row:  # fmt: skip
+    """Write the fifteen files of one patch and give its row; the same seed, the same bytes."""
+    column, row = cell
+    rng = np.random.default_rng((seed, PRODUCTS.index(product), column, row))
+    codes = reference_map(rng)
+    drawn = draw_row(product, column, row, codes, flag)
+    s2, s1 = drawn["patch_id"], drawn["s1_name"]
+    place = product.epsg, product.west + GROUND * column, product.north - GROUND * row
+
+    optical, radar, maps = (
+        root / "BigEarthNet-S2" / product.name / s2,
+        root / "BigEarthNet-S1" / product.scene / s1,
+        root / "Reference_Maps" / product.name / s2,
+    )
+    for folder in (optical, radar, maps):
+        folder.mkdir(parents=True)
+    for band, pixels in sentinel2(rng, glare=3.0 if flag else 1.0).items():
+        (optical / f"{s2}_{band}.tif").write_bytes(tiff(pixels, *place))
+    for band, decibels in sentinel1(rng).items():
+        (radar / f"{s1}_{band}.tif").write_bytes(tiff(decibels, *place, optical=False))
+    (maps / f"{s2}_reference_map.tif").write_bytes(tiff(codes, *place, deflate=True))
+    return drawn
+
+
+def write_table(path: Path, rows: list[Row]) -> None:
+    """Write rows, sorted by patch, under the official schema and in the published form."""
+    text = pa.string()
+    schema = pa.schema([
+        ("patch_id", text), ("labels", pa.list_(pa.field("element", text))), ("split", text),
+        ("country", text), ("s1_name", text), ("s2v1_name", text),
+        ("contains_seasonal_snow", pa.bool_()), ("contains_cloud_or_shadow", pa.bool_()),
+    ])  # fmt: skip
+    table = pa.Table.from_pylist(sorted(rows, key=lambda row: row["patch_id"]), schema)
+    pq.write_table(table, path, version="1.0", compression="zstd", use_dictionary=False,
+                   store_schema=False, row_group_size=122_880)  # fmt: skip
+
+
+def make_tree(root: Path, n: int = 8, flagged: int = 2, seed: int = 0) -> list[Row]:
+    """Write a whole tree under ``root``: n patches, and ``flagged`` ones with snow or clouds.
+
+    Gives all rows, those of metadata.parquet first, each part sorted by patch. Any n from 4 on
+    covers three splits and a one-digit index; the products take turns.
+    """
+    random = np.random.default_rng(seed).permutation(GRID * GRID * len(PRODUCTS)).tolist()
+    fixed = [GRID * GRID * i + GRID * column + row for i, (column, row) in enumerate(FIRST_CELLS)]
+    places = (fixed + [place for place in random if place not in fixed])[: n + flagged]
+    if n + flagged > len(random):
+        raise ValueError(f"{n} + {flagged} patches asked for, but there are {len(random)} places")
+    clear: list[Row] = []
+    hazy: list[Row] = []
+    for i, place in enumerate(places):
+        flag = None if i < n else ("snow", "cloud")[(i - n) % 2]
+        which, cell = divmod(place, GRID * GRID)
+        drawn = write_patch(Path(root), PRODUCTS[which], divmod(cell, GRID), seed, flag)
+        (clear if flag is None else hazy).append(drawn)
+    write_table(Path(root) / TABLE, clear)
+    write_table(Path(root) / FLAGGED_TABLE, hazy)
+    return [row for rows in (clear, hazy) for row in sorted(rows, key=lambda row: row["patch_id"])]
+
+
+def main() -> None:
+    """Make a tree from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument("--n", type=int, default=1000, help="patches")
+    parser.add_argument("--flagged", type=int, help="patches with snow or clouds (default: n / 8)")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    flagged = args.n // 8 if args.flagged is None else args.flagged
+    make_tree(args.out, args.n, flagged, args.seed)
+
+
+if __name__ == "__main__":
+    main()
