@@ -1,15 +1,20 @@
 """Raw patch folders to stores: what the command `patchpress` calls."""
 
-from converter.options import Codec, ConvertOptions, Layout, OnError, Resampling
+from converter.options import Codec, ConvertOptions, Layout, Nan, OnError, Resampling, SplitBy
 from converter.pipeline import convert
 from converter.report import Report
+from converter.verify import Verdict, verify
 
 __all__ = [
     "Codec",
     "ConvertOptions",
     "Layout",
+    "Nan",
     "OnError",
     "Report",
     "Resampling",
+    "SplitBy",
+    "Verdict",
     "convert",
+    "verify",
 ]

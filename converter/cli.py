@@ -1,12 +1,15 @@
 """The command `patchpress`: one library call a command; results to stdout, the rest to stderr."""
 
+import signal
 import sys
+import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from converter.options import Codec, ConvertOptions, Layout, OnError, Resampling
+from converter.options import Codec, ConvertOptions, Layout, Nan, OnError, Resampling, SplitBy
 from readers.errors import OptionError, PatchpressError, SourceError, StoreError
 
 app = typer.Typer(
@@ -16,14 +19,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Store = Annotated[Path, typer.Argument(help="Folder of the store.")]
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
 
 
 @app.command()
 def convert(
-    dataset: Annotated[str, typer.Argument(help="Name as in `patchpress datasets`, or a .toml.")],
-    source: Annotated[Path, typer.Argument(help="Folder that holds the dataset as published.")],
-    store: Annotated[Path, typer.Argument(help="Folder to write.")],
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Name as in `datasets`, or a .toml.")
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Folder with the dataset as published.")
+    ],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder to write.")],
     modality: Annotated[
         list[str] | None, typer.Option(help="Only this modality; may be repeated.")
     ] = None,
@@ -46,6 +53,16 @@ def convert(
         bool, typer.Option("--overwrite", help="Replace a finished store.")
     ] = False,
     limit: Annotated[int | None, typer.Option(help="Only the first N patches.")] = None,
+    split: Annotated[
+        SplitBy, typer.Option(help="Official lists, the geographic rule, or no split.")
+    ] = SplitBy.official,
+    validation: Annotated[
+        float, typer.Option(help="Share of train that becomes validation, scene by scene.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the drawn validation scenes.")] = 0,
+    nan: Annotated[
+        Nan, typer.Option(help="Patches with NaN: damaged, or stored as they are.")
+    ] = Nan.refuse,
     path: Annotated[
         list[str] | None,
         typer.Option(help="A modality or table that lies elsewhere, as NAME=PATH."),
@@ -66,6 +83,10 @@ def convert(
         overwrite=overwrite,
         limit=limit,
         paths=_paths(path or []),
+        split=split,
+        validation=validation,
+        seed=seed,
+        nan=nan,
     )
     with progress_for_terminal() as progress:
         report = run(dataset, source, store, options, progress)
@@ -83,13 +104,16 @@ def verify(
         list[str] | None, typer.Option(help="A modality that lies elsewhere, as NAME=PATH.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="The .toml description, for a dataset of your own.")
+    ] = None,
 ) -> None:
     """Read every record back: count, checksum, shape; with a source, every pixel."""
     from converter.progress import progress_for_terminal
     from converter.verify import verify as run
 
     with progress_for_terminal() as progress:
-        verdict = run(store, against, _paths(path or []), workers, progress)
+        verdict = run(store, against, _paths(path or []), workers, progress, dataset)
     print(verdict.text())
     raise typer.Exit(0 if verdict.good else 1)
 
@@ -97,7 +121,9 @@ def verify(
 @app.command()
 def inspect(
     store: Store,
-    key: Annotated[str | None, typer.Argument(help="One record instead of the store.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="One record instead of the store.")
+    ] = None,
 ) -> None:
     """Show what is in a store, or in one of its records."""
     from converter.summary import record_text, store_text
@@ -110,7 +136,8 @@ def plot(
     store: Store,
     out: Annotated[Path, typer.Option(help="Picture to write, as .png, .jpg or .pdf.")],
     keys: Annotated[
-        list[str] | None, typer.Argument(help="Records to show; the first few without any.")
+        list[str] | None,
+        typer.Argument(metavar="KEYS", help="Records to show; the first few without any."),
     ] = None,
 ) -> None:
     """Draw records: colour where there are red, green and blue bands, grey or classes elsewhere."""
@@ -123,11 +150,36 @@ def plot(
 @app.command()
 def datasets(
     show: Annotated[str | None, typer.Option(help="Print the description of this dataset.")] = None,
+    guess: Annotated[
+        Path | None, typer.Option(help="Say which description fits this folder.")
+    ] = None,
 ) -> None:
     """List what can be converted, and what each expects on disk."""
-    from converter.summary import dataset_source, datasets_text
+    from converter.summary import dataset_source, datasets_text, guess_text
 
-    print(datasets_text() if show is None else dataset_source(show))
+    if guess is not None:
+        print(guess_text(guess))
+    else:
+        print(datasets_text() if show is None else dataset_source(show))
+
+
+@app.command("split-table")
+def split_table(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Parquet table with a patch_id column.")
+    ],
+    split: Annotated[SplitBy, typer.Option(help="Only `geographic` so far.")] = SplitBy.geographic,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; the table itself without it.")
+    ] = None,
+) -> None:
+    """Write the split column of a table anew, by the place of each patch in its tile."""
+    from converter.split_tables import rewrite_table
+
+    if split is not SplitBy.geographic:
+        raise OptionError(f"--split {split} cannot be told from names alone: choose geographic")
+    counts = rewrite_table(table, out)
+    print("\n".join(f"{name:<12} {rows:,}" for name, rows in counts.items()))
 
 
 def _paths(entries: list[str]) -> dict[str, Path]:
@@ -145,11 +197,21 @@ def _paths(entries: list[str]) -> dict[str, Path]:
     return paths
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C; click has its own way with KeyboardInterrupt, which says nothing."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise _Interrupted
+
+
 def main() -> None:
     """Run the command; each error on purpose becomes one sentence on stderr.
 
     Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
         sys.exit(app(standalone_mode=False) or 0)
@@ -157,7 +219,7 @@ def main() -> None:
         _end(error, 1)
     except PatchpressError as error:
         _end(error, 2)
-    except (KeyboardInterrupt, typer.Abort):
+    except (_Interrupted, KeyboardInterrupt, typer.Abort):
         _end("interrupted: run the same command again to have it whole", 1)
     except BrokenPipeError:
         # The reader of our output left, as `head` does.
@@ -167,7 +229,18 @@ def main() -> None:
         # click's own errors; Typer carries a copy of click, so they have no class to name here.
         if not hasattr(error, "format_message"):
             raise
-        _end(f"{error.format_message().rstrip('.')}; see `patchpress --help`", 2)
+        if not error.format_message():  # no command at all: the help was shown
+            sys.exit(2)
+        _end(f"{_with_value(error.format_message())}; see `patchpress --help`", 2)
+
+
+def _with_value(message: str) -> str:
+    """What click says of a wrong option, with the value that it leaves out for numbers."""
+    message = message.rstrip(".")
+    for option, value in pairwise(sys.argv[1:]):
+        if option.startswith("--") and f"'{option}'" in message and value not in message:
+            message += f", not {value!r}"
+    return message
 
 
 def _end(error: object, code: int) -> None:

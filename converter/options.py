@@ -38,6 +38,21 @@ class OnError(StrEnum):
     skip = "skip"
 
 
+class SplitBy(StrEnum):
+    """Where the split of a patch comes from."""
+
+    official = "official"
+    geographic = "geographic"
+    none = "none"
+
+
+class Nan(StrEnum):
+    """What happens to a patch with pixels that are not numbers."""
+
+    refuse = "refuse"
+    keep = "keep"
+
+
 def usable_cpus() -> int:
     """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -48,7 +63,9 @@ class ConvertOptions:
     """What `convert` may be told; each default is the choice for training on a local disk.
 
     `workers` are processes that decode, beside the one that writes; 0 decodes in the writing
-    process. None takes one a usable CPU: the writer mostly waits for the disk.
+    process. None takes one a usable CPU: the writer mostly waits for the disk. `validation` is the
+    share of the training patches that become validation patches, drawn by `seed` in groups that
+    must not be parted. A patch with NaN is treated as a damaged one unless `nan` is keep.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -61,6 +78,10 @@ class ConvertOptions:
     overwrite: bool = False
     limit: int | None = None
     paths: Mapping[str, Path] = field(default_factory=dict)
+    split: SplitBy = SplitBy.official
+    validation: float = 0.0
+    seed: int = 0
+    nan: Nan = Nan.refuse
 
     def __post_init__(self) -> None:
         for name, kind in _ENUMS.items():
@@ -95,4 +116,6 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "resampling": Resampling,
     "compression": Codec,
     "on_error": OnError,
+    "split": SplitBy,
+    "nan": Nan,
 }

@@ -1,30 +1,26 @@
 """`convert`: sources -> workers -> writer, with a bounded window between them."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 
-from converter.description import Description, find
+from converter.annotate import columns_of
+from converter.describe import find
+from converter.description import Description
 from converter.encode import Recipe
-from converter.metadata import Joined, RecordLog, join, split_counts, write_metadata
+from converter.enrich import SplitChoice, check_choice
+from converter.metadata import Joined, join, split_counts, write_metadata
 from converter.options import Codec, ConvertOptions, OnError
 from converter.progress import Progress, Silent
+from converter.records import RecordLog
 from converter.report import Report, report_path
-from converter.sources import (
-    Patch,
-    Roots,
-    in_key_order,
-    locate,
-    pass_over,
-    require_patches,
-    walks_of,
-)
+from converter.selection import select
+from converter.sources import Roots, locate
 from converter.stream import Outcome, encoding
-from converter.tables import Tables, check_tables, partners
-from converter.target import claim
+from converter.tables import Tables, check_tables
+from converter.target import Target, claim, writing
 from converter.writer import ShardWriter
 from readers.errors import PatchError, SourceError
 from readers.manifest import (
@@ -62,20 +58,24 @@ def convert(
     options = options or ConvertOptions()
     source, store = Path(source), Path(store)
     description = find(dataset)
+    check_choice(description, SplitChoice(str(options.split), options.validation, options.seed))
     begun = time.monotonic()
     roots = locate(description, source, options.paths, options.modalities)
     conversion = _Conversion(description, options, roots, store, progress or Silent())
-    with claim(store, _settings(description, options), overwrite=options.overwrite):
-        report = conversion.run()
+    with claim(store, overwrite=options.overwrite) as target:
+        report = conversion.run(target)
     report.seconds = time.monotonic() - begun
-    if report.remarkable():
-        report.write(report_path(store))
-    else:
-        report_path(store).unlink(missing_ok=True)
+    with writing(store):
+        if report.remarkable():
+            report.write(report_path(store))
+        else:
+            report_path(store).unlink(missing_ok=True)
     return report
 
 
-def _settings(description: Description, options: ConvertOptions) -> dict[str, str | int | None]:
+def _settings(
+    description: Description, options: ConvertOptions
+) -> dict[str, str | int | float | None]:
     """What decides the bytes of a store, for its manifest."""
     return {
         "dataset": description.dataset.name,
@@ -85,6 +85,10 @@ def _settings(description: Description, options: ConvertOptions) -> dict[str, st
         "level": options.level if options.compression is Codec.zstd else None,
         "on_error": str(options.on_error),
         "limit": options.limit,
+        "split": str(options.split),
+        "validation": options.validation,
+        "seed": options.seed if options.validation else None,
+        "nan": str(options.nan),
     }
 
 
@@ -100,26 +104,35 @@ class _Conversion:
     logs: dict[str, RecordLog] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
 
-    def run(self) -> Report:
+    def run(self, target: Target) -> Report:
         recipes = self._recipes()
-        self.logs = {name: RecordLog() for name in recipes}
+        self.logs = {
+            name: RecordLog(columns_of(recipe.modality, recipe.rules), self.description.identity)
+            for name, recipe in recipes.items()
+        }
         # Workers fork before pyarrow and LMDB are opened here: they need neither.
         with encoding(recipes, self.options.worker_count) as encode:
             tables = self._tables()
-            patches, total, ignored = self._patches(tables)
-            self.progress.start(total)
+            limit = self.options.limit
+            chosen = select(self.description, self.roots, tables, limit, self._problem)
+            target.clear(_settings(self.description, self.options))
+            self.progress.start(chosen.total)
             with ShardWriter(self.store) as writer:
-                digest = self._write(encode(patches), writer)
+                digest = self._write(encode(chosen), writer)
                 writer.finish()
-        joined = join(self.description, self.logs, tables)
-        write_metadata(self.store / METADATA, joined.table)
+        joined = join(self.description, self.logs, tables, self.roots.files, self._split_choice())
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, digest)
         manifest = self._manifest(joined, shard)
-        write_manifest(self.store, manifest)
-        return self._report(joined, manifest, ignored)
+        with writing(self.store):
+            write_metadata(self.store / METADATA, joined.table)
+            write_manifest(self.store, manifest)
+        return self._report(joined, manifest, chosen.ignored)
 
     def _recipes(self) -> dict[str, Recipe]:
         options = self.options
+        # Labels are derived from maps only where no table gives them; `verify` compares the two.
+        tables = self.roots.some(self.description.tables)
+        rules = tuple(r for r in self.description.labels.values() if not (tables and r.rule))
         return {
             name: Recipe(
                 self.description.modalities[name],
@@ -127,49 +140,24 @@ class _Conversion:
                 str(options.resampling),
                 str(options.compression),
                 options.level,
+                str(options.nan),
+                rules,
             )
             for name in self.roots.modalities
         }
 
     def _tables(self) -> Tables | None:
-        if not self.roots.tables:
-            return None
-        return check_tables(self.description, self.roots.tables)
+        paths = self.roots.some(self.description.tables)
+        return check_tables(self.description, paths) if paths else None
+
+    def _split_choice(self) -> SplitChoice:
+        options = self.options
+        return SplitChoice(str(options.split), options.validation, options.seed)
 
     def _problem(self, error: PatchError) -> None:
         if self.options.on_error is OnError.stop:
             raise error
         self.skipped.append(str(error))
-
-    def _patches(self, tables: Tables | None) -> tuple[Iterable[Patch], int, dict[str, int]]:
-        """The patches to convert, how many, and what else lies in each modality's folder."""
-        require_patches(self.description, self.roots)
-        walks = walks_of(self.description, self.roots, self._problem)
-        wanted = self._limited(walks_of(self.description, self.roots, pass_over), tables)
-        total = sum(_in(patch, wanted) for walk in walks.values() for patch in walk)
-        ignored = {name: walk.ignored for name, walk in walks.items() if walk.ignored}
-        ordered = in_key_order(walks)
-        return (patch for patch in ordered if _in(patch, wanted)), total, ignored
-
-    def _limited(
-        self, walks: Mapping[str, Iterable[Patch]], tables: Tables | None
-    ) -> dict[str, set[str]] | None:
-        """Modality -> names, where only the first patches and their partners are asked for.
-
-        Without a table that names partners, each modality gives its own first patches.
-        """
-        if self.options.limit is None:
-            return None
-        wanted = {
-            name: {patch.name for patch in islice(walk, self.options.limit)}
-            for name, walk in walks.items()
-        }
-        primary = self.description.primary.name
-        if tables is None or primary not in wanted:
-            return wanted
-        by_column = partners(tables, wanted[primary])
-        by_column[self.description.identity] |= wanted[primary]
-        return {name: by_column[self.description.modalities[name].key_field] for name in wanted}
 
     def _write(self, outcomes: Iterable[list[Outcome]], writer: ShardWriter) -> str:
         """Store every record in order; the digest over keys and checksums in key order."""
@@ -184,7 +172,7 @@ class _Conversion:
                 except PatchError as error:
                     self._problem(error)
                     continue
-                self.logs[patch.modality].add(patch.name, result)
+                self.logs[patch.modality].add(patch, result)
                 digest.add(patch.key, result.checksum)
                 nbytes += result.length
             self.progress.advance(len(chunk), nbytes)
@@ -212,6 +200,7 @@ class _Conversion:
                     bands=modality.bands,
                     records=len(log),
                     rgb=modality.rgb,
+                    any_size=modality.any_size,
                 )
                 for name, log in self.logs.items()
                 for modality in (description.modalities[name],)
@@ -227,6 +216,15 @@ class _Conversion:
             },
         )
 
+    def _labels_from(self, joined: Joined) -> str:
+        """The modality whose codes gave labels, if one did."""
+        if self.roots.some(self.description.tables):
+            return ""
+        columns = joined.table.column_names
+        rules = self.description.labels.values()
+        sources = [r.source for r in rules if r.source in self.logs and r.column in columns]
+        return sources[0] if sources else ""
+
     def _report(self, joined: Joined, manifest: Manifest, ignored: dict[str, int]) -> Report:
         return Report(
             store=str(self.store),
@@ -238,7 +236,9 @@ class _Conversion:
             rows=manifest.rows,
             splits={name: dict(counts) for name, counts in manifest.splits.items()},
             absent=self.roots.absent,
-            labelled=bool(self.roots.tables),
+            labelled=any(column in joined.table.column_names for column in manifest.classes),
+            labels_from=self._labels_from(joined),
+            listed_without_pixels=joined.listed_without_pixels,
             rows_without_pixels=joined.rows_without_pixels,
             without_partner=joined.without_partner,
             without_row=joined.without_row,
@@ -246,7 +246,3 @@ class _Conversion:
             skipped=self.skipped,
             ignored=ignored,
         )
-
-
-def _in(patch: Patch, wanted: Mapping[str, set[str]] | None) -> bool:
-    return wanted is None or patch.name in wanted[patch.modality]

@@ -17,12 +17,13 @@ from converter.raster import (
     GEO_KEYS,
     PLANAR,
     TIEPOINT,
+    Array,
     Directory,
     Ground,
+    Raster,
     decode,
     georeference_of,
     ground_of,
-    plain_dtype,
     plain_strips,
     read_directory,
     shape_of,
@@ -56,12 +57,16 @@ class _Head:
 
 
 class BandReader:
-    """Reads the files of one band into memory given by the caller. One per process and band."""
+    """Reads the files of one band, or of all, into memory given by the caller.
 
-    def __init__(self, dtype: str, shape: tuple[int, int]) -> None:
+    One per process and band.
+    """
+
+    def __init__(self, dtype: str, shape: tuple[int, int], bands: int = 1) -> None:
         self.dtype = np.dtype(dtype)
         self.shape = shape
-        self.nbytes = self.dtype.itemsize * shape[0] * shape[1]
+        self.bands = bands
+        self.nbytes = self.dtype.itemsize * shape[0] * shape[1] * bands
         self._heads: dict[bytes, _Head] = {}
         self._size = 0
         self._tie = slice(0, 0)
@@ -80,6 +85,8 @@ class BandReader:
             fd = open_file(name, folder)
             try:
                 got = os.readv(fd, (self._head, out, self._spare))
+            except OSError as error:
+                raise PatchError(f"{name} cannot be read ({error.strerror})") from None
             finally:
                 os.close(fd)
             if got == self._size + self.nbytes:
@@ -92,21 +99,35 @@ class BandReader:
 
     def _read_whole(self, name: str, folder: int, out: memoryview) -> Ground | None:
         data = read_file(name, folder)
-        try:
-            raster = decode(data)
-            if raster.array.dtype != self.dtype:
-                raise PatchError(f"is {raster.array.dtype}, not {self.dtype}")
-            if raster.array.shape != (1, *self.shape):
-                bands, height, width = raster.array.shape
-                raise PatchError(
-                    f"has {bands} band{'s' * (bands > 1)} of {height} x {width} pixels, "
-                    f"not one of {self.shape[0]} x {self.shape[1]}"
-                )
-        except PatchError as error:
-            raise PatchError(f"{name} {error}") from None
-        np.frombuffer(out, self.dtype).reshape(self.shape)[...] = raster.array[0]
+        raster = self._decode(name, data)
+        if raster.array.shape[1:] != self.shape:
+            _, height, width = raster.array.shape
+            raise PatchError(
+                f"{name} has {height} x {width} pixels, not {self.shape[0]} x {self.shape[1]}"
+            )
+        np.frombuffer(out, self.dtype).reshape(raster.array.shape)[...] = raster.array
         self._learn(data)
         return ground_of(raster.georeference, *self.shape)
+
+    def read_any(self, name: str, folder: int) -> tuple[Array, Ground | None]:
+        """All bands of a file, (bands, height, width) of whatever size, and their ground.
+
+        Raises:
+            PatchError: as `read_into`, but for the size.
+        """
+        raster = self._decode(name, read_file(name, folder))
+        return raster.array, ground_of(raster.georeference, *raster.array.shape[1:])
+
+    def _decode(self, name: str, data: bytes) -> Raster:
+        try:
+            raster = decode(data)
+        except PatchError as error:
+            raise PatchError(f"{name} {error}") from None
+        if raster.array.dtype != self.dtype:
+            raise PatchError(f"{name} is {raster.array.dtype}, not {self.dtype}")
+        if len(raster.array) != self.bands:
+            raise PatchError(f"{name} has {len(raster.array)} bands, not {self.bands}")
+        return raster
 
     def _learn(self, data: bytes) -> None:
         """Keep the head of a plain file whose pixels lie in one piece at its end."""
@@ -115,10 +136,16 @@ class BandReader:
         if directory is None or strips is None or len(self._heads) >= HEADS_KEPT:
             return
         start = strips[0][0]
+        # Tags among the pixels would change with them, and no head would show it.
+        if directory.end > start:
+            return
         in_order = all(a + n == b for (a, n), (b, _) in pairwise(strips))
         if not in_order or start + self.nbytes != len(data):
             return
-        head = _head(directory, data[:start], self.shape)
+        # Bands that lie pixel by pixel need another order, not only a place.
+        if self.bands > 1 and directory.first(PLANAR, 1) == 1:
+            return
+        head = _head(directory, data[:start], (self.bands, *self.shape))
         if head is None:
             return
         if (head.size, head.tie) != (self._size, self._tie.start):
@@ -128,11 +155,9 @@ class BandReader:
         self._heads[head.around] = head
 
 
-def _head(directory: Directory, data: bytes, shape: tuple[int, int]) -> _Head | None:
+def _head(directory: Directory, data: bytes, shape: tuple[int, int, int]) -> _Head | None:
     georeference = georeference_of(directory)
-    if shape_of(directory) != (1, *shape) or plain_dtype(directory).byteorder == ">":
-        return None
-    if directory.first(PLANAR, 1) not in (1, 2):
+    if shape_of(directory) != shape or directory.first(PLANAR, 1) not in (1, 2):
         return None
     if georeference is None:
         if GEO_KEYS in directory.tags:
@@ -145,7 +170,7 @@ def _head(directory: Directory, data: bytes, shape: tuple[int, int]) -> _Head | 
     tie = place + 3 * 8  # six doubles: column, row, depth, then x, y, z
     if tie + _XY.size > len(data):
         return None
-    ground = ground_of(georeference, *shape)
+    ground = ground_of(georeference, *shape[1:])
     if ground is None or georeference.transform[1] or georeference.transform[3]:
         return None
     x, y = directory.tags[TIEPOINT][3:5]
@@ -177,8 +202,11 @@ def read_file(name: str, folder: int) -> bytes:
     Raises:
         PatchError: it is absent or may not be read.
     """
-    with open(open_file(name, folder), "rb", buffering=0) as file:
-        try:
+    fd = open_file(name, folder)
+    try:
+        with open(fd, "rb", buffering=0, closefd=False) as file:
             return file.read()
-        except OSError as error:
-            raise PatchError(f"{name} cannot be read ({error.strerror})") from None
+    except OSError as error:
+        raise PatchError(f"{name} cannot be read ({error.strerror})") from None
+    finally:
+        os.close(fd)

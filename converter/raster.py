@@ -19,13 +19,21 @@ Array = npt.NDArray[Any]
 # Tags and types: TIFF 6.0; 33550, 33922, 34264, 34735: GeoTIFF 1.1 (OGC 19-008r4).
 WIDTH, HEIGHT, BITS, COMPRESSION = 256, 257, 258, 259
 FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS = 266, 273, 277, 278, 279
-PLANAR, TILE_WIDTH, SAMPLE_FORMAT, PHOTOMETRIC = 284, 322, 339, 262
+PLANAR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS = 284, 322, 324, 325
+SAMPLE_FORMAT, PHOTOMETRIC = 339, 262
 PIXEL_SCALE, TIEPOINT, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
 _TYPES |= {16: "Q", 17: "q", 18: "Q"}
+_COUNTS = (1, 3, 4, 16)
+_PLACES = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, ROWS_PER_STRIP, TILE_WIDTH)
+_SHAPES = (WIDTH, HEIGHT, SAMPLES, PLANAR, BITS, SAMPLE_FORMAT)
+_INTEGERS = (*_PLACES, *_SHAPES, COMPRESSION, PHOTOMETRIC, FILL_ORDER, GEO_KEYS)
+_RIGHT_TYPES: dict[int, tuple[int, ...]] = dict.fromkeys(_INTEGERS, _COUNTS)
+_RIGHT_TYPES |= dict.fromkeys((PIXEL_SCALE, TIEPOINT, TRANSFORMATION), (12,))
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _MODEL, _RASTER, _GEOGRAPHIC, _PROJECTED = 1024, 1025, 2048, 3072
 _USER_DEFINED = 32767
+LARGEST_RATIO = 4_000  # DEFLATE reaches 1,032 and LZW less; no codec of patches reaches this
 
 
 class Georeference(NamedTuple):
@@ -62,6 +70,8 @@ class Directory:
 
     tags: Mapping[int, tuple[Any, ...]]
     places: Mapping[int, int]
+    end: int
+    """The first byte behind the directory and all values of its tags."""
     byteorder: str
     classic: bool
 
@@ -94,9 +104,14 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
     if count > 4096:
         raise struct.error("more tags than a TIFF has")
     tags, places = {}, {}
+    end = position + count * (head + inline)
     for _ in range(count):
         tag, kind, number = struct.unpack_from(order + entry_format, data, position)
         place = position + head
+        if tag in tags:  # which of the two counts, readers do not agree
+            raise struct.error("a tag twice")
+        if kind not in _RIGHT_TYPES.get(tag, _TYPES):
+            raise struct.error("a tag of the wrong type")
         if kind in _TYPES:
             form = f"{order}{number}{_TYPES[kind]}"
             if struct.calcsize(form) > inline:
@@ -105,8 +120,9 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
                 raise struct.error("a tag's values lie behind the end")
             tags[tag] = struct.unpack_from(form, data, place)
             places[tag] = place
+            end = max(end, place + struct.calcsize(form))
         position += head + inline
-    return Directory(tags, places, order, classic)
+    return Directory(tags, places, end, order, classic)
 
 
 def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | None:
@@ -138,8 +154,9 @@ def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | N
             strict=False,
         )
     )
-    expected = _strip_bytes(directory)
-    if [count for _, count in strips] != expected or any(offset == 0 for offset, _ in strips):
+    expected = _strip_bytes(directory, len(strips))
+    sizes = [count for _, count in strips]
+    if not strips or sizes != expected or any(offset == 0 for offset, _ in strips):
         return None
     end = max(offset + count for offset, count in strips)
     if end > length:
@@ -147,13 +164,14 @@ def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | N
     return strips
 
 
-def _strip_bytes(directory: Directory) -> list[int]:
-    """Bytes of each strip as dtype and shape demand."""
+def _strip_bytes(directory: Directory, strips: int) -> list[int]:
+    """Bytes of each strip as dtype and shape demand; none where they demand another number."""
     height, samples = directory.first(HEIGHT, 0), directory.first(SAMPLES, 1)
     together = samples if directory.first(PLANAR, 1) == 1 else 1
     row = directory.first(WIDTH, 0) * together * directory.first(BITS, 8) // 8
     step = min(directory.first(ROWS_PER_STRIP, height) or height, height)
-    if not step:
+    # A damaged height may promise a thousand million rows: count before listing.
+    if not (step and together) or -(-height // step) * (samples // together) != strips:
         return []
     rows = [min(step, height - start) for start in range(0, height, step)]
     return [row * n for n in rows] * (samples // together)
@@ -213,6 +231,8 @@ def decode(data: bytes) -> Raster:
     """
     directory = read_directory(data)
     strips = plain_strips(directory, len(data)) if directory else None
+    if directory is not None and strips is None:
+        _refuse_hollow(directory, len(data))
     if directory is None or (georeference := _known_georeference(directory)) is _ASK:
         return decode_rasterio(data)
     if strips is None:
@@ -223,6 +243,22 @@ def decode(data: bytes) -> Raster:
     if directory.first(PLANAR, 1) == 1 and bands > 1:
         return Raster(flat.reshape(height, width, bands).transpose(2, 0, 1), georeference)
     return Raster(flat.reshape(bands, height, width), georeference)
+
+
+def _refuse_hollow(directory: Directory, length: int) -> None:
+    """Refuse what decoders would fill with zeros, or take memory for that the file cannot hold."""
+    tiles = TILE_OFFSETS in directory.tags
+    offsets = directory.tags.get(TILE_OFFSETS if tiles else STRIP_OFFSETS, ())
+    counts = directory.tags.get(TILE_COUNTS if tiles else STRIP_COUNTS, ())
+    # Neither place nor length is GDAL's way to say that all of a block is zero.
+    if not offsets or any(n and not at for at, n in zip(offsets, counts, strict=False)):
+        raise PatchError("has no pixels for a part of its image")
+    bands, height, width = shape_of(directory)
+    size = bands * height * width * max(directory.first(BITS, 8), 8) // 8
+    if size > max(LARGEST_RATIO * length, 1 << 20):
+        raise PatchError(
+            f"promises {bands} x {height} x {width} pixels, which {length:,} bytes cannot hold"
+        )
 
 
 _ASK = Georeference(-1, (0.0,) * 6)
@@ -249,7 +285,7 @@ def decode_imagecodecs(data: bytes, directory: Directory | None = None) -> Array
         return decode_rasterio(data).array
     try:
         array = imagecodecs.tiff_decode(data, index=0)
-    except (imagecodecs.TiffError, ValueError, RuntimeError, NotImplementedError):
+    except Exception:  # a damaged file makes it raise almost anything; GDAL has the last word
         return decode_rasterio(data).array
     bands, height, width = shape_of(directory)
     if array.shape == (height, width, bands) and directory.first(PLANAR, 1) == 1:
@@ -268,7 +304,7 @@ def decode_rasterio(data: bytes) -> Raster:
     import warnings
 
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
     try:
         with warnings.catch_warnings():
@@ -276,9 +312,9 @@ def decode_rasterio(data: bytes) -> Raster:
             with rasterio.MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
                 array = source.read()
                 epsg = source.crs.to_epsg() if source.crs else None
-                known = source.crs is not None or not source.transform.is_identity
+                known = not source.transform.is_identity
                 transform = tuple(source.transform[:6])
-    except (RasterioError, ValueError) as error:
+    except Exception as error:  # not all that GDAL says comes as a RasterioError
         cause = error.__cause__ or error
         raise PatchError(f"is no TIFF that can be read ({cause})") from None
     return Raster(array, Georeference(epsg, transform) if known else None)

@@ -25,9 +25,13 @@ class Report:
     absent: tuple[str, ...] = ()
     """Modalities and tables that the source does not have."""
     labelled: bool = True
+    labels_from: str = ""
+    """The modality whose codes gave the labels, where no table did."""
     rows_without_pixels: int = 0
     without_partner: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     without_row: dict[str, list[str]] = field(default_factory=dict)
+    listed_without_pixels: dict[str, list[str]] = field(default_factory=dict)
+    """Official list -> names in it that are not in the source."""
     other_ground: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that was left out."""
@@ -41,7 +45,13 @@ class Report:
 
     def remarkable(self) -> bool:
         """Whether there is anything that only the report file lists in full."""
-        return bool(self.skipped or self.without_partner or self.without_row or self.other_ground)
+        return bool(
+            self.skipped
+            or self.without_partner
+            or self.without_row
+            or self.other_ground
+            or self.listed_without_pixels
+        )
 
     def text(self) -> str:
         """The report for people, names cut after a few."""
@@ -55,12 +65,18 @@ class Report:
         lines += [
             f"  split {split:<12} {counts['rows']:,}" for split, counts in self.splits.items()
         ]
+        if self.labels_from:
+            lines.append(
+                f"  labels             from the codes of {self.labels_from}: there is no table"
+            )
         if not self.labelled:
-            lines.append("  labels             none: the source has no table")
+            lines.append("  labels             none: the source gives none")
         if self.absent:
             lines.append(f"  not in the source  {', '.join(self.absent)}")
         if self.rows_without_pixels:
             lines.append(f"  rows without pixels, left out: {self.rows_without_pixels:,}")
+        for name, names in self.listed_without_pixels.items():
+            lines.append(f"  names in the list {name} without pixels: {len(names):,}")
         for one, partners in self.without_partner.items():
             for other, names in partners.items():
                 lines += _named(f"{one} without {other}", names)
@@ -79,7 +95,8 @@ class Report:
 
 def report_path(store: Path) -> Path:
     """Where the report of a store is written: beside it."""
-    return store.with_name(f"{store.name}.report.json")
+    whole = store.absolute()  # the working folder's own name is empty
+    return whole.with_name(f"{whole.name}.report.json")
 
 
 def _named(title: str, names: list[str]) -> list[str]:

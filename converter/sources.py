@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from pathlib import Path
 from typing import NamedTuple
 
-from converter.description import BAND, Description, ModalitySource
+from converter.description import Description, ModalitySource
+from converter.paths import PathForm
 from readers.errors import OptionError, PatchError, SourceError, SourceMissing
 
 Problem = Callable[[PatchError], None]
@@ -20,19 +20,28 @@ class Patch(NamedTuple):
     modality: str
     key: str
     name: str
-    """The published name: the value of the key's field."""
+    """The published name: the value of the key's column."""
+    identity: str
+    """The identity of the row, empty where only a table or a sidecar knows it."""
     folder: str
     before: str
     after: str
     """A band's file is ``before + band + after``; a file of all bands is ``before``."""
+    values: tuple[str, ...]
+    """Values of the modality's columns, in their order."""
 
 
 class Roots(NamedTuple):
     """Where a conversion finds its parts; what the source does not have is listed by name."""
 
     modalities: Mapping[str, Path]
-    tables: Mapping[str, Path]
+    files: Mapping[str, Path]
+    """Tables, lists and pairs."""
     absent: tuple[str, ...]
+
+    def some(self, names: Iterable[str]) -> dict[str, Path]:
+        """Those of the files that have these names."""
+        return {name: self.files[name] for name in names if name in self.files}
 
 
 class Walk:
@@ -44,9 +53,7 @@ class Walk:
 
     def __init__(self, modality: ModalitySource, root: Path, problem: Problem) -> None:
         self.modality, self.root, self._problem = modality, root, problem
-        parts = modality.path.split("/")
-        self._folders = [_pattern(part, modality.fields) for part in parts[:-1]]
-        self._before, self._band, self._after = parts[-1].partition(f"{{{BAND}}}")
+        self._paths = [PathForm(path, modality.fields) for path in modality.paths]
         self.ignored = 0
         self.first_ignored = ""
         self.ascending = True
@@ -54,63 +61,75 @@ class Walk:
     def __iter__(self) -> Iterator[Patch]:
         """Patches folder by folder; within a folder by name."""
         last = ""
-        for patch in self._descend(str(self.root), 0, {}):
-            self.ascending &= patch.key >= last
-            last = patch.key
-            yield patch
+        for path in self._paths:
+            for patch in self._descend(path, str(self.root), 0, {}):
+                self.ascending &= patch.key >= last
+                last = patch.key
+                yield patch
 
-    def _descend(self, folder: str, depth: int, known: dict[str, str]) -> Iterator[Patch]:
-        if depth == len(self._folders):
-            yield self._patch(folder, known)
+    def _descend(
+        self, path: PathForm, folder: str, depth: int, known: dict[str, str]
+    ) -> Iterator[Patch]:
+        if depth == len(path.folders):
+            yield from self._files(path, folder, known)
             return
-        pattern = self._folders[depth]
+        last = depth + 1 == len(path.folders)
+        for name, fields in self._matching(path.folders[depth], folder, known):
+            # Where the last folder is a patch it is opened for its files anyway; a stat a patch
+            # would cost as much as reading a band.
+            if (last and path.is_folder_a_patch) or os.path.isdir(f"{folder}/{name}"):
+                yield from self._descend(path, f"{folder}/{name}", depth + 1, known | fields)
+            else:
+                self._ignore(f"{folder}/{name}")
+
+    def _files(self, path: PathForm, folder: str, known: dict[str, str]) -> Iterator[Patch]:
+        """The patch that a folder is, or the patches whose files it holds."""
+        if path.is_folder_a_patch:
+            after = path.after.format_map(known) if path.has_band else ""
+            yield self._patch(folder, path.before.format_map(known), after, known)
+            return
+        for name, fields in self._matching(path.file, folder, known):
+            yield self._patch(folder, name, "", known | fields)
+
+    def _matching(
+        self, pattern: re.Pattern[str], folder: str, known: dict[str, str]
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """Entries of a folder that match, with their fields, in the order of their names."""
         for name in sorted(os.listdir(folder)):
             match = pattern.fullmatch(name)
-            path = f"{folder}/{name}"
-            # The last folder is opened for its files anyway; a stat a patch would cost as much
-            # as reading a band.
-            if match is None or (depth + 1 < len(self._folders) and not os.path.isdir(path)):
-                self.ignored += 1
-                self.first_ignored = self.first_ignored or path
+            if match is None:
+                self._ignore(f"{folder}/{name}")
                 continue
             fields = match.groupdict()
             wrong = next((f for f in fields if known.get(f, fields[f]) != fields[f]), None)
-            if wrong is not None:
+            if wrong is None:
+                yield name, fields
+            else:
                 self._problem(
-                    PatchError(f"{path} lies in the wrong folder: its name says {fields[wrong]}")
+                    PatchError(
+                        f"{folder}/{name} lies in the wrong folder: its name says {fields[wrong]}"
+                    )
                 )
-                continue
-            yield from self._descend(path, depth + 1, known | fields)
 
-    def _patch(self, folder: str, known: dict[str, str]) -> Patch:
+    def _ignore(self, path: str) -> None:
+        # What one form of a path passes over may be a patch of another, or of another modality.
+        if len(self._paths) == 1 and self.modality.folder != ".":
+            self.ignored += 1
+        self.first_ignored = self.first_ignored or path
+
+    def _patch(self, folder: str, before: str, after: str, known: dict[str, str]) -> Patch:
+        modality = self.modality
+        name = modality.patch.format_map(known)
         return Patch(
-            self.modality.name,
-            self.modality.key.format_map(known),
-            known[self.modality.key_field],
+            modality.name,
+            modality.key.replace(f"{{{modality.key_field}}}", name),
+            name,
+            modality.identity.format_map(known) if modality.identity else "",
             folder,
-            self._before.format_map(known),
-            self._after.format_map(known) if self._band else "",
+            before,
+            after,
+            tuple(template.format_map(known) for template in modality.columns.values()),
         )
-
-
-@lru_cache(maxsize=64)
-def _compiled(text: str) -> re.Pattern[str]:
-    return re.compile(text)
-
-
-def _pattern(part: str, fields: Mapping[str, str]) -> re.Pattern[str]:
-    """The regular expression of one folder name; fields become named groups."""
-    text, seen = "", set[str]()
-    for piece in re.split(r"(\{\w+\})", part):
-        name = piece[1:-1]
-        if not piece.startswith("{"):
-            text += re.escape(piece)
-        elif name in seen:
-            text += f"(?P={name})"
-        else:
-            text += f"(?P<{name}>{fields[name]})"
-            seen.add(name)
-    return _compiled(text)
 
 
 def locate(
@@ -132,7 +151,7 @@ def locate(
         raise SourceMissing(
             f"source {source} {kind}: give the folder that holds {_all(description)}"
         )
-    modalities, tables, absent = {}, {}, []
+    modalities, found, absent = {}, {}, []
     for name, modality in description.modalities.items():
         if wanted is not None and name not in wanted:
             continue
@@ -145,23 +164,23 @@ def locate(
             )
         else:
             absent.append(name)
-    for name, file in description.tables.items():
+    for name, file in description.files().items():
         path = paths.get(name, source / file)
         if path.is_file():
-            tables[name] = path
+            found[name] = path
         elif name in paths:
-            raise SourceMissing(f"table {name}: there is no file {path}")
+            raise SourceMissing(f"{name}: there is no file {path}")
         else:
             absent.append(name)
     if not modalities:
         raise SourceError(_another(description, source))
-    return Roots(modalities, tables, tuple(absent))
+    return Roots(modalities, found, tuple(absent))
 
 
 def _check_names(
     description: Description, paths: Mapping[str, Path], wanted: tuple[str, ...] | None
 ) -> None:
-    parts = [*description.modalities, *description.tables]
+    parts = [*description.modalities, *description.files()]
     for name in paths:
         if name not in parts:
             raise OptionError(
@@ -178,7 +197,7 @@ def _check_names(
 
 def _all(description: Description) -> str:
     folders = [modality.folder for modality in description.modalities.values()]
-    return ", ".join([*folders, *description.tables.values()])
+    return ", ".join(dict.fromkeys([*folders, *description.tables.values()]))
 
 
 def _another(description: Description, source: Path) -> str:
@@ -229,7 +248,7 @@ def require_patches(description: Description, roots: Roots) -> None:
         if next(iter(walk), None) is None:
             raise SourceError(
                 f"{root} has no patch of {description.dataset.name}: it holds "
-                f"{walk.first_ignored or 'nothing'} where {modality.path} is expected"
+                f"{walk.first_ignored or 'nothing'} where {' or '.join(modality.paths)} is expected"
             )
 
 

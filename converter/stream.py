@@ -7,9 +7,10 @@ from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
-from converter.encode import Chunk, Encoded, Encoder, Recipe, encode_chunk, start_worker
+from converter.encode import Encoded, Encoder, Recipe
 from converter.executors import CAN_FORK, SerialExecutor, process_pool
 from converter.sources import Patch
+from converter.worker import Chunk, encode_chunk, start_worker
 from readers.errors import PatchError, PatchpressError
 
 # One task: long against the cost of handing it over, short against the caches and the window.

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from converter.description import Description, built_in, find, load
-from readers.errors import DescriptionError
+from converter.describe import built_in, find, load
+from converter.description import Description
+from converter.sources import Walk, pass_over
+from readers.errors import DescriptionError, SourceError, SourceMissing
 from readers.manifest import Modality
 from readers.store import open_store
 from readers.table import key_column
@@ -106,10 +108,34 @@ def _dataset_lines(description: Description) -> str:
     rows: list[list[object]] = []
     for modality in description.modalities.values():
         note = f"{len(modality.bands)} bands" if len(modality.bands) > 1 else "1 band"
-        rows.append([modality.name, f"{modality.folder}/{modality.path}", note])
-    rows += [[name, file, "table"] for name, file in description.tables.items()]
+        rows.append([modality.name, f"{modality.folder}/{modality.paths[0]}", note])
+    rows += [[name, file, "table"] for name, file in description.files().items()]
     head = f"{dataset.name}: {dataset.title}\n  licence {dataset.licence}, {dataset.url}"
     return "\n".join([head, *columns(rows)])
+
+
+def guess_text(source: Path) -> str:
+    """Which built-in descriptions fit a folder: the parts that each finds there.
+
+    Raises:
+        SourceMissing: there is no such folder.
+        SourceError: none fits.
+    """
+    if not source.is_dir():
+        raise SourceMissing(f"source {source} is no folder")
+    fits = []
+    for name, path in built_in().items():
+        description = load(path)
+        parts = [m for m in description.modalities.values() if (source / m.folder).is_dir()]
+        found = [m.name for m in parts if next(iter(Walk(m, source / m.folder, pass_over)), None)]
+        if found:
+            fits.append([name, f"has {', '.join(found)}"])
+    if not fits:
+        raise SourceError(
+            f"no description fits {source}; see `patchpress datasets` for what each expects, and "
+            "docs/your-own-dataset.md for one of your own"
+        )
+    return "\n".join(columns(fits, ""))
 
 
 def dataset_source(name: str) -> str:

@@ -4,11 +4,12 @@ pyarrow is imported inside functions: it starts threads, and workers must fork b
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converter.annotate import canonical
 from converter.description import Description
 from readers.errors import TableError
 
@@ -23,11 +24,14 @@ class Tables:
     description: Description
     paths: Mapping[str, Path]
     rows: int
+    spellings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Label column -> spelling in the tables -> canonical name, where they differ."""
 
     def groups(self, columns: Sequence[str] | None = None) -> Iterator["pa.Table"]:
         """Their rows, a row group at a time, so that a large table never lies in memory whole."""
         for path in self.paths.values():
-            yield from _groups(path, columns)
+            for group in _groups(path, columns):
+                yield _respelled(group, self.spellings)
 
 
 def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
@@ -43,6 +47,7 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
     needed = _needed(description)
     schema = None
     identities = []
+    spellings: dict[str, dict[str, str]] = {}
     for path in paths.values():
         found = _schema(path)
         for column, kind in needed.items():
@@ -54,7 +59,7 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
             )
         schema = found
         for group in _groups(path, list(needed)):
-            _check_values(description, path, group)
+            _check_values(description, path, group, spellings)
             identities.extend(group[description.identity].chunks)
     names = pa.chunked_array(identities) if identities else pa.chunked_array([], pa.string())
     if pc.count_distinct(names).as_py() != len(names):
@@ -64,7 +69,7 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
             f"patch {twice[0]['values']} is in the tables twice "
             f"({', '.join(map(str, paths.values()))}): remove one of its rows"
         )
-    return Tables(description, dict(paths), len(names))
+    return Tables(description, dict(paths), len(names), spellings)
 
 
 def _needed(description: Description) -> dict[str, str]:
@@ -72,7 +77,9 @@ def _needed(description: Description) -> dict[str, str]:
     needed = {modality.key_field: "string" for modality in description.modalities.values()}
     if description.split_column:
         needed[description.split_column] = "string"
-    return needed | dict.fromkeys(description.classes, "list of strings")
+    # Mapped labels follow from others; the rest must be there, as text or lists of text.
+    given = [c for c, rule in description.labels.items() if rule.rule != "mapped"]
+    return needed | dict.fromkeys(given, "list of strings")
 
 
 def _schema(path: Path) -> "pa.Schema":
@@ -105,7 +112,7 @@ def _check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> No
             f"it has {', '.join(schema.names)}"
         )
     found = schema.field(column).type
-    right = _is_string(found) if kind == "string" else _is_string_list(found)
+    right = _is_string(found) or (kind != "string" and _is_string_list(found))
     if not right:
         raise TableError(f"{path} has {found} in column {column!r}, which must be a {kind}")
 
@@ -122,35 +129,92 @@ def _is_string_list(kind: Any) -> bool:
     return bool((pt.is_list(kind) or pt.is_large_list(kind)) and _is_string(kind.value_type))
 
 
-def _check_values(description: Description, path: Path, group: "pa.Table") -> None:
+def _check_values(
+    description: Description,
+    path: Path,
+    group: "pa.Table",
+    spellings: dict[str, dict[str, str]],
+) -> None:
     import pyarrow.compute as pc
 
     missing = group[description.identity].null_count
     if missing:
         raise TableError(f"{path} has {missing} rows without {description.identity}")
-    known: dict[str, tuple[str, ...]] = dict(description.classes)
-    if description.split_column:
-        known[description.split_column] = description.split_names
-    for column, names in known.items():
-        values = group[column]
-        is_list = column in description.classes
-        there = pc.unique(pc.list_flatten(values) if is_list else values).to_pylist()
-        for value in there:
-            if value is not None and value not in names:
-                raise TableError(_unknown(description, path, group, column, value))
+    for column, rule in description.labels.items():
+        for label in pc.unique(_flat(group[column])).drop_null().to_pylist():
+            try:
+                name = canonical(rule, label)
+            except TableError as error:
+                patch = _first_with(description, group, column, label)
+                raise TableError(f"{path}, patch {patch}: {error}") from None
+            if name != label:
+                spellings.setdefault(column, {})[label] = name
+    if description.splits is not None:
+        column = description.splits.column
+        for split in pc.unique(group[column]).drop_null().to_pylist():
+            if split not in description.split_names:
+                patch = _first_with(description, group, column, split)
+                near = get_close_matches(split, description.split_names, n=1)
+                hint = f"nearest is {near[0]!r}" if near else "known are "
+                hint += "" if near else ", ".join(description.split_names)
+                raise TableError(
+                    f"{path} gives patch {patch} the split {split!r}, which is unknown; {hint}"
+                )
 
 
-def _unknown(
-    description: Description, path: Path, group: "pa.Table", column: str, value: str
-) -> str:
-    """The sentence about a value that is none of the known ones, with its first patch."""
+def _flat(values: Any) -> Any:
+    """The strings of a column, out of their lists if they are in such."""
+    import pyarrow.compute as pc
+
+    return values if _is_string(values.type) else pc.list_flatten(values)
+
+
+def _first_with(description: Description, group: "pa.Table", column: str, value: str) -> str:
+    """The first patch that has a value, or has it in its list."""
     rows = zip(group[description.identity].to_pylist(), group[column].to_pylist(), strict=True)
-    patch = next(name for name, cell in rows if cell == value or (cell and value in cell))
-    names = description.classes.get(column, description.split_names)
-    near = get_close_matches(value, names, n=1)
-    hint = f"nearest is {near[0]!r}" if near else f"known are {', '.join(names)}"
-    kind = "label" if column in description.classes else "split"
-    return f"{path} gives patch {patch} the {kind} {value!r}, which is unknown; {hint}"
+    return next(
+        str(name)
+        for name, cell in rows
+        if cell == value or (isinstance(cell, list) and value in cell)
+    )
+
+
+def _respelled(group: "pa.Table", spellings: Mapping[str, Mapping[str, str]]) -> "pa.Table":
+    """A group of rows with canonical labels."""
+    import pyarrow as pa
+
+    for column, names in spellings.items():
+        if column in group.column_names:
+            kind = group.schema.field(column).type
+            cells = [_renamed(cell, names) for cell in group[column].to_pylist()]
+            at = group.schema.get_field_index(column)
+            group = group.set_column(at, group.schema.field(column), pa.array(cells, kind))
+    return group
+
+
+def _renamed(cell: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(cell, list):
+        return [names.get(label, label) for label in cell]
+    return names.get(cell, cell)
+
+
+def read_columns(path: Path, columns: list[str]) -> "pa.Table":
+    """Columns of strings of a Parquet or CSV table, in that order.
+
+    Raises:
+        TableError: it cannot be read, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pv
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path) if path.suffix == ".parquet" else pv.read_csv(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TableError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+    for column in columns:
+        _check_column(path, table.schema, column, "string")
+    return table.select(columns).cast(pa.schema([(c, pa.string()) for c in columns]))
 
 
 def partners(tables: Tables, names: set[str]) -> dict[str, set[str]]:

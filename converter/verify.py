@@ -1,37 +1,26 @@
-"""`verify`: every record of a store read back, alone or against the source it was made from.
+"""`verify`: every record of a store read back, alone or against the source it was made from."""
 
-Pixels of the source are decoded by libtiff (imagecodecs) or GDAL here, never by the reader that
-converting uses: two ways that agree on every pixel are worth more than one.
-"""
-
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import lmdb
-import numpy as np
 import xxhash
 
-from converter.description import Description, ModalitySource, find
-from converter.executors import SerialExecutor, process_pool
-from converter.options import usable_cpus
-from converter.plain import read_file
+from converter.against import compare
+from converter.describe import built_in, find
+from converter.description import Description
+from converter.map_labels import MapLabels
 from converter.progress import Progress, Silent
-from converter.raster import Array, decode_imagecodecs
-from converter.resample import resample_into
-from converter.sources import Patch, in_key_order, locate, require_patches, walks_of
-from readers.errors import KeyMissing, PatchError, StoreDamaged
-from readers.manifest import ContentDigest, Modality
+from converter.sources import locate, require_patches
+from readers.errors import OptionError, StoreDamaged
+from readers.manifest import ContentDigest, Manifest
 from readers.record import ZSTD_MAGIC, Decompressor, form_in
-from readers.store import Store, open_store
-from readers.table import checksum_column, record_keys
+from readers.store import Store, damage, open_environment, open_store
+from readers.table import checksum_column, presence_column, record_keys
 
 SHOWN = 20
-CHUNK = 32  # patches a task
 
 
 @dataclass
@@ -67,64 +56,71 @@ def verify(
     paths: Mapping[str, Path] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    dataset: str | None = None,
 ) -> Verdict:
     """Read every record of a store back: count, checksum, form; with a source, every pixel.
+
+    Where the description has a rule that makes labels from a map, and the table gave the labels,
+    both are compared. `dataset` names the description of a dataset that is not built in.
 
     Raises:
         StoreError: there is no store to verify, or its files are not as long as they should be.
         SourceError: the source is not the dataset that the store was made from.
     """
+    if paths and against is None:
+        raise OptionError("--path says where parts of a source lie: give the source with --against")
+    if workers is not None and workers < 0:
+        raise OptionError(f"workers must be 0 or more, not {workers}")
     opened = open_store(store)
     progress = progress or Silent()
     verdict = Verdict(str(store))
-    if against is None:
-        _read_back(opened, verdict, progress)
+    name = dataset or opened.manifest.dataset.name
+    description = find(name) if against or dataset or name in built_in() else None
+    if description is None or against is None:
+        _read_back(opened, description, verdict, progress)
         return verdict
-    description = find(opened.manifest.dataset.name)
-    names = tuple(opened.manifest.modalities)
-    roots = locate(description, Path(against), paths or {}, names)
+    roots = locate(description, Path(against), paths or {}, tuple(opened.manifest.modalities))
     require_patches(description, roots)
-    count = usable_cpus() if workers is None else workers
-    # Workers fork before this process opens the store's LMDB environment.
-    executor = process_pool(count, _start, Path(store), description) if count else SerialExecutor()
-    if not count:
-        _start(Path(store), description)
-    try:
-        walks = walks_of(description, roots, lambda error: verdict.problems.append(str(error)))
-        total = sum(1 for walk in walks.values() for _ in walk)
-        progress.start(len(opened) + total)
-        seen = dict.fromkeys(names, 0)
-        for patches, problems in _compare_all(executor, in_key_order(walks), 4 * max(count, 1)):
-            verdict.problems += problems
-            verdict.compared += len(patches)
-            for patch in patches:
-                seen[patch.modality] += 1
-            progress.advance(len(patches), 0)
-    finally:
-        executor.shutdown(cancel_futures=True)
-    _read_back(opened, verdict, progress)
-    for name, modality in opened.manifest.modalities.items():
-        if seen[name] < modality.records:
-            lacking = modality.records - seen[name]
-            verdict.problems.append(f"{lacking:,} {name} records have no patch in the source")
+    # Its workers fork before this process opens the store's LMDB environment.
+    found = compare(opened, description, roots, workers, progress)
+    verdict.compared, verdict.problems = found.compared, found.problems
+    _read_back(opened, description, verdict, progress)
+    verdict.problems += _without_source(opened, found.keys)
     return verdict
 
 
-def _read_back(store: Store, verdict: Verdict, progress: Progress) -> None:
-    """Every record in key order: its form, and the digest over all of them."""
+def _without_source(store: Store, compared: Mapping[str, list[str]]) -> list[str]:
+    """A sentence for each modality with records whose patches the source does not have."""
+    problems = []
+    for name in store.manifest.modalities:
+        there = set(compared[name])
+        lacking = [k for k in record_keys(store.path, store.manifest, name) if k not in there]
+        if lacking:
+            shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+            problems.append(f"{len(lacking):,} {name} records have no patch in the source: {shown}")
+    return problems
+
+
+def _read_back(
+    store: Store, description: Description | None, verdict: Verdict, progress: Progress
+) -> None:
+    """Every record in key order: its form, its labels, and the digest over all of them."""
     if not verdict.compared:
         progress.start(len(store))
-    forms = {m.form.header: m for m in store.manifest.modalities.values()}
     counts = dict.fromkeys(store.manifest.modalities, 0)
     digest = ContentDigest()
-    checksums: list[int] = []
+    keys: list[str] = []
+    checksums: list[str] = []
+    labels = MapLabels(store, description)
     for key, value in _values(store.path):
         checksum = xxhash.xxh3_64_intdigest(value)
-        digest.add(key, checksum)
-        checksums.append(checksum)
-        problem = _wrong_form(value, forms, counts)
+        keys.append(key)
+        checksums.append(f"{checksum:016x}")
+        problem = _wrong_form(value, store.manifest, counts) or labels.note(key, value)
         if problem:
             verdict.problems.append(f"record {key}: {problem}")
+        with suppress(ValueError):  # a key out of order, which the digest will show
+            digest.add(key, checksum)
         verdict.records += 1
         progress.advance(1, len(value))
     for name, modality in store.manifest.modalities.items():
@@ -136,32 +132,32 @@ def _read_back(store: Store, verdict: Verdict, progress: Progress) -> None:
         verdict.problems.append(
             "keys and checksums differ from the digest in the manifest: convert again"
         )
-    _compare_with_table(store, np.sort(np.array(checksums, np.uint64)), verdict)
+    verdict.problems += labels.differences()
+    verdict.problems += table_differences(store, keys, checksums)
+    verdict.problems += manifest_differences(store)
 
 
 def _values(path: Path) -> Iterator[tuple[str, memoryview]]:
-    with (
-        lmdb.open(str(path), readonly=True, lock=False, readahead=True) as environment,
-        environment.begin(buffers=True) as transaction,
-    ):
-        for key, value in transaction.cursor():
-            yield bytes(key).decode(), value
+    try:
+        with open_environment(path).begin(buffers=True) as transaction:
+            for key, value in transaction.cursor():
+                yield bytes(key).decode(errors="backslashreplace"), value
+    except lmdb.Error as error:
+        raise StoreDamaged(damage(path, error)) from None
 
 
 _decompress = Decompressor()
 
 
-def _wrong_form(
-    value: memoryview, forms: Mapping[bytes, Modality], counts: dict[str, int]
-) -> str | None:
+def _wrong_form(value: memoryview, manifest: Manifest, counts: dict[str, int]) -> str | None:
     """What is wrong with a record's bytes; a right one is counted under its modality."""
     try:
         zstd = bytes(value[:4]) == ZSTD_MAGIC
         form = form_in(_decompress(value) if zstd else value)
-        modality = forms[form.header]
     except StoreDamaged as error:
         return str(error)
-    except KeyError:
+    modality = manifest.match(form)
+    if modality is None:
         return "its tensors are not those of any modality in the manifest"
     counts[modality.name] += 1
     if zstd != (modality.compression.codec == "zstd"):
@@ -169,84 +165,62 @@ def _wrong_form(
     return None
 
 
-def _compare_with_table(store: Store, stored: Array, verdict: Verdict) -> None:
-    """Checksums of metadata.parquet against those of the records; names what differs."""
-    columns = [checksum_column(name) for name in store.manifest.modalities]
-    table = store.table(columns=columns)
-    listed = [[int(text, 16) for text in table[c].drop_null().to_pylist()] for c in columns]
-    if np.array_equal(np.sort(np.array(list(chain(*listed)), np.uint64)), stored):
-        return
-    with (
-        lmdb.open(str(store.path), readonly=True, lock=False) as environment,
-        environment.begin(buffers=True) as transaction,
-    ):
-        for name, checksums in zip(store.manifest.modalities, listed, strict=True):
-            keys = record_keys(store.path, store.manifest, name)
-            for key, checksum in zip(keys, checksums, strict=True):
-                value = transaction.get(key.encode())
-                if value is None:
-                    verdict.problems.append(f"record {key} is in metadata.parquet, but not stored")
-                elif xxhash.xxh3_64_intdigest(value) != checksum:
-                    verdict.problems.append(f"record {key} differs from its checksum")
+def table_differences(store: Store, keys: list[str], checksums: list[str]) -> list[str]:
+    """metadata.parquet against the stored records: a sentence for each key that differs."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-
-_store: Store | None = None
-_sources: dict[str, ModalitySource] = {}
-
-
-def _start(path: Path, description: Description) -> None:
-    global _store  # a process pool hands state to its tasks no other way
-    _store = open_store(path)
-    _sources.update(description.modalities)
-
-
-def _compare_all(
-    executor: Executor, patches: Iterator[Patch], window: int
-) -> Iterator[tuple[list[Patch], list[str]]]:
-    waiting: list[tuple[list[Patch], Any]] = []
-    while chunk := list(islice(patches, CHUNK)):
-        waiting.append((chunk, executor.submit(_compare, chunk)))
-        if len(waiting) >= window:
-            done, future = waiting.pop(0)
-            yield done, future.result()
-    for done, future in waiting:
-        yield done, future.result()
-
-
-def _compare(patches: Iterable[Patch]) -> list[str]:
-    """A sentence for each patch whose record is not what its files say."""
-    if _store is None:
-        raise RuntimeError("the worker was not started")
     problems = []
-    for patch in patches:
-        try:
-            problem = _difference(_store, _sources[patch.modality], patch)
-        except KeyMissing:
-            problem = "is not stored"
-        except (PatchError, StoreDamaged) as error:
-            problem = f"cannot be compared: {error}"
-        if problem:
-            problems.append(f"{patch.folder} {problem}")
+    stored, sums = pa.array(keys, pa.string()), pa.array(checksums, pa.string())
+    listed = []
+    for name in store.manifest.modalities:
+        named = pa.array(record_keys(store.path, store.manifest, name), pa.string())
+        table = store.table(columns=[checksum_column(name), presence_column(name)])
+        given = table.filter(table[presence_column(name)])[checksum_column(name)].combine_chunks()
+        at = pc.index_in(named, value_set=stored)
+        same = pc.fill_null(pc.equal(sums.take(at), given), False)
+        for key in named.filter(pc.is_null(at)).to_pylist():
+            problems.append(f"record {key} is in metadata.parquet, but not stored")
+        for key in named.filter(pc.and_(pc.is_valid(at), pc.invert(same))).to_pylist():
+            problems.append(f"record {key} differs from its checksum in metadata.parquet")
+        listed.append(named)
+    together = pa.chunked_array(listed, pa.string())
+    for key in stored.filter(pc.invert(pc.is_in(stored, value_set=together))).to_pylist():
+        problems.append(f"record {key} is stored, but no row of metadata.parquet has it")
+    counts = pc.value_counts(together)
+    for entry in counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist():
+        problems.append(f"record {entry['values']} is in metadata.parquet twice")
     return problems
 
 
-def _difference(store: Store, source: ModalitySource, patch: Patch) -> str | None:
-    """What differs between a patch's files and its record."""
-    stored = store.read(patch.key)
-    modality = store.manifest.modalities[patch.modality]
-    folder = os.open(patch.folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for index, band in enumerate(source.bands):
-            name = f"{patch.before}{band.name}{patch.after}" if patch.after else patch.before
-            pixels = decode_imagecodecs(read_file(name, folder))[0]
-            if pixels.shape != band.shape or pixels.dtype != stored.dtype:
-                return f"{name} is {pixels.dtype} {pixels.shape}"
-            expected = np.empty_like(stored[index])
-            resample_into(np.ascontiguousarray(pixels), expected, modality.resampling)
-            # Bytes, not values: NaN must equal NaN, and -0.0 must not equal 0.0.
-            if expected.tobytes() != stored[index].tobytes():
-                differing = int((expected != stored[index]).sum())
-                return f"{name} differs from the record in {differing:,} pixels"
-    finally:
-        os.close(folder)
-    return None
+def manifest_differences(store: Store) -> list[str]:
+    """metadata.parquet against the counts and classes that the manifest gives."""
+    import pyarrow.compute as pc
+
+    manifest, table = store.manifest, store.table()
+    problems = []
+    if len(table) != manifest.rows:
+        problems.append(
+            f"metadata.parquet has {len(table):,} rows where the manifest counts {manifest.rows:,}"
+        )
+    for split, counts in manifest.splits.items():
+        part = table.filter(pc.equal(table["split"], split))
+        for name, count in counts.items():
+            found = (
+                len(part) if name == "rows" else pc.sum(part[presence_column(name)]).as_py() or 0
+            )
+            if found != count:
+                problems.append(
+                    f"split {split} has {found:,} {name} where the manifest counts {count:,}"
+                )
+    for column, known in [*manifest.classes.items(), ("split", tuple(manifest.splits))]:
+        if column in table.column_names:
+            values = table[column]
+            flat = pc.list_flatten(values) if hasattr(values.type, "value_type") else values
+            for value in pc.unique(flat).drop_null().to_pylist():
+                if isinstance(value, str) and value not in known:
+                    problems.append(
+                        f"column {column} of metadata.parquet has {value!r}, which the manifest "
+                        "does not know"
+                    )
+    return problems

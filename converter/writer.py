@@ -5,14 +5,14 @@ workers, nor on when they finished.
 """
 
 import ctypes
-import errno
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import lmdb
 
-from readers.errors import PatchError, TargetError
+from converter.target import writing
+from readers.errors import PatchError
 from readers.manifest import DATA
 
 COMMIT_BYTES = 4 << 20  # dirty pages wait in memory until then: few enough to stay in the caches
@@ -34,14 +34,12 @@ class ShardWriter:
         self._written = 0
         self._pending = 0
         _keep_freed_memory()
-        try:
+        with writing(folder / DATA):
             # No sync a commit: nothing counts before the manifest, and `finish` syncs before it.
             self._environment = lmdb.open(
                 str(folder), map_size=self._map, sync=False, metasync=False, **_plain_format()
             )
             self._transaction: Any = self._environment.begin(write=True)
-        except (lmdb.Error, OSError) as error:
-            raise _target_error(self.folder, error) from None
 
     def __enter__(self) -> Self:
         return self
@@ -63,10 +61,8 @@ class ShardWriter:
             PatchError: the key is there already.
             TargetError: the disk is full.
         """
-        try:
+        with writing(self.folder / DATA):
             stored = self._transaction.put(key.encode(), record, overwrite=False, append=True)
-        except (lmdb.Error, OSError) as error:
-            raise _target_error(self.folder, error) from None
         if not stored:
             raise PatchError(f"the patch {key} is there twice; remove one of the two")
         self.records += 1
@@ -77,13 +73,11 @@ class ShardWriter:
     def finish(self) -> None:
         """Commit what is left and flush all of it to the disk."""
         self._commit()
-        try:
+        with writing(self.folder / DATA):
             self._environment.sync(True)
-        except (lmdb.Error, OSError) as error:
-            raise _target_error(self.folder, error) from None
 
     def _commit(self) -> None:
-        try:
+        with writing(self.folder / DATA):
             self._transaction.commit()
             self._written += self._pending
             self._pending = 0
@@ -93,8 +87,6 @@ class ShardWriter:
                 self._map *= 2
             self._environment.set_mapsize(self._map)
             self._transaction = self._environment.begin(write=True)
-        except (lmdb.Error, OSError) as error:
-            raise _target_error(self.folder, error) from None
 
 
 def _keep_freed_memory() -> None:
@@ -114,12 +106,3 @@ def _plain_format() -> dict[str, Any]:
     """The option that keeps to the file format of LMDB 0.9, which every client reads."""
     version = int(lmdb.__version__.split(".")[0])
     return {"lib_version": 0} if version >= 3 else {}
-
-
-def _target_error(folder: Path, error: Exception) -> TargetError:
-    text = str(error)
-    if "No space left" in text or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return TargetError(
-            f"the disk of {folder / DATA} is full: make room and run the same command again"
-        )
-    return TargetError(f"{folder / DATA} cannot be written ({text})")

@@ -11,6 +11,7 @@
     │   ├── KeyMissing         KeyError            no record under that name
     │   ├── BandMissing        KeyError            the modality has no such band
     │   ├── SelectionEmpty     LookupError         a split or filter that leaves nothing
+    │   ├── GridsDiffer        ValueError          bands, or records, of sizes that do not fit
     │   └── BufferUnfit        ValueError          `out` of another shape, dtype or order
     ├── OptionError            ValueError          an option, or options that exclude each other
     ├── DescriptionError       ValueError          a dataset description, by file and key
@@ -63,6 +64,10 @@ class BandMissing(StoreError, KeyError):
 
 class SelectionEmpty(StoreError, LookupError):
     """A split, modality or filter selects nothing."""
+
+
+class GridsDiffer(StoreError, ValueError):
+    """Bands of one record, or records of one batch, that do not fit into one array."""
 
 
 class BufferUnfit(StoreError, ValueError):

@@ -7,8 +7,8 @@ path, host name or time of day: the same input and options give the same bytes.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from readers.errors import (
     StoreMissing,
     StoreUnfinished,
 )
-from readers.record import Form, form_of
+from readers.record import SAFETENSORS_DTYPES, Form, form_of
 
 FORMAT = "patchpress"
 FORMAT_VERSION = 1
@@ -69,11 +69,19 @@ class Modality:
     records: int
     rgb: tuple[str, ...] = ()
     """The bands that show as red, green and blue, where there are such."""
+    any_size: bool = False
+    """Whether records may differ in size; `bands` have the usual one."""
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(bands, height, width) of the stacked array, on the finest band's grid."""
         return (len(self.bands), *max(band.shape for band in self.bands))
+
+    @property
+    def nests(self) -> bool:
+        """Whether every band's pixels divide the finest grid, so that bands can be stacked."""
+        _, height, width = self.shape
+        return all(height % h == 0 and width % w == 0 for h, w in (b.shape for b in self.bands))
 
     @cached_property
     def dtype(self) -> np.dtype[np.generic]:
@@ -90,7 +98,7 @@ class Modality:
         """The header and tensor places that all its records share."""
         return record_form(self.name, self.layout, self.bands)
 
-    def indices(self, bands: list[str] | tuple[str, ...] | None) -> list[int]:
+    def indices(self, bands: Sequence[str] | None) -> list[int]:
         """Positions of the named bands, all in order for None.
 
         Raises:
@@ -100,9 +108,9 @@ class Modality:
             return list(range(len(self.bands)))
         missing = [name for name in bands if name not in self.band_names]
         if missing or not bands:
-            wanted = repr(missing[0]) if missing else "an empty list"
+            wanted = f"has no band {missing[0]!r}" if missing else "was asked for no band at all"
             raise BandMissing(
-                f"modality {self.name!r} has no band {wanted}; it has {', '.join(self.band_names)}"
+                f"modality {self.name!r} {wanted}; it has {', '.join(self.band_names)}"
             )
         return [self.band_names.index(name) for name in bands]
 
@@ -185,7 +193,7 @@ class Manifest:
     splits: Mapping[str, Mapping[str, int]]
     """Split -> modality -> records; the rows of that split under ``rows``."""
     shards: tuple[Shard, ...]
-    options: Mapping[str, str | int | bool | None]
+    options: Mapping[str, str | int | float | None]
     software: Mapping[str, str]
     format_version: int = FORMAT_VERSION
     format: str = field(default=FORMAT)
@@ -194,6 +202,19 @@ class Manifest:
     def records(self) -> int:
         """How many records the store has."""
         return sum(shard.records for shard in self.shards)
+
+    def match(self, form: Form) -> Modality | None:
+        """The modality that a record of this form is of, with the record's own band shapes."""
+        for modality in self.modalities.values():
+            if modality.form.header == form.header:
+                return modality
+            if modality.any_size and {t.name for t in form.tensors} == set(modality.band_names):
+                shapes = {t.name: (t.shape[0], t.shape[-1]) for t in form.tensors}
+                bands = tuple(replace(b, shape=shapes[b.name]) for b in modality.bands)
+                own = replace(modality, bands=bands)
+                if own.form.header == form.header:
+                    return own
+        return None
 
     def modality(self, name: str) -> Modality:
         """The modality of that name.
@@ -235,6 +256,8 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
                 f"{where} has format version {version}, this package reads {FORMAT_VERSION}: "
                 "install the patchpress that wrote it, or convert again"
             )
+        if not content["modalities"] or not content["shards"]:
+            raise ValueError("no modality or no shard")
         return Manifest(
             dataset=Dataset(**content["dataset"]),
             modalities={
@@ -247,7 +270,7 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
             options=content["options"],
             software=content["software"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, (FormatUnknown, StoreDamaged)):
             raise
         raise StoreDamaged(
@@ -256,6 +279,14 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
 
 
 def _modality(name: str, entry: dict[str, Any]) -> Modality:
+    for band in entry["bands"]:
+        shape = band["shape"]
+        if not (isinstance(band["name"], str) and band["dtype"] in SAFETENSORS_DTYPES):
+            raise ValueError(f"band {band['name']!r} of dtype {band['dtype']!r}")
+        if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+            raise ValueError(f"band {band['name']!r} of shape {shape!r}")
+    if not entry["bands"]:
+        raise ValueError(f"modality {name!r} without bands")
     bands = tuple(
         Band(band["name"], band["gsd"], band["dtype"], (band["shape"][0], band["shape"][1]))
         for band in entry["bands"]
@@ -271,6 +302,7 @@ def _modality(name: str, entry: dict[str, Any]) -> Modality:
         bands=bands,
         records=entry["records"],
         rgb=tuple(entry["rgb"]),
+        any_size=entry["any_size"],
     )
 
 
@@ -283,6 +315,8 @@ def read_manifest(store: Path) -> Manifest:
     path = store / MANIFEST
     try:
         data = path.read_bytes()
+    except IsADirectoryError:
+        raise StoreDamaged(f"{path} is a folder: copy the store again") from None
     except (FileNotFoundError, NotADirectoryError):
         if (store / DATA).exists():
             raise StoreUnfinished(

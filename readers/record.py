@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ import zstandard
 
 from readers.errors import StoreDamaged
 
-# The names of https://github.com/huggingface/safetensors#format, for what NumPy has a dtype for.
+# The names of https://github.com/huggingface/safetensors#format, for what NumPy has a dtype for, in
+# the order of that library's own list: it sorts tensors by it, last first.
 SAFETENSORS_DTYPES = {
     "bool": "BOOL",
     "uint8": "U8",
@@ -29,13 +30,16 @@ SAFETENSORS_DTYPES = {
     "int32": "I32",
     "uint32": "U32",
     "float32": "F32",
+    "float64": "F64",
     "int64": "I64",
     "uint64": "U64",
-    "float64": "F64",
 }
+_RANKS = {name: rank for rank, name in enumerate(SAFETENSORS_DTYPES)}
 NUMPY_DTYPES = {name: np.dtype(dtype) for dtype, name in SAFETENSORS_DTYPES.items()}
 # RFC 8878, 3.1.1. As the length of a header it would be above the limit: no record begins so.
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+NDIM_LIMIT, DIMENSION_LIMIT = 32, 1 << 40  # what NumPy can still describe
+RECORD_LIMIT = 1 << 30  # bytes of one record; the largest known data set has 30 MB
 HEADER_LIMIT = 1 << 20  # a longer header is no record of ours: 12 bands take 824 bytes
 
 
@@ -79,6 +83,8 @@ class Form:
     def array(self, record: memoryview | bytes, tensor: Tensor) -> npt.NDArray[np.generic]:
         """A view of one tensor inside a record's bytes (read-only where the bytes are)."""
         start = len(self.header) + tensor.offset
+        if not tensor.count:
+            return np.empty(tensor.shape, tensor.dtype)
         return np.frombuffer(record, tensor.dtype, tensor.count, start).reshape(tensor.shape)
 
 
@@ -87,10 +93,11 @@ def form_of(
 ) -> Form:
     """Build the form of records with these tensors, each (name, NumPy dtype name, shape).
 
-    The bytes are those of `safetensors.serialize`: tensors sorted by falling alignment, then name;
-    compact JSON; the header padded with spaces to a multiple of 8.
+    The bytes are those of `safetensors.serialize`: tensors sorted by dtype (see
+    `SAFETENSORS_DTYPES`), then name; compact JSON; the header padded with spaces to a
+    multiple of 8.
     """
-    ordered = sorted(tensors, key=lambda t: (-np.dtype(t[1]).itemsize, t[0]))
+    ordered = sorted(tensors, key=lambda t: (-_RANKS[np.dtype(t[1]).name], t[0]))
     placed, offset = [], 0
     for name, dtype, shape in ordered:
         tensor = Tensor(name, np.dtype(dtype).newbyteorder("<"), tuple(shape), offset)
@@ -132,20 +139,37 @@ def parse_header(header: bytes) -> Form:
     try:
         content = json.loads(header[8:])
         metadata = content.pop("__metadata__", {})
-        tensors = [
-            (Tensor(name, NUMPY_DTYPES[t["dtype"]], tuple(t["shape"]), t["data_offsets"][0]), t)
-            for name, t in content.items()
-        ]
-        tensors.sort(key=lambda pair: pair[0].offset)
-        ends = [0, *(t["data_offsets"][1] for _, t in tensors)]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        tensors = [_tensor(name, entry) for name, entry in content.items()]
+        _check_strings(metadata)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreDamaged(
             f"a record's header is no safetensors header ({type(error).__name__}: {error})"
         ) from None
-    for (tensor, _), (start, stop) in zip(tensors, pairwise(ends), strict=True):
-        if tensor.offset != start or tensor.nbytes != stop - start:
-            raise StoreDamaged(f"tensor {tensor.name!r} of a record does not fill its bytes")
-    return Form(header, tuple(tensor for tensor, _ in tensors), metadata)
+    tensors.sort(key=lambda tensor: (tensor.offset, tensor.nbytes))
+    end = 0
+    for tensor in tensors:
+        if tensor.offset != end:
+            raise StoreDamaged(f"tensor {tensor.name!r} of a record does not follow the one before")
+        end += tensor.nbytes
+    return Form(header, tuple(tensors), metadata)
+
+
+def _tensor(name: str, entry: Mapping[str, Any]) -> Tensor:
+    """A tensor from its entry in a header; any of several errors where the entry is none."""
+    shape, (start, stop) = entry["shape"], entry["data_offsets"]
+    if not all(type(n) is int and 0 <= n <= DIMENSION_LIMIT for n in (*shape, start, stop)):
+        raise ValueError(f"tensor {name!r} has the shape {shape} at {start} to {stop}")
+    if len(shape) > NDIM_LIMIT or prod(n for n in shape if n) > DIMENSION_LIMIT:
+        raise ValueError(f"tensor {name!r} has the shape {shape}")
+    tensor = Tensor(name, NUMPY_DTYPES[entry["dtype"]], tuple(shape), start)
+    if tensor.nbytes != stop - start:
+        raise ValueError(f"tensor {name!r} does not fill its bytes {start} to {stop}")
+    return tensor
+
+
+def _check_strings(metadata: Mapping[str, str]) -> None:
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("__metadata__ must hold text only")
 
 
 def form_in(record: memoryview | bytes) -> Form:
@@ -209,6 +233,8 @@ class Decompressor:
             size = zstandard.frame_content_size(value)
             if size < 0:
                 raise zstandard.ZstdError("a frame without its size")
+            if size > RECORD_LIMIT:
+                raise zstandard.ZstdError(f"it promises {size:,} bytes")
             if size > len(self._buffer):
                 self._buffer = bytearray(size)
             view = memoryview(self._buffer)[:size]

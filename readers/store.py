@@ -16,9 +16,9 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from readers.errors import BufferUnfit, KeyMissing, StoreDamaged, StoreMissing
+from readers.errors import BufferUnfit, GridsDiffer, KeyMissing, StoreDamaged, StoreMissing
 from readers.manifest import Manifest, Modality, read_manifest
-from readers.record import ZSTD_MAGIC, Decompressor, header_of
+from readers.record import ZSTD_MAGIC, Decompressor, header_of, parse_header
 from readers.stack import repeat_into
 from readers.table import read_table, record_keys
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
+PLANS_KEPT = 1_000  # combinations of bands and sizes; more would be a leak
 
 # LMDB allows one open environment a file and process, so stores of one path share it. Readers
 # never close it: an inherited or shared mapping stays valid until the process ends.
@@ -72,7 +73,7 @@ class Store:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
         self._modalities = {m.form.header: m for m in self.manifest.modalities.values()}
-        self._plans: dict[tuple[str, tuple[str, ...] | None], _Plan] = {}
+        self._plans: dict[tuple[bytes, tuple[str, ...] | None], _Plan] = {}
         self._thread = threading.local()
         self._check_files()
 
@@ -103,7 +104,14 @@ class Store:
         return self.manifest.records
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and bool(self._transaction().cursor().set_key(key.encode()))
+        try:
+            return isinstance(key, str) and bool(
+                key and self._transaction().cursor().set_key(key.encode())
+            )
+        except UnicodeEncodeError:
+            return False
+        except lmdb.Error as error:
+            raise StoreDamaged(damage(self.path, error)) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -133,7 +141,28 @@ class Store:
             KeyMissing: no such record.
             StoreDamaged: the record does not parse.
         """
-        return self._plan_of(self._record(key, self._transaction()), key, None).modality
+        return self._modality(self._record(key, self._transaction()), key)
+
+    def read_bands(self, key: str, bands: Sequence[str] | None = None) -> dict[str, Array]:
+        """Bands of one record by name, each (height, width) as stored: own size in native layout.
+
+        Raises:
+            KeyMissing, BandMissing, StoreDamaged: as `read`.
+        """
+        record = self._record(key, self._transaction())
+        modality = self._modality(record, key)
+        form = modality.form
+        if len(record) != form.size:
+            raise StoreDamaged(f"record {key!r} has {len(record)} bytes, not {form.size}")
+        wanted = [modality.bands[index] for index in modality.indices(bands)]
+        if modality.layout == "native":
+            return {
+                band.name: form.array(record, tensor).copy()
+                for band in wanted
+                if (tensor := form.tensor(band.name)) is not None
+            }
+        stack = form.array(record, form.tensors[0])
+        return {band.name: stack[modality.band_names.index(band.name)].copy() for band in wanted}
 
     def read(self, key: str, bands: Sequence[str] | None = None, out: Array | None = None) -> Array:
         """One record as (bands, height, width) in the source's dtype and units.
@@ -145,6 +174,7 @@ class Store:
             KeyMissing: no such record.
             BandMissing: no such band.
             BufferUnfit: `out` has another shape, dtype or order.
+            GridsDiffer: bands of sizes that do not fit on one grid.
             StoreDamaged: the record does not parse.
         """
         record = self._record(key, self._transaction())
@@ -166,9 +196,11 @@ class Store:
         Raises:
             KeyMissing, BandMissing, BufferUnfit, StoreDamaged: as `read`; what is wrong with
                 `bands` or `out` is found before any record is copied.
-            ValueError: no key at all, or keys of two modalities.
+            BufferUnfit: no key at all.
+            GridsDiffer: keys of two modalities, or records of two sizes.
         """
-        if len(keys) == 0:
+        keys = keys if isinstance(keys, (list, tuple)) else list(keys)
+        if not keys:
             raise BufferUnfit("a batch needs at least one key")
         transaction = self._transaction()
         plan = self._plan_of(self._record(keys[0], transaction), keys[0], bands)
@@ -186,14 +218,19 @@ class Store:
         try:
             return self._thread.transaction
         except AttributeError:
-            environment = _environment(self.path)
+            environment = open_environment(self.path)
             self._thread.transaction = environment.begin(buffers=True)
             self._thread.decompress = Decompressor()
             return self._thread.transaction
 
     def _record(self, key: str, transaction: Any) -> memoryview:
         """The uncompressed bytes of a record: on the mapped file, or in a reused buffer."""
-        value = transaction.get(key.encode())
+        try:
+            value = transaction.get(key.encode()) if key else None  # LMDB has no empty key
+        except UnicodeEncodeError:
+            value = None
+        except lmdb.Error as error:
+            raise StoreDamaged(damage(self.path, error)) from None
         if value is None:
             raise KeyMissing(self._missing(key))
         if value[:4] == ZSTD_MAGIC:
@@ -207,22 +244,46 @@ class Store:
         return f"the store has no record {key!r}{hint}"
 
     def _plan_of(self, record: memoryview, key: str, bands: Sequence[str] | None) -> _Plan:
+        modality = self._modality(record, key)
+        # Records of one modality may differ in size: their headers tell them apart.
+        wanted = (modality.form.header, None if bands is None else tuple(bands))
+        plan = self._plans.get(wanted)
+        if plan is None:
+            if not modality.nests:
+                shapes = ", ".join(f"{b.name} {b.shape[0]} x {b.shape[1]}" for b in modality.bands)
+                raise GridsDiffer(
+                    f"the bands of {key!r} do not fit on one grid ({shapes}): read them with "
+                    "Store.read_bands"
+                )
+            plan = _plan(modality, wanted[1])
+            if len(self._plans) < PLANS_KEPT:
+                self._plans[wanted] = plan
+        return plan
+
+    def _modality(self, record: memoryview, key: str) -> Modality:
+        """The modality of a record, with the record's own band shapes."""
         try:
-            modality = self._modalities[header_of(record)]
-        except (KeyError, StoreDamaged):
+            header = header_of(record)
+            modality = self._modalities.get(header)
+            if modality is None:
+                modality = self.manifest.match(parse_header(header))
+        except StoreDamaged:
+            modality = None
+        if modality is None:
             raise StoreDamaged(
                 f"record {key!r} is not of a form that the manifest describes: "
                 f"run `patchpress verify {self.path}`"
-            ) from None
-        wanted = (modality.name, None if bands is None else tuple(bands))
-        plan = self._plans.get(wanted)
-        if plan is None:
-            plan = self._plans[wanted] = _plan(modality, wanted[1])
-        return plan
+            )
+        return modality
 
 
-def _environment(path: Path) -> Any:
-    """The process's LMDB environment of a store's folder."""
+def damage(path: Path, error: Exception) -> str:
+    """The sentence about a data file that LMDB cannot make sense of."""
+    return f"{path / 'data.mdb'} is damaged ({error}): copy or convert the store again"
+
+
+def open_environment(path: Path) -> Any:
+    """The process's LMDB environment of a store's folder; shared, so never to be closed."""
     try:
         status = (path / "data.mdb").stat()
     except FileNotFoundError:
@@ -231,9 +292,12 @@ def _environment(path: Path) -> Any:
     with _environments_lock:
         if identity not in _environments:
             # Random access: readahead would fetch megabytes around every record.
-            _environments[identity] = lmdb.open(
-                str(path), readonly=True, lock=False, readahead=False, max_spare_txns=64
-            )
+            try:
+                _environments[identity] = lmdb.open(
+                    str(path), readonly=True, lock=False, readahead=False, max_spare_txns=64
+                )
+            except lmdb.Error as error:
+                raise StoreDamaged(damage(path, error)) from None
         return _environments[identity]
 
 
@@ -269,9 +333,10 @@ def _plan(modality: Modality, bands: tuple[str, ...] | None) -> _Plan:
 def _fill(plan: _Plan, record: memoryview, out: Array, key: str) -> None:
     """Copy a record's wanted bands into `out` (bands, height, width): the one copy of a read."""
     if len(record) != plan.size or record[: len(plan.header)].tobytes() != plan.header:
-        raise StoreDamaged(
-            f"record {key!r} is not of the form of the batch's first ({plan.modality.name}): "
-            "a batch holds one modality; if it should be one, run `patchpress verify`"
+        raise GridsDiffer(
+            f"record {key!r} is not of the form of the batch's first ({plan.modality.name} "
+            f"{plan.shape}): a batch holds one modality and one size; if it should be that, run "
+            "`patchpress verify`"
         )
     if plan.runs:
         flat = out.reshape(-1)

@@ -60,9 +60,10 @@ def read_table(
                     raise OptionError(f"{path} has no column {column!r}; it has {', '.join(names)}")
             wanted = list(columns) if columns is not None else names
             rows = file.read([*wanted, *(masks.keys() - set(wanted))], use_threads=False)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
         raise StoreDamaged(
-            f"{path} cannot be read ({error}): copy or convert the store again"
+            f"{path} cannot be read ({reason}): copy or convert the store again"
         ) from None
     for column, value in masks.items():
         rows = rows.filter(rows[column] if value is None else pc.equal(rows[column], value))

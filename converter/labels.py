@@ -1,0 +1,126 @@
+"""Scene labels from the codes of a map: pure functions over pixel counts.
+
+`counts` is code -> number of pixels, as `numpy.unique(band, return_counts=True)` gives them; read
+the band in its own dtype, as codes above 255 wrap in uint8.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from converter.nomenclatures import Nomenclature
+from readers.errors import OptionError, PatchError
+
+UNLABELLED_LIMIT = 0.25
+"""A scene keeps its labels while less than this part of it, strictly, is unlabelled: the rule of
+arXiv:2407.03653, for which 3,600 of 14,400 pixels are too many and 3,599 are not."""
+
+MULTI_THRESHOLD = 0.1
+"""The part of a scene from which a class is one of its labels: the default of the published loader
+of IGBP scene labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The pixels of one map by class."""
+
+    by_class: tuple[int, ...]
+    """Pixels of each class, in the official order."""
+    unclassified: int
+    """Pixels whose codes are known but belong to no class."""
+
+    @property
+    def total(self) -> int:
+        """All pixels."""
+        return sum(self.by_class) + self.unclassified
+
+
+def tally(counts: Mapping[int, int], nomenclature: Nomenclature) -> Tally:
+    """Sum the pixels of each class.
+
+    Raises:
+        PatchError: a code that the nomenclature does not know, a negative count, or no pixel.
+    """
+    pixels = dict.fromkeys(nomenclature.names, 0)
+    unclassified = 0
+    for code, count in counts.items():
+        if count < 0:
+            raise PatchError(f"the map has {count} pixels of the code {code}: count them anew")
+        if int(code) not in nomenclature.codes:
+            raise PatchError(
+                f"the map has the code {code} in {count} pixels, which is none of "
+                f"{nomenclature.name} (codes {min(nomenclature.codes)} to "
+                f"{max(nomenclature.codes)}): damaged, or read as another dtype"
+            )
+        name = nomenclature.codes[int(code)]
+        if name is None:
+            unclassified += int(count)
+        else:
+            pixels[name] += int(count)
+    found = Tally(tuple(pixels.values()), unclassified)
+    if not found.total:
+        raise PatchError("the map has no pixels: there is nothing to label")
+    return found
+
+
+def present(counts: Mapping[int, int], nomenclature: Nomenclature) -> tuple[list[str], float]:
+    """Every class that has a pixel, by name (alphabetical), and the unlabelled part of the map.
+
+    The rule of arXiv:2407.03653: no least area, no ranking. The part is 0 to 1, of all pixels;
+    whether it is small enough for the labels to stand says `well_labelled`.
+
+    Raises:
+        PatchError: as `tally`.
+    """
+    found = tally(counts, nomenclature)
+    names = [name for name, count in zip(nomenclature.names, found.by_class, strict=True) if count]
+    return sorted(names), found.unclassified / found.total
+
+
+def well_labelled(unlabelled: float) -> bool:
+    """Whether a map with this unlabelled part (0 to 1) keeps its labels: strictly below 0.25."""
+    return unlabelled < UNLABELLED_LIMIT
+
+
+def fractions(counts: Mapping[int, int], nomenclature: Nomenclature) -> list[float]:
+    """The part of the map that each class covers, 0 to 1, in the official order.
+
+    Unclassified pixels belong to no class and yet to the total: where there are some, the parts sum
+    to less than 1.
+
+    Raises:
+        PatchError: as `tally`.
+    """
+    found = tally(counts, nomenclature)
+    return [count / found.total for count in found.by_class]
+
+
+def single(parts: Sequence[float], nomenclature: Nomenclature) -> str | None:
+    """The class with the largest of `fractions`; of equal ones the first in the official order.
+
+    None where no pixel has a class, though an argmax alone would name the first.
+    """
+    _check_length(parts, nomenclature)
+    largest = max(parts)
+    return nomenclature.names[list(parts).index(largest)] if largest > 0 else None
+
+
+def multi(
+    parts: Sequence[float], nomenclature: Nomenclature, threshold: float = MULTI_THRESHOLD
+) -> list[str]:
+    """The classes whose `fractions` reach the threshold (0 < threshold <= 1), in official order.
+
+    Raises:
+        OptionError: a threshold outside of that.
+    """
+    _check_length(parts, nomenclature)
+    if not 0 < threshold <= 1:
+        raise OptionError(f"a threshold must be above 0 and at most 1, not {threshold}")
+    return [name for name, part in zip(nomenclature.names, parts, strict=True) if part >= threshold]
+
+
+def _check_length(parts: Sequence[float], nomenclature: Nomenclature) -> None:
+    if len(parts) != len(nomenclature.names):
+        raise ValueError(
+            f"{len(parts)} fractions for the {len(nomenclature.names)} classes "
+            f"of {nomenclature.name}"
+        )

@@ -1,0 +1,46 @@
+"""What a worker process keeps, and the task it runs: patches to records in shared memory."""
+
+from typing import NamedTuple
+
+from converter.encode import Encoded, Encoder, Recipe
+from converter.sources import Patch
+from readers.errors import PatchError
+
+# A worker process keeps its encoders and its view of the shared memory here.
+_encoders: dict[str, Encoder] = {}
+_shared: memoryview | None = None
+
+
+def start_worker(recipes: dict[str, Recipe], shared: memoryview | None) -> None:
+    """Make this process's encoders; `shared` is memory that the parent sees, if there is any."""
+    global _shared  # a process pool hands state to its tasks no other way
+    _encoders.clear()
+    _encoders.update({name: Encoder(recipe) for name, recipe in recipes.items()})
+    _shared = shared
+
+
+class Chunk(NamedTuple):
+    """What a task gives back for its patches, in order, and their bytes where not shared."""
+
+    records: list[Encoded | PatchError]
+    payload: bytes | None
+
+
+def encode_chunk(patches: list[Patch], start: int, size: int) -> Chunk:
+    """Encode patches one behind the other, each in `capacity` bytes, into shared[start:][:size].
+
+    A patch that is not as described gives its `PatchError` in place of its record.
+    """
+    own = memoryview(bytearray(size)) if _shared is None else None
+    memory = own if own is not None else _shared[start : start + size]  # type: ignore[index]
+    records: list[Encoded | PatchError] = []
+    position = 0
+    for patch in patches:
+        encoder = _encoders[patch.modality]
+        end = position + encoder.capacity
+        try:
+            records.append(encoder.encode(patch, memory[position:end]))
+        except PatchError as error:
+            records.append(error)
+        position = end
+    return Chunk(records, bytes(own) if own is not None else None)
