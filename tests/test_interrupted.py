@@ -1,0 +1,231 @@
+"""Conversions that end before their end: Ctrl-C, killed processes, full disks.
+
+Where a conversion must be at work, one of its files is a pipe: the process that opens it waits
+there until this test lets go, whatever the speed of the machine.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers import Ended, band_files, children, command, patches, runs
+
+from readers import open_store
+
+GUARD = 60.0  # seconds until a test gives up; none is decided by it
+
+
+class Waiting:
+    """A `convert` with workers that waits at the pipe of one file, neither first nor last."""
+
+    def __init__(self, raw: Path, store: Path, workers: int) -> None:
+        self.path = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
+        self._data = self.path.read_bytes()
+        self.path.unlink()
+        os.mkfifo(self.path)
+        words = ["convert", "bigearthnet-v2", str(raw), str(store), "--workers", str(workers)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "converter", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._pipe = self._opened()
+        self.workers = children(self.process.pid)
+
+    def _opened(self) -> int:
+        """The pipe's other end, as soon as the conversion has opened it."""
+        end = time.monotonic() + GUARD
+        while time.monotonic() < end:
+            try:
+                return os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                assert self.process.poll() is None, self.process.communicate()
+                time.sleep(0.01)
+        raise TimeoutError("the conversion never came to its pipe")
+
+    def let_go(self) -> None:
+        """Put the file back, then end the pipe: who read from it finds the file next."""
+        if self._pipe >= 0:
+            self.path.unlink()
+            self.path.write_bytes(self._data)
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def ended(self) -> Ended:
+        self.let_go()
+        out, err = self.process.communicate(timeout=GUARD)
+        return Ended(self.process.returncode, out, err)
+
+    def close(self) -> None:
+        self.let_go()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def waiting(raw: Path, tmp_path: Path) -> Iterator[Callable[[int], Waiting]]:
+    """Start a conversion of `raw` to ``tmp_path / "store"`` that waits."""
+    started: list[Waiting] = []
+
+    def start(workers: int) -> Waiting:
+        started.append(Waiting(raw, tmp_path / "store", workers))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def gone(processes: list[int]) -> bool:
+    """Whether all of them end; waits for what the kernel still has to do."""
+    end = time.monotonic() + GUARD
+    while any(runs(pid) for pid in processes) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not any(runs(pid) for pid in processes)
+
+
+def assert_unfinished_and_begun_again(raw: Path, store: Path) -> None:
+    assert not (store / "manifest.json").exists()
+    ended = command("convert", "bigearthnet-v2", raw, store, "--workers", 0)
+    assert (ended.code, ended.err) == (0, "")
+    assert len(open_store(store)) == 15
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_is_one_sentence_and_exit_code_1(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path, workers: int
+) -> None:
+    conversion = waiting(workers)
+    assert len(conversion.workers) == workers
+    os.killpg(conversion.process.pid, signal.SIGINT)
+    ended = conversion.ended()
+    assert ended.code == 1
+    assert "interrupted" in ended.sentence
+    assert gone(conversion.workers)
+    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+
+
+def test_a_killed_worker_is_one_sentence(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    os.kill(conversion.workers[0], signal.SIGKILL)
+    ended = conversion.ended()
+    assert ended.code != 0
+    assert "decoding process died" in ended.sentence
+    assert gone(conversion.workers)
+    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+
+
+def test_a_killed_conversion_leaves_no_processes(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    conversion.process.kill()
+    assert gone(conversion.workers)
+    conversion.ended()
+    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+
+
+def test_a_terminated_conversion_leaves_no_processes_and_no_manifest(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    conversion.process.terminate()
+    assert conversion.ended().code != 0
+    assert gone(conversion.workers)
+    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_conversion_at_once_is_refused(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path, overwrite: bool
+) -> None:
+    conversion = waiting(1)
+    options = ["--overwrite"] * overwrite
+    ended = command("convert", "bigearthnet-v2", raw, tmp_path / "store", *options)
+    assert ended.code == 2
+    assert "another conversion is writing" in ended.sentence
+    assert conversion.process.poll() is None
+    first = conversion.ended()
+    assert (first.code, first.err) == (0, "")
+    assert len(open_store(tmp_path / "store")) == 15
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_may_not_grow_is_one_sentence(raw: Path, tmp_path: Path, workers: int) -> None:
+    arguments = ("convert", "bigearthnet-v2", raw, tmp_path / "store", "--workers", workers)
+    ended = command(*arguments, preexec_fn=limited)
+    assert ended.code == 2
+    assert "data.mdb" in ended.sentence
+    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+
+
+def on_small_disk(raw: Path, disk: Path, size: int) -> tuple[Ended, list[str]]:
+    """Convert to a disk of so many bytes; the names that are in the store afterwards.
+
+    The disk is in memory, in a mount namespace that ends with the command.
+    """
+    script = (
+        'mount -t tmpfs -o size="$1" none "$2" && shift && disk="$1" && shift && "$@"; code=$?; '
+    )
+    script += 'ls "$disk/store" > "$disk.txt"; exit $code'
+    convert = [sys.executable, "-m", "converter", "convert", "bigearthnet-v2", str(raw)]
+    convert += [str(disk / "store"), "--workers", "0"]
+    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+    done = subprocess.run(
+        [*words, str(size), str(disk), *convert], capture_output=True, text=True, timeout=300
+    )
+    names = disk.with_name(f"{disk.name}.txt").read_text().split()
+    return Ended(done.returncode, done.stdout, done.stderr), names
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """An empty folder, where small disks can be mounted."""
+    if not shutil.which("unshare"):
+        pytest.skip("there is no unshare to mount a small disk with")
+    (tmp_path / "disk").mkdir()
+    words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none"]
+    tried = subprocess.run([*words, str(tmp_path / "disk")], capture_output=True, timeout=60)
+    if tried.returncode:
+        pytest.skip("this machine does not let a test mount a small disk")
+    return tmp_path / "disk"
+
+
+def test_a_full_disk_is_one_sentence(raw: Path, disk: Path) -> None:
+    ended, names = on_small_disk(raw, disk, 1 << 20)
+    assert ended.code == 2
+    assert "is full" in ended.sentence
+    assert "manifest.json" not in names
+
+
+@pytest.mark.parametrize("spare", range(0, 48 << 10, 8 << 10))
+def test_a_disk_that_fills_at_the_end_is_one_sentence(
+    raw: Path, tmp_path: Path, disk: Path, spare: int
+) -> None:
+    """From a disk that holds just the records up to one that holds all but the report."""
+    command("convert", "bigearthnet-v2", raw, tmp_path / "whole", "--workers", 0)
+    ended, names = on_small_disk(
+        raw, disk, (tmp_path / "whole" / "data.mdb").stat().st_size + spare
+    )
+    if ended.code == 0:
+        assert "manifest.json" in names
+    else:
+        assert ended.code == 2
+        assert "is full" in ended.sentence
+        assert "manifest.json" not in names
