@@ -209,9 +209,33 @@ class Store:
             out = np.empty(shape, plan.dtype)
         else:
             _check_out(out, shape, plan.dtype)
-        for key, row in zip(keys, out, strict=True):
-            _fill(plan, self._record(key, transaction), row, key)
+        if plan.runs:
+            self._copy_runs(plan, keys, out, transaction)
+        else:
+            for key, row in zip(keys, out, strict=True):
+                _fill(plan, self._record(key, transaction), row, key)
         return out
+
+    def _copy_runs(self, plan: _Plan, keys: Sequence[str], out: Array, transaction: Any) -> None:
+        """Fill a batch from stacked records: the loop that training waits for.
+
+        What is not as expected (a missing key, zstd, another form) goes the way of a single read.
+        """
+        header, size, itemsize = plan.header, plan.size, plan.dtype.itemsize
+        length, get = len(header), transaction.get
+        places = [(at * itemsize, start, n * itemsize) for at, start, n in plan.runs]
+        # One memmove between memoryviews; NumPy's assignment takes half a microsecond more.
+        target: memoryview = out.data.cast("B")
+        step = len(target) // len(keys)
+        for row, key in enumerate(keys):
+            value = get(key.encode()) if key else None
+            if value is None or len(value) != size or value[:length].tobytes() != header:
+                _fill(plan, self._record(key, transaction), out[row], key)
+                continue
+            base = row * step
+            for at, start, nbytes in places:
+                first = base + at
+                target[first : first + nbytes] = value[start : start + nbytes]
 
     def _transaction(self) -> Any:
         """This thread's read transaction; kept open, since a finished store never changes."""
