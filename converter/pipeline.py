@@ -65,11 +65,12 @@ def convert(
     with claim(store, overwrite=options.overwrite) as target:
         report = conversion.run(target)
     report.seconds = time.monotonic() - begun
-    with writing(store):
+    beside = report_path(store)
+    with writing(beside):
         if report.remarkable():
-            report.write(report_path(store))
+            report.write(beside)
         else:
-            report_path(store).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
     return report
 
 

@@ -95,7 +95,7 @@ class Walk:
         self, pattern: re.Pattern[str], folder: str, known: dict[str, str]
     ) -> Iterator[tuple[str, dict[str, str]]]:
         """Entries of a folder that match, with their fields, in the order of their names."""
-        for name in sorted(os.listdir(folder)):
+        for name in _entries(folder):
             match = pattern.fullmatch(name)
             if match is None:
                 self._ignore(f"{folder}/{name}")
@@ -130,6 +130,18 @@ class Walk:
             after,
             tuple(template.format_map(known) for template in modality.columns.values()),
         )
+
+
+def _entries(folder: str | Path) -> list[str]:
+    """The names in a folder, sorted.
+
+    Raises:
+        SourceError: it may not be read.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be read ({error.strerror})") from None
 
 
 def locate(
@@ -201,7 +213,7 @@ def _all(description: Description) -> str:
 
 
 def _another(description: Description, source: Path) -> str:
-    there = sorted(os.listdir(source))
+    there = _entries(source)
     shown = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") if there else "nothing"
     return (
         f"{source} is no {description.dataset.name}: it holds {shown} where "

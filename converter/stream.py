@@ -14,7 +14,7 @@ from converter.worker import Chunk, encode_chunk, start_worker
 from readers.errors import PatchError, PatchpressError
 
 # One task: long against the cost of handing it over, short against the caches and the window.
-CHUNK_BYTES = 2 << 20
+CHUNK_BYTES = 4 << 20
 
 Outcome = tuple[Patch, Encoded | PatchError, memoryview]
 Encode = Callable[[Iterable[Patch]], Iterator[list[Outcome]]]

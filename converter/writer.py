@@ -61,6 +61,8 @@ class ShardWriter:
             PatchError: the key is there already.
             TargetError: the disk is full.
         """
+        if self._written + self._pending + 2 * len(record) + COMMIT_BYTES > self._map:
+            self._commit(len(record))
         with writing(self.folder / DATA):
             stored = self._transaction.put(key.encode(), record, overwrite=False, append=True)
         if not stored:
@@ -76,14 +78,15 @@ class ShardWriter:
         with writing(self.folder / DATA):
             self._environment.sync(True)
 
-    def _commit(self) -> None:
+    def _commit(self, coming: int = 0) -> None:
+        """Write what is pending, and make room for as much again and a record of `coming` bytes."""
         with writing(self.folder / DATA):
             self._transaction.commit()
             self._written += self._pending
             self._pending = 0
             # Ahead of need, as a full map would cost the transaction. Never a map of 100 TB:
             # machines with a limited address space refuse it.
-            while self._map < 2 * self._written + 4 * COMMIT_BYTES:
+            while self._map < 2 * (self._written + coming) + 4 * COMMIT_BYTES:
                 self._map *= 2
             self._environment.set_mapsize(self._map)
             self._transaction = self._environment.begin(write=True)

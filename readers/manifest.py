@@ -315,8 +315,6 @@ def read_manifest(store: Path) -> Manifest:
     path = store / MANIFEST
     try:
         data = path.read_bytes()
-    except IsADirectoryError:
-        raise StoreDamaged(f"{path} is a folder: copy the store again") from None
     except (FileNotFoundError, NotADirectoryError):
         if (store / DATA).exists():
             raise StoreUnfinished(
@@ -324,6 +322,10 @@ def read_manifest(store: Path) -> Manifest:
                 "run the same `patchpress convert` again"
             ) from None
         raise StoreMissing(f"there is no store at {store}: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise StoreDamaged(
+            f"{path} cannot be read ({error.strerror}): make it readable, or copy the store again"
+        ) from None
     return from_bytes(data, str(path))
 
 

@@ -76,7 +76,7 @@ def test_published_files_truncated_anywhere_are_refused(deflate: bool) -> None:
 
 def test_damaged_bytes_are_refused_or_right(data: bytes) -> None:
     wrong = []
-    for place, mask, damaged in flipped(data, (1, 4), len(data) - PIXELS.nbytes):
+    for place, mask, damaged in flipped(data, (1, 4, 128), len(data) - PIXELS.nbytes):
         if not right(decoded(damaged), damaged):
             wrong.append((place, mask))
     assert wrong == []
@@ -93,6 +93,17 @@ def test_damaged_bytes_of_published_heads_are_refused_or_right() -> None:
 
 def test_an_empty_file_is_refused() -> None:
     assert decoded(b"") is None
+
+
+def test_the_same_damage_gets_the_same_sentence() -> None:
+    whole = published(deflate=True)
+    damaged = whole[:-60] + bytes(60)
+    sentences = set()
+    for _ in range(2):
+        with pytest.raises(PatchError) as refused:
+            decode(damaged)
+        sentences.add(str(refused.value))
+    assert len(sentences) == 1
 
 
 def test_a_file_without_strips_is_refused_and_not_zeros() -> None:
