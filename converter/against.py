@@ -19,7 +19,7 @@ from converter.executors import SerialExecutor, process_pool
 from converter.options import usable_cpus
 from converter.plain import read_file
 from converter.progress import Progress
-from converter.raster import Array, decode_imagecodecs
+from converter.raster import Array, decode_imagecodecs, plain_strips, read_directory
 from converter.resample import resample_into
 from converter.sources import Patch, Roots, in_key_order, walks_of
 from readers.errors import KeyMissing, PatchError, StoreDamaged
@@ -140,6 +140,9 @@ def _difference(store: Store, source: ModalitySource, patch: Patch) -> str | Non
 def _decoded(name: str, folder: int) -> Array:
     data = read_file(name, folder)
     try:
+        directory = read_directory(data)
+        if directory is not None:
+            plain_strips(directory, len(data))  # says how a truncated file is so
         return decode_imagecodecs(data)
     except PatchError as error:
         raise PatchError(f"{name} {error}") from None

@@ -9,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from converter.options import Codec, ConvertOptions, Layout, Nan, OnError, Resampling, SplitBy
+from converter.options import (
+    Codec,
+    ConvertOptions,
+    Layout,
+    Nan,
+    OnError,
+    Resampling,
+    SplitBy,
+    TableSplit,
+)
 from readers.errors import OptionError, PatchpressError, SourceError, StoreError
 
 app = typer.Typer(
@@ -41,7 +50,7 @@ def convert(
         Resampling, typer.Option(help="How coarser bands are stacked.")
     ] = Resampling.nearest,
     compression: Annotated[Codec, typer.Option(help="Of each record.")] = Codec.none,
-    level: Annotated[int, typer.Option(help="Level of zstd, 1 to 22.")] = 3,
+    level: Annotated[int | None, typer.Option(help="Level of zstd, 1 to 22; 3 without it.")] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that decode; 0 for none beside the one that writes."),
@@ -168,17 +177,19 @@ def split_table(
     table: Annotated[
         Path, typer.Argument(metavar="TABLE", help="Parquet table with a patch_id column.")
     ],
-    split: Annotated[SplitBy, typer.Option(help="Only `geographic` so far.")] = SplitBy.geographic,
+    split: Annotated[
+        TableSplit, typer.Option(help="The rule that makes the split.")
+    ] = TableSplit.geographic,
     out: Annotated[
         Path | None, typer.Option(help="File to write; the table itself without it.")
     ] = None,
 ) -> None:
     """Write the split column of a table anew, by the place of each patch in its tile."""
     from converter.split_tables import rewrite_table
+    from converter.table_rules import RULES
 
-    if split is not SplitBy.geographic:
-        raise OptionError(f"--split {split} cannot be told from names alone: choose geographic")
-    counts = rewrite_table(table, out)
+    counts = rewrite_table(table, out, RULES[split])
+    print(f"{out or table}: {split} split")
     print("\n".join(f"{name:<12} {rows:,}" for name, rows in counts.items()))
 
 
@@ -236,7 +247,7 @@ def main() -> None:
 
 def _with_value(message: str) -> str:
     """What click says of a wrong option, with the value that it leaves out for numbers."""
-    message = message.rstrip(".")
+    message = message.rstrip(".").replace("Value error, ", "")
     for option, value in pairwise(sys.argv[1:]):
         if option.startswith("--") and f"'{option}'" in message and value not in message:
             message += f", not {value!r}"

@@ -103,6 +103,9 @@ def _split(
     lists: Mapping[str, Path],
     choice: SplitChoice,
 ) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     rows = result.table
     names = rows[description.identity].combine_chunks()
     values: pa.Array | None = None
@@ -113,6 +116,10 @@ def _split(
         return
     if choice.strategy == "geographic":
         values = rules.by_position(names, splits.position, splits.tile_m, splits.patch_m)
+        if splits.column in rows.column_names:
+            # A record that no official row names stays without a split, as it has no labels.
+            known = pc.is_valid(rows[splits.column].combine_chunks())
+            values = pc.if_else(known, values, pa.scalar(None, pa.string()))
     elif splits.column in rows.column_names:
         values = rows[splits.column].combine_chunks()
     elif official:

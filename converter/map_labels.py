@@ -32,9 +32,10 @@ class MapLabels:
             return None
         record = self._decompress(value) if bytes(value[:4]) == ZSTD_MAGIC else value
         form = form_in(record)
-        modality = self._store.manifest.match(form)
-        if modality is None or modality.name not in self._rules:
+        found = [m for m in self._store.manifest.matches(form) if m.name in self._rules]
+        if not found:
             return None
+        modality = found[0]
         source = self._sources[modality.name]
         first = form.tensor(source.bands[0].name) or form.tensors[0]
         pixels = record[len(form.header) + first.offset :]

@@ -46,11 +46,20 @@ class SplitBy(StrEnum):
     none = "none"
 
 
+class TableSplit(StrEnum):
+    """What can split a table by names alone."""
+
+    geographic = "geographic"
+
+
 class Nan(StrEnum):
     """What happens to a patch with pixels that are not numbers."""
 
     refuse = "refuse"
     keep = "keep"
+
+
+ZSTD_LEVEL = 3  # the default of the zstd program
 
 
 def usable_cpus() -> int:
@@ -72,7 +81,7 @@ class ConvertOptions:
     layout: Layout = Layout.stacked
     resampling: Resampling = Resampling.nearest
     compression: Codec = Codec.none
-    level: int = 3
+    level: int | None = None
     workers: int | None = None
     on_error: OnError = OnError.stop
     overwrite: bool = False
@@ -97,13 +106,20 @@ class ConvertOptions:
             raise OptionError(f"workers must be 0 or more, not {self.workers}")
         if self.limit is not None and self.limit < 1:
             raise OptionError(f"limit must be 1 or more, not {self.limit}")
-        if not 1 <= self.level <= 22:
+        if self.level is not None and not 1 <= self.level <= 22:
             raise OptionError(f"level must be 1 to 22, not {self.level}")
+        if self.level is not None and self.compression is Codec.none:
+            raise OptionError(f"level {self.level} has no effect without compression zstd")
         if self.layout is Layout.native and self.resampling is not Resampling.nearest:
             raise OptionError(
                 f"resampling {self.resampling!s} has no effect on the native layout, which keeps "
                 "every band at its own resolution: leave it out, or choose the stacked layout"
             )
+
+    @property
+    def zstd_level(self) -> int:
+        """The level of zstd, 0 where nothing is compressed."""
+        return 0 if self.compression is Codec.none else self.level or ZSTD_LEVEL
 
     @property
     def worker_count(self) -> int:

@@ -12,10 +12,10 @@ from converter.description import Description
 from converter.encode import Recipe
 from converter.enrich import SplitChoice, check_choice
 from converter.metadata import Joined, join, split_counts, write_metadata
-from converter.options import Codec, ConvertOptions, OnError
+from converter.options import ConvertOptions, OnError
 from converter.progress import Progress, Silent
 from converter.records import RecordLog
-from converter.report import Report, report_path
+from converter.report import Report, is_report, report_path
 from converter.selection import select
 from converter.sources import Roots, locate
 from converter.stream import Outcome, encoding
@@ -69,8 +69,8 @@ def convert(
     with writing(beside):
         if report.remarkable():
             report.write(beside)
-        else:
-            beside.unlink(missing_ok=True)
+        elif is_report(beside):
+            beside.unlink()
     return report
 
 
@@ -83,7 +83,7 @@ def _settings(
         "layout": str(options.layout),
         "resampling": str(options.resampling),
         "compression": str(options.compression),
-        "level": options.level if options.compression is Codec.zstd else None,
+        "level": options.zstd_level or None,
         "on_error": str(options.on_error),
         "limit": options.limit,
         "split": str(options.split),
@@ -140,7 +140,7 @@ class _Conversion:
                 str(options.layout),
                 str(options.resampling),
                 str(options.compression),
-                options.level,
+                options.zstd_level,
                 str(options.nan),
                 rules,
             )
@@ -183,9 +183,7 @@ class _Conversion:
 
     def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
         options, description = self.options, self.description
-        compression = Compression(
-            str(options.compression), options.level if options.compression is Codec.zstd else 0
-        )
+        compression = Compression(str(options.compression), options.zstd_level)
         names = joined.table.column_names
         return Manifest(
             dataset=description.dataset,
@@ -209,6 +207,7 @@ class _Conversion:
             classes={c: names_ for c, names_ in description.classes.items() if c in names},
             rows=len(joined.table),
             splits=split_counts(description, joined.table, self.logs),
+            split_column=description.split_column or "split",
             shards=(shard,),
             options=_settings(description, options),
             software={
@@ -240,7 +239,8 @@ class _Conversion:
             labelled=any(column in joined.table.column_names for column in manifest.classes),
             labels_from=self._labels_from(joined),
             listed_without_pixels=joined.listed_without_pixels,
-            rows_without_pixels=joined.rows_without_pixels,
+            # With a limit, most rows are left out on purpose.
+            rows_without_pixels=0 if self.options.limit else joined.rows_without_pixels,
             without_partner=joined.without_partner,
             without_row=joined.without_row,
             other_ground=joined.other_ground,

@@ -4,6 +4,7 @@ A plain TIFF (classic, little-endian, uncompressed strips) is taken apart here; 
 to imagecodecs, and what that refuses to rasterio. `plain` is the fast way for many alike files.
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def read_directory(data: bytes) -> Directory | None:
             return _entries(data, order, struct.unpack_from(f"{order}I", data, 4)[0], classic=True)
         if version == 43:
             return _entries(data, order, struct.unpack_from(f"{order}Q", data, 8)[0], classic=False)
-    except struct.error:
+    except (struct.error, OverflowError):
         return None
     return None
 
@@ -316,5 +317,7 @@ def decode_rasterio(data: bytes) -> Raster:
                 transform = tuple(source.transform[:6])
     except Exception as error:  # not all that GDAL says comes as a RasterioError
         cause = error.__cause__ or error
-        raise PatchError(f"is no TIFF that can be read ({cause})") from None
+        # GDAL names the file in memory, at random.
+        reason = re.sub(r"(/vsimem/)?[0-9a-f-]{36}(/[0-9a-f-]{36})?(\.tif)?(, )?", "", str(cause))
+        raise PatchError(f"is no TIFF that can be read ({reason})") from None
     return Raster(array, Georeference(epsg, transform) if known else None)

@@ -65,6 +65,9 @@ class Report:
         lines += [
             f"  split {split:<12} {counts['rows']:,}" for split, counts in self.splits.items()
         ]
+        without = self.rows - sum(counts["rows"] for counts in self.splits.values())
+        if without:
+            lines.append(f"  split none         {without:,}")
         if self.labels_from:
             lines.append(
                 f"  labels             from the codes of {self.labels_from}: there is no table"
@@ -91,6 +94,15 @@ class Report:
     def write(self, path: Path) -> None:
         """Write all of it, every name included, as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def is_report(path: Path) -> bool:
+    """Whether there is a report of ours; other programs may have a file of that name."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"store", "dataset", "without_partner"} <= content.keys()
 
 
 def report_path(store: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from converter.description import Description, ModalitySource
 from converter.paths import PathForm
 from readers.errors import OptionError, PatchError, SourceError, SourceMissing
+from readers.table import SPLIT_ALIASES
 
 Problem = Callable[[PatchError], None]
 
@@ -157,6 +158,8 @@ def locate(
         SourceError: the source is empty or another dataset.
         OptionError: a name that the description does not have.
     """
+    named = description.files()
+    paths = {SPLIT_ALIASES.get(n, n) if n not in named else n: path for n, path in paths.items()}
     _check_names(description, paths, wanted)
     if not source.is_dir():
         kind = "is a file, not a folder" if source.exists() else "does not exist"

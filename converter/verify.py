@@ -15,7 +15,7 @@ from converter.map_labels import MapLabels
 from converter.progress import Progress, Silent
 from converter.sources import locate, require_patches
 from readers.errors import OptionError, StoreDamaged
-from readers.manifest import ContentDigest, Manifest
+from readers.manifest import ContentDigest
 from readers.record import ZSTD_MAGIC, Decompressor, form_in
 from readers.store import Store, damage, open_environment, open_store
 from readers.table import checksum_column, presence_column, record_keys
@@ -40,7 +40,8 @@ class Verdict:
 
     def text(self) -> str:
         """The verdict for people."""
-        state = "good" if self.good else f"BAD, {len(self.problems):,} problems"
+        found = f"{len(self.problems):,} problem{'s' * (len(self.problems) > 1)}"
+        state = "good" if self.good else f"BAD, {found}"
         lines = [f"{self.store}: {state}", f"  records read back         {self.records:,}"]
         if self.compared:
             lines.append(f"  compared with the source  {self.compared:,}")
@@ -75,7 +76,11 @@ def verify(
     progress = progress or Silent()
     verdict = Verdict(str(store))
     name = dataset or opened.manifest.dataset.name
-    description = find(name) if against or dataset or name in built_in() else None
+    if against and not dataset and name not in built_in():
+        raise OptionError(
+            f"the store was made by a description of your own, {name}: give it with --dataset FILE"
+        )
+    description = find(name) if dataset or name in built_in() else None
     if description is None or against is None:
         _read_back(opened, description, verdict, progress)
         return verdict
@@ -116,7 +121,7 @@ def _read_back(
         checksum = xxhash.xxh3_64_intdigest(value)
         keys.append(key)
         checksums.append(f"{checksum:016x}")
-        problem = _wrong_form(value, store.manifest, counts) or labels.note(key, value)
+        problem = _wrong_form(key, value, store, counts) or labels.note(key, value)
         if problem:
             verdict.problems.append(f"record {key}: {problem}")
         with suppress(ValueError):  # a key out of order, which the digest will show
@@ -149,16 +154,17 @@ def _values(path: Path) -> Iterator[tuple[str, memoryview]]:
 _decompress = Decompressor()
 
 
-def _wrong_form(value: memoryview, manifest: Manifest, counts: dict[str, int]) -> str | None:
+def _wrong_form(key: str, value: memoryview, store: Store, counts: dict[str, int]) -> str | None:
     """What is wrong with a record's bytes; a right one is counted under its modality."""
     try:
         zstd = bytes(value[:4]) == ZSTD_MAGIC
         form = form_in(_decompress(value) if zstd else value)
     except StoreDamaged as error:
         return str(error)
-    modality = manifest.match(form)
-    if modality is None:
+    found = store.manifest.matches(form)
+    if not found:
         return "its tensors are not those of any modality in the manifest"
+    modality = found[0] if len(found) == 1 else store.modality_of(key)
     counts[modality.name] += 1
     if zstd != (modality.compression.codec == "zstd"):
         return f"it is {'' if zstd else 'not '}compressed, against the manifest"
@@ -204,7 +210,7 @@ def manifest_differences(store: Store) -> list[str]:
             f"metadata.parquet has {len(table):,} rows where the manifest counts {manifest.rows:,}"
         )
     for split, counts in manifest.splits.items():
-        part = table.filter(pc.equal(table["split"], split))
+        part = table.filter(pc.equal(table[manifest.split_column], split))
         for name, count in counts.items():
             found = (
                 len(part) if name == "rows" else pc.sum(part[presence_column(name)]).as_py() or 0
@@ -213,7 +219,10 @@ def manifest_differences(store: Store) -> list[str]:
                 problems.append(
                     f"split {split} has {found:,} {name} where the manifest counts {count:,}"
                 )
-    for column, known in [*manifest.classes.items(), ("split", tuple(manifest.splits))]:
+    for column, known in [
+        *manifest.classes.items(),
+        (manifest.split_column, tuple(manifest.splits)),
+    ]:
         if column in table.column_names:
             values = table[column]
             flat = pc.list_flatten(values) if hasattr(values.type, "value_type") else values

@@ -18,7 +18,8 @@ def main() -> None:
     store = open_store(sys.argv[1])
     print(store)
     modality = next(iter(store.manifest.modalities.values()))
-    keys = np.array(store.keys(modality.name, split="train"))
+    split = next(iter(store.manifest.splits), None)  # train, where there are splits
+    keys = np.array(store.keys(modality.name, split))
     batch = np.empty((BATCH, *modality.shape), modality.dtype)
     random = np.random.default_rng(0)
     begun = time.perf_counter()
@@ -28,8 +29,9 @@ def main() -> None:
     print(
         f"{ROUNDS} batches {batch.shape} {batch.dtype}: {BATCH * ROUNDS / seconds:,.0f} patches/s"
     )
-    labels = store.table(split="train", columns=["patch_id", "labels"])
-    print(labels.slice(0, 3).to_pylist())
+    # With the modality, the table's rows are those of the keys, one by one.
+    labels = store.table(split, list(store.manifest.classes), modality.name)
+    print(dict(zip(keys[:3].tolist(), labels.slice(0, 3).to_pylist(), strict=False)))
 
 
 if __name__ == "__main__":

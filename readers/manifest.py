@@ -192,6 +192,8 @@ class Manifest:
     """Rows of the metadata table."""
     splits: Mapping[str, Mapping[str, int]]
     """Split -> modality -> records; the rows of that split under ``rows``."""
+    split_column: str
+    """The column of the table with the split."""
     shards: tuple[Shard, ...]
     options: Mapping[str, str | int | float | None]
     software: Mapping[str, str]
@@ -203,18 +205,23 @@ class Manifest:
         """How many records the store has."""
         return sum(shard.records for shard in self.shards)
 
-    def match(self, form: Form) -> Modality | None:
-        """The modality that a record of this form is of, with the record's own band shapes."""
+    def matches(self, form: Form) -> list[Modality]:
+        """The modalities that a record of this form may be of, with the record's own band shapes.
+
+        More than one where native records of two modalities have the same bands: only their keys
+        tell such apart.
+        """
+        found = []
         for modality in self.modalities.values():
             if modality.form.header == form.header:
-                return modality
-            if modality.any_size and {t.name for t in form.tensors} == set(modality.band_names):
+                found.append(modality)
+            elif modality.any_size and {t.name for t in form.tensors} == set(modality.band_names):
                 shapes = {t.name: (t.shape[0], t.shape[-1]) for t in form.tensors}
                 bands = tuple(replace(b, shape=shapes[b.name]) for b in modality.bands)
                 own = replace(modality, bands=bands)
                 if own.form.header == form.header:
-                    return own
-        return None
+                    found.append(own)
+        return found
 
     def modality(self, name: str) -> Modality:
         """The modality of that name.
@@ -266,6 +273,7 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
             classes={name: tuple(names) for name, names in content["classes"].items()},
             rows=content["rows"],
             splits=content["splits"],
+            split_column=content["split_column"],
             shards=tuple(Shard(**shard) for shard in content["shards"]),
             options=content["options"],
             software=content["software"],

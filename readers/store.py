@@ -72,8 +72,9 @@ class Store:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.manifest: Manifest = read_manifest(self.path)
-        self._modalities = {m.form.header: m for m in self.manifest.modalities.values()}
-        self._plans: dict[tuple[bytes, tuple[str, ...] | None], _Plan] = {}
+        self._modalities: dict[bytes, Modality] = {}
+        self._by_key: dict[str, str] | None = None
+        self._plans: dict[tuple[str, bytes, tuple[str, ...] | None], _Plan] = {}
         self._thread = threading.local()
         self._check_files()
 
@@ -125,14 +126,24 @@ class Store:
         names = [modality] if modality is not None else list(self.manifest.modalities)
         return [key for name in names for key in record_keys(self.path, self.manifest, name, split)]
 
-    def table(self, split: str | None = None, columns: Sequence[str] | None = None) -> "pa.Table":
+    def table(
+        self,
+        split: str | None = None,
+        columns: Sequence[str] | None = None,
+        modality: str | None = None,
+    ) -> "pa.Table":
         """Rows of metadata.parquet as a pyarrow table, one a patch.
 
+        With a modality, only rows that have a record of it: row by row those of
+        ``keys(modality, split)``. Without one there may be more, as for patches whose partner is
+        missing.
+
         Raises:
-            SelectionEmpty: no patch is in that split; the message lists the splits there are.
+            SelectionEmpty: no patch is in that split, or there is no such modality; the message
+                lists what there is.
             OptionError: a column that is not there.
         """
-        return read_table(self.path, self.manifest, split, columns)
+        return read_table(self.path, self.manifest, split, columns, modality)
 
     def modality_of(self, key: str) -> Modality:
         """The modality that a record is of.
@@ -270,7 +281,7 @@ class Store:
     def _plan_of(self, record: memoryview, key: str, bands: Sequence[str] | None) -> _Plan:
         modality = self._modality(record, key)
         # Records of one modality may differ in size: their headers tell them apart.
-        wanted = (modality.form.header, None if bands is None else tuple(bands))
+        wanted = (modality.name, modality.form.header, None if bands is None else tuple(bands))
         plan = self._plans.get(wanted)
         if plan is None:
             if not modality.nests:
@@ -279,10 +290,16 @@ class Store:
                     f"the bands of {key!r} do not fit on one grid ({shapes}): read them with "
                     "Store.read_bands"
                 )
-            plan = _plan(modality, wanted[1])
+            plan = _plan(modality, wanted[2])
             if len(self._plans) < PLANS_KEPT:
                 self._plans[wanted] = plan
         return plan
+
+    def _name_of(self, key: str) -> str | None:
+        """The modality whose records the table calls so."""
+        if self._by_key is None:
+            self._by_key = {k: name for name in self.manifest.modalities for k in self.keys(name)}
+        return self._by_key.get(key)
 
     def _modality(self, record: memoryview, key: str) -> Modality:
         """The modality of a record, with the record's own band shapes."""
@@ -290,7 +307,12 @@ class Store:
             header = header_of(record)
             modality = self._modalities.get(header)
             if modality is None:
-                modality = self.manifest.match(parse_header(header))
+                found = self.manifest.matches(parse_header(header))
+                modality = found[0] if found else None
+                if len(found) > 1:
+                    return next((m for m in found if m.name == self._name_of(key)), found[0])
+                if modality is not None and len(self._modalities) < PLANS_KEPT:
+                    self._modalities[header] = modality
         except StoreDamaged:
             modality = None
         if modality is None:

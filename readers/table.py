@@ -48,7 +48,7 @@ def read_table(
     path = store / METADATA
     masks: dict[str, str | None] = {}
     if split is not None:
-        masks["split"] = split_name(manifest, split)
+        masks[manifest.split_column] = split_name(manifest, split)
     if modality is not None:
         masks[presence_column(manifest.modality(modality).name)] = None
     try:

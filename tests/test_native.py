@@ -1,12 +1,16 @@
 """The native layout is what others write: read and written here without any code of ours."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import zstandard
-from helpers import band_files, described, first_band, patches, stored_values
+from helpers import band_files, described, first_band, patches, stored_values, tiny_dataset
+
+from converter import ConvertOptions, Layout, convert, verify
+from readers import open_store
 
 S2_NAMES = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
 NAMES = {"s2": S2_NAMES, "s1": ["VV", "VH"], "map": ["Data"]}
@@ -85,3 +89,18 @@ def test_the_data_file_is_of_the_format_that_every_client_reads(native: Path) ->
     # The first page: 16 bytes of page header, then magic and version of lmdb.h 0.9.
     page = (native / "data.mdb").read_bytes()[:4096]
     assert page[16:24] == (0xBEEFC0DE).to_bytes(4, "little") + (1).to_bytes(4, "little")
+
+
+def test_modalities_of_the_same_bands_are_told_apart(tmp_path: Path) -> None:
+    """Two dates of one place, say: their native records have one header."""
+    path = tiny_dataset(tmp_path, {"g": ["p1", "p2"]})
+    text = path.read_text()
+    later = text[text.index("[modalities.a]") :].replace("modalities.a", "modalities.b")
+    later = later.replace('folder = "A"', 'folder = "B"').replace('"{name}"', '"{name}_b"')
+    path.write_text(f"{text}\n{later}")
+    shutil.copytree(tmp_path / "raw" / "A", tmp_path / "raw" / "B")
+    options = ConvertOptions(workers=0, layout=Layout.native)
+    convert(str(path), tmp_path / "raw", tmp_path / "store", options)
+    store = open_store(tmp_path / "store")
+    assert [store.modality_of(key).name for key in ("p1", "p1_b")] == ["a", "b"]
+    assert verify(tmp_path / "store").good

@@ -91,6 +91,21 @@ def test_alike_files_are_taken_apart_once(folder: Folder, decoded: list[int]) ->
     assert len(decoded) == 1
 
 
+def test_the_ground_follows_a_tie_point_inside_the_image(
+    folder: Folder, decoded: list[int]
+) -> None:
+    reader = BandReader("uint16", (SIZE, SIZE))
+    for seed in range(3):
+        corner = struct.pack("<5d", 0, 0, 0, 300_000 + 1200 * seed, 5_400_000)
+        inside = struct.pack("<5d", 2, 5, 0, *struct.unpack("<5d", corner)[3:])
+        whole = published(seed, x=300_000 + 1200 * seed)
+        read = folder.read(reader, whole.replace(corner, inside))
+        _, georeference = by_rasterio(folder.path / "band.tif")
+        assert read is not None
+        assert read[1] == ground_of(georeference, SIZE, SIZE)
+    assert len(decoded) == 1
+
+
 def test_each_reference_system_is_learned_once(folder: Folder, decoded: list[int]) -> None:
     reader = BandReader("uint16", (SIZE, SIZE))
     for seed, epsg in enumerate([32633, 32629, 32635] * 3):

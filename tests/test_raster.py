@@ -1,5 +1,6 @@
 """Every form of TIFF against rasterio: pixels, EPSG code and transform."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,16 @@ def test_the_parser_and_gdal_agree_on_georeferences(tmp_path: Path, reference: s
     path = geotiff(tmp_path / "image.tif", pixels("uint16"), **REFERENCES[reference])
     data = path.read_bytes()
     assert decode_rasterio(data).georeference == decode(data).georeference
+
+
+def test_a_tie_point_may_lie_inside_the_image(tmp_path: Path) -> None:
+    for column, row in ((0, 0), (3, 0), (0, 5), (20, 16.5)):
+        data = geotiff(tmp_path / "image.tif", pixels("uint16"), **UTM).read_bytes()
+        tie = struct.pack("<5d", 0, 0, 0, 331_200, 5_331_600)
+        assert data.count(tie) == 1
+        inside = struct.pack("<5d", column, row, 0, 331_200, 5_331_600)
+        (tmp_path / "image.tif").write_bytes(data.replace(tie, inside))
+        assert_as_rasterio(tmp_path / "image.tif")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

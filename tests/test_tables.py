@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import described, made
+from helpers import described, made, tiny_dataset
 from synthetic import FLAGGED_TABLE, TABLE
 
+from converter import ConvertOptions, convert
 from converter.tables import check_tables, partners
 from readers import open_store
 from readers.errors import TableError
@@ -168,3 +169,16 @@ def test_partners_are_those_of_the_rows(raw: Path) -> None:
         "patch_id": {rows[0]["patch_id"], rows[2]["patch_id"]},
         "s1_name": {rows[0]["s1_name"], rows[2]["s1_name"]},
     }
+
+
+def test_a_split_column_may_have_another_name(tmp_path: Path) -> None:
+    path = tiny_dataset(tmp_path, {"g": ["p1", "p2"]})
+    table = '[tables.m]\nfile = "m.parquet"\n'
+    splits = '[splits]\ncolumn = "fold"\nnames = ["train", "test"]\n'
+    path.write_text(f"{path.read_text()}\n{table}{splits}")
+    rows = pa.table({"name": ["p1", "p2"], "fold": ["train", "test"]})
+    pq.write_table(rows, tmp_path / "raw" / "m.parquet")
+    convert(str(path), tmp_path / "raw", tmp_path / "store", ConvertOptions(workers=0))
+    store = open_store(tmp_path / "store")
+    assert store.keys(split="train") == ["p1"]
+    assert store.table(split="test")["name"].to_pylist() == ["p2"]

@@ -187,3 +187,11 @@ def test_the_marker_holds_the_settings(raw: Path, tmp_path: Path) -> None:
     interrupted(raw, tmp_path / "store")
     settings = json.loads((tmp_path / "store" / "unfinished.json").read_text())
     assert settings["dataset"] == "bigearthnet-v2"
+
+
+def test_a_file_beside_the_store_that_is_no_report_of_ours_is_left_alone(
+    raw: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "store.report.json").write_text('{"name": "somebody else\'s"}')
+    made(raw, tmp_path / "store")
+    assert "somebody" in (tmp_path / "store.report.json").read_text()
