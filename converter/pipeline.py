@@ -31,6 +31,7 @@ from readers.manifest import (
     Manifest,
     Modality,
     Shard,
+    file_digest,
     write_manifest,
 )
 
@@ -123,9 +124,9 @@ class _Conversion:
                 writer.finish()
         joined = join(self.description, self.logs, tables, self.roots.files, self._split_choice())
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, digest)
-        manifest = self._manifest(joined, shard)
         with writing(self.store):
             write_metadata(self.store / METADATA, joined.table)
+            manifest = self._manifest(joined, shard)
             write_manifest(self.store, manifest)
         return self._report(joined, manifest, chosen.ignored)
 
@@ -208,6 +209,7 @@ class _Conversion:
             rows=len(joined.table),
             splits=split_counts(description, joined.table, self.logs),
             split_column=description.split_column or "split",
+            metadata_digest=file_digest(self.store / METADATA),
             shards=(shard,),
             options=_settings(description, options),
             software={

@@ -15,7 +15,7 @@ from converter.map_labels import MapLabels
 from converter.progress import Progress, Silent
 from converter.sources import locate, require_patches
 from readers.errors import OptionError, StoreDamaged
-from readers.manifest import ContentDigest
+from readers.manifest import METADATA, ContentDigest, file_digest
 from readers.record import ZSTD_MAGIC, Decompressor, form_in
 from readers.store import Store, damage, open_environment, open_store
 from readers.table import checksum_column, presence_column, record_keys
@@ -205,6 +205,8 @@ def manifest_differences(store: Store) -> list[str]:
 
     manifest, table = store.manifest, store.table()
     problems = []
+    if file_digest(store.path / METADATA) != manifest.metadata_digest:
+        problems.append("metadata.parquet is not the file that was written with the manifest")
     if len(table) != manifest.rows:
         problems.append(
             f"metadata.parquet has {len(table):,} rows where the manifest counts {manifest.rows:,}"

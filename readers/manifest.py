@@ -194,6 +194,8 @@ class Manifest:
     """Split -> modality -> records; the rows of that split under ``rows``."""
     split_column: str
     """The column of the table with the split."""
+    metadata_digest: str
+    """``sha256:`` and the SHA-256 of metadata.parquet."""
     shards: tuple[Shard, ...]
     options: Mapping[str, str | int | float | None]
     software: Mapping[str, str]
@@ -274,6 +276,7 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
             rows=content["rows"],
             splits=content["splits"],
             split_column=content["split_column"],
+            metadata_digest=content["metadata_digest"],
             shards=tuple(Shard(**shard) for shard in content["shards"]),
             options=content["options"],
             software=content["software"],
@@ -312,6 +315,12 @@ def _modality(name: str, entry: dict[str, Any]) -> Modality:
         rgb=tuple(entry["rgb"]),
         any_size=entry["any_size"],
     )
+
+
+def file_digest(path: Path) -> str:
+    """``sha256:`` and the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def read_manifest(store: Path) -> Manifest:
