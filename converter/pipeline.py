@@ -59,7 +59,7 @@ def convert(
     options = options or ConvertOptions()
     source, store = Path(source), Path(store)
     description = find(dataset)
-    check_choice(description, SplitChoice(str(options.split), options.validation, options.seed))
+    check_choice(description, _split_choice(options))
     begun = time.monotonic()
     roots = locate(description, source, options.paths, options.modalities)
     conversion = _Conversion(description, options, roots, store, progress or Silent())
@@ -73,6 +73,10 @@ def convert(
         elif is_report(beside):
             beside.unlink()
     return report
+
+
+def _split_choice(options: ConvertOptions) -> SplitChoice:
+    return SplitChoice(str(options.split), options.validation, options.seed)
 
 
 def _settings(
@@ -122,7 +126,9 @@ class _Conversion:
             with ShardWriter(self.store) as writer:
                 digest = self._write(encode(chosen), writer)
                 writer.finish()
-        joined = join(self.description, self.logs, tables, self.roots.files, self._split_choice())
+        joined = join(
+            self.description, self.logs, tables, self.roots.files, _split_choice(self.options)
+        )
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, digest)
         with writing(self.store):
             write_metadata(self.store / METADATA, joined.table)
@@ -151,10 +157,6 @@ class _Conversion:
     def _tables(self) -> Tables | None:
         paths = self.roots.some(self.description.tables)
         return check_tables(self.description, paths) if paths else None
-
-    def _split_choice(self) -> SplitChoice:
-        options = self.options
-        return SplitChoice(str(options.split), options.validation, options.seed)
 
     def _problem(self, error: PatchError) -> None:
         if self.options.on_error is OnError.stop:

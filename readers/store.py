@@ -239,7 +239,10 @@ class Store:
         target: memoryview = out.data.cast("B")
         step = len(target) // len(keys)
         for row, key in enumerate(keys):
-            value = get(key.encode()) if key else None
+            try:
+                value = get(key.encode()) if key else None
+            except (UnicodeEncodeError, lmdb.Error):
+                value = None  # a single read says what is wrong
             if value is None or len(value) != size or value[:length].tobytes() != header:
                 _fill(plan, self._record(key, transaction), out[row], key)
                 continue

@@ -268,3 +268,8 @@ def test_a_damaged_record_is_refused_by_its_name(
             assert key in str(error)
             damaged.append(key)
     assert len(damaged) == 1
+
+
+def test_a_batch_with_a_name_that_is_no_text_is_missing(store: Store, optical: list[str]) -> None:
+    with pytest.raises(KeyMissing):
+        store.read_batch([optical[0], "\udc80"])
