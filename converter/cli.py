@@ -1,14 +1,11 @@
 """The command `patchpress`: one library call a command; results to stdout, the rest to stderr."""
 
-import signal
-import sys
-import threading
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from converter.endings import run
 from converter.options import (
     Codec,
     ConvertOptions,
@@ -19,7 +16,7 @@ from converter.options import (
     SplitBy,
     TableSplit,
 )
-from readers.errors import OptionError, PatchpressError, SourceError, StoreError
+from readers.errors import OptionError
 
 app = typer.Typer(
     help="Satellite patches in, training batches out.",
@@ -78,7 +75,7 @@ def convert(
     ] = None,
 ) -> None:
     """Convert a published dataset, once, to a store that training reads."""
-    from converter.pipeline import convert as run
+    from converter.pipeline import convert as convert_dataset
     from converter.progress import progress_for_terminal
 
     options = ConvertOptions(
@@ -98,7 +95,7 @@ def convert(
         nan=nan,
     )
     with progress_for_terminal() as progress:
-        report = run(dataset, source, store, options, progress)
+        report = convert_dataset(dataset, source, store, options, progress)
     print(report.text())
     raise typer.Exit(report.exit_code)
 
@@ -119,10 +116,10 @@ def verify(
 ) -> None:
     """Read every record back: count, checksum, shape; with a source, every pixel."""
     from converter.progress import progress_for_terminal
-    from converter.verify import verify as run
+    from converter.verify import verify as verify_store
 
     with progress_for_terminal() as progress:
-        verdict = run(store, against, _paths(path or []), workers, progress, dataset)
+        verdict = verify_store(store, against, _paths(path or []), workers, progress, dataset)
     print(verdict.text())
     raise typer.Exit(0 if verdict.good else 1)
 
@@ -150,9 +147,9 @@ def plot(
     ] = None,
 ) -> None:
     """Draw records: colour where there are red, green and blue bands, grey or classes elsewhere."""
-    from converter.plots import plot as run
+    from converter.plots import plot as plot_records
 
-    run(store, keys or [], out)
+    plot_records(store, keys or [], out)
     print(out)
 
 
@@ -208,55 +205,12 @@ def _paths(entries: list[str]) -> dict[str, Path]:
     return paths
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C; click has its own way with KeyboardInterrupt, which says nothing."""
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise _Interrupted
-
-
 def main() -> None:
     """Run the command; each error on purpose becomes one sentence on stderr.
 
     Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _interrupt)
-    try:
-        # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
-        sys.exit(app(standalone_mode=False) or 0)
-    except (SourceError, StoreError) as error:
-        _end(error, 1)
-    except PatchpressError as error:
-        _end(error, 2)
-    except (_Interrupted, KeyboardInterrupt, typer.Abort):
-        _end("interrupted: run the same command again to have it whole", 1)
-    except BrokenPipeError:
-        # The reader of our output left, as `head` does.
-        sys.stderr.close()
-        sys.exit(1)
-    except Exception as error:
-        # click's own errors; Typer carries a copy of click, so they have no class to name here.
-        if not hasattr(error, "format_message"):
-            raise
-        if not error.format_message():  # no command at all: the help was shown
-            sys.exit(2)
-        _end(f"{_with_value(error.format_message())}; see `patchpress --help`", 2)
-
-
-def _with_value(message: str) -> str:
-    """What click says of a wrong option, with the value that it leaves out for numbers."""
-    message = message.rstrip(".").replace("Value error, ", "")
-    for option, value in pairwise(sys.argv[1:]):
-        if option.startswith("--") and f"'{option}'" in message and value not in message:
-            message += f", not {value!r}"
-    return message
-
-
-def _end(error: object, code: int) -> None:
-    print(f"patchpress: {error}", file=sys.stderr)
-    sys.exit(code)
+    run(app)
 
 
 if __name__ == "__main__":

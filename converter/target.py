@@ -13,12 +13,15 @@ from typing import Any
 import lmdb
 
 from readers.errors import TargetError
-from readers.manifest import DATA, FORMAT, MANIFEST, METADATA
+from readers.manifest import DATA, EXTENTS, FORMAT, MANIFEST, METADATA, STATISTICS
 
 MARKER = "unfinished.json"  # there from the first byte until the manifest is
 LOCK = "lock.mdb"
 NO_ROOM = 8 << 20  # bytes: two commits of the writer
-OWN_FILES = (MANIFEST, f"{MANIFEST}.partial", METADATA, DATA, LOCK, MARKER)
+OWN_FILES = (
+    *(MANIFEST, f"{MANIFEST}.partial", METADATA, DATA, LOCK, MARKER),
+    *(EXTENTS, f"{EXTENTS}.partial", STATISTICS, f"{STATISTICS}.partial"),
+)
 
 
 class Target:

@@ -30,6 +30,8 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 DATA = "data.mdb"
 METADATA = "metadata.parquet"
+EXTENTS = "extents.safetensors"
+STATISTICS = "statistics.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,13 +350,27 @@ def read_manifest(store: Path) -> Manifest:
 
 def write_manifest(store: Path, manifest: Manifest) -> None:
     """Write manifest.json by rename, so that it is whole or absent, and flush it to disk."""
-    partial = store / f"{MANIFEST}.partial"
-    with partial.open("wb") as file:
-        file.write(to_bytes(manifest))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(store / MANIFEST)
-    folder = os.open(store, os.O_RDONLY)
+    write_whole(store / MANIFEST, to_bytes(manifest))
+
+
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file by rename, so that it is whole or absent, and flush it and its folder to disk.
+
+    Raises:
+        OSError: the folder cannot be written; nothing of the new file is left.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

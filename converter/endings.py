@@ -1,0 +1,61 @@
+"""How a command ends: an exit code, and one sentence on stderr where something was wrong."""
+
+import signal
+import sys
+import threading
+from itertools import pairwise
+
+import typer
+
+from readers.errors import PatchpressError, SourceError, StoreError
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C; click has its own way with KeyboardInterrupt, which says nothing."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise _Interrupted
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command; each error on purpose becomes one sentence on stderr.
+
+    Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
+        sys.exit(app(standalone_mode=False) or 0)
+    except (SourceError, StoreError) as error:
+        _end(error, 1)
+    except PatchpressError as error:
+        _end(error, 2)
+    except (_Interrupted, KeyboardInterrupt, typer.Abort):
+        _end("interrupted: run the same command again to have it whole", 1)
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does.
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        # click's own errors; Typer carries a copy of click, so they have no class to name here.
+        if not hasattr(error, "format_message"):
+            raise
+        if not error.format_message():  # no command at all: the help was shown
+            sys.exit(2)
+        _end(f"{_with_value(error.format_message())}; see `patchpress --help`", 2)
+
+
+def _with_value(message: str) -> str:
+    """What click says of a wrong option, with the value that it leaves out for numbers."""
+    message = message.rstrip(".").replace("Value error, ", "")
+    for option, value in pairwise(sys.argv[1:]):
+        if option.startswith("--") and f"'{option}'" in message and value not in message:
+            message += f", not {value!r}"
+    return message
+
+
+def _end(error: object, code: int) -> None:
+    print(f"patchpress: {error}", file=sys.stderr)
+    sys.exit(code)
