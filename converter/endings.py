@@ -3,7 +3,9 @@
 import signal
 import sys
 import threading
+import warnings
 from itertools import pairwise
+from typing import TextIO
 
 import typer
 
@@ -27,7 +29,10 @@ def run(app: typer.Typer) -> None:
         signal.signal(signal.SIGINT, _interrupt)
     try:
         # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
-        sys.exit(app(standalone_mode=False) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = app(standalone_mode=False)
+        sys.exit(code or 0)
     except (SourceError, StoreError) as error:
         _end(error, 1)
     except PatchpressError as error:
@@ -54,6 +59,18 @@ def _with_value(message: str) -> str:
         if option.startswith("--") and f"'{option}'" in message and value not in message:
             message += f", not {value!r}"
     return message
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one sentence, without the place in the code."""
+    print(f"patchpress: {message}", file=sys.stderr)
 
 
 def _end(error: object, code: int) -> None:

@@ -23,6 +23,7 @@ from converter.tables import Tables, check_tables
 from converter.target import Target, claim, writing
 from converter.writer import ShardWriter
 from readers.errors import PatchError, SourceError
+from readers.extents import build, write_extents
 from readers.manifest import (
     DATA,
     METADATA,
@@ -131,6 +132,7 @@ class _Conversion:
         )
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, digest)
         with writing(self.store):
+            write_extents(self.store, build(self.store, [DATA], writer.headers))
             write_metadata(self.store / METADATA, joined.table)
             manifest = self._manifest(joined, shard)
             write_manifest(self.store, manifest)

@@ -1,5 +1,6 @@
 """`verify`: every record of a store read back, alone or against the source it was made from."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from converter.description import Description
 from converter.map_labels import MapLabels
 from converter.progress import Progress, Silent
 from converter.sources import locate, require_patches
-from readers.errors import OptionError, StoreDamaged
+from readers.environment import damage, open_environment
+from readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from readers.manifest import METADATA, ContentDigest, file_digest
 from readers.record import ZSTD_MAGIC, Decompressor, form_in
-from readers.store import Store, damage, open_environment, open_store
+from readers.store import Store, open_store
 from readers.table import checksum_column, presence_column, record_keys
 
 SHOWN = 20
@@ -72,9 +74,12 @@ def verify(
         raise OptionError("--path says where parts of a source lie: give the source with --against")
     if workers is not None and workers < 0:
         raise OptionError(f"workers must be 0 or more, not {workers}")
-    opened = open_store(store)
     progress = progress or Silent()
     verdict = Verdict(str(store))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ExtentsUnusable)
+        opened = open_store(store)
+    stale = [str(warning.message) for warning in told]
     name = dataset or opened.manifest.dataset.name
     if against and not dataset and name not in built_in():
         raise OptionError(
@@ -83,12 +88,13 @@ def verify(
     description = find(name) if dataset or name in built_in() else None
     if description is None or against is None:
         _read_back(opened, description, verdict, progress)
+        verdict.problems += stale
         return verdict
     roots = locate(description, Path(against), paths or {}, tuple(opened.manifest.modalities))
     require_patches(description, roots)
     # Its workers fork before this process opens the store's LMDB environment.
     found = compare(opened, description, roots, workers, progress)
-    verdict.compared, verdict.problems = found.compared, found.problems
+    verdict.compared, verdict.problems = found.compared, found.problems + stale
     _read_back(opened, description, verdict, progress)
     verdict.problems += _without_source(opened, found.keys)
     return verdict

@@ -13,6 +13,7 @@ import lmdb
 
 from converter.target import writing
 from readers.errors import PatchError
+from readers.extents import Headers
 from readers.manifest import DATA
 
 COMMIT_BYTES = 4 << 20  # dirty pages wait in memory until then: few enough to stay in the caches
@@ -30,6 +31,7 @@ class ShardWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records = 0
+        self.headers = Headers()
         self._map = FIRST_MAP
         self._written = 0
         self._pending = 0
@@ -68,6 +70,7 @@ class ShardWriter:
         if not stored:
             raise PatchError(f"the patch {key} is there twice; remove one of the two")
         self.records += 1
+        self.headers.note(record)
         self._pending += (len(record) // PAGE + 1) * PAGE
         if self._pending >= COMMIT_BYTES:
             self._commit()

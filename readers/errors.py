@@ -12,6 +12,7 @@
     │   ├── BandMissing        KeyError            the modality has no such band
     │   ├── SelectionEmpty     LookupError         a split or filter that leaves nothing
     │   ├── GridsDiffer        ValueError          bands, or records, of sizes that do not fit
+    │   ├── ViewImpossible     ValueError          a record that no array lies in as it is stored
     │   └── BufferUnfit        ValueError          `out` of another shape, dtype or order
     ├── OptionError            ValueError          an option, or options that exclude each other
     ├── DescriptionError       ValueError          a dataset description, by file and key
@@ -70,6 +71,10 @@ class GridsDiffer(StoreError, ValueError):
     """Bands of one record, or records of one batch, that do not fit into one array."""
 
 
+class ViewImpossible(StoreError, ValueError):
+    """A record cannot be seen as an array without a copy."""
+
+
 class BufferUnfit(StoreError, ValueError):
     """The array given as ``out`` cannot take the result."""
 
@@ -100,3 +105,7 @@ class TableError(SourceError):
 
 class TargetError(PatchpressError, OSError):
     """The store cannot be written at the path."""
+
+
+class ExtentsUnusable(UserWarning):
+    """Extents beside a store are stale or damaged; it is read without them, only slower."""

@@ -1,82 +1,101 @@
 """`open_store` and `Store`: records of a finished store by key, singly and in batches.
 
 A store is opened lazily in each process and may be pickled, sent to threads and carried over a
-fork: LMDB is opened read-only without a lock file, so a read-only file system is fine.
+fork. Nothing is ever written, so a read-only file system is fine.
 """
 
 import os
-import threading
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from readers.errors import BufferUnfit, GridsDiffer, KeyMissing, StoreDamaged, StoreMissing
-from readers.manifest import Manifest, Modality, read_manifest
-from readers.record import ZSTD_MAGIC, Decompressor, header_of, parse_header
-from readers.stack import repeat_into
+from readers.btree import Tree
+from readers.checksums import Checksums
+from readers.environment import Environment
+from readers.errors import (
+    BufferUnfit,
+    ExtentsUnusable,
+    GridsDiffer,
+    KeyMissing,
+    OptionError,
+    StoreDamaged,
+    ViewImpossible,
+)
+from readers.extents import read_extents
+from readers.fetch import Desk, FromExtents, FromLmdb, Mode, Place, Source
+from readers.files import DataFile, open_file
+from readers.forms import Forms
+from readers.manifest import DATA, Manifest, Modality, read_manifest
+from readers.plan import Plan
+from readers.record import ZSTD_MAGIC
 from readers.table import read_table, record_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from readers.records import Records
+
 Array = npt.NDArray[Any]
-PLANS_KEPT = 1_000  # combinations of bands and sizes; more would be a leak
-
-# LMDB allows one open environment a file and process, so stores of one path share it. Readers
-# never close it: an inherited or shared mapping stays valid until the process ends.
-_environments: dict[tuple[int, int], Any] = {}
-_environments_lock = threading.Lock()
 
 
-def open_store(path: str | os.PathLike[str]) -> "Store":
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    mode: str = Mode.AUTO,
+    readahead: bool = False,
+    checksums: bool = False,
+) -> "Store":
     """Open a finished store.
+
+    Args:
+        path: folder of the store.
+        mode: how records are read where the store has extents: ``map`` copies them from the mapped
+            file (fastest while the page cache has them), ``direct`` announces a batch to the kernel
+            and reads each record in one request (fastest from a disk), ``auto`` goes by what the
+            kernel says the last records needed.
+        readahead: let the kernel read beyond what is asked for, as a network disk may want.
+        checksums: compare each record with its checksum in the table when it is read.
 
     Raises:
         StoreMissing: there is none at the path.
         StoreUnfinished: its conversion did not end.
         StoreDamaged: its manifest or data file is not what it should be.
         FormatUnknown: a newer version wrote it.
+        OptionError: no such mode, or one that needs extents where there are none.
     """
-    return Store(path)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How the wanted bands of a modality get from a record's bytes into an array."""
-
-    modality: Modality
-    header: bytes
-    size: int
-    """Bytes of a whole record."""
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    runs: tuple[tuple[int, int, int], ...]
-    """Stacked: (first element in the output, first byte in the record, elements) of bands that
-    lie together in both."""
-    places: tuple[tuple[int, int, tuple[int, int]], ...]
-    """Native: (band in the output, first byte in the record, (height, width)) of each band."""
+    return Store(path, mode=mode, readahead=readahead, checksums=checksums)
 
 
 class Store:
     """Random access to the records of one store.
 
-    Reading is safe from several threads and after a fork; a pickled store is its path.
+    Reading is safe from several threads and after a fork; a pickled store is its path and options.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: str = Mode.AUTO,
+        readahead: bool = False,
+        checksums: bool = False,
+    ) -> None:
         self.path = Path(path)
+        if mode not in set(Mode):
+            raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
+        self.mode, self.readahead = Mode(mode), readahead
         self.manifest: Manifest = read_manifest(self.path)
-        self._modalities: dict[bytes, Modality] = {}
-        self._by_key: dict[str, str] | None = None
-        self._plans: dict[tuple[str, bytes, tuple[str, ...] | None], _Plan] = {}
-        self._thread = threading.local()
         self._check_files()
+        self._environment = Environment(self.path, readahead=readahead)
+        self._checksums = Checksums(self.path, self.manifest) if checksums else None
+        self._forms = Forms(self.path, self.manifest)
+        self._desk = Desk()
+        self.source: Source = self._open_source()
 
     def _check_files(self) -> None:
         for shard in self.manifest.shards:
@@ -93,26 +112,44 @@ class Store:
                     "copy the store again"
                 )
 
+    def _open_source(self) -> Source:
+        shards = [shard.path for shard in self.manifest.shards]
+        extents, reason = read_extents(self.path, shards)
+        if extents is not None:
+            files = [open_file(self.path / name, readahead=self.readahead) for name in shards]
+            return FromExtents(extents, files, self.mode)
+        if reason:
+            warnings.warn(
+                f"{reason}: reading through LMDB, which is slower; run "
+                f"`patchpress index {self.path}`",
+                ExtentsUnusable,
+                stacklevel=4,
+            )
+        elif self.mode is not Mode.AUTO:
+            raise OptionError(
+                f"mode {self.mode!s} needs extents, which {self.path} does not have: run "
+                f"`patchpress index {self.path}`"
+            )
+        return FromLmdb(self._environment)
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{m.records} {m.name}" for m in self.manifest.modalities.values())
         return f"Store({str(self.path)!r}: {self.manifest.dataset.name}, {counts})"
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
-        return Store, (str(self.path),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (
+            str(self.path),
+            str(self.mode),
+            self.readahead,
+            self._checksums is not None,
+        )
 
     def __len__(self) -> int:
         """How many records there are, over all modalities."""
         return self.manifest.records
 
     def __contains__(self, key: object) -> bool:
-        try:
-            return isinstance(key, str) and bool(
-                key and self._transaction().cursor().set_key(key.encode())
-            )
-        except UnicodeEncodeError:
-            return False
-        except lmdb.Error as error:
-            raise StoreDamaged(damage(self.path, error)) from None
+        return isinstance(key, str) and self._environment.has(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -152,7 +189,17 @@ class Store:
             KeyMissing: no such record.
             StoreDamaged: the record does not parse.
         """
-        return self._modality(self._record(key, self._transaction()), key)
+        return self._modality(self._record(self._place(key)), key)
+
+    def records(self, keys: Sequence[str], bands: Sequence[str] | None = None) -> "Records":
+        """Records of one modality, found once, to be read by index: for loops over many epochs.
+
+        Raises:
+            KeyMissing, BandMissing, GridsDiffer: as `read_batch`.
+        """
+        from readers.records import Records
+
+        return Records(self, keys, bands)
 
     def read_bands(self, key: str, bands: Sequence[str] | None = None) -> dict[str, Array]:
         """Bands of one record by name, each (height, width) as stored: own size in native layout.
@@ -160,7 +207,7 @@ class Store:
         Raises:
             KeyMissing, BandMissing, StoreDamaged: as `read`.
         """
-        record = self._record(key, self._transaction())
+        record = self._record(self._place(key))
         modality = self._modality(record, key)
         form = modality.form
         if len(record) != form.size:
@@ -186,15 +233,15 @@ class Store:
             BandMissing: no such band.
             BufferUnfit: `out` has another shape, dtype or order.
             GridsDiffer: bands of sizes that do not fit on one grid.
-            StoreDamaged: the record does not parse.
+            StoreDamaged: the record does not parse, or (where asked) differs from its checksum.
         """
-        record = self._record(key, self._transaction())
-        plan = self._plan_of(record, key, bands)
+        place = self._place(key)
+        plan = self.plan(place, bands)
         if out is None:
             out = np.empty(plan.shape, plan.dtype)
         else:
             _check_out(out, plan.shape, plan.dtype)
-        _fill(plan, record, out, key)
+        self.fill(plan, [place], out[None])
         return out
 
     def read_batch(
@@ -213,188 +260,139 @@ class Store:
         keys = keys if isinstance(keys, (list, tuple)) else list(keys)
         if not keys:
             raise BufferUnfit("a batch needs at least one key")
-        transaction = self._transaction()
-        plan = self._plan_of(self._record(keys[0], transaction), keys[0], bands)
-        shape = (len(keys), *plan.shape)
+        places = self.places(keys)
+        return self.read_places(places, bands, out)
+
+    def read_places(
+        self, places: Sequence[Place], bands: Sequence[str] | None, out: Array | None
+    ) -> Array:
+        """As `read_batch`, for places that `places` found."""
+        plan = self.plan(places[0], bands)
+        shape = (len(places), *plan.shape)
         if out is None:
             out = np.empty(shape, plan.dtype)
         else:
             _check_out(out, shape, plan.dtype)
-        if plan.runs:
-            self._copy_runs(plan, keys, out, transaction)
-        else:
-            for key, row in zip(keys, out, strict=True):
-                _fill(plan, self._record(key, transaction), row, key)
+        self.fill(plan, places, out)
         return out
 
-    def _copy_runs(self, plan: _Plan, keys: Sequence[str], out: Array, transaction: Any) -> None:
-        """Fill a batch from stacked records: the loop that training waits for.
+    def view(self, key: str, band: str | None = None) -> Array:
+        """A record on the mapped file, without any copy: read-only, (bands, height, width).
 
-        What is not as expected (a missing key, zstd, another form) goes the way of a single read.
+        With `band` that band alone, (height, width) at its stored size; a native record of several
+        bands has only such views. The array keeps the mapping alive, also after the store is gone,
+        and cannot be made writeable. Its pixels are read from the disk when they are touched.
+
+        Raises:
+            KeyMissing, BandMissing, StoreDamaged: as `read`.
+            ViewImpossible: a compressed record, or all bands of a native one.
         """
-        header, size, itemsize = plan.header, plan.size, plan.dtype.itemsize
-        length, get = len(header), transaction.get
-        places = [(at * itemsize, start, n * itemsize) for at, start, n in plan.runs]
-        # One memmove between memoryviews; NumPy's assignment takes half a microsecond more.
-        target: memoryview = out.data.cast("B")
-        step = len(target) // len(keys)
-        for row, key in enumerate(keys):
-            try:
-                value = get(key.encode()) if key else None
-            except (UnicodeEncodeError, lmdb.Error):
-                value = None  # a single read says what is wrong
-            if value is None or len(value) != size or value[:length].tobytes() != header:
-                _fill(plan, self._record(key, transaction), out[row], key)
-                continue
-            base = row * step
-            for at, start, nbytes in places:
-                first = base + at
-                target[first : first + nbytes] = value[start : start + nbytes]
+        file, offset, length = self._extent(key)
+        record = file.bytes[offset : offset + length]
+        if record[:4] == ZSTD_MAGIC:
+            raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
+        modality = self._modality(record, key)
+        form = modality.form
+        if length != form.size:
+            raise StoreDamaged(f"record {key!r} has {length} bytes, not {form.size}")
+        pixels = file.map[offset : offset + length].data
+        if modality.layout == "native":
+            if band is None and len(form.tensors) > 1:
+                raise ViewImpossible(
+                    f"the bands of the native record {key!r} lie apart: name one, or use read"
+                )
+            index = modality.indices(None if band is None else [band])[0]
+            array = form.array(pixels, form.tensor(modality.bands[index].name) or form.tensors[0])
+            return array if band is not None else array[None]
+        array = form.array(pixels, form.tensors[0])
+        return array if band is None else array[modality.indices([band])[0]]
 
-    def _transaction(self) -> Any:
-        """This thread's read transaction; kept open, since a finished store never changes."""
-        try:
-            return self._thread.transaction
-        except AttributeError:
-            environment = open_environment(self.path)
-            self._thread.transaction = environment.begin(buffers=True)
-            self._thread.decompress = Decompressor()
-            return self._thread.transaction
+    def places(self, keys: Sequence[str]) -> list[Place]:
+        """Where each record lies, for `read_places`: valid in this process.
 
-    def _record(self, key: str, transaction: Any) -> memoryview:
-        """The uncompressed bytes of a record: on the mapped file, or in a reused buffer."""
+        Raises:
+            KeyMissing: a record that is not there (through LMDB only when it is read).
+        """
+        found = self.source.find(keys)
+        for key, place in zip(keys, found, strict=True):
+            if place is None:
+                raise KeyMissing(self._missing(key))
+        return found
+
+    def plan(self, place: Place, bands: Sequence[str] | None) -> Plan:
+        """How the wanted bands of records like the one at this place get into an array."""
+        header, key = self.source.header(place), self.source.name(place)
+        if header is None:
+            header = self._forms.header(self._record(place), key)
+        return self._forms.plan(header, key, bands)
+
+    def fill(self, plan: Plan, places: Sequence[Place], out: Array) -> None:
+        """Fill `out` (N, bands, height, width), already checked, with the records of a plan."""
+        if self._checksums is None:
+            self.source.batch(plan, places, out, self._fill_one)
+            return
+        for place, row in zip(places, out, strict=True):
+            self._fill_one(plan, place, row)
+
+    def _fill_one(self, plan: Plan, place: Place, out: Array) -> None:
+        record, key = self._record(place), self.source.name(place)
+        header = self._forms.header(record, key)
+        if header != plan.header:
+            self._forms.modality(header, key)
+            raise GridsDiffer(
+                f"record {key!r} is not of the form of the batch's first ({plan.modality.name} "
+                f"{plan.shape}): a batch holds one modality and one size"
+            )
+        if len(record) != plan.size:
+            raise StoreDamaged(
+                f"record {key!r} has {len(record)} bytes, not {plan.size}: run "
+                f"`patchpress verify {self.path}`"
+            )
+        plan.fill(record, out)
+
+    def _place(self, key: str) -> Place:
+        return self.places([key])[0]
+
+    def _record(self, place: Place) -> memoryview:
+        """The uncompressed bytes of a record, valid until this thread reads again."""
         try:
-            value = transaction.get(key.encode()) if key else None  # LMDB has no empty key
-        except UnicodeEncodeError:
-            value = None
-        except lmdb.Error as error:
-            raise StoreDamaged(damage(self.path, error)) from None
-        if value is None:
+            value = self.source.value(place)
+        except KeyError:
+            raise KeyMissing(self._missing(self.source.name(place))) from None
+        if self._checksums is not None:
+            self._checksums.check(self.source.name(place), value)
+        if value[:4] != ZSTD_MAGIC:
+            return value
+        try:
+            return self._desk.decompress(value)
+        except StoreDamaged as error:
+            raise StoreDamaged(f"record {self.source.name(place)!r}: {error}") from None
+
+    def _modality(self, record: memoryview, key: str) -> Modality:
+        return self._forms.modality(self._forms.header(record, key), key)
+
+    def _extent(self, key: str) -> tuple[DataFile, int, int]:
+        """(data file, offset, length) of a record, from the extents or the tree of the LMDB."""
+        place = self._place(key)
+        if isinstance(self.source, FromExtents):
+            return self.source.extent(place)
+        path = self.path / DATA
+        file = open_file(path, readahead=self.readahead)
+        found = Tree(file.bytes, path).find(key.encode(errors="replace")) if key else None
+        if found is None:
             raise KeyMissing(self._missing(key))
-        if value[:4] == ZSTD_MAGIC:
-            record: memoryview = self._thread.decompress(value)
-            return record
-        return value  # type: ignore[no-any-return]
+        return file, found.offset, found.length
 
     def _missing(self, key: str) -> str:
-        near = get_close_matches(key, self.keys(), n=3, cutoff=0.8) if len(self) < 50_000 else []
+        near: list[str] = []
+        if isinstance(key, str) and len(self) < 50_000:
+            near = get_close_matches(key, self.keys(), n=3, cutoff=0.8)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         return f"the store has no record {key!r}{hint}"
 
-    def _plan_of(self, record: memoryview, key: str, bands: Sequence[str] | None) -> _Plan:
-        modality = self._modality(record, key)
-        # Records of one modality may differ in size: their headers tell them apart.
-        wanted = (modality.name, modality.form.header, None if bands is None else tuple(bands))
-        plan = self._plans.get(wanted)
-        if plan is None:
-            if not modality.nests:
-                shapes = ", ".join(f"{b.name} {b.shape[0]} x {b.shape[1]}" for b in modality.bands)
-                raise GridsDiffer(
-                    f"the bands of {key!r} do not fit on one grid ({shapes}): read them with "
-                    "Store.read_bands"
-                )
-            plan = _plan(modality, wanted[2])
-            if len(self._plans) < PLANS_KEPT:
-                self._plans[wanted] = plan
-        return plan
 
-    def _name_of(self, key: str) -> str | None:
-        """The modality whose records the table calls so."""
-        if self._by_key is None:
-            self._by_key = {k: name for name in self.manifest.modalities for k in self.keys(name)}
-        return self._by_key.get(key)
-
-    def _modality(self, record: memoryview, key: str) -> Modality:
-        """The modality of a record, with the record's own band shapes."""
-        try:
-            header = header_of(record)
-            modality = self._modalities.get(header)
-            if modality is None:
-                found = self.manifest.matches(parse_header(header))
-                modality = found[0] if found else None
-                if len(found) > 1:
-                    return next((m for m in found if m.name == self._name_of(key)), found[0])
-                if modality is not None and len(self._modalities) < PLANS_KEPT:
-                    self._modalities[header] = modality
-        except StoreDamaged:
-            modality = None
-        if modality is None:
-            raise StoreDamaged(
-                f"record {key!r} is not of a form that the manifest describes: "
-                f"run `patchpress verify {self.path}`"
-            )
-        return modality
-
-
-def damage(path: Path, error: Exception) -> str:
-    """The sentence about a data file that LMDB cannot make sense of."""
-    return f"{path / 'data.mdb'} is damaged ({error}): copy or convert the store again"
-
-
-def open_environment(path: Path) -> Any:
-    """The process's LMDB environment of a store's folder; shared, so never to be closed."""
-    try:
-        status = (path / "data.mdb").stat()
-    except FileNotFoundError:
-        raise StoreMissing(f"there is no data.mdb in {path}: the store was moved") from None
-    identity = (status.st_dev, status.st_ino)
-    with _environments_lock:
-        if identity not in _environments:
-            # Random access: readahead would fetch megabytes around every record.
-            try:
-                _environments[identity] = lmdb.open(
-                    str(path), readonly=True, lock=False, readahead=False, max_spare_txns=64
-                )
-            except lmdb.Error as error:
-                raise StoreDamaged(damage(path, error)) from None
-        return _environments[identity]
-
-
-def _plan(modality: Modality, bands: tuple[str, ...] | None) -> _Plan:
-    indices = modality.indices(bands)
-    form = modality.form
-    _, height, width = modality.shape
-    runs: list[tuple[int, int, int]] = []
-    places: list[tuple[int, int, tuple[int, int]]] = []
-    if modality.layout == "native":
-        starts = {tensor.name: len(form.header) + tensor.offset for tensor in form.tensors}
-        wanted = [modality.bands[index] for index in indices]
-        places = [(at, starts[band.name], band.shape) for at, band in enumerate(wanted)]
-    else:
-        plane = height * width
-        for at, index in enumerate(indices):
-            start = len(form.header) + index * plane * modality.dtype.itemsize
-            if runs and index == indices[at - 1] + 1:
-                runs[-1] = (*runs[-1][:2], runs[-1][2] + plane)
-            else:
-                runs.append((at * plane, start, plane))
-    return _Plan(
-        modality=modality,
-        header=form.header,
-        size=form.size,
-        shape=(len(indices), height, width),
-        dtype=modality.dtype,
-        runs=tuple(runs),
-        places=tuple(places),
-    )
-
-
-def _fill(plan: _Plan, record: memoryview, out: Array, key: str) -> None:
-    """Copy a record's wanted bands into `out` (bands, height, width): the one copy of a read."""
-    if len(record) != plan.size or record[: len(plan.header)].tobytes() != plan.header:
-        raise GridsDiffer(
-            f"record {key!r} is not of the form of the batch's first ({plan.modality.name} "
-            f"{plan.shape}): a batch holds one modality and one size; if it should be that, run "
-            "`patchpress verify`"
-        )
-    if plan.runs:
-        flat = out.reshape(-1)
-        for at, start, count in plan.runs:
-            flat[at : at + count] = np.frombuffer(record, plan.dtype, count, start)
-        return
-    for at, start, shape in plan.places:
-        band = np.frombuffer(record, plan.dtype, shape[0] * shape[1], start)
-        repeat_into(band.reshape(shape), out[at])
+def _reopen(path: str, mode: str, readahead: bool, checksums: bool) -> Store:
+    return Store(path, mode=mode, readahead=readahead, checksums=checksums)
 
 
 def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -22,6 +22,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "BandMissing": KeyError,
     "SelectionEmpty": LookupError,
     "GridsDiffer": ValueError,
+    "ViewImpossible": ValueError,
     "BufferUnfit": ValueError,
     "OptionError": ValueError,
     "DescriptionError": ValueError,

@@ -10,7 +10,7 @@ from converter import ConvertOptions, convert
 from readers import StoreUnfinished, open_store
 from readers.errors import OptionError, PatchError, SourceError
 
-FILES = ("data.mdb", "metadata.parquet", "manifest.json")
+FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
 
 
 def bytes_of(store: Path) -> dict[str, bytes]:

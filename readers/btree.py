@@ -1,0 +1,190 @@
+"""Where the values of an LMDB data file lie, read from its pages: no library tells.
+
+Only what a store needs of the format: the main database, plain keys, no duplicates. The layout is
+that of LMDB 0.9 with 64-bit page numbers (``mdb.c``: ``MDB_meta``, ``MDB_page``, ``MDB_node``).
+Nothing is trusted: every page and every value is checked to lie inside the file.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+
+from readers.errors import StoreDamaged
+
+_MAGIC, _VERSION = 0xBEEFC0DE, 1
+_META = Struct("<IIQQ")  # magic, version, address, map size; behind the page header
+_TREE = Struct("<IHHQQQQQ")  # pad (of the first: page size), flags, depth, pages by kind, root
+_TAIL = Struct("<QQ")  # last page, transaction
+_PAGE = Struct("<QHHHH")  # number, pad, flags, lower, upper
+_NODE = Struct("<HHHH")  # two halves of a size or page number, flags or its top, size of the key
+_BRANCH, _LEAF = 0x01, 0x02
+_BIG, _SUBTREE, _DUPLICATES = 0x01, 0x02, 0x04
+_NO_PAGE = (1 << 64) - 1
+_DEPTH = 32  # mdb.c: CURSOR_STACK
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value: its key, and where its bytes lie in the data file."""
+
+    key: bytes
+    offset: int
+    length: int
+
+
+class Tree:
+    """The main database of a data file, as bytes; read-only, and only as far as it is asked for."""
+
+    def __init__(self, data: memoryview, path: Path) -> None:
+        """Find the newest meta page.
+
+        Raises:
+            StoreDamaged: the bytes are no LMDB data file of this format.
+        """
+        self._data, self._path = data, path
+        metas = [meta for at in self._meta_places() if (meta := self._meta(at))]
+        if not metas:
+            raise self._damage("it has no meta page of LMDB 0.9")
+        self.page_size, self.entries, self._root, self.transaction = max(metas, key=lambda m: m[3])
+
+    def identity(self) -> str:
+        """SHA-256 over the meta pages and the root of the tree, in hexadecimal.
+
+        LMDB never writes a page of a tree anew in its place, so whatever moves a value changes one
+        of these: a write, a compaction, another file. What they do not tell is damage.
+        """
+        digest = hashlib.sha256(self._data[: 2 * self.page_size])
+        if self._root != _NO_PAGE:
+            digest.update(self._page(self._root)[0])
+        return digest.hexdigest()
+
+    def values(self) -> Iterator[Value]:
+        """Every value in the order of the keys.
+
+        Raises:
+            StoreDamaged: a page is not what the tree promises, or the count is another.
+        """
+        found = 0
+        for value in self._walk(self._root, _DEPTH):
+            found += 1
+            yield value
+        if found != self.entries:
+            raise self._damage(f"its tree has {found} of {self.entries} records")
+
+    def find(self, key: bytes) -> Value | None:
+        """The value of a key, or None.
+
+        Raises:
+            StoreDamaged: as `values`.
+        """
+        number = self._root
+        for _ in range(_DEPTH):
+            if number == _NO_PAGE:
+                return None
+            page, flags, count = self._page(number)
+            if flags & _LEAF:
+                low = self._bound(page, number, count, key, 0)
+                found = self._value(page, number, low) if low < count else None
+                return found if found and found.key == key else None
+            # The first key of a branch is empty: it stands for all that is lower than the second.
+            low = self._bound(page, number, count, key, 1)
+            equal = low < count and self._node(page, low)[2] == key
+            number = self._child(page, low if equal else low - 1)
+        raise self._damage("its tree is too deep")
+
+    def _bound(self, page: memoryview, number: int, count: int, key: bytes, low: int) -> int:
+        """The first node from `low` whose key is not below `key`."""
+        high = count
+        while low < high:
+            middle = (low + high) // 2
+            if self._node(page, middle)[2] < key:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _walk(self, number: int, depth: int) -> Iterator[Value]:
+        if number == _NO_PAGE:
+            return
+        if not depth:
+            raise self._damage("its tree is too deep")
+        page, flags, count = self._page(number)
+        for index in range(count):
+            if flags & _LEAF:
+                yield self._value(page, number, index)
+            else:
+                yield from self._walk(self._child(page, index), depth - 1)
+
+    def _value(self, page: memoryview, number: int, index: int) -> Value:
+        size, flags, key, behind = self._node(page, index)
+        if flags & (_SUBTREE | _DUPLICATES):
+            raise self._damage("it has named databases or duplicate keys, which no store has")
+        if not flags & _BIG:
+            if behind + size > len(page):
+                raise self._damage(f"record {key!r} reaches beyond its page")
+            return Value(key, number * self.page_size + behind, size)
+        first = int.from_bytes(page[behind : behind + 8], "little")
+        # The page itself is not looked at: an index of a million records would read a million.
+        offset = first * self.page_size + _PAGE.size
+        if offset + size > len(self._data):
+            raise self._damage(f"record {key!r} reaches beyond its end")
+        return Value(key, offset, size)
+
+    def _child(self, page: memoryview, index: int) -> int:
+        low, high, top, _ = _NODE.unpack_from(page, self._place(page, index))
+        return int(low | high << 16 | top << 32)
+
+    def _node(self, page: memoryview, index: int) -> tuple[int, int, bytes, int]:
+        """(size of the value, flags, key, place behind the key) of a node."""
+        place = self._place(page, index)
+        low, high, flags, length = _NODE.unpack_from(page, place)
+        behind = place + _NODE.size + length
+        if behind > len(page):
+            raise self._damage("a key reaches beyond its page")
+        return low | high << 16, flags, bytes(page[place + _NODE.size : behind]), behind
+
+    def _place(self, page: memoryview, index: int) -> int:
+        at = _PAGE.size + 2 * index
+        place = int.from_bytes(page[at : at + 2], "little")
+        if place + _NODE.size > len(page):
+            raise self._damage("a node lies beyond its page")
+        return place
+
+    def _page(self, number: int) -> tuple[memoryview, int, int]:
+        """(bytes, flags, nodes) of a page of the tree."""
+        start = number * self.page_size
+        page = self._data[start : start + self.page_size]
+        if len(page) < self.page_size:
+            raise self._damage(f"it ends before its page {number}")
+        own, _, flags, lower, _ = _PAGE.unpack_from(page)
+        nodes = (lower - _PAGE.size) // 2
+        if own != number or not flags & (_BRANCH | _LEAF) or not 0 <= nodes < self.page_size // 2:
+            raise self._damage(f"its page {number} is not what it should be")
+        return page, flags, nodes
+
+    def _meta_places(self) -> list[int]:
+        """Where the two meta pages may begin: the second one page behind the first."""
+        first = self._meta(0)
+        # A first page that was never written whole leaves the size of a page to be guessed.
+        return [0, first[0]] if first else [4096, 8192, 16384, 32768, 65536]
+
+    def _meta(self, at: int) -> tuple[int, int, int, int] | None:
+        """(page size, entries, root, transaction), or None where there is no meta page."""
+        place = at + _PAGE.size
+        if place + _META.size + 2 * _TREE.size + _TAIL.size > len(self._data):
+            return None
+        magic, version, _, _ = _META.unpack_from(self._data, place)
+        free = _TREE.unpack_from(self._data, place + _META.size)
+        main = _TREE.unpack_from(self._data, place + _META.size + _TREE.size)
+        _, transaction = _TAIL.unpack_from(self._data, place + _META.size + 2 * _TREE.size)
+        size = free[0]
+        if (magic, version) != (_MAGIC, _VERSION) or size < 512 or size & (size - 1):
+            return None
+        return size, main[6], main[7], transaction
+
+    def _damage(self, what: str) -> StoreDamaged:
+        return StoreDamaged(
+            f"{self._path} is no data file that can be indexed ({what}): copy or convert it again"
+        )
