@@ -7,7 +7,8 @@ the band in its own dtype, as codes above 255 wrap in uint8.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from converter.nomenclatures import Nomenclature
+from converter.description import Description
+from converter.nomenclatures import Nomenclature, load
 from readers.errors import OptionError, PatchError
 
 UNLABELLED_LIMIT = 0.25
@@ -124,3 +125,22 @@ def _check_length(parts: Sequence[float], nomenclature: Nomenclature) -> None:
             f"{len(parts)} fractions for the {len(nomenclature.names)} classes "
             f"of {nomenclature.name}"
         )
+
+
+def codes_in(description: Description, modality: str) -> dict[str, dict[str, int | None]]:
+    """Label column -> code in a map -> index of its class in the official order, for the manifest.
+
+    Only of columns that are labels by class: columns of one class list share their codes, and the
+    first stands for all.
+    """
+    found: dict[str, dict[str, int | None]] = {}
+    seen = set()
+    for column, rule in description.labels.items():
+        if rule.source != modality or rule.rule == "mapped" or rule.nomenclature in seen:
+            continue
+        seen.add(rule.nomenclature)
+        known = load(rule.nomenclature)
+        index = {name: place for place, name in enumerate(known.names)}
+        codes = sorted(known.codes.items())
+        found[column] = {str(code): None if n is None else index[n] for code, n in codes}
+    return found

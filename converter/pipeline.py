@@ -11,6 +11,7 @@ from converter.describe import find
 from converter.description import Description
 from converter.encode import Recipe
 from converter.enrich import SplitChoice, check_choice
+from converter.labels import codes_in
 from converter.metadata import Joined, join, split_counts, write_metadata
 from converter.options import ConvertOptions, OnError
 from converter.progress import Progress, Silent
@@ -205,6 +206,7 @@ class _Conversion:
                     records=len(log),
                     rgb=modality.rgb,
                     any_size=modality.any_size,
+                    codes=codes_in(description, name),
                 )
                 for name, log in self.logs.items()
                 for modality in (description.modalities[name],)

@@ -73,6 +73,9 @@ class Modality:
     """The bands that show as red, green and blue, where there are such."""
     any_size: bool = False
     """Whether records may differ in size; `bands` have the usual one."""
+    codes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    """Of codes in the first band: label column -> code, as text -> index of its class, None for a
+    code that belongs to no class."""
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -316,6 +319,7 @@ def _modality(name: str, entry: dict[str, Any]) -> Modality:
         records=entry["records"],
         rgb=tuple(entry["rgb"]),
         any_size=entry["any_size"],
+        codes=entry.get("codes", {}),
     )
 
 
