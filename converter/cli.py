@@ -190,6 +190,32 @@ def split_table(
     print("\n".join(f"{name:<12} {rows:,}" for name, rows in counts.items()))
 
 
+@app.command()
+def stats(
+    store: Store,
+    split: Annotated[
+        str | None, typer.Option(help="Only this split; all records without it.")
+    ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this modality; may be repeated. All images without it."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read and count.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; statistics.json in the store without it.")
+    ] = None,
+) -> None:
+    """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
+    from converter.progress import progress_for_terminal
+    from converter.statistics import compute, save, statistics_file, statistics_text
+
+    file = statistics_file(store, out)
+    with progress_for_terminal() as progress:
+        found = compute(store, split, modality, workers, progress)
+    print(statistics_text(store, found))
+    save(store, found, file)
+
+
 def _paths(entries: list[str]) -> dict[str, Path]:
     """NAME=PATH options as a mapping.
 

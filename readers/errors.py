@@ -11,6 +11,8 @@
     │   ├── KeyMissing         KeyError            no record under that name
     │   ├── BandMissing        KeyError            the modality has no such band
     │   ├── SelectionEmpty     LookupError         a split or filter that leaves nothing
+    │   ├── StatisticsMissing  LookupError         statistics that were not computed
+    │   ├── StatisticsStale    ValueError          statistics of other data than the store's
     │   ├── GridsDiffer        ValueError          bands, or records, of sizes that do not fit
     │   ├── ViewImpossible     ValueError          a record that no array lies in as it is stored
     │   └── BufferUnfit        ValueError          `out` of another shape, dtype or order
@@ -65,6 +67,14 @@ class BandMissing(StoreError, KeyError):
 
 class SelectionEmpty(StoreError, LookupError):
     """A split, modality or filter selects nothing."""
+
+
+class StatisticsMissing(StoreError, LookupError):
+    """Statistics that were not computed."""
+
+
+class StatisticsStale(StoreError, ValueError):
+    """Statistics of other data than the store has."""
 
 
 class GridsDiffer(StoreError, ValueError):

@@ -97,6 +97,12 @@ def record_keys(
     described = manifest.modality(modality)
     column = key_column(described)
     table = read_table(store, manifest, split, [column], modality)
-    names: list[str] = [str(name) for name in table[column].to_pylist()]
-    prefix, suffix = described.key.split(f"{{{column}}}")
-    return [f"{prefix}{name}{suffix}" for name in names] if prefix or suffix else names
+    return keys_in(described, table[column])
+
+
+def keys_in(modality: Modality, names: "pa.ChunkedArray") -> list[str]:
+    """Keys of a modality's records from the values of its column."""
+    column = key_column(modality)
+    found: list[str] = [str(name) for name in names.to_pylist()]
+    prefix, suffix = modality.key.split(f"{{{column}}}")
+    return [f"{prefix}{name}{suffix}" for name in found] if prefix or suffix else found

@@ -21,6 +21,8 @@ BUILTINS: dict[str, type[Exception]] = {
     "KeyMissing": KeyError,
     "BandMissing": KeyError,
     "SelectionEmpty": LookupError,
+    "StatisticsMissing": LookupError,
+    "StatisticsStale": ValueError,
     "GridsDiffer": ValueError,
     "ViewImpossible": ValueError,
     "BufferUnfit": ValueError,

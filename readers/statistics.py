@@ -1,0 +1,322 @@
+"""statistics.json: per-band statistics of a store.
+
+`patchpress stats` writes the file, beside the manifest or elsewhere. Only NumPy is imported here;
+a torch tensor brings its own package along.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from readers.errors import (
+    BandMissing,
+    OptionError,
+    StatisticsMissing,
+    StatisticsStale,
+    StoreDamaged,
+)
+from readers.manifest import STATISTICS, Manifest
+from readers.table import split_name
+
+Array = npt.NDArray[Any]
+Constants = tuple[Any, Any]  # what is taken away, and what it is divided by: each (C, 1, 1)
+Entries = dict[tuple[str, str], "Statistics"]
+
+FORMAT = "patchpress-statistics"
+FORMAT_VERSION = 1
+PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
+ALL = "all"  # the entry of all records, of whatever split
+_NUMBERS = ("mean", "std", "minimum", "maximum")
+
+
+@dataclass(frozen=True, slots=True)
+class BandStatistics:
+    """Statistics of one band over its own pixels, in the units of the source.
+
+    A band without a finite pixel has NaN for each number.
+    """
+
+    name: str
+    pixels: int
+    """Pixels at the band's own resolution, `nan` among them."""
+    nan: int
+    """Pixels that are NaN or infinite: left out of all that follows."""
+    mean: float
+    std: float
+    """Standard deviation of the population: divided by the number of pixels."""
+    minimum: float
+    maximum: float
+    percentiles: tuple[float, ...]
+    """In the order of `PERCENTILES`."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of some bands over the records of one split; hashable, and pickles."""
+
+    modality: str
+    split: str
+    """The split's name, or ``all``."""
+    patches: int
+    bands: tuple[BandStatistics, ...]
+    _constants: dict[Any, Constants] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands, in order."""
+        return tuple(band.name for band in self.bands)
+
+    def pick(self, bands: Sequence[str]) -> "Statistics":
+        """Those of some bands, in that order: what `normalize` needs for such a batch.
+
+        Raises:
+            BandMissing: a name that is not there, or there twice.
+        """
+        return replace(self, bands=self._picked(bands))
+
+    def mean(self, bands: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float32) -> Array:
+        """Means, (C,), of some bands in the order asked for.
+
+        Raises:
+            BandMissing: as `pick`.
+        """
+        return np.array([band.mean for band in self._picked(bands)], dtype)
+
+    def std(self, bands: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float32) -> Array:
+        """Standard deviations, (C,); otherwise as `mean`."""
+        return np.array([band.std for band in self._picked(bands)], dtype)
+
+    def minimum(
+        self, bands: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float32
+    ) -> Array:
+        """Least values, (C,); otherwise as `mean`."""
+        return np.array([band.minimum for band in self._picked(bands)], dtype)
+
+    def maximum(
+        self, bands: Sequence[str] | None = None, dtype: npt.DTypeLike = np.float32
+    ) -> Array:
+        """Greatest values, (C,); otherwise as `mean`."""
+        return np.array([band.maximum for band in self._picked(bands)], dtype)
+
+    def percentile(
+        self,
+        percent: int,
+        bands: Sequence[str] | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> Array:
+        """One of the stored percentiles, (C,); otherwise as `mean`.
+
+        Raises:
+            OptionError: none of `PERCENTILES`.
+            BandMissing: as `pick`.
+        """
+        if percent not in PERCENTILES:
+            raise OptionError(
+                f"there is no percentile {percent!r}; choose {', '.join(map(str, PERCENTILES))}"
+            )
+        at = PERCENTILES.index(percent)
+        return np.array([band.percentiles[at] for band in self._picked(bands)], dtype)
+
+    def constants(
+        self, how: str, low: int, high: int, place: Any, move: Callable[[Array], Any]
+    ) -> Constants:
+        """What `normalize` takes away and divides by: float32, moved to a place once.
+
+        Raises:
+            OptionError: no such way to normalise, or no such percentiles.
+        """
+        wanted = (how, low, high, place)
+        if wanted not in self._constants:
+            shift, scale = self._shift_and_scale(how, low, high)
+            self._constants[wanted] = move(shift), move(scale)
+        return self._constants[wanted]
+
+    def _shift_and_scale(self, how: str, low: int, high: int) -> tuple[Array, Array]:
+        if how == "standard":
+            shift, scale = self.mean(), self.std()
+        elif how == "range":
+            if low >= high:
+                raise OptionError(f"percentile {low} does not lie below percentile {high}")
+            shift = self.percentile(low)
+            scale = (self.percentile(high, dtype=float) - self.percentile(low, dtype=float)).astype(
+                np.float32
+            )
+        else:
+            raise OptionError(f"how must be standard or range, not {how!r}")
+        # A constant band becomes 0, not NaN.
+        return shift[:, None, None], np.where(scale == 0, np.float32(1), scale)[:, None, None]
+
+    def _picked(self, bands: Sequence[str] | None) -> tuple[BandStatistics, ...]:
+        if bands is None:
+            return self.bands
+        names = self.band_names
+        wrong = next((name for name in bands if names.count(name) != 1), None)
+        if wrong is not None or not bands:
+            what = f"band {wrong!r} twice" if wrong in names else f"no band {wrong!r}"
+            what = what if bands else "to be asked for at least one band"
+            raise BandMissing(
+                f"the statistics of {self.modality} have {what}; there are {', '.join(names)}"
+            )
+        return tuple(self.bands[names.index(name)] for name in bands)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Constants may lie on a device that the other process does not have.
+        return self.__dict__ | {"_constants": {}}
+
+
+def joined(*parts: Statistics) -> Statistics:
+    """Statistics for a tensor of several modalities' bands, one behind the other.
+
+    `patches` are the fewest of theirs.
+
+    Raises:
+        OptionError: nothing to join, or statistics of different splits.
+    """
+    splits = dict.fromkeys(part.split for part in parts)
+    if len(splits) != 1:
+        there = ", ".join(splits) or "none at all"
+        raise OptionError(f"statistics to be joined must be of one split, not of {there}")
+    return Statistics(
+        modality="+".join(part.modality for part in parts),
+        split=parts[0].split,
+        patches=min(part.patches for part in parts),
+        bands=tuple(band for part in parts for band in part.bands),
+    )
+
+
+def read_statistics(
+    path: str | Path, manifest: Manifest, modality: str, split: str | None = None
+) -> Statistics:
+    """The statistics of a modality over a split, or over all records for None.
+
+    Args:
+        path: the store's folder, or the file that `patchpress stats --out` wrote.
+        manifest: the store's: statistics of other data are refused.
+        modality: as in the manifest.
+        split: as in the manifest; ``val`` is understood as ``validation``.
+
+    Raises:
+        SelectionEmpty: the store has no such modality or split.
+        StatisticsMissing: they were not computed.
+        StatisticsStale: they were computed from other data.
+        StoreDamaged: the file does not parse.
+    """
+    store, file = Path(path), Path(path) / STATISTICS
+    again = f"patchpress stats {store}"
+    if not store.is_dir():
+        again, file = f"patchpress stats STORE --out {path}", Path(path)
+    name = manifest.modality(modality).name
+    entry = entry_name(manifest, split)
+    again += "" if entry == ALL else f" --split {entry}"
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        there = ", ".join(manifest.splits) or "none"
+        raise StatisticsMissing(
+            f"there is no {file}: run `{again}` (splits of the store: {there})"
+        ) from None
+    except OSError as error:
+        raise StoreDamaged(f"{file} cannot be read ({error.strerror}): run `{again}`") from None
+    entries = from_bytes(data, manifest, file, again)
+    if (name, entry) not in entries:
+        there = ", ".join(f"{m} {s}" for m, s in entries) or "none"
+        raise StatisticsMissing(
+            f"{file} has no statistics of {name} {entry}, only of {there}: run "
+            f"`{again} --modality {name}`"
+        )
+    return entries[name, entry]
+
+
+def entry_name(manifest: Manifest, split: str | None) -> str:
+    """What the statistics of a split are called, ``all`` for None.
+
+    Raises:
+        SelectionEmpty: no such split.
+    """
+    if split is None or (split == ALL and ALL not in manifest.splits):
+        return ALL
+    return split_name(manifest, split)
+
+
+def to_bytes(entries: Mapping[tuple[str, str], Statistics], manifest: Manifest) -> bytes:
+    """statistics.json: always the same bytes for the same statistics, in whatever order."""
+    content: dict[str, dict[str, Any]] = {}
+    for modality in manifest.modalities:
+        for split in (*manifest.splits, ALL):
+            found = entries.get((modality, split))
+            if found is not None:
+                bands = [_band_entry(band) for band in found.bands]
+                one = {"patches": found.patches, "bands": bands}
+                content.setdefault(modality, {})[split] = one
+    head = {"format": FORMAT, "format_version": FORMAT_VERSION, **_identity(manifest)}
+    text = json.dumps(head | {"statistics": content}, indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def from_bytes(data: bytes, manifest: Manifest, where: Path, again: str) -> Entries:
+    """(modality, split) -> statistics behind the bytes of a file.
+
+    Raises:
+        StatisticsStale: they are of other data than the manifest's; run `again`.
+        StoreDamaged: no such file, or one of another version.
+    """
+    try:
+        content = json.loads(data)
+        if (content["format"], content["format_version"]) != (FORMAT, FORMAT_VERSION):
+            raise ValueError(f"not {FORMAT} of version {FORMAT_VERSION}")
+        identity = {key: content[key] for key in _identity(manifest)}
+        entries = {
+            (modality, split): Statistics(
+                modality, split, int(one["patches"]), tuple(map(_band, one["bands"]))
+            )
+            for modality, splits in content["statistics"].items()
+            for split, one in splits.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreDamaged(
+            f"{where} is no file of statistics ({type(error).__name__}: {error}): remove it and "
+            f"run `{again}`"
+        ) from None
+    if identity != _identity(manifest):
+        raise StatisticsStale(f"{where} was made from other data than the store has: run `{again}`")
+    return entries
+
+
+def _identity(manifest: Manifest) -> dict[str, Any]:
+    """What the statistics hang on: the records, and the table that has their splits."""
+    digests = [shard.digest for shard in manifest.shards]
+    return {"shards": digests, "metadata_digest": manifest.metadata_digest}
+
+
+def _band_entry(band: BandStatistics) -> dict[str, Any]:
+    """A band for JSON, which has no NaN."""
+    entry = asdict(band) | {key: _number(getattr(band, key)) for key in _NUMBERS}
+    values = map(_number, band.percentiles)
+    return entry | {"percentiles": dict(zip(map(str, PERCENTILES), values, strict=True))}
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _band(entry: dict[str, Any]) -> BandStatistics:
+    def real(value: float | None) -> float:
+        return math.nan if value is None else float(value)
+
+    if not isinstance(entry["name"], str):
+        raise TypeError(f"band {entry['name']!r}")
+    return BandStatistics(
+        name=entry["name"],
+        pixels=int(entry["pixels"]),
+        nan=int(entry["nan"]),
+        **{key: real(entry[key]) for key in _NUMBERS},
+        percentiles=tuple(real(entry["percentiles"][str(p)]) for p in PERCENTILES),
+    )
