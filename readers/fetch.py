@@ -45,8 +45,6 @@ class Desk(threading.local):
 
     def __init__(self) -> None:
         self.decompress = Decompressor()
-        self.mapped = False
-        self.calm = 0
         self._scratch = bytearray()
 
     def scratch(self, nbytes: int) -> memoryview:
@@ -142,6 +140,8 @@ class FromExtents:
         self.extents, self.mode = extents, mode
         self._files = files
         self._desk = Desk()
+        # Of all threads together: what one has seen of the page cache holds for the next.
+        self._mapped, self._calm = mode is Mode.MAP, 0
 
     def find(self, keys: Sequence[str]) -> list[Place | None]:
         """Positions in the extents."""
@@ -182,13 +182,12 @@ class FromExtents:
             for place, row in zip(positions.tolist(), out, strict=True):
                 one(plan, place, row)
             return
-        by_map = self.mode is Mode.MAP or (self.mode is Mode.AUTO and self._desk.mapped)
-        way = self._copy if by_map else self._read
+        way = self._copy if self._mapped else self._read
         self._watched(lambda: way(plan, positions, out, one), len(places))
 
     def announce(self, plan: Plan, places: Sequence[Place]) -> None:
         """Let the kernel fetch what the plan reads, where the mode reads."""
-        if self.mode is Mode.MAP or (self.mode is Mode.AUTO and self._desk.mapped):
+        if self._mapped:
             return
         for _, file, offset in self._in_file_order(np.asarray(places, np.int64)):
             for read in plan.reads:
@@ -253,15 +252,14 @@ class FromExtents:
         """
         if self.mode is not Mode.AUTO:
             return read()
-        desk = self._desk
         before = resource.getrusage(resource.RUSAGE_THREAD)
         result = read()
         after = resource.getrusage(resource.RUSAGE_THREAD)
         if after.ru_majflt > before.ru_majflt or after.ru_inblock > before.ru_inblock:
-            desk.mapped, desk.calm = False, 0
-        elif not desk.mapped:
-            desk.calm += records
-            desk.mapped = desk.calm >= CALM
+            self._mapped, self._calm = False, 0
+        elif not self._mapped:
+            self._calm += records
+            self._mapped = self._calm >= CALM
         return result
 
 

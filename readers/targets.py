@@ -1,0 +1,149 @@
+"""What a model learns to say: labels from a table, class indices from maps. NumPy only."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from readers.errors import OptionError, StoreDamaged
+from readers.manifest import Manifest, Modality
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ORDERS = ("official", "alphabetical")
+IGNORED = -100  # what torch.nn.CrossEntropyLoss ignores by default
+_UNKNOWN = np.iinfo(np.int64).min  # a code of no class list; no class and no ignore index
+
+
+def class_order(manifest: Manifest, column: str, order: str) -> tuple[str, ...]:
+    """Names of the classes of a label column, by index.
+
+    ``official`` is the order of the manifest, ``alphabetical`` that of the names by code point,
+    which several published loaders use.
+
+    Raises:
+        OptionError: no such column of labels, or no such order.
+    """
+    if column not in manifest.classes:
+        known = ", ".join(manifest.classes) or "none"
+        raise OptionError(f"the store has no labels {column!r}; label columns there: {known}")
+    if order not in ORDERS:
+        raise OptionError(f"there is no class order {order!r}; choose {' or '.join(ORDERS)}")
+    names = manifest.classes[column]
+    return tuple(sorted(names)) if order == "alphabetical" else names
+
+
+def label_array(
+    values: "pa.ChunkedArray", official: Sequence[str], names: Sequence[str]
+) -> npt.NDArray[Any]:
+    """A label column as an array with one row a patch, classes in the order of `names`.
+
+    Lists of names become multi-hot (rows, classes) float32; one name becomes its index (rows,)
+    int64, `IGNORED` where there is none; parts of each class, which a table gives in the `official`
+    order, become (rows, classes) float32. A row without labels is all zeros.
+
+    Raises:
+        StoreDamaged: a label that is none of the classes, or another number of parts.
+    """
+    import pyarrow as pa
+
+    kind = values.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        index, valid = _indices(values, names)
+        single = np.full(len(values), IGNORED, np.int64)
+        single[valid] = index
+        return single
+    if pa.types.is_floating(kind.value_type):
+        return _parts(values, official, names)
+    import pyarrow.compute as pc
+
+    rows = pc.list_parent_indices(values).to_numpy()
+    index, valid = _indices(pc.list_flatten(values), names)
+    hot = np.zeros((len(values), len(names)), np.float32)
+    hot[rows[valid], index] = 1
+    return hot
+
+
+def _indices(values: Any, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """The index of each class named, and which of the values name one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    index = pc.index_in(values.cast(pa.string()), value_set=pa.array(names, pa.string()))
+    unknown = pc.and_(pc.is_null(index), pc.is_valid(values))
+    if pc.any(unknown).as_py():
+        name = values.filter(unknown)[0].as_py()
+        raise StoreDamaged(
+            f"the table has the label {name!r}, which is none of the manifest's classes: run "
+            "`patchpress verify`"
+        )
+    valid = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    return pc.drop_null(index).to_numpy().astype(np.int64), np.asarray(valid, bool)
+
+
+def _parts(values: Any, official: Sequence[str], names: Sequence[str]) -> npt.NDArray[np.float32]:
+    import pyarrow.compute as pc
+
+    lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
+    if not np.isin(lengths, (0, len(official))).all():
+        raise StoreDamaged(
+            f"the table has {lengths.max()} parts of {len(official)} classes: run "
+            "`patchpress verify`"
+        )
+    parts = np.zeros((len(values), len(official)), np.float32)
+    parts[lengths > 0] = pc.list_flatten(values).to_numpy().reshape(-1, len(official))
+    return parts[:, [official.index(name) for name in names]]
+
+
+class CodeTable:
+    """Codes of a map to class indices, by one look into a table a pixel."""
+
+    def __init__(
+        self, modality: Modality, manifest: Manifest, column: str, order: str, ignore_index: int
+    ) -> None:
+        """Work out the table.
+
+        Raises:
+            OptionError: the map's codes are no classes of that column, or the ignore index is one
+                of the classes.
+        """
+        if column not in modality.codes:
+            known = ", ".join(modality.codes) or "none: convert again, or read the codes themselves"
+            raise OptionError(
+                f"the codes of {modality.name!r} are no classes of {column!r}; they are of {known}"
+            )
+        self.names = class_order(manifest, column, order)
+        if 0 <= ignore_index < len(self.names):
+            raise OptionError(
+                f"the ignore index {ignore_index} is the class {self.names[ignore_index]!r}: "
+                f"choose a negative one, or {len(self.names)} and above"
+            )
+        official = manifest.classes[column]
+        codes = {int(code): index for code, index in modality.codes[column].items()}
+        self._lowest = min(codes)
+        # One place more on both sides: what lies outside of all codes is clipped there.
+        self._table = np.full(max(codes) - self._lowest + 3, _UNKNOWN, np.int64)
+        for code, index in codes.items():
+            place = ignore_index if index is None else self.names.index(official[index])
+            self._table[code - self._lowest + 1] = place
+
+    def apply(
+        self, codes: npt.NDArray[Any], out: npt.NDArray[np.int64], keys: Sequence[str]
+    ) -> None:
+        """Class indices of maps: codes (N, height, width) to `out` (N, height, width) int64.
+
+        Codes that belong to no class become the ignore index.
+
+        Raises:
+            StoreDamaged: a code that the class list does not know; the message names the record.
+        """
+        np.subtract(codes, self._lowest - 1, out=out, dtype=np.int64)
+        np.take(self._table, out, out=out, mode="clip")
+        if out.min(initial=0) == _UNKNOWN:
+            at = tuple(int(n) for n in np.argwhere(out == _UNKNOWN)[0])
+            raise StoreDamaged(
+                f"the map {keys[at[0]]!r} has the code {codes[at]}, which its class list does not "
+                "know: run `patchpress verify`"
+            )

@@ -1,0 +1,140 @@
+"""`PatchDataset`: a store as a map-style torch data set, a whole batch at a time.
+
+Needs torch: ``pip install 'patchpress[torch]'``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from readers.choice import Choice
+from readers.samples import Samples
+from readers.slots import Slots
+from readers.store import Store
+
+Transform = Callable[[Any], Any]
+
+
+class PatchDataset(Dataset[Any]):
+    """Samples of a store for a stock `torch.utils.data.DataLoader`.
+
+    A sample is (image, label), (image, mask), (image, label, mask) or the image alone, as `target`
+    says, with the key behind where `with_key`; or with ``form="dict"`` a dict of these by name.
+    Images are (bands, height, width) in the stored dtype and units, or in `dtype`; labels
+    (classes,) float32 of zeros and ones; masks (height, width) int64.
+
+    With ``collate_fn=data.collate`` a batch is read as one and reaches the training process
+    without a further copy::
+
+        data = PatchDataset("ben.store", "train", bands="rgb", dtype="float32")
+        loader = DataLoader(data, 256, shuffle=True, num_workers=2, collate_fn=data.collate)
+
+    The default collate works, too, with a copy a sample. Works under fork and spawn, and with the
+    samplers of distributed training. A batch's memory is used again only when nobody holds it.
+    """
+
+    def __init__(
+        self,
+        store: Store | Samples | str,
+        split: str | None = None,
+        *,
+        transform: Transform | None = None,
+        **choice: Unpack[Choice],
+    ) -> None:
+        """Find the samples.
+
+        Args:
+            store: path of a store, an opened one, or samples chosen before.
+            split: `train`, `validation` (or `val`), `test`; all by default.
+            transform: applied to each sample, in the form that it has.
+            **choice: see `readers.choice.Choice`.
+
+        Raises:
+            SelectionEmpty: nothing is selected; the message lists what there is.
+            BandMissing, OptionError: a band, modality, column or option that is not there.
+        """
+        self.samples = store if isinstance(store, Samples) else Samples(store, split, **choice)
+        self.transform = transform
+        self._slots = Slots()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the label's classes by index."""
+        return self.samples.classes
+
+    def __getitem__(self, index: int) -> Any:
+        """One sample.
+
+        Raises:
+            IndexError: no such sample.
+        """
+        size = len(self)
+        if not -size <= index < size:
+            raise IndexError(f"there is no sample {index}: there are {size}")
+        index = int(index) % size
+        arrays = self.samples.read([index])
+        tensors = {name: torch.from_numpy(array[0]) for name, array in arrays.items()}
+        sample = self.samples.assemble(tensors, self.samples.key(index))
+        return sample if self.transform is None else self.transform(sample)
+
+    def __getitems__(self, indices: Sequence[int]) -> "Batch":
+        """Samples read as one batch; what a DataLoader asks for.
+
+        Raises:
+            IndexError: no such sample.
+        """
+        size = len(self)
+        wanted = np.asarray(indices, np.int64)
+        outside = (wanted < -size) | (wanted >= size)
+        if outside.any():
+            raise IndexError(f"there is no sample {wanted[outside][0]}: there are {size}")
+        return Batch(self, wanted % size)
+
+    @staticmethod
+    def collate(samples: Any) -> Any:
+        """A batch in the form of a sample, each tensor with a first dimension more.
+
+        For ``DataLoader(collate_fn=data.collate)``: what `__getitems__` read as one stays one;
+        samples that were transformed are stacked by torch's default collate.
+        """
+        if isinstance(samples, Batch) and samples.whole is not None:
+            return samples.whole()
+        return default_collate(samples)
+
+
+class Batch(list[Any]):
+    """Samples that were read together, on one piece of memory; for others, a list of samples."""
+
+    def __init__(
+        self, dataset: PatchDataset, indices: "np.ndarray[Any, np.dtype[np.int64]]"
+    ) -> None:
+        samples = dataset.samples
+        slot = dataset._slots.take(samples.nbytes(len(indices)))
+        arrays = samples.arrays(slot.bytes, len(indices))
+        samples.read(indices, arrays)
+        keys = samples.keys(indices) if samples.with_key else None
+        # Views in one call: a tensor made for each sample would cost as much as a small patch.
+        rows = {name: torch.from_numpy(array).unbind() for name, array in arrays.items()}
+        if samples.is_plain:
+            super().__init__(zip(*rows.values(), strict=True) if len(rows) > 1 else rows["image"])
+        else:
+            super().__init__(
+                samples.assemble({name: row[k] for name, row in rows.items()}, keys and keys[k])
+                for k in range(len(indices))
+            )
+        self.whole: Callable[[], Any] | None = None
+        if dataset.transform is not None:
+            self[:] = map(dataset.transform, self)
+            return
+
+        def whole() -> Any:
+            tensors = {name: slot.tensor(array) for name, array in arrays.items()}
+            return samples.assemble(tensors, keys)
+
+        self.whole = whole
