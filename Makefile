@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DEMO := demo
+TORCH := torch==2.13.0
 
-.PHONY: help install demo test check format bench clean
+.PHONY: help install torch demo test check format bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +19,11 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev,plot]'
 	touch $@
 
+# Of the many builds of torch this one is small; asked for by another package, pip takes gigabytes.
+torch: $(STAMP) ## add torch and Lightning to .venv, for the tests and benchmarks that need them
+	$(BIN)/python -m pip install --quiet '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,torch,lightning]'
+
 install: $(STAMP) ## a virtual environment in .venv with the package in it
 
 demo: $(STAMP) ## a small synthetic data set: made, converted, verified, read, drawn
@@ -29,8 +35,8 @@ demo: $(STAMP) ## a small synthetic data set: made, converted, verified, read, d
 	$(BIN)/python examples/read.py $(DEMO)/ben.store
 	$(BIN)/patchpress plot $(DEMO)/ben.store --out $(DEMO)/patches.png
 
-test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## all tests; PYTEST=... for options of pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 check: $(STAMP) ## linters and type checks
 	$(BIN)/ruff check .
@@ -41,8 +47,9 @@ format: $(STAMP) ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## converting and reading against the peers' ways; TREE=DIR N=2000 OUT=bench
-	$(BIN)/python -m benchmarks $(if $(TREE),--tree $(TREE)) $(if $(N),--n $(N)) --out $(or $(OUT),bench)
+bench: $(STAMP) ## against the peers; CASES="read cold" TREE=DIR N=2000 OUT=bench PEERS=1
+	$(if $(PEERS),-$(BIN)/python -m benchmarks environments --out $(or $(OUT),bench))
+	$(BIN)/python -m benchmarks $(CASES) $(if $(TREE),--tree $(TREE)) $(if $(N),--n $(N)) --out $(or $(OUT),bench)
 
 clean: ## remove what was made
 	rm -rf $(VENV) $(DEMO) bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,45 +1,119 @@
-"""Run the benchmarks: python -m benchmarks [convert] [read] [memory] --help."""
+"""Run the benchmarks: python -m benchmarks [CASE ...] --help."""
 
 import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from benchmarks import convert, read
+from benchmarks import cold, convert, forms, loader, read, targets, venvs
 from benchmarks.machine import machine, versions
-from benchmarks.report import Section, markdown, write_json
-from benchmarks.tree import synthetic_tree
+from benchmarks.picture import draw
+from benchmarks.report import Section, markdown, read_json, write_json
+from benchmarks.tree import find_patches, synthetic_tree
 
-CASES = ("convert", "read", "memory")
+CASES = ("convert", "read", "rgb", "cold", "loader", "gpu", "memory")
+DEFAULT = ("convert", "read")
+OTHERS = ("environments", "report")
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("cases", nargs="*", metavar="case",
-                        help=f"of {', '.join(CASES)} (default: convert read)")  # fmt: skip
-    parser.add_argument("--tree", type=Path, help="a BigEarthNet v2 tree (default: a made one)")
-    parser.add_argument("--n", type=int, default=1000, help="patches of the made tree")
-    parser.add_argument("--memory-n", type=int, nargs="+", default=[500, 5000], metavar="N",
-                        help="sizes of the made trees of the case memory")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=2, help="processes of a conversion")
-    parser.add_argument("--rounds", type=int, default=5, help="timed repetitions")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of reading, in each round")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="stores and report.json")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        epilog="environments makes the peers' environments below --out, and nothing else; report "
+        "shows again what --out has, with the targets and the picture.",
+    )
+    add = parser.add_argument
+    add("cases", nargs="*", metavar="case",
+        help=f"of {', '.join(CASES)} (default: {' '.join(DEFAULT)}), all; or one of "
+        f"{', '.join(OTHERS)}")  # fmt: skip
+    add("--tree", type=Path, help="a BigEarthNet v2 tree (default: a made one)")
+    add("--n", type=int, default=1000, help="patches of the made tree")
+    add("--memory-n", type=int, nargs="+", default=[500, 5000], metavar="N",
+        help="sizes of the made trees of the case memory")  # fmt: skip
+    add("--workers", type=int, default=2, help="processes of a conversion")
+    add("--batch", type=int, nargs="+", default=[64, 256], help="patches of a batch")
+    add("--rounds", type=int, default=5, help="timed repetitions")
+    add("--seconds", type=float, default=0.5, help="of reading, in each round")
+    add("--loader-seconds", type=float, default=2.0, help="of whole epochs, in each round")
+    add("--cold-patches", type=int, default=1024, help="read from a cold disk, in each round")
+    add("--seed", type=int, default=0)
+    add("--python", default=sys.executable, help="that the environments are made of")
+    add("--out", type=Path, default=Path("bench"), help="stores, environments and report.json")
+    add("--picture", type=Path, help="where the picture goes (default: report.png in --out)")
     args = parser.parse_args()
-    unknown = set(args.cases) - set(CASES)
+    if args.cases == ["all"]:
+        args.cases = list(CASES)
+    unknown = set(args.cases) - {*CASES, *OTHERS}
     if unknown:
-        parser.error(f"no case {', '.join(sorted(unknown))}: choose from {', '.join(CASES)}")
+        known = ", ".join((*CASES, "all", *OTHERS))
+        parser.error(f"no case {', '.join(sorted(unknown))}: choose from {known}")
+    if set(args.cases) & set(OTHERS) and len(args.cases) > 1:
+        parser.error(f"{' and '.join(OTHERS)} stand alone")
     return args
 
 
-def run(case: str, args: argparse.Namespace, out: Path) -> Section:
-    """Run one case."""
-    if case == "memory":
-        return convert.run_memory(out, tuple(args.memory_n), args.workers, args.seed)
-    tree = args.tree.resolve() if args.tree else synthetic_tree(out, args.n, args.seed)
-    if case == "convert":
-        return convert.run(tree, out, args.workers, args.rounds)
-    return read.run(tree, out, args.workers, args.rounds, args.seconds)
+class Run:
+    """The cases on one tree, which is made and put into every form when first needed."""
+
+    def __init__(self, args: argparse.Namespace, out: Path) -> None:
+        self.args, self.out = args, out
+        self.tree = cache(self._tree)
+        self.sources = cache(lambda: forms.prepare(self.tree(), out, args.workers))
+
+    def _tree(self) -> Path:
+        given: Path | None = self.args.tree
+        return given.resolve() if given else synthetic_tree(self.out, self.args.n, self.args.seed)
+
+    def case(self, case: str) -> Section:
+        """Run one."""
+        a = self.args
+        cases: dict[str, Callable[[], Section]] = {
+            "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds),
+            "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
+            "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
+            "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),
+            "cold": lambda: cold.run(self.sources(), a.batch[0], a.cold_patches, a.rounds),
+            "loader": lambda: loader.run(self.sources(), a.batch, a.rounds, a.loader_seconds),
+            "gpu": lambda: loader.run_gpu(self.sources(), a.batch[-1], a.rounds, a.loader_seconds),
+        }
+        return cases[case]()
+
+
+def facts_of(args: argparse.Namespace, out: Path) -> dict[str, dict[str, str]]:
+    """Tell what the numbers depend on, as it is before the first case."""
+    tree = f"{len(find_patches(args.tree, 's2'))} patches given" if args.tree else f"{args.n} made"
+    return {
+        "machine": machine(out),
+        "versions": versions(),
+        "data": {"tree": tree, "seed": str(args.seed)},
+        "arguments": {name: str(value) for name, value in vars(args).items()},
+    }
+
+
+def comparable(section: Section, facts: dict[str, Any]) -> bool:
+    """Whether an earlier section is of the same machine and the same data."""
+    then, now = section.facts, facts
+    same = {
+        "data": ("tree", "seed"),
+        "machine": ("cpu", "cores", "memory", "filesystem"),
+        "arguments": ("tree",),
+    }
+    return all(
+        then.get(part, {}).get(name) == now[part][name]
+        for part, names in same.items()
+        for name in names
+    )
+
+
+def conclude(out: Path, picture: Path | None, sections: list[Section]) -> None:
+    """Print the targets and draw the picture, from all cases that there are."""
+    if any(one.case not in ("convert", "memory") for one in sections):
+        print(markdown(targets.run(sections)), flush=True)
+        print(draw(sections, picture or out / "report.png"), flush=True)
 
 
 def main() -> None:
@@ -47,20 +121,28 @@ def main() -> None:
     args = parse()
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "machine": machine(out),
-        "versions": versions(),
-        "cache": {"page cache": "warm"},
-        "arguments": {name: str(value) for name, value in vars(args).items()},
-    }
+    report = out / "report.json"
+    if args.cases == ["environments"]:
+        raise SystemExit(0 if venvs.make_all(out, args.python) else 1)
+    if args.cases == ["report"]:
+        sections = read_json(report)
+        print(*map(markdown, sections), sep="\n", flush=True)
+        conclude(out, args.picture, sections)
+        return
+    facts = facts_of(args, out)
     for name, known in facts.items():
         print(f"{name}:", ", ".join(f"{key} {value}" for key, value in known.items()))
     print(flush=True)
-    sections = []
-    for case in args.cases or ["convert", "read"]:
-        sections.append(run(case, args, out))
-        print(markdown(sections[-1]), flush=True)
-        write_json(out / "report.json", facts, sections)
+    sections = [one for one in read_json(report) if comparable(one, facts)]
+    if kept := [one.case for one in sections if one.case not in args.cases]:
+        print(f"kept in report.json from earlier runs: {', '.join(kept)}\n", flush=True)
+    run = Run(args, out)
+    for case in args.cases or DEFAULT:
+        section = replace(run.case(case), facts={**facts, "machine": machine(out)})
+        print(markdown(section), flush=True)
+        sections = [one for one in sections if one.case != case] + [section]
+        write_json(report, facts, sections)
+    conclude(out, args.picture, sections)
 
 
 if __name__ == "__main__":

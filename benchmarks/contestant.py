@@ -1,90 +1,77 @@
-"""The process of one reader: it prepares, then answers one line of JSON to each line it is sent.
+"""The process of one contestant: it prepares, then answers one line of JSON to each it is sent.
 
-    python -m benchmarks.contestant NAME SOURCES.json
+    python -m benchmarks.contestant CASE NAME SOURCES.json
 
-"check" is answered with what is wrong, or null; "time ROUND SECONDS" with patches a second. It
-first says why the reader is unavailable, or null. Nothing but NumPy is needed to get that far, so
-a reader may run under a Python of its own.
+It first says whether it can take part, and with which versions. Nothing but NumPy is needed to get
+that far, so that a contestant may run in an environment of its own.
 """
 
+import importlib.metadata
 import json
+import os
+import platform
 import sys
-import time
-from itertools import cycle
 from pathlib import Path
+from typing import Any, TextIO
 
-import numpy as np
-import numpy.typing as npt
-
-from benchmarks.adapters import READERS
-from benchmarks.adapters.protocol import Reader, Sources
-
-BATCH = 64
-CHECKED = 4  # batches compared before anything is timed
+from benchmarks.adapters import PEERS
+from benchmarks.adapters.protocol import Peer, Sources
+from benchmarks.timing import answer
 
 
 def load_sources(path: Path) -> Sources:
     """Read back the list of where everything is."""
     listed = json.loads(path.read_text())
-    places = {name: Path(listed[name]) for name in ("tree", "stacked", "native", "flat")}
-    return Sources(**places, keys=tuple(listed["keys"]))
+    names = ("tree", "stacked", "native", "flat", "forms")
+    return Sources(**{name: Path(listed[name]) for name in names}, keys=tuple(listed["keys"]))
 
 
-def batches(keys: tuple[str, ...], turn: int, count: int) -> list[list[str]]:
-    """Draw batches of random keys, the same for every contestant of a round."""
-    rng = np.random.default_rng(turn)
-    size = min(BATCH, len(keys))
-    return [[keys[i] for i in rng.choice(len(keys), size, replace=False)] for _ in range(count)]
+def versions(peer: Peer) -> dict[str, str]:
+    """Give the versions of Python and of what the contestant imports."""
+    known = importlib.metadata.packages_distributions()
+    found = {"python": platform.python_version()}
+    for module in ("numpy", *peer.needs):
+        for name in known.get(module, ())[:1]:
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
-def check(reader: Reader, sources: Sources, out: npt.NDArray[np.uint16]) -> str | None:
-    """Compare values with the flat file, whatever the dtype; say what differs."""
-    flat = np.load(sources.flat, mmap_mode="r")
-    row = {key: index for index, key in enumerate(sources.keys)}
-    for batch in batches(sources.keys, 0, CHECKED):
-        out.fill(0)
-        for key, array in zip(batch, reader.read(batch, out), strict=True):
-            if not np.array_equal(array, flat[row[key]]):
-                return f"{key}, {array.dtype} {array.shape}"
-    return None
-
-
-def measure(
-    reader: Reader, sources: Sources, out: npt.NDArray[np.uint16], turn: int, seconds: float
-) -> float:
-    """Read batches for some seconds, at least one; give patches a second."""
-    drawn = batches(sources.keys, turn, 64)
-    reader.read(drawn[-1], out)  # the others had the processor's cache before
-    done = 0
-    before = time.perf_counter()
-    for batch in cycle(drawn):
-        reader.read(batch, out)
-        done += len(batch)
-        spent = time.perf_counter() - before
-        if spent >= seconds:
-            break
-    return done / spent
+def ready(peer: Peer, sources: Sources) -> str | None:
+    """Write what is to be written and open it; say why that cannot be."""
+    reason = peer.available()
+    if reason is None:
+        try:
+            peer.write(sources)
+            peer.prepare(sources)
+        except Exception as error:  # a peer that fails is a row that says so
+            reason = f"does not open: {type(error).__name__}: {error}"
+    return reason
 
 
 def main() -> None:
     """Prepare, then serve until the input ends."""
-    name, path = sys.argv[1:]
-    reader = next(reader for reader in READERS if reader.name == name)
-    unavailable = reader.available()
-    print(json.dumps(unavailable), flush=True)
+    case, name, path = sys.argv[1:]
+    replies = private_stdout()
+    peer = next(peer for peer in PEERS[case] if peer.name == name)
+    sources = load_sources(Path(path))
+    unavailable = ready(peer, sources)
+    reply(replies, {"unavailable": unavailable, "versions": versions(peer)})
     if unavailable:
         return
-    sources = load_sources(Path(path))
-    reader.prepare(sources)
-    shape = (min(BATCH, len(sources.keys)), 12, 120, 120)
-    out: npt.NDArray[np.uint16] = np.zeros(shape, np.uint16)
     for line in sys.stdin:
-        match line.split():
-            case ["check"]:
-                print(json.dumps(check(reader, sources, out)), flush=True)
-            case ["time", turn, seconds]:
-                rate = measure(reader, sources, out, int(turn), float(seconds))
-                print(json.dumps(str(rate)), flush=True)
+        reply(replies, answer(peer, sources, json.loads(line)))
+
+
+def private_stdout() -> TextIO:
+    """Keep stdout for replies; what libraries print there goes to stderr."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return replies
+
+
+def reply(replies: TextIO, value: Any) -> None:
+    """Send one line."""
+    print(json.dumps(value), file=replies, flush=True)
 
 
 if __name__ == "__main__":

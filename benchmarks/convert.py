@@ -63,7 +63,7 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> Section:
     )
     bias = tuple(f"{c.name}: {c.available() or c.note}." for c in CONVERTERS)
     title = f"Converting {len(find_patches(tree, 's2'))} patches, {workers} workers"
-    return Section(title, (*NOTES, *bias), head, tuple(rows), tuple(raw))
+    return Section("convert", title, (*NOTES, *bias), head, tuple(rows), tuple(raw))
 
 
 def race(
@@ -134,4 +134,5 @@ def run_memory(out: Path, sizes: tuple[int, ...], workers: int, seed: int) -> Se
                 rows.append((layout, converter.name, f"{patches:,}", *cells))
     head = ("layout", "converter", "patches", "PSS", "of it anonymous", "RSS")
     title = f"Memory of a conversion (s2), {workers} workers"
-    return Section(title, NOTES[1:], head, tuple(sorted(rows, key=lambda r: r[:2])), tuple(raw))
+    ordered = tuple(sorted(rows, key=lambda r: r[:2]))
+    return Section("memory", title, NOTES[1:], head, ordered, tuple(raw))

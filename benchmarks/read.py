@@ -1,143 +1,101 @@
-"""Reading random batches: every contestant in its own process, in turns, on equal data."""
+"""Reading random batches, page cache warm: every contestant in its own process, in turns."""
 
-import json
-import multiprocessing
-import subprocess
-import sys
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 
-import numpy as np
-import numpy.typing as npt
-
-from benchmarks.adapters import READERS
-from benchmarks.adapters.patchpress import PatchpressConverter
-from benchmarks.adapters.protocol import Job, Reader, Sources
-from benchmarks.contestant import BATCH
-from benchmarks.convert import converted
-from benchmarks.rasterio_pool import read_band, stack
+from benchmarks.adapters import READERS, RGB_READERS
+from benchmarks.adapters.protocol import Reader, Sequential
+from benchmarks.cache import load, resident
+from benchmarks.child import Contestant, in_turns
+from benchmarks.contestant import load_sources
 from benchmarks.report import Section
-from benchmarks.tree import REPOSITORY, Patch, find_patches, warm
+from benchmarks.trial import Trial, fitting, times, trial, us
 
+WARM = 0.99  # less of a contestant's files in the page cache is said
 NOTES = (
-    f"Batches of {BATCH} random Sentinel-2 patches, (12, 120, 120). One process and one thread "
-    "each, page cache warm; contestants take turns. Medians of the rounds.",
+    "Random Sentinel-2 patches, (12, 120, 120) uint16. One process and one thread each, page cache "
+    "warm; contestants take turns. Medians of the rounds.",
     "Before the first round every contestant's arrays were compared with what rasterio reads.",
 )
+Racer = Contestant[Reader | Sequential]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One contestant's rounds: patches a second in each."""
-
-    name: str
-    note: str
-    unavailable: str | None
-    rates: tuple[float, ...]
-
-
-class Contestant:
-    """A reader's process, asked line by line."""
-
-    def __init__(self, reader: Reader, sources: Path) -> None:
-        self.reader = reader
-        command = [sys.executable, "-m", "benchmarks.contestant", reader.name, str(sources)]
-        self.process = subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.unavailable: str | None = self.answer()
-        self.rates: list[float] = []
-
-    def answer(self) -> str | None:
-        """Take one line: JSON of null or text."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.reader.name} ended with status {self.process.wait()}")
-        answer: str | None = json.loads(line)
-        return answer
-
-    def ask(self, *words: str) -> str:
-        """Send one line and take the answer."""
-        assert self.process.stdin is not None
-        print(*words, file=self.process.stdin, flush=True)
-        return self.answer() or ""
-
-    def close(self) -> None:
-        """End the process: it reads to the end of its input."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+def run(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> Section:
+    """Read whole patches, in batches of several sizes."""
+    trials, notes = race("read", READERS, sources, sizes, rounds, seconds)
+    rows = []
+    limits = [one for one in trials if one.name == READERS[0].name]
+    for peer in READERS:
+        mine = [one for one in trials if one.name == peer.name]
+        cells: list[str] = [peer.name]
+        for one, limit in zip(mine, limits, strict=True):
+            cells += [us(one), times(one, limit), one.spread] if one.rates else ["-", "-", "-"]
+        rows.append((*cells, mine[0].unavailable or peer.note))
+    per_size = [(f"us/patch, {one.batch}", "of memmap", "best - worst") for one in limits]
+    head = ("reader", *(name for names in per_size for name in names), "bias")
+    batches = " and ".join(str(one.batch) for one in limits)
+    title = f"Reading batches of {batches}, {rounds} rounds of {seconds} s"
+    return Section("read", title, (*NOTES, *notes), head, tuple(rows), tuple(map(asdict, trials)))
 
 
-def run(tree: Path, out: Path, workers: int, rounds: int, seconds: float) -> Section:
-    """Prepare every form, check all contestants, then let them take turns."""
-    sources = prepare(tree, out, workers)
-    contestants = [Contestant(reader, sources) for reader in READERS]
+def run_rgb(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> Section:
+    """Read three bands against all twelve."""
+    trials, notes = race("rgb", RGB_READERS, sources, sizes[:1], rounds, seconds)
+    rows = []
+    for whole, part in zip(trials[::2], trials[1::2], strict=True):
+        if whole.rates and part.rates:
+            gain = f"{part.rate / whole.rate:.2f}x"
+            cells = (us(whole), us(part), gain, part.spread, part.note)
+        else:
+            cells = ("-", "-", "-", "-", part.unavailable or whole.unavailable or "")
+        rows.append((whole.name, *cells))
+    head = ("reader", "us/patch, 12 bands", "us/patch, 3 bands", "faster", "best - worst", "bias")
+    title = f"Reading B04, B03 and B02 in batches of {trials[0].batch}, {rounds} rounds"
+    notes = (*NOTES, *notes, "A quarter of the bytes: 4 times as fast is the limit.")
+    return Section("rgb", title, notes, head, tuple(rows), tuple(map(asdict, trials)))
+
+
+def race(
+    case: str,
+    peers: Sequence[Reader | Sequential],
+    sources: Path,
+    sizes: Sequence[int],
+    rounds: int,
+    seconds: float,
+) -> tuple[list[Trial], tuple[str, ...]]:
+    """Open all contestants, check them, warm their files, then let them take turns."""
+    listed = load_sources(sources)
+    batches = fitting(sizes, len(listed.keys))
+    contestants = [Racer(case, peer, sources) for peer in peers]
+    for contestant in contestants:
+        for batch in batches:
+            contestant.check(batch=batch)
     racers = [contestant for contestant in contestants if contestant.unavailable is None]
-    for contestant in racers:
-        wrong = contestant.ask("check")
-        assert not wrong, f"{contestant.reader.name} reads other values: {wrong}"
-    for turn in range(rounds):
-        for k in range(len(racers)):
-            contestant = racers[(turn + k) % len(racers)]
-            contestant.rates.append(float(contestant.ask("time", str(turn), str(seconds))))
+    notes = warmed(racers, sources)
+    rates: dict[tuple[str, int], list[float]] = {}
+    for turn, contestant in in_turns(rounds, racers):
+        for batch in batches:
+            rate = contestant.ask("time", batch=batch, turn=turn, seconds=seconds)
+            rates.setdefault((contestant.peer.name, batch), []).append(rate)
     for contestant in contestants:
         contestant.close()
     trials = [
-        Trial(c.reader.name, c.reader.note, c.unavailable, tuple(c.rates)) for c in contestants
+        trial(one, batch, rates=tuple(rates.get((one.peer.name, batch), ())))
+        for one in contestants
+        for batch in batches
     ]
-    return section(trials, rounds, seconds)
+    return trials, notes
 
 
-def section(trials: list[Trial], rounds: int, seconds: float) -> Section:
-    """Give the table; the first contestant is the limit that the others are compared with."""
-    limit = median(trials[0].rates)
-    rows = []
-    for trial in trials:
-        if trial.unavailable:
-            rows.append((trial.name, "-", "-", "-", "-", trial.unavailable))
-            continue
-        rate = median(trial.rates)
-        rows.append((
-            trial.name, f"{rate:,.0f}", f"{1e6 / rate:,.1f}", f"{limit / rate:,.2f}x",
-            f"{1e6 / max(trial.rates):,.1f} - {1e6 / min(trial.rates):,.1f}", trial.note,
-        ))  # fmt: skip
-    head = ("reader", "patches/s", "us/patch", "time of memmap", "us, best - worst", "bias")
-    title = f"Reading, {rounds} rounds of {seconds} s"
-    return Section(title, NOTES, head, tuple(rows), tuple(map(asdict, trials)))
-
-
-def prepare(tree: Path, out: Path, workers: int) -> Path:
-    """Write the same patches in every form; give the file that says where they are."""
-    patches = find_patches(tree, "s2")
-    stores = {layout: out / f"read-{layout}" for layout in ("stacked", "native")}
-    for layout, store in stores.items():
-        converted(PatchpressConverter(), Job(tree, store, layout, ("s2",), workers))
-    flat = out / "read-flat.npy"
-    write_flat(flat, patches, workers)
-    keys = tuple(patch.key for patch in patches)
-    sources = Sources(tree, stores["stacked"], stores["native"], flat, keys)
-    for path in (tree, *stores.values(), flat):
-        warm(path)
-    listed = out / "read-sources.json"
-    listed.write_text(json.dumps(asdict(sources), default=str))
-    return listed
-
-
-def write_flat(path: Path, patches: list[Patch], workers: int) -> None:
-    """Write all patches into one .npy as rasterio reads them: the oracle and the limit."""
-    shape = (len(patches), 12, 120, 120)
-    flat = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint16, shape=shape)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-        for row, array in enumerate(pool.map(stacked, patches, chunksize=16)):
-            flat[row] = array
-    flat.flush()
-
-
-def stacked(patch: Patch) -> npt.NDArray[np.generic]:
-    """Read one patch with rasterio, coarse bands repeated."""
-    return stack([read_band(path) for _, path in patch.files])
+def warmed(racers: Sequence[Racer], sources: Path) -> tuple[str, ...]:
+    """Bring everything into the page cache; say what did not stay there."""
+    listed = load_sources(sources)
+    files = {racer.peer.name: racer.peer.files(listed) for racer in racers}
+    for paths in files.values():
+        load(paths)
+    cold = {name: share for name, paths in files.items() if (share := resident(paths)) < WARM}
+    return tuple(
+        f"NOT warm: only {share:.0%} of the files of {name} stayed in the page cache."
+        for name, share in cold.items()
+    )

@@ -63,8 +63,8 @@ def synthetic_tree(out: Path, n: int, seed: int) -> Path:
 
 
 def warm(path: Path) -> None:
-    """Read every file below a folder once, so that all contestants find it in the page cache."""
-    for file in sorted(path.rglob("*")):
+    """Read a file, or every file below a folder, so that all find it in the page cache."""
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             with file.open("rb", buffering=0) as opened:
                 while opened.read(1 << 20):

@@ -4,24 +4,91 @@ An adapter imports its library inside its methods, so that this package needs Nu
 absent library becomes a row that says so.
 """
 
+from benchmarks.adapters.configilm import ConfigILMLoader, ConfigILMReader
 from benchmarks.adapters.configilm_way import ConfigILMWay
-from benchmarks.adapters.memmap import Memmap
+from benchmarks.adapters.gpu import GpuPatchLoader, PinnedCopy
+from benchmarks.adapters.hdf5 import Hdf5
+from benchmarks.adapters.litdata import (
+    LitDataLoader,
+    LitDataRandom,
+    LitDataRandomTuned,
+    LitDataSequential,
+)
+from benchmarks.adapters.mds import MdsLoader, MdsReader
+from benchmarks.adapters.memmap import Memmap, MemmapRGB
 from benchmarks.adapters.patchpress import (
     PatchpressConverter,
     PatchpressNative,
+    PatchpressNativeCold,
+    PatchpressNativeRGB,
     PatchpressStacked,
+    PatchpressStackedCold,
+    PatchpressStackedRGB,
 )
-from benchmarks.adapters.protocol import Converter, Reader
+from benchmarks.adapters.patchpress_loaders import BareLoop, DatasetLoader, PatchLoaderEpochs
+from benchmarks.adapters.per_item import PerItemLoader
+from benchmarks.adapters.plain import LmdbGet, Preadv, PreadvAnnounced
+from benchmarks.adapters.protocol import Converter, Feed, Loader, Peer, Reader, Sequential
 from benchmarks.adapters.rasterio_pool import RasterioPool
 from benchmarks.adapters.safetensors_numpy import SafetensorsNumpy
 from benchmarks.adapters.torchgeo_way import TorchGeoWay
+from benchmarks.adapters.webdataset import WebDatasetLoader, WebDatasetSequential
+from benchmarks.adapters.zarr import Zarr
+
+MODES = ("direct", "map", "auto")
 
 CONVERTERS: tuple[Converter, ...] = (PatchpressConverter(), RasterioPool())
-READERS: tuple[Reader, ...] = (
+READERS: tuple[Reader | Sequential, ...] = (
     Memmap(),
     PatchpressStacked(),
     PatchpressNative(),
+    Hdf5(),
+    MdsReader(),
+    LitDataSequential(),
+    LitDataRandomTuned(),
     SafetensorsNumpy(),
+    WebDatasetSequential(),
+    Zarr(),
+    ConfigILMReader(),
     ConfigILMWay(),
+    LitDataRandom(),
     TorchGeoWay(),
 )
+RGB_READERS: tuple[Reader, ...] = (
+    Memmap(),
+    MemmapRGB(),
+    PatchpressStacked(),
+    PatchpressStackedRGB(),
+    PatchpressNative(),
+    PatchpressNativeRGB(),
+)
+COLD_READERS: tuple[Reader, ...] = (
+    Preadv(),
+    PreadvAnnounced(),
+    *(PatchpressStackedCold(mode) for mode in MODES),
+    *(PatchpressNativeCold(mode) for mode in MODES),
+    MdsReader(),
+    Hdf5(),
+    Memmap(),
+    Zarr(),
+    LmdbGet(readahead=False),
+    LmdbGet(readahead=True),
+)
+LOADERS: tuple[Loader, ...] = (
+    BareLoop(),
+    PatchLoaderEpochs(),
+    DatasetLoader(),
+    PerItemLoader(),
+    MdsLoader(),
+    LitDataLoader(),
+    WebDatasetLoader(),
+    ConfigILMLoader(),
+)
+FEEDS: tuple[Feed, ...] = (PinnedCopy(), GpuPatchLoader())
+PEERS: dict[str, tuple[Peer, ...]] = {
+    "read": READERS,
+    "rgb": RGB_READERS,
+    "cold": COLD_READERS,
+    "loader": LOADERS,
+    "gpu": FEEDS,
+}

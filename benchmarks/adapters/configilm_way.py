@@ -1,12 +1,13 @@
 """ConfigILM's way of reading a native store: a transaction, a load and an interpolation a patch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.adapters.protocol import Batch, Sources, missing
+from benchmarks.adapters.protocol import NATIVE, Batch, Pixels, Reader, Sources
 from benchmarks.tree import S2_BANDS
 
 if TYPE_CHECKING:
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
 SIZE = 120
 
 
-class ConfigILMWay:
+class ConfigILMWay(Reader):
     """The steps of its BENv2 reader, its `stack_and_interpolate` and the default collate."""
 
     name = "ConfigILM's way"
     note = "fresh float32 tensors, twice the bytes; without its labels and its worker processes"
+    needs = ("lmdb", "safetensors", "torch")
+    stored = NATIVE
 
     def __init__(self) -> None:
-        self.environment: Any = None
+        self.lmdb: Any = None
         self.load: Any = None
 
-    def available(self) -> str | None:
-        """Say what is missing."""
-        return missing("lmdb", "safetensors", "torch")
+    def files(self, sources: Sources) -> tuple[Path, ...]:
+        """Name what it reads."""
+        return (sources.native,)
 
     def prepare(self, sources: Sources) -> None:
         """Open the native store with ConfigILM's options."""
@@ -37,11 +40,11 @@ class ConfigILMWay:
 
         torch.set_num_threads(1)  # as in a worker of a DataLoader, and as everyone else here
         self.load = load
-        self.environment = lmdb.open(
+        self.lmdb = lmdb.open(
             str(sources.native), readonly=True, lock=False, meminit=False, readahead=True
         )
 
-    def read(self, keys: Sequence[str], out: npt.NDArray[np.uint16]) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
         """Collate patches one by one; the reused buffer is of no use to it."""
         import torch
 
@@ -52,7 +55,7 @@ class ConfigILMWay:
         """Give one patch as float32 (12, 120, 120)."""
         import torch
 
-        with self.environment.begin(write=False, buffers=True) as transaction:
+        with self.lmdb.begin(write=False, buffers=True) as transaction:
             value = transaction.get(key.encode())
         bands = self.load(bytes(value))
         return torch.stack([interpolate(bands[name]) for name in S2_BANDS])

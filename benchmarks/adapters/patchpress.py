@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from benchmarks.adapters.protocol import Batch, Job, Sources, missing
+from benchmarks.adapters.memmap import RGB
+from benchmarks.adapters.protocol import NATIVE, Batch, Job, Pixels, Reader, Sources, missing
+from benchmarks.tree import S2_BANDS
 
 if TYPE_CHECKING:
     from readers import Store
@@ -34,22 +33,23 @@ class PatchpressConverter:
         ]  # fmt: skip
 
 
-class PatchpressStacked:
+class PatchpressStacked(Reader):
     """`Store.read_batch` on a stacked store, into the reused buffer."""
 
     name = "Patchpress, stacked"
     note = "into the reused buffer"
+    needs = ("lmdb", "readers")
 
     def __init__(self) -> None:
         self.store: Store | None = None
 
-    def available(self) -> str | None:
-        """Say what is missing."""
-        return missing("lmdb", "readers")
-
     def path(self, sources: Sources) -> Path:
         """Choose the store."""
         return sources.stacked
+
+    def files(self, sources: Sources) -> tuple[Path, ...]:
+        """Name the store."""
+        return (self.path(sources),)
 
     def prepare(self, sources: Sources) -> None:
         """Open the store."""
@@ -57,10 +57,11 @@ class PatchpressStacked:
 
         self.store = open_store(self.path(sources))
 
-    def read(self, keys: Sequence[str], out: npt.NDArray[np.uint16]) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
         """Read one batch."""
         assert self.store is not None
-        return self.store.read_batch(keys, out=out)
+        bands = None if self.bands == S2_BANDS else self.bands
+        return self.store.read_batch(keys, bands=bands, out=out)
 
 
 class PatchpressNative(PatchpressStacked):
@@ -68,6 +69,50 @@ class PatchpressNative(PatchpressStacked):
 
     name = "Patchpress, native"
     note = "into the reused buffer; 46 % of the stacked bytes on disk"
+    stored = NATIVE
+
+    def path(self, sources: Sources) -> Path:
+        """Choose the store."""
+        return sources.native
+
+
+class PatchpressStackedRGB(PatchpressStacked):
+    """Three bands of the stacked store."""
+
+    name = "Patchpress, stacked, B04 B03 B02"
+    bands = RGB
+
+
+class PatchpressNativeRGB(PatchpressNative):
+    """Three bands of the native store, none of which has to be repeated."""
+
+    name = "Patchpress, native, B04 B03 B02"
+    bands = RGB
+
+
+class PatchpressStackedCold(PatchpressStacked):
+    """A stacked store, opened in a mode of its own choice."""
+
+    layout = "stacked"
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+        self.name = f"Patchpress, {self.layout}, {mode}"
+
+    def prepare(self, sources: Sources) -> None:
+        """Open the store."""
+        from readers import open_store
+
+        self.store = open_store(self.path(sources), mode=self.mode)
+
+
+class PatchpressNativeCold(PatchpressStackedCold):
+    """The same on a native store."""
+
+    layout = "native"
+    note = "into the reused buffer; 46 % of the stacked bytes to read"
+    stored = NATIVE
 
     def path(self, sources: Sources) -> Path:
         """Choose the store."""

@@ -1,32 +1,34 @@
 """TorchGeo's way: no store at all; rasterio opens and resamples each file when a patch is read."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.adapters.protocol import Batch, Sources, missing
+from benchmarks.adapters.protocol import Batch, Pixels, Reader, Sources
 from benchmarks.tree import Patch, find_patches
 
 
-class TorchGeoWay:
+class TorchGeoWay(Reader):
     """The steps of its BigEarthNet data set, with the nearest pixel instead of bilinear."""
 
     name = "TorchGeo's way"
     note = "raw tree, fresh float32; nearest and known file names instead of bilinear and a glob"
+    needs = ("rasterio",)
 
     def __init__(self) -> None:
         self.patches: dict[str, Patch] = {}
 
-    def available(self) -> str | None:
-        """Say what is missing."""
-        return missing("rasterio")
+    def files(self, sources: Sources) -> tuple[Path, ...]:
+        """Name what it reads."""
+        return (sources.tree / "BigEarthNet-S2",)
 
     def prepare(self, sources: Sources) -> None:
         """List the tree."""
         self.patches = {patch.key: patch for patch in find_patches(sources.tree, "s2")}
 
-    def read(self, keys: Sequence[str], out: npt.NDArray[np.uint16]) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
         """Stack patches one by one; the reused buffer is of no use to it."""
         size = out.shape[-2:]
         return np.stack([read_patch(self.patches[key], size) for key in keys])

@@ -1,0 +1,110 @@
+"""Feeding a GPU: the bare copy of pinned memory, and PatchLoader with cast and normalisation.
+
+Without a GPU the same code runs on the CPU, where nothing is pinned.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.adapters.patchpress_loaders import fed, patch_loader
+from benchmarks.adapters.protocol import Fed, Feed, Pixels, Sources
+from benchmarks.tree import S2_BANDS
+
+MEAN, SCALE = 1000.0, 1.0 / 1024.0  # exact in float32, so that equality can be asserted
+
+
+def normalised(image: Any) -> Any:
+    """What a patch must have become."""
+    return image.float().sub_(MEAN).mul_(SCALE)
+
+
+class PinnedCopy(Feed):
+    """One pinned batch, filled once, copied again and again: nothing is read."""
+
+    name = "bare pinned copy"
+    note = "the limit: the same bytes from one pinned buffer, neither read nor cast"
+    needs = ("torch",)
+
+    def __init__(self) -> None:
+        self.flat = Path()
+
+    def files(self, sources: Sources) -> tuple[Path, ...]:
+        """Name the flat file."""
+        return (sources.flat,)
+
+    def prepare(self, sources: Sources) -> None:
+        """Remember the file."""
+        self.flat = sources.flat
+
+    def epochs(self, batch: int, device: Any) -> Iterable[Fed]:
+        """Copy as many batches as an epoch has."""
+        return Copies(np.load(self.flat, mmap_mode="r"), batch, device)
+
+
+class Copies:
+    """The first patches, as often as an epoch has batches."""
+
+    def __init__(self, flat: Pixels, batch: int, device: Any) -> None:
+        import torch
+
+        self.patches = len(flat)
+        pinned = torch.from_numpy(np.array(flat[:batch]))
+        self.pinned = pinned.pin_memory() if device.type == "cuda" else pinned
+        self.target = torch.empty_like(self.pinned, device=device)
+
+    def __iter__(self) -> Iterator[Fed]:
+        size = len(self.pinned)
+        for first in range(0, self.patches, size):
+            count = min(size, self.patches - first)
+            self.target[:count].copy_(self.pinned[:count], non_blocking=True)
+            yield range(count), self.target[:count]
+
+
+class GpuPatchLoader(Feed):
+    """`readers.feed`: PatchLoader's pinned ring, copied on its own stream, normalised there."""
+
+    name = "Patchpress, PatchLoader and feed"
+    note = "from the page cache to normalised float32 on the device"
+    needs = ("lmdb", "readers", "torch")
+
+    def __init__(self) -> None:
+        self.path = Path()
+
+    def files(self, sources: Sources) -> tuple[Path, ...]:
+        """Name the store."""
+        return (sources.stacked,)
+
+    def prepare(self, sources: Sources) -> None:
+        """Remember the store."""
+        self.path = sources.stacked
+
+    def epochs(self, batch: int, device: Any) -> Iterable[Fed]:
+        """Bring over and normalise what the loader reads; a batch crosses while one is drawn."""
+        return OnDevice(patch_loader(self.path, batch, keep=2), device)
+
+
+class OnDevice:
+    """An epoch of `readers.feed` each time."""
+
+    def __init__(self, loader: Any, device: Any) -> None:
+        self.loader, self.device = loader, device
+        self.statistics = statistics()
+
+    def __iter__(self) -> Iterator[Fed]:
+        from readers.feed import feed
+
+        return map(fed, feed(self.loader, self.device, self.statistics))
+
+
+def statistics() -> Any:
+    """Made-up statistics, alike for all bands."""
+    from readers.statistics import PERCENTILES, BandStatistics, Statistics
+
+    percentiles = tuple(float(percentile) for percentile in PERCENTILES)
+    bands = tuple(
+        BandStatistics(name, 1, 0, MEAN, 1 / SCALE, 0.0, 65535.0, percentiles) for name in S2_BANDS
+    )
+    return Statistics("s2", "all", 1, bands)

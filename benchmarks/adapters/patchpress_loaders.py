@@ -1,0 +1,109 @@
+"""Patchpress for torch: PatchLoader, a stock DataLoader over PatchDataset, and the bare loop.
+
+All that the benchmarks know of `readers.loader` and `readers.torch_dataset` stands here.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.adapters.protocol import Fed, Loader, Peer, Pixels, Sources
+from benchmarks.adapters.torch_loader import Epochs, torch_loader
+
+
+class Stacked(Peer):
+    """A stacked store."""
+
+    needs: tuple[str, ...] = ("lmdb", "readers", "torch")
+
+    def __init__(self) -> None:
+        self.path = Path()
+
+    def files(self, sources: Sources) -> tuple[Path, ...]:
+        """Name the store."""
+        return (sources.stacked,)
+
+    def prepare(self, sources: Sources) -> None:
+        """Remember the store."""
+        self.path = sources.stacked
+
+
+# All Sentinel-2 patches, pixels and names: everyone's samples say which patch they are.
+CHOICE: dict[str, Any] = {"modalities": "s2", "target": None, "with_key": True}
+
+
+def patch_dataset(store: Path) -> Any:
+    """A map-style data set."""
+    from readers.torch_dataset import PatchDataset
+
+    return PatchDataset(str(store), **CHOICE)
+
+
+def patch_loader(store: Path, batch: int, **options: Any) -> Any:
+    """Shuffled batches through reused buffers, which are page-locked where there is a GPU."""
+    from readers.loader import PatchLoader
+
+    return PatchLoader(str(store), batch, shuffle=True, seed=0, **CHOICE, **options)
+
+
+def fed(batch: Any) -> Fed:
+    """Which patches a batch of either has, and their pixels."""
+    image, keys = batch
+    return keys, image
+
+
+class BareLoop(Stacked, Loader):
+    """What a loop without torch does."""
+
+    name = "Patchpress, bare read_batch loop"
+    note = "one thread, one reused buffer, no torch: what a loader of ours is compared with"
+    needs = ("lmdb", "readers")
+    workers = (0,)
+
+    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+        """Shuffle, read."""
+        from readers import open_store
+
+        store = open_store(self.path)
+        return ReadBatches(store, store.keys("s2"), batch)
+
+
+class ReadBatches:
+    """Batches of a store in a new random order each time."""
+
+    def __init__(self, store: Any, keys: list[str], batch: int) -> None:
+        self.store, self.keys, self.batch = store, keys, batch
+        self.out: Pixels = np.empty((batch, 12, 120, 120), np.uint16)
+        self.rng = np.random.default_rng(0)
+
+    def __iter__(self) -> Iterator[Fed]:
+        order = self.rng.permutation(len(self.keys)).tolist()
+        for first in range(0, len(order), self.batch):
+            keys = [self.keys[place] for place in order[first : first + self.batch]]
+            yield keys, self.store.read_batch(keys, out=self.out[: len(keys)])
+
+
+class DatasetLoader(Stacked, Loader):
+    """A stock DataLoader over PatchDataset, with its collate."""
+
+    name = "Patchpress, stock DataLoader"
+    note = "over PatchDataset, collate_fn=data.collate"
+
+    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+        """Shuffle, read a batch at a time."""
+        data = patch_dataset(self.path)
+        return Epochs(torch_loader(data, batch, workers, collate_fn=data.collate), fed)
+
+
+class PatchLoaderEpochs(Stacked, Loader):
+    """PatchLoader over the same data set."""
+
+    name = "Patchpress, PatchLoader"
+    note = "threads and a ring of reused buffers; a batch is valid until the ring comes round"
+    workers = (0,)
+
+    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+        """Shuffle, read ahead."""
+        return Epochs(patch_loader(self.path, batch), fed)

@@ -1,0 +1,155 @@
+"""The report as one picture: patches a second, warm, cold and through torch loaders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.adapters.protocol import missing
+from benchmarks.report import Section
+
+# Told apart by lightness, too.
+OURS, THEIRS, INK, FAINT = (
+    "#0072B2",
+    "#B8BDC4",
+    "#222222",
+    "#6B7178",
+)
+BAR_INCHES = 0.27
+LAYOUTS = ("stacked", "native")
+# Shown instead of the contestant's name where that says more than a picture needs.
+SHORT = {
+    "HDF5, a chunk a patch": "HDF5",
+    "Zarr v3, a chunk a patch": "Zarr v3",
+    "litData, by index, default": "litData by index, its defaults",
+    "litData, by index, batch_decode=0": "litData by index, tuned",
+    "litData, in order": "litData in order (sequential)",
+    "WebDataset, in order": "WebDataset (sequential)",
+    "MDS, by index": "MDS by index",
+    "TorchGeo's way": "TorchGeo's way (rasterio)",
+    "Patchpress, bare read_batch loop": "Patchpress, read_batch loop, no torch",
+    "Patchpress, stock DataLoader": "Patchpress, DataLoader(PatchDataset)",
+    "Patchpress, PatchLoader": "Patchpress, PatchLoader",
+    "per item, default collate": "DataLoader per item (memmap)",
+    "MDS, DataLoader": "MDS, DataLoader",
+    "litData, StreamingDataLoader": "litData, StreamingDataLoader",
+    "WebDataset, WebLoader": "WebDataset, WebLoader (sequential)",
+    "LMDB get, readahead off": "plain LMDB get, no readahead",
+    "LMDB get, readahead on": "plain LMDB get, readahead",
+    "preadv, flat file": "preadv, flat file (reference)",
+    "preadv, flat file, announced": "preadv, announced (reference)",
+    "NumPy memmap": "NumPy memmap (reference)",
+    "Patchpress, stacked, auto": "Patchpress, stacked",
+    "Patchpress, native, auto": "Patchpress, native",
+}
+# A picture is no table: stand-ins, and read modes that one has to ask for ("direct" is what the
+# default, "auto", does with a cold disk).
+LEFT_OUT = {
+    "ConfigILM's way",
+    "safetensors.numpy.load, repeat",
+    *(f"Patchpress, {layout}, {mode}" for layout in LAYOUTS for mode in ("direct", "map")),
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One group of bars."""
+
+    case: str
+    title: str
+    batch: int
+
+
+PANELS = (
+    Panel("read", "Random batches of 64, page cache warm, 1 thread", 64),
+    Panel("cold", "Random batches of 64, cold disk", 64),
+    Panel("loader", "PyTorch loader, shuffled, batches of 256; best of 0, 1, 2 workers", 256),
+)
+
+
+def bars(panel: Panel, sections: Sequence[Section]) -> list[tuple[str, float]]:
+    """Give (label, patches a second) from fast to slow; of several settings the fastest."""
+    best: dict[str, float] = {}
+    for section in sections:
+        for raw in section.raw if section.case == panel.case else ():
+            one: dict[str, Any] = dict(raw)
+            if one["rates"] and one["name"] not in LEFT_OUT and one["batch"] == panel.batch:
+                label = SHORT.get(one["name"], one["name"])
+                best[label] = max(best.get(label, 0.0), median(one["rates"]))
+    return sorted(best.items(), key=lambda bar: -bar[1])
+
+
+def draw(sections: Sequence[Section], path: Path) -> str:
+    """Draw what was measured; say where, or why not."""
+    found = [(panel, bars(panel, sections)) for panel in PANELS]
+    shown = [(panel, some) for panel, some in found if some]
+    if reason := missing("matplotlib"):
+        return f"No picture: {reason} (pip install '.[plot]')."
+    if not shown:
+        return "No picture: none of the cases read, cold and loader was measured at its batch size."
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    heights = [len(some) + 1.6 for _, some in shown]
+    rates = [rate for _, some in shown for _, rate in some]
+    # The bars of a log scale begin anywhere; all panels share one scale, so bars compare.
+    least = min(rates) / 2
+    figure, axes = plt.subplots(
+        len(shown),
+        1,
+        squeeze=False,
+        figsize=(8.4, BAR_INCHES * sum(heights) + 0.6),
+        gridspec_kw={"height_ratios": heights},
+    )
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
+    for axis, (panel, some) in zip(axes[:, 0], shown, strict=True):
+        axis.set_xscale("log")
+        axis.set_xlim(least, max(rates) * 2.2)
+        draw_panel(axis, panel, some, least)
+    figure.supxlabel(caption(sections), fontsize=8, color=FAINT)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160, facecolor="white")
+    plt.close(figure)
+    return f"Picture: {path.name}"
+
+
+def caption(sections: Sequence[Section]) -> str:
+    """Say what the bars are, and where they were measured."""
+    machine = sections[-1].facts.get("machine", {})
+    where = ", ".join((
+        machine.get("cpu", "unknown"), f"{machine.get('cores', '?')} cores",
+        machine.get("memory", "?"), machine.get("filesystem", "?"),
+    ))  # fmt: skip
+    return f"Sentinel-2 patches (12, 120, 120) a second, medians, log scale. {where}"
+
+
+def draw_panel(axis: Any, panel: Panel, some: list[tuple[str, float]], least: float) -> None:
+    """Draw one group: the number at the end of its bar instead of an axis."""
+    rates = [rate for _, rate in some]
+    places = range(len(some))
+    colours = [OURS if label.startswith("Patchpress") else THEIRS for label, _ in some]
+    axis.barh(places, [rate - least for rate in rates], left=least, height=0.72, color=colours)
+    axis.set_ylim(len(some) - 0.4, -0.6)
+    for place, (label, rate) in enumerate(some):
+        ours = label.startswith("Patchpress")
+        style = {"color": OURS, "weight": "bold"} if ours else {"color": INK}
+        axis.annotate(
+            f"{rate:,.0f}",
+            (rate, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            **style,
+        )
+    axis.set_yticks(places, [label for label, _ in some], fontsize=8.5, color=INK)
+    for tick, (label, _) in zip(axis.get_yticklabels(), some, strict=True):
+        if label.startswith("Patchpress"):
+            tick.set(color=OURS, weight="bold")
+    axis.tick_params(length=0)
+    axis.xaxis.set_visible(False)
+    axis.spines[:].set_visible(False)
+    axis.set_title(panel.title, loc="left", fontsize=9.5, weight="bold", color=INK)

@@ -1,0 +1,145 @@
+"""What Patchpress wants to reach, against what was measured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.report import Section
+
+STACKED, BARE = "Patchpress, stacked", "Patchpress, bare read_batch loop"
+STOCK, LOADER = "Patchpress, stock DataLoader", "Patchpress, PatchLoader"
+PER_ITEM = "per item, default collate"
+DIRECT = ("Patchpress, stacked, direct", "Patchpress, native, direct")
+
+
+class Absent(LookupError):
+    """Something that a target needs was not measured."""
+
+
+class Measured:
+    """Medians of all cases, by the contestants' names."""
+
+    def __init__(self, sections: Sequence[Section]) -> None:
+        self.trials: dict[str, list[dict[str, Any]]] = {
+            one.case: [dict(raw) for raw in one.raw] for one in sections
+        }
+
+    def values(self, what: str, case: str, name: str, batch: int, workers: int) -> list[float]:
+        """All rounds of something."""
+        for raw in self.trials.get(case, ()):
+            if raw["name"] == name and (raw["batch"], raw["workers"]) == (batch, workers):
+                values: list[float] = list(raw[what])
+                if values:
+                    return values
+        raise Absent(f"{case}: {name}")
+
+    def rate(self, case: str, name: str, batch: int = 64, workers: int = 0) -> float:
+        """Patches a second, the median."""
+        return median(self.values("rates", case, name, batch, workers))
+
+    def ratio(self, case: str, name: str, other: str, batch: int = 64) -> float:
+        """How many times as fast as another one."""
+        return self.rate(case, name, batch) / self.rate(case, other, batch)
+
+    def usual(self, name: str, workers: int) -> float:
+        """Against the usual data set with two workers, batches of 256."""
+        return self.rate("loader", name, 256, workers) / self.rate("loader", PER_ITEM, 256, 2)
+
+    def amplification(self) -> float:
+        """Bytes from the disk for each that is needed, the worse layout."""
+        found = [self.values("amplification", "cold", name, 64, 0) for name in DIRECT]
+        return max(map(median, found))
+
+
+@dataclass(frozen=True)
+class Target:
+    """One value to reach, or not to pass."""
+
+    text: str
+    bound: float
+    value: Callable[[Measured], float]
+    most: bool = False
+
+    def row(self, measured: Measured) -> tuple[str, ...]:
+        """Say what was reached."""
+        wanted = f"{'<=' if self.most else '>='} {self.bound:g}"
+        try:
+            value = self.value(measured)
+        except Absent as absent:
+            return (self.text, wanted, "-", f"not measured ({absent})")
+        met = value <= self.bound if self.most else value >= self.bound
+        return (self.text, wanted, f"{value:.2f}", "met" if met else "NOT met")
+
+
+def warm(other: str, bound: float, text: str | None = None) -> Target:
+    """Of the case read: how many times as fast as a peer."""
+    shown = f"warm read_batch against {text or other}"
+    return Target(shown, bound, lambda m: m.ratio("read", STACKED, other))
+
+
+TARGETS = (
+    warm("NumPy memmap", 0.9),
+    warm("ConfigILM", 25),
+    warm("TorchGeo's way", 300),
+    warm("litData, by index, default", 30),
+    warm("litData, by index, batch_decode=0", 30),
+    warm("Zarr v3, a chunk a patch", 20, "Zarr"),
+    warm("HDF5, a chunk a patch", 4, "HDF5"),
+    Target(
+        "PatchLoader against the bare read_batch loop, batch 256",
+        0.85,
+        lambda m: m.ratio("loader", LOADER, BARE, 256),
+    ),
+    Target(
+        "PatchLoader against DataLoader(2 workers) per item, batch 256",
+        5,
+        lambda m: m.usual(LOADER, 0),
+    ),
+    Target(
+        "stock DataLoader(2 workers) over PatchDataset against per item, batch 256",
+        5,
+        lambda m: m.usual(STOCK, 2),
+    ),
+    Target(
+        "cold direct against preadv of the flat file",
+        0.9,
+        lambda m: m.ratio("cold", DIRECT[0], "preadv, flat file"),
+    ),
+    Target(
+        "cold direct against the same, announced to the kernel first",
+        0.9,
+        lambda m: m.ratio("cold", DIRECT[0], "preadv, flat file, announced"),
+    ),
+    Target(
+        "cold direct against LMDB get without readahead",
+        8,
+        lambda m: m.ratio("cold", DIRECT[0], "LMDB get, readahead off"),
+    ),
+    Target(
+        "cold direct: bytes read for each needed, the worse layout",
+        1.1,
+        Measured.amplification,
+        most=True,
+    ),
+    Target(
+        "B04 B03 B02 against all 12 bands",
+        2.5,
+        lambda m: m.ratio("rgb", f"{STACKED}, B04 B03 B02", STACKED),
+    ),
+)
+
+
+def run(sections: Sequence[Section]) -> Section:
+    """Give the last table of a report."""
+    measured = Measured(sections)
+    rows = tuple(target.row(measured) for target in TARGETS)
+    head = ("target (times as fast, batch 64 where none is named)", "wanted", "measured", "")
+    notes = (
+        "Ratios of medians. litData by index stands here twice: as it comes, and with the option "
+        "that suits random access; so does preadv, plain and as one would write it with care.",
+    )
+    raw: tuple[dict[str, object], ...] = tuple(
+        dict(zip(("target", "wanted", "measured", "result"), row, strict=True))
+                for row in rows)  # fmt: skip
+    return Section("targets", "targets", notes, head, rows, raw)

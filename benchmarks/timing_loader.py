@@ -1,0 +1,101 @@
+"""Loaders and feeds of a GPU: whole epochs compared, and whole epochs timed."""
+
+import gc
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.adapters.protocol import Fed, Feed, Loader, Sources
+
+COMPARED = 256  # patches of an epoch whose pixels are compared; all are counted
+
+
+def check_loader(loader: Loader, sources: Sources, batch: int, workers: int) -> str | None:
+    """Run one epoch: every patch must come once, and those compared must be equal."""
+    flat = np.load(sources.flat, mmap_mode="r")
+    rows = {key: row for row, key in enumerate(sources.keys)}
+    met: list[int] = []
+    gc.collect()
+    for tags, images in loader.epochs(batch, workers):
+        for tag, image in zip(tags, images, strict=True):
+            row = rows[tag] if isinstance(tag, str) else int(tag)
+            if len(met) < COMPARED and not np.array_equal(np.asarray(image), flat[row]):
+                return f"row {row}, {image.dtype} {tuple(image.shape)}"
+            met.append(row)
+    if sorted(met) != list(range(len(rows))):
+        return f"{len(set(met))} of {len(rows)} patches in an epoch, {len(met)} with repetitions"
+    return None
+
+
+def time_loader(
+    loader: Loader, sources: Sources, batch: int, workers: int, seconds: float
+) -> dict[str, float]:
+    """Run whole epochs: the first apart, then for some seconds, at least one."""
+    gc.collect()  # a loader of before ends its workers now, not inside what is timed or forked
+    epochs = loader.epochs(batch, workers)
+    return time_epochs(lambda: consume(epochs), len(sources.keys), seconds)
+
+
+def consume(epoch: Iterable[Fed]) -> None:
+    """Touch one element of each batch, as little as a consumer can."""
+    for _, images in epoch:
+        float(images[0, 0, 0, 0])
+
+
+def time_epochs(epoch: Callable[[], None], patches: int, seconds: float) -> dict[str, float]:
+    """Give patches a second of the first epoch, and of all others together."""
+    before = time.perf_counter()
+    epoch()
+    begun = time.perf_counter()
+    done, spent = 0, 0.0
+    while not done or spent < seconds:
+        epoch()
+        done += patches
+        spent = time.perf_counter() - begun
+    return {"first": patches / (begun - before), "rate": done / spent}
+
+
+def device_of(torch: Any) -> Any:
+    """Choose the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_feed(feed: Feed, sources: Sources, batch: int) -> str | None:
+    """Compare the batches of one epoch on the device with the flat file."""
+    import torch
+
+    from benchmarks.adapters.gpu import normalised
+
+    flat = np.load(sources.flat, mmap_mode="r")
+    rows = {key: row for row, key in enumerate(sources.keys)}
+    met = 0
+    for tags, images in feed.epochs(batch, device_of(torch)):
+        for tag, image in zip(tags, images.cpu(), strict=True):
+            row = rows[tag] if isinstance(tag, str) else int(tag)
+            right = torch.from_numpy(np.array(flat[row]))
+            right = normalised(right) if image.dtype == torch.float32 else right
+            if not torch.equal(image, right):
+                return f"row {row}, {image.dtype} {tuple(image.shape)}"
+        met += len(images)
+        if met >= COMPARED:
+            break
+    return None
+
+
+def time_feed(feed: Feed, sources: Sources, batch: int, seconds: float) -> dict[str, Any]:
+    """Time whole epochs, each until the device has done its last batch."""
+    import torch
+
+    device = device_of(torch)
+    epochs = feed.epochs(batch, device)
+
+    def epoch() -> None:
+        for _ in epochs:
+            pass
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
+    return {**time_epochs(epoch, len(sources.keys), seconds), "device": name}
