@@ -1,8 +1,10 @@
 """Raw patch folders to stores: what the command `patchpress` calls."""
 
+from converter.index import index
 from converter.options import Codec, ConvertOptions, Layout, Nan, OnError, Resampling, SplitBy
 from converter.pipeline import convert
 from converter.report import Report
+from converter.speed import bench
 from converter.verify import Verdict, verify
 
 __all__ = [
@@ -15,6 +17,8 @@ __all__ = [
     "Resampling",
     "SplitBy",
     "Verdict",
+    "bench",
     "convert",
+    "index",
     "verify",
 ]

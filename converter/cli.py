@@ -1,5 +1,6 @@
 """The command `patchpress`: one library call a command; results to stdout, the rest to stderr."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -214,6 +215,48 @@ def stats(
         found = compute(store, split, modality, workers, progress)
     print(statistics_text(store, found))
     save(store, found, file)
+
+
+@app.command()
+def bench(
+    store: Store,
+    modality: Annotated[
+        str | None, typer.Option(help="Which to read; the store's first without it.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Records a batch.")] = 64,
+    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write, too.")] = None,
+) -> None:
+    """Measure how fast this store reads here: warm and cold, singly, in batches, by the loader."""
+    from converter.speed import bench as measure_store
+    from converter.speed import bench_text, write_bench
+
+    found = measure_store(
+        store, modality, batch, seconds, lambda what: print(what, file=sys.stderr)
+    )
+    print(bench_text(found))
+    if out is not None:
+        write_bench(out, found)
+
+
+@app.command()
+def index(
+    store: Store,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Adopt records of another program: name as in `datasets`, or a .toml."),
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option(help="A table or list for that, as NAME=FILE.")
+    ] = None,
+) -> None:
+    """Find anew where each record lies; with a dataset, make another program's LMDB a store."""
+    from converter.index import index as index_store
+    from converter.progress import progress_for_terminal
+
+    with progress_for_terminal() as progress:
+        found = index_store(store, dataset, _paths(path or []), progress)
+    print(found.text())
 
 
 def _paths(entries: list[str]) -> dict[str, Path]:

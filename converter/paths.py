@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from converter.description import BAND, fields_of
+from converter.description import BAND, ModalitySource, fields_of
 
 
 class PathForm:
@@ -20,6 +20,14 @@ class PathForm:
         # Its files' names follow from the folders'; otherwise each file is a patch of its own.
         self.is_folder_a_patch = self.has_band or bool(in_folders and in_file <= in_folders)
         self.file = _pattern(parts[-1], fields) if not self.has_band else re.compile("")
+
+
+def key_pattern(modality: ModalitySource) -> re.Pattern[str]:
+    """What a record of the modality may be called; the fields of its patch are named groups."""
+    template = modality.key.replace(f"{{{modality.key_field}}}", modality.patch)
+    # A field that stands in others only has no expression of its own.
+    loose = dict.fromkeys(fields_of(template), ".+")
+    return _pattern(template, {**loose, **modality.fields})
 
 
 @lru_cache(maxsize=64)

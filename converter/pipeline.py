@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 from converter.annotate import columns_of
@@ -11,12 +10,12 @@ from converter.describe import find
 from converter.description import Description
 from converter.encode import Recipe
 from converter.enrich import SplitChoice, check_choice
-from converter.labels import codes_in
-from converter.metadata import Joined, join, split_counts, write_metadata
+from converter.finish import manifest_of, report_of, save_report, stored_modality
+from converter.metadata import Joined, join, write_metadata
 from converter.options import ConvertOptions, OnError
 from converter.progress import Progress, Silent
 from converter.records import RecordLog
-from converter.report import Report, is_report, report_path
+from converter.report import Report
 from converter.selection import select
 from converter.sources import Roots, locate
 from converter.stream import Outcome, encoding
@@ -24,18 +23,17 @@ from converter.tables import Tables, check_tables
 from converter.target import Target, claim, writing
 from converter.writer import ShardWriter
 from readers.errors import PatchError, SourceError
-from readers.extents import build, write_extents
+from readers.extents import write_extents
 from readers.manifest import (
     DATA,
     METADATA,
     Compression,
     ContentDigest,
     Manifest,
-    Modality,
     Shard,
-    file_digest,
     write_manifest,
 )
+from readers.scan import build
 
 
 def convert(
@@ -68,12 +66,7 @@ def convert(
     with claim(store, overwrite=options.overwrite) as target:
         report = conversion.run(target)
     report.seconds = time.monotonic() - begun
-    beside = report_path(store)
-    with writing(beside):
-        if report.remarkable():
-            report.write(beside)
-        elif is_report(beside):
-            beside.unlink()
+    save_report(report, store)
     return report
 
 
@@ -190,68 +183,22 @@ class _Conversion:
     def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
         options, description = self.options, self.description
         compression = Compression(str(options.compression), options.zstd_level)
-        names = joined.table.column_names
-        return Manifest(
-            dataset=description.dataset,
-            modalities={
-                name: Modality(
-                    name=name,
-                    title=modality.title,
-                    kind=modality.kind,
-                    key=modality.key,
-                    layout=str(options.layout),
-                    resampling=str(options.resampling) if modality.interpolated else "nearest",
-                    compression=compression,
-                    bands=modality.bands,
-                    records=len(log),
-                    rgb=modality.rgb,
-                    any_size=modality.any_size,
-                    codes=codes_in(description, name),
-                )
-                for name, log in self.logs.items()
-                for modality in (description.modalities[name],)
-            },
-            classes={c: names_ for c, names_ in description.classes.items() if c in names},
-            rows=len(joined.table),
-            splits=split_counts(description, joined.table, self.logs),
-            split_column=description.split_column or "split",
-            metadata_digest=file_digest(self.store / METADATA),
-            shards=(shard,),
-            options=_settings(description, options),
-            software={
-                package: version(package)
-                for package in ("patchpress", "lmdb", "numpy", "pyarrow", "zstandard")
-            },
-        )
-
-    def _labels_from(self, joined: Joined) -> str:
-        """The modality whose codes gave labels, if one did."""
-        if self.roots.some(self.description.tables):
-            return ""
-        columns = joined.table.column_names
-        rules = self.description.labels.values()
-        sources = [r.source for r in rules if r.source in self.logs and r.column in columns]
-        return sources[0] if sources else ""
+        modalities = {
+            name: stored_modality(
+                *(description, name, str(options.layout), str(options.resampling)),
+                *(compression, len(log)),
+            )
+            for name, log in self.logs.items()
+        }
+        settings = _settings(description, options)
+        return manifest_of(self.store, description, joined, modalities, shard, settings)
 
     def _report(self, joined: Joined, manifest: Manifest, ignored: dict[str, int]) -> Report:
-        return Report(
-            store=str(self.store),
-            dataset=manifest.dataset.name,
-            layout=str(self.options.layout),
-            compression=str(self.options.compression),
-            records={name: len(log) for name, log in self.logs.items()},
-            bytes=sum(shard.bytes for shard in manifest.shards),
-            rows=manifest.rows,
-            splits={name: dict(counts) for name, counts in manifest.splits.items()},
-            absent=self.roots.absent,
-            labelled=any(column in joined.table.column_names for column in manifest.classes),
-            labels_from=self._labels_from(joined),
-            listed_without_pixels=joined.listed_without_pixels,
-            # With a limit, most rows are left out on purpose.
-            rows_without_pixels=0 if self.options.limit else joined.rows_without_pixels,
-            without_partner=joined.without_partner,
-            without_row=joined.without_row,
-            other_ground=joined.other_ground,
-            skipped=self.skipped,
-            ignored=ignored,
+        roots = self.roots
+        report = report_of(
+            self.store, self.description, joined, manifest, roots.files, roots.absent
         )
+        if self.options.limit:  # then most rows are left out on purpose
+            report.rows_without_pixels = 0
+        report.skipped, report.ignored = self.skipped, ignored
+        return report

@@ -119,18 +119,28 @@ class Walk:
         self.first_ignored = self.first_ignored or path
 
     def _patch(self, folder: str, before: str, after: str, known: dict[str, str]) -> Patch:
-        modality = self.modality
-        name = modality.patch.format_map(known)
-        return Patch(
-            modality.name,
-            modality.key.replace(f"{{{modality.key_field}}}", name),
-            name,
-            modality.identity.format_map(known) if modality.identity else "",
-            folder,
-            before,
-            after,
-            tuple(template.format_map(known) for template in modality.columns.values()),
-        )
+        return patch_of(self.modality, known, folder, before, after)
+
+
+def patch_of(
+    modality: ModalitySource,
+    known: Mapping[str, str],
+    folder: str = "",
+    before: str = "",
+    after: str = "",
+) -> Patch:
+    """The patch whose fields are known, with its names made of them."""
+    name = modality.patch.format_map(known)
+    return Patch(
+        modality.name,
+        modality.key.replace(f"{{{modality.key_field}}}", name),
+        name,
+        modality.identity.format_map(known) if modality.identity else "",
+        folder,
+        before,
+        after,
+        tuple(template.format_map(known) for template in modality.columns.values()),
+    )
 
 
 def _entries(folder: str | Path) -> list[str]:
@@ -190,6 +200,28 @@ def locate(
     if not modalities:
         raise SourceError(_another(description, source))
     return Roots(modalities, found, tuple(absent))
+
+
+def locate_files(description: Description, paths: Mapping[str, Path]) -> dict[str, Path]:
+    """The tables and lists that were named, where there is no source to look for others in.
+
+    Raises:
+        SourceMissing: one does not exist.
+        OptionError: a name that the description does not have.
+    """
+    named = description.files()
+    found = {}
+    for name, path in paths.items():
+        part = name if name in named else SPLIT_ALIASES.get(name, name)
+        if part not in named:
+            raise OptionError(
+                f"--path {name}=… names no table or list of {description.dataset.name}: "
+                f"choose {', '.join(named) or 'none, as it has none'}"
+            )
+        if not path.is_file():
+            raise SourceMissing(f"{name}: there is no file {path}")
+        found[part] = path
+    return found
 
 
 def _check_names(

@@ -13,9 +13,8 @@ from typing import Any
 import lmdb
 
 from readers.errors import TargetError
-from readers.manifest import DATA, EXTENTS, FORMAT, MANIFEST, METADATA, STATISTICS
+from readers.manifest import DATA, EXTENTS, FORMAT, MANIFEST, MARKER, METADATA, STATISTICS
 
-MARKER = "unfinished.json"  # there from the first byte until the manifest is
 LOCK = "lock.mdb"
 NO_ROOM = 8 << 20  # bytes: two commits of the writer
 OWN_FILES = (

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lmdb
+import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from converter.against import compare
@@ -17,8 +19,11 @@ from converter.progress import Progress, Silent
 from converter.sources import locate, require_patches
 from readers.environment import damage, open_environment
 from readers.errors import ExtentsUnusable, OptionError, StoreDamaged
+from readers.extents import Extents
+from readers.fetch import FromExtents
 from readers.manifest import METADATA, ContentDigest, file_digest
 from readers.record import ZSTD_MAGIC, Decompressor, form_in
+from readers.scan import Headers, build
 from readers.store import Store, open_store
 from readers.table import checksum_column, presence_column, record_keys
 
@@ -123,7 +128,9 @@ def _read_back(
     keys: list[str] = []
     checksums: list[str] = []
     labels = MapLabels(store, description)
+    headers = Headers()
     for key, value in _values(store.path):
+        headers.note(value)
         checksum = xxhash.xxh3_64_intdigest(value)
         keys.append(key)
         checksums.append(f"{checksum:016x}")
@@ -146,6 +153,37 @@ def _read_back(
     verdict.problems += labels.differences()
     verdict.problems += table_differences(store, keys, checksums)
     verdict.problems += manifest_differences(store)
+    if isinstance(store.source, FromExtents):
+        verdict.problems += extents_differences(store, store.source.extents, headers)
+
+
+def extents_differences(store: Store, extents: Extents, headers: Headers) -> list[str]:
+    """The extents beside a store against its data file: a sentence for the first that differ."""
+    try:
+        fresh = build(store.path, [shard.path for shard in store.manifest.shards], headers)
+    except StoreDamaged as error:
+        return [str(error)]
+    again = f"run `patchpress index {store.path}`"
+    if len(fresh) != len(extents):
+        return [f"the extents have {len(extents):,} of {len(fresh):,} records: {again}"]
+    differs = (extents.keys != fresh.keys) | (_headers_of(extents) != _headers_of(fresh))
+    for one, other in (
+        (extents.shard, fresh.shard),
+        (extents.offset, fresh.offset),
+        (extents.length, fresh.length),
+    ):
+        differs |= one != other
+    places = np.flatnonzero(differs).tolist()
+    shown = ", ".join(fresh.key(place) for place in places[:3]) + ", …" * (len(places) > 3)
+    return [f"the extents are wrong about {len(places):,} records ({shown}): {again}"] * bool(
+        places
+    )
+
+
+def _headers_of(extents: Extents) -> npt.NDArray[np.object_]:
+    """The header that each record begins with, None where it has to be asked."""
+    known = np.array([*extents.forms, None], object)
+    return known[np.minimum(extents.form, len(extents.forms))]
 
 
 def _values(path: Path) -> Iterator[tuple[str, memoryview]]:

@@ -13,8 +13,8 @@ import lmdb
 
 from converter.target import writing
 from readers.errors import PatchError
-from readers.extents import Headers
 from readers.manifest import DATA
+from readers.scan import Headers
 
 COMMIT_BYTES = 4 << 20  # dirty pages wait in memory until then: few enough to stay in the caches
 FIRST_MAP = 64 << 20

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
+from typing import NamedTuple
 
 from readers.errors import StoreDamaged
 
@@ -34,6 +35,17 @@ class Value:
     length: int
 
 
+class _Meta(NamedTuple):
+    """What a meta page says of the main database."""
+
+    page_size: int
+    flags: int
+    depth: int
+    entries: int
+    root: int
+    transaction: int
+
+
 class Tree:
     """The main database of a data file, as bytes; read-only, and only as far as it is asked for."""
 
@@ -47,7 +59,12 @@ class Tree:
         metas = [meta for at in self._meta_places() if (meta := self._meta(at))]
         if not metas:
             raise self._damage("it has no meta page of LMDB 0.9")
-        self.page_size, self.entries, self._root, self.transaction = max(metas, key=lambda m: m[3])
+        newest = max(metas, key=lambda meta: meta.transaction)
+        if newest.flags:
+            raise self._damage("its keys are not plain ones, or may have duplicates")
+        self.page_size, self.entries = newest.page_size, newest.entries
+        self.transaction = newest.transaction
+        self._root, self._depth = newest.root, min(newest.depth, _DEPTH)
 
     def identity(self) -> str:
         """SHA-256 over the meta pages and the root of the tree, in hexadecimal.
@@ -66,9 +83,11 @@ class Tree:
         Raises:
             StoreDamaged: a page is not what the tree promises, or the count is another.
         """
-        found = 0
-        for value in self._walk(self._root, _DEPTH):
-            found += 1
+        found, last = 0, b""
+        for value in self._walk(self._root, self._depth):
+            if value.key <= last:
+                raise self._damage(f"key {value.key!r} comes behind {last!r}")
+            found, last = found + 1, value.key
             yield value
         if found != self.entries:
             raise self._damage(f"its tree has {found} of {self.entries} records")
@@ -108,9 +127,10 @@ class Tree:
     def _walk(self, number: int, depth: int) -> Iterator[Value]:
         if number == _NO_PAGE:
             return
-        if not depth:
-            raise self._damage("its tree is too deep")
         page, flags, count = self._page(number)
+        # All leaves lie at one depth: without this a page that is its own child has no end.
+        if bool(flags & _LEAF) != (depth == 1) or not count:
+            raise self._damage(f"its page {number} has no place in the tree")
         for index in range(count):
             if flags & _LEAF:
                 yield self._value(page, number, index)
@@ -125,6 +145,8 @@ class Tree:
             if behind + size > len(page):
                 raise self._damage(f"record {key!r} reaches beyond its page")
             return Value(key, number * self.page_size + behind, size)
+        if behind + 8 > len(page):
+            raise self._damage(f"record {key!r} reaches beyond its page")
         first = int.from_bytes(page[behind : behind + 8], "little")
         # The page itself is not looked at: an index of a million records would read a million.
         offset = first * self.page_size + _PAGE.size
@@ -158,9 +180,10 @@ class Tree:
         page = self._data[start : start + self.page_size]
         if len(page) < self.page_size:
             raise self._damage(f"it ends before its page {number}")
-        own, _, flags, lower, _ = _PAGE.unpack_from(page)
+        own, _, flags, lower, upper = _PAGE.unpack_from(page)
         nodes = (lower - _PAGE.size) // 2
-        if own != number or not flags & (_BRANCH | _LEAF) or not 0 <= nodes < self.page_size // 2:
+        ordered = _PAGE.size <= lower <= upper <= self.page_size
+        if own != number or not flags & (_BRANCH | _LEAF) or not ordered:
             raise self._damage(f"its page {number} is not what it should be")
         return page, flags, nodes
 
@@ -168,10 +191,10 @@ class Tree:
         """Where the two meta pages may begin: the second one page behind the first."""
         first = self._meta(0)
         # A first page that was never written whole leaves the size of a page to be guessed.
-        return [0, first[0]] if first else [4096, 8192, 16384, 32768, 65536]
+        return [0, first.page_size] if first else [4096, 8192, 16384, 32768, 65536]
 
-    def _meta(self, at: int) -> tuple[int, int, int, int] | None:
-        """(page size, entries, root, transaction), or None where there is no meta page."""
+    def _meta(self, at: int) -> _Meta | None:
+        """The meta page there, or None where there is none."""
         place = at + _PAGE.size
         if place + _META.size + 2 * _TREE.size + _TAIL.size > len(self._data):
             return None
@@ -182,7 +205,7 @@ class Tree:
         size = free[0]
         if (magic, version) != (_MAGIC, _VERSION) or size < 512 or size & (size - 1):
             return None
-        return size, main[6], main[7], transaction
+        return _Meta(size, main[1], main[2], main[6], main[7], transaction)
 
     def _damage(self, what: str) -> StoreDamaged:
         return StoreDamaged(

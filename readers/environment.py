@@ -1,12 +1,15 @@
 """LMDB as readers use it: one environment a file and process, never closed, no lock file."""
 
 import threading
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
 from readers.errors import StoreDamaged, StoreMissing
+
+KEY_LIMIT = 511  # bytes, of LMDB as it is built
 
 # LMDB allows one open environment a file and process, so stores of one path share it. Readers
 # never close it: an inherited or shared mapping stays valid until the process ends.
@@ -79,6 +82,21 @@ class Environment:
             return False
         except lmdb.Error as error:
             raise StoreDamaged(damage(self.path, error)) from None
+
+    def near(self, key: str, count: int) -> list[str]:
+        """The keys before and behind the place of a key that is not there, `count` each way."""
+        cursor = self.transaction().cursor()
+        name = key.encode(errors="replace")[:KEY_LIMIT]
+        found: list[bytes] = []
+        if name and cursor.set_range(name):
+            found += islice(cursor.iternext(values=False), count)
+            cursor.set_range(name)
+            back = cursor.iterprev(values=False)
+        else:
+            cursor.last()
+            back = cursor.iterprev(values=False)
+        found += islice(back, count)
+        return [bytes(one).decode(errors="replace") for one in found]
 
     def transaction(self) -> Any:
         """This thread's read transaction."""

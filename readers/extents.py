@@ -1,17 +1,17 @@
 """Where each record lies: key -> (shard, byte offset, length), kept beside the store.
 
 With it a reader goes to a record's bytes without LMDB: it can announce a batch to the kernel before
-it reads, read a band alone, and touch no page twice. Nothing needs it: it is made from the LMDB,
-is tied to that file's identity, and a reader that finds it stale goes without.
+it reads, read a band alone, and touch no page twice. Nothing needs it: `readers.scan` makes it from
+the LMDB, it is tied to that file's identity, and a reader that finds it stale goes without.
 
-The file is one safetensors file, mapped and not parsed, so opening it costs the same for 37 records
-as for a million, and processes share it.
+The file is one safetensors file, mapped, so that processes share it. On opening it is compared with
+its checksum, as a flipped bit could lead to the pixels of another record: some 20 ns a record.
 """
 
 import json
 import mmap
-from array import array
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,13 @@ import numpy.typing as npt
 
 from readers.btree import Tree
 from readers.errors import StoreDamaged
-from readers.files import open_file
+from readers.files import DataFile, open_file
 from readers.manifest import EXTENTS, write_whole
 from readers.record import Form, form_of, header_of, parse_header
 
 FORMAT = "patchpress-extents"
 VERSION = "1"
 UNKNOWN = 0xFFFF  # the form of a record that must be asked itself: compressed, or no safetensors
-HEADERS_AHEAD = 1024  # first pages announced together where headers have to be read
-FORMS_KEPT = 256  # more are sizes of patches that vary; they stand in the header of the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +79,13 @@ class Extents:
         """The position of each key, encoded as UTF-8, -1 where there is no such record."""
         if not len(self.keys):
             return np.full(len(names), -1, np.int64)
+        width = self.keys.dtype.itemsize
+        # A longer name is none of them; with one, NumPy would search a widened copy of all keys.
+        longer = np.char.str_len(names) > width
+        names = names.astype(f"S{width}")
         places = np.searchsorted(self.keys, names).astype(np.int64)
         places[places == len(self.keys)] = 0
-        places[self.keys[places] != names] = -1
+        places[(self.keys[places] != names) | longer] = -1
         return places
 
     def _encoded(self, keys: Sequence[str]) -> npt.NDArray[np.bytes_]:
@@ -99,118 +101,9 @@ class Extents:
         return np.array(encoded, "S")
 
 
-@dataclass(frozen=True)
-class Scan:
-    """Every value of one data file in the order of its keys, and the file's identity."""
-
-    keys: npt.NDArray[np.bytes_]
-    offset: npt.NDArray[np.uint64]
-    length: npt.NDArray[np.uint64]
-    facts: Mapping[str, Any]
-
-
-def scan(path: Path) -> Scan:
-    """Read where every value of a data file lies.
-
-    Raises:
-        StoreMissing, StoreDamaged: it is not there, no LMDB data file, or has a key that cannot be
-            the name of a patch.
-    """
-    file = open_file(path)
-    if not file.size:
-        raise StoreDamaged(f"{path} is empty: copy or convert it again")
-    tree = Tree(file.bytes, path)
-    keys: list[bytes] = []
-    offset, length = array("Q"), array("Q")
-    for value in tree.values():
-        if value.key.endswith(b"\0"):
-            raise StoreDamaged(
-                f"{path} has a key that ends in a zero byte ({value.key!r}): no store"
-            )
-        keys.append(value.key)
-        offset.append(value.offset)
-        length.append(value.length)
-    return Scan(
-        np.array(keys, "S"),
-        np.frombuffer(offset, np.uint64),
-        np.frombuffer(length, np.uint64),
-        {"bytes": file.size, "identity": tree.identity()},
-    )
-
-
-class Headers:
-    """What records begin with, noted in the order of their keys: the `form` column."""
-
-    def __init__(self) -> None:
-        self._forms: dict[bytes, int] = {}
-        self._column = array("H")
-        self._sizes: list[int] = []
-
-    @property
-    def forms(self) -> tuple[bytes, ...]:
-        """The different headers, as they first came."""
-        return tuple(self._forms)
-
-    def note(self, record: memoryview) -> None:
-        """Take the header of the next record, if it is a whole uncompressed one."""
-        try:
-            header = header_of(record)
-            form = self._forms.get(header)
-            if form is None:
-                size = parse_header(header).size
-                if len(self._forms) >= FORMS_KEPT:
-                    raise StoreDamaged("too many forms")
-                form = self._forms[header] = len(self._forms)
-                self._sizes.append(size)
-            self._column.append(form if self._sizes[form] == len(record) else UNKNOWN)
-        except StoreDamaged:
-            self._column.append(UNKNOWN)
-
-    def column(self) -> npt.NDArray[np.uint16]:
-        """A place in `forms` for each record, or `UNKNOWN`."""
-        return np.frombuffer(self._column, np.uint16)
-
-
-def build(store: Path, shards: Sequence[str], headers: Headers | None = None) -> Extents:
-    """Extents of a store's data files, named relative to it.
-
-    `headers` has what the records of all shards begin with, one shard after the other; without it
-    every record's first page is read.
-
-    Raises:
-        StoreMissing, StoreDamaged: as `scan`; a data file with other records than `headers`.
-    """
-    scans = [scan(store / name) for name in shards]
-    if headers is None:
-        headers = Headers()
-        for name, one in zip(shards, scans, strict=True):
-            _read_headers(store / name, one, headers)
-    keys = np.concatenate([one.keys for one in scans])
-    form = headers.column()
-    if len(form) != len(keys):
-        raise StoreDamaged(f"{store} has {len(keys)} records, not the {len(form)} just written")
-    shard = np.repeat(np.arange(len(scans), dtype=np.uint16), [len(one.keys) for one in scans])
-    order = np.argsort(keys, kind="stable")
-    return Extents(
-        keys[order],
-        shard[order],
-        np.concatenate([one.offset for one in scans])[order],
-        np.concatenate([one.length for one in scans])[order],
-        form[order],
-        headers.forms,
-        tuple({"path": n, **one.facts} for n, one in zip(shards, scans, strict=True)),
-    )
-
-
-def _read_headers(path: Path, records: Scan, headers: Headers) -> None:
-    file = open_file(path)
-    offset, length = records.offset.tolist(), records.length.tolist()
-    for begin in range(0, len(offset), HEADERS_AHEAD):
-        some = slice(begin, begin + HEADERS_AHEAD)
-        for at in offset[some]:
-            file.announce(at, 1)
-        for at, nbytes in zip(offset[some], length[some], strict=True):
-            headers.note(file.bytes[at : at + nbytes])
+def facts_of(file: DataFile) -> dict[str, Any]:
+    """What tells a data file from any other, its bytes and its identity; cheap to ask for."""
+    return {"bytes": file.size, "identity": Tree(file.bytes, file.path).identity()}
 
 
 def write_extents(store: Path, extents: Extents) -> None:
@@ -219,7 +112,6 @@ def write_extents(store: Path, extents: Extents) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    form = _form(len(extents), max(extents.keys.dtype.itemsize, 1), extents)
     arrays: dict[str, npt.NDArray[Any]] = {
         "offset": extents.offset,
         "length": extents.length,
@@ -227,11 +119,18 @@ def write_extents(store: Path, extents: Extents) -> None:
         "form": extents.form,
         "keys": extents.keys.view(np.uint8),
     }
+    width = extents.keys.dtype.itemsize
+    form = _form(len(extents), width, extents.files, extents.forms, 0)
     parts = [np.ascontiguousarray(arrays[t.name], t.dtype).tobytes() for t in form.tensors]
+    checksum = _checksum(extents.files, extents.forms, parts)
+    form = _form(len(extents), width, extents.files, extents.forms, checksum)
     write_whole(store / EXTENTS, form.header, *parts)
 
 
-def _form(records: int, width: int, extents: Extents) -> Form:
+Files = tuple[Mapping[str, Any], ...]
+
+
+def _form(records: int, width: int, files: Files, forms: tuple[bytes, ...], checksum: int) -> Form:
     """The form of the file; every array lies at a multiple of its element's size."""
     return form_of(
         [
@@ -244,10 +143,19 @@ def _form(records: int, width: int, extents: Extents) -> Form:
         {
             "format": FORMAT,
             "version": VERSION,
-            "files": json.dumps(extents.files),
-            "forms": json.dumps([header.decode("latin-1") for header in extents.forms]),
+            "files": json.dumps(files),
+            "forms": json.dumps([header.decode("latin-1") for header in forms]),
+            "crc32": f"{checksum:08x}",
         },
     )
+
+
+def _checksum(files: Files, forms: tuple[bytes, ...], arrays: Iterable[bytes | memoryview]) -> int:
+    """CRC-32 over all that the file says: the arrays, and what its header has besides."""
+    checksum = zlib.crc32(json.dumps(files).encode())
+    for part in (*forms, *arrays):
+        checksum = zlib.crc32(part, checksum)
+    return checksum
 
 
 def read_extents(store: Path, shards: Sequence[str]) -> tuple[Extents | None, str]:
@@ -266,33 +174,40 @@ def read_extents(store: Path, shards: Sequence[str]) -> tuple[Extents | None, st
         return None, f"{path} is of other data files"
     for entry in extents.files:
         file = open_file(store / entry["path"])
-        if file.size != entry.get("bytes"):
-            return None, f"{path} was made from another {entry['path']}"
-        if Tree(file.bytes, file.path).identity() != entry.get("identity"):
+        if {"path": entry["path"], **facts_of(file)} != entry:
             return None, f"{path} was made from another {entry['path']}"
     return extents, ""
 
 
 def _load(path: Path) -> Extents:
-    """Map the file; ValueError, KeyError or TypeError where it is none of ours."""
+    """Map the file; ValueError, KeyError or TypeError where it is none of ours, or damaged."""
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
     data = memoryview(mapped)
-    form = parse_header(header_of(data))
+    try:
+        form = parse_header(header_of(data))
+    except StoreDamaged:
+        raise ValueError("it is no safetensors file") from None
     if len(data) != form.size:
         raise ValueError(f"{len(data)} bytes where its header promises {form.size}")
     if (form.metadata["format"], form.metadata["version"]) != (FORMAT, VERSION):
         raise ValueError("another format or version")
     arrays = {tensor.name: form.array(data, tensor) for tensor in form.tensors}
-    keys = arrays["keys"]
+    files = tuple(json.loads(form.metadata["files"]))
+    forms = tuple(text.encode("latin-1") for text in json.loads(form.metadata["forms"]))
+    records, width = arrays["keys"].shape
+    checksum = _checksum(files, forms, [data[len(form.header) :]])
+    # The whole header, not the checksum in it alone: what is left out there is damage, too.
+    if form.header != _form(records, width, files, forms, checksum).header:
+        raise ValueError("it differs from its checksum")
     extents = Extents(
-        keys.view(f"S{keys.shape[1]}").reshape(-1),
+        np.frombuffer(arrays["keys"], f"S{width}") if records else np.empty(0, f"S{width}"),
         arrays["shard"].astype(np.uint16, copy=False),
         arrays["offset"].astype(np.uint64, copy=False),
         arrays["length"].astype(np.uint64, copy=False),
         arrays["form"].astype(np.uint16, copy=False),
-        tuple(text.encode("latin-1") for text in json.loads(form.metadata["forms"])),
-        tuple(json.loads(form.metadata["files"])),
+        forms,
+        files,
     )
     _check(extents)
     return extents

@@ -7,7 +7,8 @@ path, host name or time of day: the same input and options give the same bytes.
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ DATA = "data.mdb"
 METADATA = "metadata.parquet"
 EXTENTS = "extents.safetensors"
 STATISTICS = "statistics.json"
+MARKER = "unfinished.json"  # there from the first byte of a conversion until the manifest is
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,22 +215,8 @@ class Manifest:
         return sum(shard.records for shard in self.shards)
 
     def matches(self, form: Form) -> list[Modality]:
-        """The modalities that a record of this form may be of, with the record's own band shapes.
-
-        More than one where native records of two modalities have the same bands: only their keys
-        tell such apart.
-        """
-        found = []
-        for modality in self.modalities.values():
-            if modality.form.header == form.header:
-                found.append(modality)
-            elif modality.any_size and {t.name for t in form.tensors} == set(modality.band_names):
-                shapes = {t.name: (t.shape[0], t.shape[-1]) for t in form.tensors}
-                bands = tuple(replace(b, shape=shapes[b.name]) for b in modality.bands)
-                own = replace(modality, bands=bands)
-                if own.form.header == form.header:
-                    found.append(own)
-        return found
+        """The modalities that a record of this form may be of, as `matching` finds them."""
+        return matching(self.modalities.values(), form)
 
     def modality(self, name: str) -> Modality:
         """The modality of that name.
@@ -242,6 +230,25 @@ class Manifest:
             raise SelectionEmpty(
                 f"the store has no modality {name!r}; it has {', '.join(self.modalities)}"
             ) from None
+
+
+def matching(modalities: Iterable[Modality], form: Form) -> list[Modality]:
+    """The modalities that a record of this form may be of, with the record's own band shapes.
+
+    More than one where native records of two modalities have the same bands: only their keys tell
+    such apart.
+    """
+    found = []
+    for modality in modalities:
+        if modality.form.header == form.header:
+            found.append(modality)
+        elif modality.any_size and {t.name for t in form.tensors} == set(modality.band_names):
+            shapes = {t.name: (t.shape[0], t.shape[-1]) for t in form.tensors}
+            bands = tuple(replace(b, shape=shapes[b.name]) for b in modality.bands)
+            own = replace(modality, bands=bands)
+            if own.form.header == form.header:
+                found.append(own)
+    return found
 
 
 def to_bytes(manifest: Manifest) -> bytes:
@@ -282,7 +289,7 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
             splits=content["splits"],
             split_column=content["split_column"],
             metadata_digest=content["metadata_digest"],
-            shards=tuple(Shard(**shard) for shard in content["shards"]),
+            shards=tuple(_shard(entry) for entry in content["shards"]),
             options=content["options"],
             software=content["software"],
         )
@@ -292,6 +299,19 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
         raise StoreDamaged(
             f"{where} does not parse ({type(error).__name__}: {error}): copy the store again"
         ) from None
+
+
+def _shard(entry: dict[str, Any]) -> Shard:
+    shard = Shard(**entry)
+    if not (isinstance(shard.path, str) and shard.path):
+        raise ValueError(f"a shard with the path {shard.path!r}")
+    if not (type(shard.bytes) is int and shard.bytes > 0):
+        raise ValueError(f"shard {shard.path!r} of {shard.bytes!r} bytes")
+    if not (type(shard.records) is int and shard.records >= 0):
+        raise ValueError(f"shard {shard.path!r} of {shard.records!r} records")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", str(shard.digest)):
+        raise ValueError(f"shard {shard.path!r} with the digest {shard.digest!r}")
+    return shard
 
 
 def _modality(name: str, entry: dict[str, Any]) -> Modality:
@@ -340,16 +360,25 @@ def read_manifest(store: Path) -> Manifest:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if (store / DATA).exists():
-            raise StoreUnfinished(
-                f"{store} has records but no {MANIFEST}: its conversion did not end; "
-                "run the same `patchpress convert` again"
-            ) from None
+            raise StoreUnfinished(_unfinished(store)) from None
         raise StoreMissing(f"there is no store at {store}: it has no {MANIFEST}") from None
     except OSError as error:
         raise StoreDamaged(
             f"{path} cannot be read ({error.strerror}): make it readable, or copy the store again"
         ) from None
     return from_bytes(data, str(path))
+
+
+def _unfinished(store: Path) -> str:
+    """The sentence about records without a manifest, and what to do about them."""
+    what = f"{store} has records but no {MANIFEST}"
+    again = "run the same `patchpress convert` again"
+    if (store / MARKER).exists():
+        return f"{what}: its conversion did not end; {again}"
+    return (
+        f"{what}: where its conversion did not end, {again}; where another program wrote it, run "
+        f"`patchpress index {store} --dataset NAME`"
+    )
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:

@@ -12,6 +12,7 @@ from readers.manifest import Modality
 from readers.stack import repeat_into
 
 Array = npt.NDArray[Any]
+PARTS = 1_000  # buffers that one preadv fills; the kernel takes 1,024 (IOV_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,11 @@ class Plan:
             if start == len(self.header):
                 head = (False, 0, start)
                 reads.append(Read(0, start + nbytes, (head, part)))
-            elif reads and reads[-1].start + reads[-1].nbytes == start:
+            elif (
+                reads
+                and reads[-1].start + reads[-1].nbytes == start
+                and len(reads[-1].parts) < PARTS
+            ):
                 last = reads[-1]
                 reads[-1] = Read(last.start, last.nbytes + nbytes, (*last.parts, part))
             else:

@@ -1,6 +1,7 @@
 """Records of one modality, found once and read by index: what a loop over many epochs holds."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ class Records:
         self.store = store
         self.bands = None if bands is None else tuple(bands)
         places = store.places(list(keys))
+        if not isinstance(store.source, FromExtents):
+            for key in keys:  # which LMDB looks for only when it reads them
+                if key not in store:
+                    store.modality_of(key)
         self._keys = np.array([key.encode() for key in keys], "S")
         self._positions: Array | None = None
         self._plan = store.plan(places[0], self.bands)
@@ -68,6 +73,18 @@ class Records:
             StoreDamaged: a record that does not parse; the message names it.
         """
         return self.store.read_places(self._places(indices), self.bands, out)
+
+    def subset(self, indices: Sequence[int] | Array) -> "Records":
+        """Some of these records, in the order of the indices (of at least one).
+
+        Raises:
+            IndexError: no such record.
+        """
+        found = copy(self)
+        found._keys = self._keys[indices]
+        if self._positions is not None:
+            found._positions = self._positions[indices]
+        return found
 
     def announce(self, indices: Sequence[int] | Array) -> None:
         """Say that these will be read soon, so that the disk can begin."""

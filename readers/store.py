@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from readers.records import Records
 
 Array = npt.NDArray[Any]
+NAMES_COMPARED, NEIGHBOURS = 50_000, 300  # more names take seconds to compare with one
 
 
 def open_store(
@@ -109,7 +111,8 @@ class Store:
             if size != shard.bytes:
                 raise StoreDamaged(
                     f"{file} has {size} bytes where the manifest promises {shard.bytes}: "
-                    "copy the store again"
+                    f"copy the store again, or if it was compacted run `patchpress index "
+                    f"{self.path}`"
                 )
 
     def _open_source(self) -> Source:
@@ -289,6 +292,8 @@ class Store:
         """
         file, offset, length = self._extent(key)
         record = file.bytes[offset : offset + length]
+        if self._checksums is not None:
+            self._checksums.check(key, record)
         if record[:4] == ZSTD_MAGIC:
             raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
         modality = self._modality(record, key)
@@ -376,17 +381,25 @@ class Store:
         place = self._place(key)
         if isinstance(self.source, FromExtents):
             return self.source.extent(place)
-        path = self.path / DATA
-        file = open_file(path, readahead=self.readahead)
-        found = Tree(file.bytes, path).find(key.encode(errors="replace")) if key else None
+        file = self._data_file
+        name = key.encode(errors="replace") if isinstance(key, str) else b""
+        found = Tree(file.bytes, file.path).find(name) if name else None
         if found is None:
             raise KeyMissing(self._missing(key))
         return file, found.offset, found.length
 
+    @cached_property
+    def _data_file(self) -> DataFile:
+        """The data file where there are no extents: kept, as each handle has a map of its own."""
+        return open_file(self.path / DATA, readahead=self.readahead)
+
     def _missing(self, key: str) -> str:
         near: list[str] = []
-        if isinstance(key, str) and len(self) < 50_000:
-            near = get_close_matches(key, self.keys(), n=3, cutoff=0.8)
+        if isinstance(key, str):
+            # Of a large store only the neighbours: names that begin alike lie together.
+            few = len(self) < NAMES_COMPARED
+            names = self.keys() if few else self._environment.near(key, NEIGHBOURS)
+            near = get_close_matches(key, names, n=3, cutoff=0.8)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         return f"the store has no record {key!r}{hint}"
 

@@ -3,18 +3,29 @@
 Tests that read the real samples take `shared_data`, and skip where it is absent.
 """
 
+import os
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import Ended, made
 from hypothesis import settings
+from skips import (  # noqa: F401 -- hooks of pytest
+    pytest_addoption,
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 from synthetic import Row, make_tree
 
 from converter.cli import main
 from readers import Store, open_store
+from readers.manifest import EXTENTS
 
 # The same examples in every run: a run that fails can be run again.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -22,6 +33,18 @@ settings.load_profile("suite")
 
 KINDS = [
     (layout, compression) for layout in ("stacked", "native") for compression in ("none", "zstd")
+]
+# How a store is read: by its extents as they are, by either of their two ways alone, or by LMDB.
+WAYS = [
+    *((layout, compression, "auto") for layout, compression in KINDS),
+    ("stacked", "none", "map"),
+    ("stacked", "none", "direct"),
+    ("native", "none", "map"),
+    ("native", "none", "direct"),
+    ("stacked", "zstd", "direct"),
+    ("stacked", "none", "lmdb"),
+    ("native", "none", "lmdb"),
+    ("native", "zstd", "lmdb"),
 ]
 
 
@@ -60,10 +83,30 @@ def stores(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[s
     return paths
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
-def store(request: pytest.FixtureRequest, stores: dict[tuple[str, str], Path]) -> Store:
-    """A store of each kind in turn, newly opened."""
-    return open_store(stores[request.param])
+@pytest.fixture(scope="session")
+def bare_stores(
+    stores: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], Path]:
+    """The same stores without extents, as older versions made them. Never write into one."""
+    root = tmp_path_factory.mktemp("bare")
+    without = shutil.ignore_patterns(EXTENTS)
+    return {
+        kind: Path(shutil.copytree(path, root / path.name, ignore=without))
+        for kind, path in stores.items()
+    }
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def store(
+    request: pytest.FixtureRequest,
+    stores: dict[tuple[str, str], Path],
+    bare_stores: dict[tuple[str, str], Path],
+) -> Store:
+    """A store of each kind in turn, newly opened, and read in each way."""
+    layout, compression, way = request.param
+    if way == "lmdb":
+        return open_store(bare_stores[layout, compression])
+    return open_store(stores[layout, compression], mode=way)
 
 
 @pytest.fixture
@@ -81,8 +124,10 @@ def native(stores: dict[tuple[str, str], Path]) -> Path:
 @pytest.fixture
 def patchpress(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ended]:
+) -> Iterator[Callable[..., Ended]]:
     """The command, run in this process from its first line to its exit code."""
+    # The command has its own way with Ctrl-C, which is not that of the tests behind it.
+    before = signal.getsignal(signal.SIGINT)
 
     def run(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["patchpress", *map(str, words)])
@@ -92,7 +137,44 @@ def patchpress(
         code: Any = end.value.code
         return Ended(0 if code is None else code, *capsys.readouterr())
 
+    yield run
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def powerless() -> Callable[..., Ended]:
+    """The command, run by somebody whom permissions bind."""
+    before: list[str] = []
+    if os.geteuid() == 0:
+        before = ["unshare", "--user"]
+        if not shutil.which("unshare") or subprocess.run([*before, "true"]).returncode:
+            pytest.skip("root cannot give up its powers here")
+
+    def run(*words: object) -> Ended:
+        done = subprocess.run(
+            [*before, sys.executable, "-m", "converter", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
     return run
+
+
+@pytest.fixture
+def closed() -> Iterator[Callable[[Path, int], Path]]:
+    """Take permissions from a path until the test is over."""
+    paths: list[tuple[Path, int]] = []
+
+    def close(path: Path, mode: int) -> Path:
+        paths.append((path, path.stat().st_mode))
+        path.chmod(mode)
+        return path
+
+    yield close
+    for path, mode in reversed(paths):
+        path.chmod(mode)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from converter.describe import built_in, load
 from readers import open_store
 
 Command = Callable[..., Ended]
-COMMANDS = ["convert", "verify", "inspect", "datasets", "plot", "stats"]
+COMMANDS = ["convert", "verify", "inspect", "datasets", "plot", "stats", "bench", "index"]
 
 
 def test_patchpress_is_the_command() -> None:

@@ -66,6 +66,23 @@ CHANGES: dict[str, Callable[[Content], object]] = {
     "no shards": lambda content: content.pop("shards"),
     "a shard without bytes": lambda content: content["shards"][0].pop("bytes"),
     "a shard of text": lambda content: content["shards"][0].update(bytes="many"),
+    "a shard of no bytes": lambda content: content["shards"][0].update(bytes=0),
+    "a shard of fewer bytes": lambda content: content["shards"][0].update(bytes=-4096),
+    "a shard of half a byte": lambda content: content["shards"][0].update(bytes=4096.5),
+    "a shard of truth": lambda content: content["shards"][0].update(bytes=True),
+    "fewer records than none": lambda content: content["shards"][0].update(records=-1),
+    "records of text": lambda content: content["shards"][0].update(records="45"),
+    "a shard without a digest": lambda content: content["shards"][0].pop("digest"),
+    "an empty digest": lambda content: content["shards"][0].update(digest=""),
+    "a digest of no kind": lambda content: content["shards"][0].update(digest="0" * 64),
+    "a digest of another kind": lambda c: c["shards"][0].update(digest="md5:" + "0" * 32),
+    "a short digest": lambda content: content["shards"][0].update(digest="sha256:" + "0" * 63),
+    "a long digest": lambda content: content["shards"][0].update(digest="sha256:" + "0" * 65),
+    "a digest with a line": lambda c: c["shards"][0].update(digest="sha256:" + "0" * 64 + "\n"),
+    "a digest in capitals": lambda c: c["shards"][0].update(digest="sha256:" + "A" * 64),
+    "a digest that is a number": lambda content: content["shards"][0].update(digest=7),
+    "a shard without a path": lambda content: content["shards"][0].update(path=""),
+    "a shard with a number for a path": lambda content: content["shards"][0].update(path=3),
 }  # fmt: skip
 
 
@@ -113,7 +130,10 @@ def test_a_truncated_manifest_is_damaged(data: bytes) -> None:
 
 def test_records_without_a_manifest_are_unfinished(tmp_path: Path) -> None:
     (tmp_path / "data.mdb").write_bytes(b"")
-    with pytest.raises(StoreUnfinished, match="patchpress convert"):
+    with pytest.raises(StoreUnfinished, match="patchpress convert.*patchpress index"):
+        open_store(tmp_path)
+    (tmp_path / "unfinished.json").write_bytes(b"")
+    with pytest.raises(StoreUnfinished, match="patchpress convert` again$"):
         open_store(tmp_path)
 
 

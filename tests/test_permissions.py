@@ -3,11 +3,8 @@
 Root may read everything, so a test that runs as root takes its powers from the command.
 """
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,42 +13,6 @@ from helpers import DATASET, Ended, band_files, patches
 from readers import open_store
 
 Command = Callable[..., Ended]
-
-
-@pytest.fixture
-def powerless() -> Command:
-    """The command, run by somebody whom permissions bind."""
-    before: list[str] = []
-    if os.geteuid() == 0:
-        before = ["unshare", "--user"]
-        if not shutil.which("unshare") or subprocess.run([*before, "true"]).returncode:
-            pytest.skip("root cannot give up its powers here")
-
-    def run(*words: object) -> Ended:
-        done = subprocess.run(
-            [*before, sys.executable, "-m", "converter", *map(str, words)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-    return run
-
-
-@pytest.fixture
-def closed() -> Iterator[Callable[[Path, int], Path]]:
-    """Take permissions from a path until the test is over."""
-    paths: list[tuple[Path, int]] = []
-
-    def close(path: Path, mode: int) -> Path:
-        paths.append((path, path.stat().st_mode))
-        path.chmod(mode)
-        return path
-
-    yield close
-    for path, mode in reversed(paths):
-        path.chmod(mode)
 
 
 UNREADABLE: dict[str, Callable[[Path], Path]] = {
