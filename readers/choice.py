@@ -1,11 +1,14 @@
 """Which rows and which bands: what users may ask for, worked out against a store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy as np
+
 from readers.errors import BandMissing, OptionError, SelectionEmpty
 from readers.manifest import Manifest, Modality
+from readers.table import presence_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +19,8 @@ Bands = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 Where = Any
 """Column -> value, or values of which one must hold; or a pyarrow expression."""
 FIRST = ""  # the target where none is named: the store's first label column, if it has one
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+          "float32", "float64")  # fmt: skip
 SETS = "`rgb`, `all`, or a ground sampling distance such as `10m`"
 
 
@@ -48,6 +53,71 @@ class Choice(TypedDict, total=False):
     """Whether the key of the first modality comes along."""
 
 
+def images_asked(store: "Store", asked: str | Sequence[str] | None) -> list[Modality]:
+    """The modalities that become images; the store's first one for None.
+
+    Raises:
+        SelectionEmpty: no such modality; the message lists what there is.
+        OptionError: none at all.
+    """
+    manifest = store.manifest
+    known = [m.name for m in manifest.modalities.values() if m.kind == "image"]
+    if asked is None and not known:
+        raise SelectionEmpty(f"{store.path} has no modality of kind image")
+    names = known[:1] if asked is None else [asked] if isinstance(asked, str) else asked
+    found = [manifest.modality(name) for name in dict.fromkeys(names)]
+    if not found:
+        raise OptionError("modalities must name at least one")
+    return found
+
+
+def targets_asked(
+    manifest: Manifest, asked: str | Sequence[str] | None
+) -> tuple[list[str], list[Modality]]:
+    """(label columns, maps): at most one of each.
+
+    Raises:
+        OptionError: no such target, or more than one of a kind.
+    """
+    if asked == FIRST:
+        asked = list(manifest.classes)[:1]
+    names = [] if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    maps = {m.name: m for m in manifest.modalities.values() if m.kind == "classes"}
+    for name in names:
+        if name not in manifest.classes and name not in maps:
+            raise OptionError(
+                f"there is no target {name!r}; label columns there: "
+                f"{', '.join(manifest.classes) or 'none'}; maps: {', '.join(maps) or 'none'}"
+            )
+    found = (
+        [name for name in dict.fromkeys(names) if name in manifest.classes],
+        [maps[name] for name in dict.fromkeys(names) if name in maps],
+    )
+    if len(found[0]) > 1 or len(found[1]) > 1:
+        raise OptionError(f"a sample has one label and one mask, not {', '.join(names)}")
+    return found
+
+
+def image_dtype(asked: str, stored: set[np.dtype[Any]]) -> np.dtype[Any]:
+    """The dtype that images are cast to.
+
+    Raises:
+        OptionError: no such dtype, or one that does not hold every value of the stored ones.
+    """
+    known = [np.dtype(name) for name in DTYPES]
+    fit = [kind.name for kind in known if all(np.can_cast(k, kind, "safe") for k in stored)]
+    try:
+        wanted = np.dtype(asked)
+    except TypeError:
+        wanted = np.dtype(object)
+    if wanted not in known:
+        raise OptionError(f"there is no dtype {asked!r} for images; choose {', '.join(fit)}")
+    if wanted.name not in fit:
+        there = " and ".join(sorted(kind.name for kind in stored))
+        raise OptionError(f"{asked} does not hold every value of {there}; choose {', '.join(fit)}")
+    return wanted
+
+
 def bands_of(modality: Modality, asked: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """Names of bands from a list of names, one name, or a set; None for all.
 
@@ -64,7 +134,7 @@ def bands_of(modality: Modality, asked: str | Sequence[str] | None) -> tuple[str
         return (asked,)
     if asked == "rgb":
         found = modality.rgb
-    elif asked.endswith("m") and asked[:-1].replace(".", "", 1).isdigit():
+    elif asked.endswith("m") and asked[:-1].replace(".", "", 1).isdecimal():
         found = tuple(b.name for b in modality.bands if b.gsd == float(asked[:-1]))
     else:
         raise BandMissing(
@@ -102,7 +172,8 @@ def bands_by_modality(
     found = {m.name: tuple(n for n in asked if n in m.band_names) for m in modalities}
     for name, names in found.items():
         if not names:
-            raise OptionError(f"none of the bands {', '.join(asked)} is of {name!r}: leave it out")
+            wanted = ", ".join(asked) or "asked for"
+            raise OptionError(f"none of the bands {wanted} is of {name!r}: leave it out")
     return dict(found)
 
 
@@ -141,6 +212,21 @@ def rows_of(store: "Store", split: str | None, where: Where) -> "pa.Table":
     return rows
 
 
+def rows_with(rows: "pa.Table", modalities: Sequence[Modality]) -> "pa.Table":
+    """Rows that have a record of every modality.
+
+    Raises:
+        SelectionEmpty: there is none.
+    """
+    there = rows
+    for modality in modalities:
+        there = there.filter(there[presence_column(modality.name)])
+    if not len(there):
+        names = " and ".join(modality.name for modality in modalities)
+        raise SelectionEmpty(f"none of the {len(rows):,} rows selected has {names}")
+    return there
+
+
 def _by_expression(rows: "pa.Table", where: Where) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -151,7 +237,7 @@ def _by_expression(rows: "pa.Table", where: Where) -> "pa.Table":
         )
     try:
         kept = rows.filter(where)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         columns = ", ".join(rows.column_names)
         raise OptionError(f"{where} cannot be applied ({reason}); columns: {columns}") from None
@@ -164,7 +250,8 @@ def _mask(manifest: Manifest, column: str, values: Any, wanted: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    among = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
+    several = isinstance(wanted, Iterable) and not isinstance(wanted, (str, bytes, Mapping))
+    among = list(wanted) if several else [wanted]
     if column in manifest.classes:
         for name in among:
             _check_class(manifest.classes[column], column, name)
@@ -172,7 +259,7 @@ def _mask(manifest: Manifest, column: str, values: Any, wanted: Any) -> Any:
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     try:
         options = pa.array(among, kind.value_type if lists else kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowException, OverflowError):
         raise OptionError(f"column {column!r} has {kind}, so {wanted!r} is never in it") from None
     if not lists:
         return pc.is_in(values, value_set=options)

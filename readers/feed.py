@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from readers.errors import OptionError
+from readers.images import IMAGE
 from readers.loader import PatchLoader
 from readers.normalize import normalize
-from readers.samples import IMAGE, Samples
+from readers.samples import Samples
 from readers.statistics import Statistics, joined
 
 

@@ -194,23 +194,34 @@ class FromExtents:
                 file.announce(offset + read.start, read.nbytes)
 
     def _copy(self, plan: Plan, places: Array, out: Array, one: One) -> None:
+        if len(self._files) == 1:
+            self._copy_from(self._files[0], plan, places, out, one)
+            return
+        shards = self.extents.shard[places]
+        for index, file in enumerate(shards.tolist()):
+            some = slice(index, index + 1)
+            self._copy_from(self._files[file], plan, places[some], out[some], one)
+
+    def _copy_from(self, file: DataFile, plan: Plan, places: Array, out: Array, one: One) -> None:
+        """Copy records of one data file: the loop that training waits for."""
         header, length = plan.header, len(plan.header)
-        rows = _bytes_of(out)
+        data, pixels = file.bytes, file.map
         runs = [(run.start, run.start + run.nbytes, run.at, run.at + run.nbytes)
                 for run in plan.runs]  # fmt: skip
-        offsets = self.extents.offset[places].tolist()
-        shards = self.extents.shard[places].tolist()
-        for index, (offset, shard, row) in enumerate(zip(offsets, shards, rows, strict=True)):
-            file = self._files[shard]
-            if file.bytes[offset : offset + length].tobytes() != header:
+        whole = runs[0][:2] if runs and runs[0][2:] == (0, plan.nbytes) else None
+        places_and_rows = zip(self.extents.offset[places].tolist(), _bytes_of(out), strict=True)
+        for index, (offset, row) in enumerate(places_and_rows):
+            if data[offset : offset + length].tobytes() != header:
                 one(plan, int(places[index]), out[index])
                 continue
-            pixels = file.map
             # NumPy's assignment lets other threads run meanwhile; one between memoryviews does not.
+            if whole is not None:
+                row[:] = pixels[offset + whole[0] : offset + whole[1]]
+                continue
             for start, stop, at, end in runs:
                 row[at:end] = pixels[offset + start : offset + stop]
             if plan.coarse:
-                plan.repeat(file.bytes[offset : offset + plan.size], out[index])
+                plan.repeat(data[offset : offset + plan.size], out[index])
 
     def _read(self, plan: Plan, places: Array, out: Array, one: One) -> None:
         header, length = plan.header, len(plan.header)

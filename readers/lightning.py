@@ -12,14 +12,21 @@ from torch.utils.data import DataLoader
 
 from readers.choice import Choice
 from readers.errors import OptionError
+from readers.feed import statistics_of
+from readers.images import IMAGE
 from readers.loader import PatchLoader
 from readers.normalize import normalize
-from readers.samples import IMAGE, Samples
+from readers.samples import Samples
 from readers.statistics import Statistics
 from readers.store import Store, open_store
 from readers.torch_dataset import PatchDataset, Transform
 
-STAGES = {"fit": ("train", "validation"), "validate": ("validation",), "test": ("test",)}
+STAGES = {
+    "fit": ("train", "validation"),
+    "validate": ("validation",),
+    "test": ("test",),
+    "predict": ("test",),
+}
 KEPT = 3  # Lightning draws ahead while it still holds a batch
 
 
@@ -31,7 +38,8 @@ class PatchDataModule(LightningDataModule):
     fast. Training samples are shuffled; each process of a distributed training has its share.
 
     Batches reach the model on its device, (image, label) or what `Choice` says, images as float32
-    and normalised where `statistics` are given.
+    and normalised where `statistics` are given; they are the model's own and stay valid. A store
+    without a split `validation` is trained on without validation.
     """
 
     def __init__(
@@ -52,7 +60,7 @@ class PatchDataModule(LightningDataModule):
             batch_size: samples a batch, of each process.
             num_workers: worker processes; none with 0.
             seed: of the training order.
-            statistics: of the images' bands, by modality where they are not joined.
+            statistics: of the images' bands, or each modality's by its name.
             transform: applied to each sample; needs ``num_workers`` of 1 or more.
             **choice: see `readers.choice.Choice`.
 
@@ -67,24 +75,29 @@ class PatchDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.statistics, self.transform, self.choice = statistics, transform, choice
         self.samples: dict[str, Samples] = {}
+        self._fields: dict[str, Statistics | None] | None = None
 
     def setup(self, stage: str) -> None:
         """Find the samples of a stage: `fit`, `validate` or `test`; `predict` is the test split.
 
         Raises:
             SelectionEmpty: a split without samples; the message lists what there is.
+            OptionError: no such stage, or statistics of other modalities.
+            BandMissing: a band that is not there, or not among the statistics.
         """
-        for split in STAGES.get(stage, ("test",)):
-            if split not in self.samples:
-                self.samples[split] = Samples(self.store, split, **self.choice)
+        if stage not in STAGES:
+            raise OptionError(f"there is no stage {stage!r}; choose {', '.join(STAGES)}")
+        for split in STAGES[stage]:
+            if split != "validation" or stage != "fit" or self._validates:
+                self._found(split)
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the split `train`; a last, smaller one is left out."""
         return self._loader("train", training=True)
 
     def val_dataloader(self) -> Any:
-        """Batches of the split `validation`."""
-        return self._loader("validation")
+        """Batches of the split `validation`; no loader where the store has none."""
+        return self._loader("validation") if self._validates else []
 
     def test_dataloader(self) -> Any:
         """Batches of the split `test`."""
@@ -96,34 +109,42 @@ class PatchDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Cast and normalise the images, on the device."""
-        if isinstance(batch, dict):
-            return {
-                name: self._finished(value, name.removeprefix(IMAGE).removeprefix("_"))
-                if name.startswith(IMAGE)
-                else value
-                for name, value in batch.items()
-            }
         if isinstance(batch, (list, tuple)):
-            return (self._images(batch[0]), *batch[1:])
+            return (self._images(batch[0]), *(self._finished(value) for value in batch[1:]))
         return self._images(batch)
 
     def _images(self, images: Any) -> Any:
         if isinstance(images, dict):
             return {name: self._finished(image, name) for name, image in images.items()}
-        return self._finished(images)
+        return self._finished(images, IMAGE)
 
-    def _finished(self, image: torch.Tensor, modality: str = "") -> torch.Tensor:
-        statistics = self.statistics
-        if isinstance(statistics, Mapping):
-            statistics = statistics[modality] if modality else next(iter(statistics.values()))
+    def _finished(self, value: Any, name: str = "") -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        # On a CPU it may lie in a loader's ring, which is filled again.
+        ring = value.device.type == "cpu" and not self.num_workers
+        fields = self._fields or {}
+        field = name if name in fields else f"{IMAGE}_{name}"  # as a tuple has them, by modality
+        if field not in fields:
+            return value.clone() if ring else value
+        statistics = fields[field]
         if statistics is None:
-            # A copy even of float32: a loader's buffer is filled again.
-            return image.to(torch.float32, copy=image.device.type == "cpu")
-        found: torch.Tensor = normalize(image, statistics)
-        return found
+            return value.to(torch.float32, copy=ring)
+        return normalize(value, statistics)
+
+    @property
+    def _validates(self) -> bool:
+        return "validation" in self.store.manifest.splits
+
+    def _found(self, split: str) -> Samples:
+        if split not in self.samples:
+            self.samples[split] = Samples(self.store, split, **self.choice)
+        if self._fields is None:
+            self._fields = statistics_of(self.samples[split], self.statistics)
+        return self.samples[split]
 
     def _loader(self, split: str, *, training: bool = False) -> Any:
-        samples = self.samples[split]
+        samples = self._found(split)
         whole = training and len(samples) >= self.batch_size * self._world()[1]
         if self.num_workers:
             data = PatchDataset(samples, transform=self.transform)
@@ -134,6 +155,7 @@ class PatchDataModule(LightningDataModule):
                 drop_last=whole,
                 num_workers=self.num_workers,
                 persistent_workers=True,
+                generator=torch.Generator().manual_seed(self.seed) if training else None,
                 collate_fn=data.collate,
             )
         rank, world = self._world()

@@ -1,5 +1,6 @@
 """`PatchLoader`: ready batches for one process, filled by threads into a ring of reused buffers."""
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,25 +12,27 @@ import numpy.typing as npt
 from readers.choice import Choice
 from readers.errors import OptionError
 from readers.order import Order
-from readers.samples import Samples
+from readers.samples import Samples, samples_of
 from readers.store import Store
 
 ARRAYS = ("torch", "numpy")
+Ring = deque["_Buffer"]
 AHEAD = 2  # batches filled while one is used; more only help where their times vary much
 
 
 class PatchLoader:
     """An iterable of batches, each in the form of a sample with a first dimension more.
 
-    One pass is one epoch: an order drawn from seed and epoch, all samples once. A batch is (image,
-    label) or what `target`, `form` and `with_key` of `Choice` say; images (N, bands, height, width)
-    in the stored dtype and units, or in `dtype`.
+    One pass is one epoch: an order drawn from seed and epoch, all samples once. Each pass is the
+    next epoch, also after one that was left early, unless `set_epoch` says another. A batch is
+    (image, label) or what `target`, `form` and `with_key` of `Choice` say; images (N, bands,
+    height, width) in the stored dtype and units, or in `dtype`.
 
     **A batch is valid until the next `keep` batches are drawn**; then its memory is filled again.
     Copy what is to stay (``image.clone()``, ``image.copy()``, or onto a GPU).
 
-    Threads fill the buffers and let Python run meanwhile, so no worker processes are needed. An
-    epoch left early ends its threads and begins anew with the next pass. ::
+    Threads fill the buffers and let Python run meanwhile, so no worker processes are needed. They
+    end with the pass, and with one that is left early. ::
 
         loader = PatchLoader("ben.store", 256, "train", shuffle=True, seed=1)
         for epoch in range(10):
@@ -51,7 +54,7 @@ class PatchLoader:
         world_size: int = 1,
         keep: int = 1,
         ahead: int = AHEAD,
-        threads: int = 1,
+        threads: int = 2,
         arrays: str = "torch",
         pin: bool | None = None,
         **choice: Unpack[Choice],
@@ -70,7 +73,7 @@ class PatchLoader:
                 out even, the first ones are seen twice (or the last not at all, with `drop_last`).
             keep: for how many further draws a batch stays valid.
             ahead: batches that are filled while one is used.
-            threads: that fill; one keeps up with memory, more help a disk.
+            threads: that fill; more help a disk, fewer leave processors to the training.
             arrays: `torch` tensors, or `numpy` arrays.
             pin: page-locked buffers, from which copies to a GPU run by themselves; by default
                 where torch sees a GPU.
@@ -80,9 +83,7 @@ class PatchLoader:
             SelectionEmpty: nothing is selected; the message lists what there is.
             BandMissing, OptionError: a band, modality, column or option that is not there.
         """
-        self.samples = store if isinstance(store, Samples) else Samples(store, split, **choice)
-        if isinstance(store, Samples) and (split is not None or choice):
-            raise OptionError("samples are chosen already: give split and choice to Samples")
+        self.samples = samples_of(store, split, choice)
         if arrays not in ARRAYS:
             raise OptionError(f"there are no arrays {arrays!r}; choose {' or '.join(ARRAYS)}")
         for name, number, least in (
@@ -90,8 +91,8 @@ class PatchLoader:
             ("ahead", ahead, 1),
             ("threads", threads, 1),
         ):
-            if number < least:
-                raise OptionError(f"{name} must be {least} or more, not {number}")
+            if not isinstance(number, int) or number < least:
+                raise OptionError(f"{name} must be {least} or more, not {number!r}")
         self.keep = keep
         """For how many further draws a batch stays valid."""
         self.order = Order(
@@ -100,7 +101,7 @@ class PatchLoader:
         self._ahead, self._threads = ahead, threads
         self.arrays = arrays
         self._memory = _Memory(arrays, pin)
-        self._ring: list[_Buffer] | None = None
+        self._idle: list[Ring] = []
         self._epoch = self._drawn = 0
         self._resume = 0
 
@@ -110,23 +111,40 @@ class PatchLoader:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the label's classes by index."""
+        """Names of the classes by index: the label's, or the mask's where there is no label."""
         return self.samples.classes
 
     @property
     def epoch(self) -> int:
-        """The epoch that is under way, or comes next."""
+        """The epoch that is under way or was left early, or else comes next."""
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass, from its beginning; else epochs count up."""
-        if epoch < 0:
-            raise OptionError(f"an epoch must be 0 or more, not {epoch}")
-        self._epoch, self._drawn, self._resume = epoch, 0, 0
+        """Choose the order of the next pass; else epochs count up.
+
+        It begins at the first batch, unless `load_state_dict` just gave a place in this epoch.
+
+        Raises:
+            OptionError: a negative epoch.
+        """
+        if not isinstance(epoch, (int, np.integer)) or epoch < 0:
+            raise OptionError(f"an epoch must be 0 or more, not {epoch!r}")
+        if not self._resume or epoch != self._epoch:
+            self._epoch, self._drawn, self._resume = int(epoch), 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is: enough to go on with the batch after the last one drawn."""
-        return {"epoch": self._epoch, "batch": self._drawn, **self.order.state()}
+        """Where the loader is: enough to go on with the batch after the last one drawn.
+
+        The same in all processes of a distributed training; of two passes at a time, where the one
+        is that drew last.
+        """
+        epoch, batch = self._epoch, self._drawn
+        if batch == len(self):  # the last one: what goes on is the next epoch
+            epoch, batch = epoch + 1, 0
+        return {"epoch": epoch, "batch": batch, **self._identity()}
+
+    def _identity(self) -> dict[str, Any]:
+        return {**self.order.state(), "selection": self.samples.digest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on where another loader of the same samples was.
@@ -134,54 +152,66 @@ class PatchLoader:
         Raises:
             OptionError: a state of other samples, batches or seed; the message names what differs.
         """
-        for name, own in self.order.state().items():
+        for name, own in self._identity().items():
             if state.get(name) != own:
                 raise OptionError(
                     f"the state has {name} {state.get(name)!r}, this loader {own!r}: it would go "
                     "on with other samples"
                 )
-        self._epoch, self._resume = int(state["epoch"]), int(state["batch"])
-        self._drawn = self._resume
+        epoch, batch = state.get("epoch"), state.get("batch")
+        if not isinstance(epoch, int) or not isinstance(batch, int) or not 0 <= batch < len(self):
+            raise OptionError(
+                f"the state has epoch {epoch!r} and batch {batch!r}, where an epoch has "
+                f"{len(self)} batches"
+            )
+        self._epoch, self._drawn, self._resume = epoch, batch, batch
 
     def __iter__(self) -> Iterator[Any]:
-        """Batches of one epoch. Two passes at a time have a ring each."""
+        """Batches of one epoch. Two passes at a time have a ring and an epoch each."""
         for arrays, keys in self.fields():
             yield self.samples.assemble(arrays, keys)
 
     def fields(self) -> Iterator[tuple[dict[str, Any], list[str] | None]]:
         """The same batches as (arrays by field name, keys), for those who work on them first."""
         first, self._resume = self._resume, 0
-        epoch = self._epoch
-        batches = self.order.epoch(epoch)
-        self._drawn = first
-        ring, self._ring = self._ring or self._new_ring(), None
-        executor = ThreadPoolExecutor(self._threads, thread_name_prefix="patchpress")
+        if self._drawn != first:  # a pass was left early: its order is not drawn again
+            self._epoch += 1
+        epoch, self._drawn = self._epoch, first
+        batches = self.order.epoch(epoch)[first:]
         try:
-            yield from self._draw(batches, first, ring, executor)
+            ring = self._idle.pop()
+        except IndexError:
+            ring = self._new_ring()
+        executor = ThreadPoolExecutor(self._threads, thread_name_prefix="patchpress")
+        drawn = 0
+        try:
+            for batch in self._draw(batches, ring, executor):
+                drawn += 1
+                self._epoch, self._drawn = epoch, first + drawn
+                yield batch
             self._epoch, self._drawn = epoch + 1, 0
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
-            self._ring = ring
+            # The next pass goes on in the ring: what was drawn last stays valid as long as else.
+            ring.rotate(-drawn)
+            self._idle[:] = [ring]
 
     def _draw(
-        self,
-        batches: list[npt.NDArray[np.int64]],
-        first: int,
-        ring: "list[_Buffer]",
-        executor: ThreadPoolExecutor,
+        self, batches: list[npt.NDArray[np.int64]], ring: Ring, executor: ThreadPoolExecutor
     ) -> Iterator[Any]:
         under_way: deque[Future[Any]] = deque()
-        coming = first
-        for number in range(first, len(batches)):
+        process = os.getpid()
+        coming = 0
+        for number in range(len(batches)):
+            if os.getpid() != process:
+                raise OptionError("a pass cannot go on in a forked process: begin a new one there")
             # The batch drawn `keep` before is given up now, so its buffer may be filled.
             while coming < min(number + self._ahead + 1, len(batches)):
                 buffer = ring[coming % len(ring)]
                 following = batches[coming + 1] if coming + 1 < len(batches) else None
                 under_way.append(executor.submit(self._fill, buffer, batches[coming], following))
                 coming += 1
-            batch = under_way.popleft().result()
-            self._drawn = number + 1
-            yield batch
+            yield under_way.popleft().result()
 
     def _fill(
         self,
@@ -197,12 +227,12 @@ class PatchLoader:
         keys = self.samples.keys(indices) if self.samples.with_key else None
         return buffer.given(arrays), keys
 
-    def _new_ring(self) -> "list[_Buffer]":
-        nbytes = self.samples.nbytes(min(self.order.batch_size, len(self.samples)))
-        return [self._memory.buffer(nbytes) for _ in range(self.keep + self._ahead)]
+    def _new_ring(self) -> Ring:
+        nbytes = self.samples.nbytes(min(self.order.batch_size, self.order.share))
+        return deque(self._memory.buffer(nbytes) for _ in range(self.keep + self._ahead))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_ring": None}
+        return {**self.__dict__, "_idle": []}
 
 
 class _Memory:

@@ -22,6 +22,11 @@ class Order:
     world_size: int = 1
 
     def __post_init__(self) -> None:
+        for name in ("samples", "batch_size", "seed", "rank", "world_size"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)):
+                raise OptionError(f"{name} must be a whole number, not {value!r}")
+            object.__setattr__(self, name, int(value))
         if self.batch_size < 1:
             raise OptionError(f"a batch must have 1 sample or more, not {self.batch_size}")
         if self.world_size < 1 or not 0 <= self.rank < self.world_size:
@@ -60,5 +65,5 @@ class Order:
         return [own[i : i + self.batch_size] for i in range(0, self.share, self.batch_size)]
 
     def state(self) -> dict[str, Any]:
-        """What decides the order, for a state dict."""
-        return dict(vars(self))
+        """What decides the order, for a state dict: the same in all processes."""
+        return {name: value for name, value in vars(self).items() if name != "rank"}

@@ -3,48 +3,42 @@
 `PatchDataset` and `PatchLoader` stand on it; whoever uses another framework can, too.
 """
 
-import threading
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from readers.choice import FIRST, Bands, Where, bands_by_modality, rows_of
+from readers.choice import (
+    FIRST,
+    Bands,
+    Choice,
+    Where,
+    bands_by_modality,
+    images_asked,
+    rows_of,
+    rows_with,
+    targets_asked,
+)
 from readers.errors import OptionError, SelectionEmpty
+from readers.images import IMAGE, Field, Image, join
 from readers.manifest import Modality
 from readers.records import Records
 from readers.store import Store, open_store
-from readers.table import key_column, keys_in, presence_column
-from readers.targets import IGNORED, CodeTable, class_order, label_array
+from readers.table import key_column, keys_in
+from readers.targets import IGNORED, CodeTable, check_order, class_order, label_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
 FORMS = ("tuple", "dict")
-IMAGE, LABEL, MASK = "image", "label", "mask"
-CHUNK = 8  # patches cast at a time: few enough to stay in the processor's cache
+LABEL, MASK = "label", "mask"
 ALIGNMENT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One array of a batch: its name, the shape of one sample, its dtype."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-
-@dataclass(frozen=True)
-class _Image:
-    """One image array of a sample, made of the records of one or more modalities."""
-
-    field: Field
-    parts: tuple[Records, ...]
 
 
 class Samples:
@@ -71,7 +65,7 @@ class Samples:
         form: str = "tuple",
         with_key: bool = False,
     ) -> None:
-        """Find the rows and their records; see `readers.choice.Choice` for what each argument asks for.
+        """Find the rows and their records; `readers.choice.Choice` says what each argument means.
 
         Raises:
             SelectionEmpty: nothing is selected; the message lists what there is.
@@ -80,19 +74,25 @@ class Samples:
         self.store = store if isinstance(store, Store) else open_store(store)
         if form not in FORMS:
             raise OptionError(f"there is no sample form {form!r}; choose {' or '.join(FORMS)}")
+        check_order(order)
         self.form, self.with_key = form, with_key
-        images = self._images_asked(modalities)
-        columns, maps = self._targets_asked(target)
+        images = images_asked(self.store, modalities)
+        columns, maps = targets_asked(self.store.manifest, target)
+        if classes is not None and not maps:
+            raise OptionError(
+                f"classes {classes!r} are a map's: name one in target, or leave it out"
+            )
         rows = rows_of(self.store, split, where)
-        there = self._present(rows, [*images, *maps])
+        there = rows_with(rows, [*images, *maps])
         self.left_out = len(rows) - len(there)
         self.ignore_index = ignore_index
         self._images = self._find_images(images, bands, there, joined, dtype)
         self._label_fields, self._labels = self._read_labels(columns, order, there)
         self._maps = [self._find_map(m, classes, order, ignore_index, there) for m in maps]
-        self.classes = class_order(self.store.manifest, columns[0], order) if columns else ()
-        """Names of the label's classes by index."""
-        self._scratch = threading.local()
+        names = [table.names for _, table in self._maps]
+        names[:0] = [class_order(self.store.manifest, column, order) for column in columns]
+        self.classes: tuple[str, ...] = names[0] if names else ()
+        """Names of the classes by index: the label's, or the mask's where there is no label."""
 
     def __len__(self) -> int:
         return len(self._first)
@@ -106,6 +106,61 @@ class Samples:
         """The arrays of a batch, in the order of a sample."""
         masks = [Field(MASK, r.shape[1:], np.dtype(np.int64)) for r, _ in self._maps]
         return (*(image.field for image in self._images), *self._label_fields, *masks)
+
+    def subset(self, indices: Sequence[int] | Array) -> "Samples":
+        """Some of these samples, in the order of the indices: a fold, or a few for a trial.
+
+        Args:
+            indices: which, or True and False for each sample.
+
+        Raises:
+            SelectionEmpty: no index at all.
+            IndexError: no such sample.
+        """
+        asked = np.asarray(indices)
+        if asked.dtype == bool and len(asked) == len(self):
+            asked = np.flatnonzero(asked)
+        if not len(asked):
+            raise SelectionEmpty("a subset needs at least one index")
+        chosen = self.numbers(asked)
+        found = copy(self)
+        found.__dict__.pop("digest", None)
+        found._images = tuple(image.subset(chosen) for image in self._images)
+        found._labels = [values[chosen] for values in self._labels]
+        found._maps = [(records.subset(chosen), table) for records, table in self._maps]
+        return found
+
+    def numbers(self, indices: Sequence[int] | Array) -> Array:
+        """Indices as int64, negative ones counted from the end.
+
+        Raises:
+            IndexError: no such sample, or no whole numbers.
+        """
+        found = np.asarray(indices)
+        if found.dtype.kind not in "iu" and found.size:
+            raise IndexError(f"samples are numbered: indices are whole numbers, not {found.dtype}")
+        found, size = found.astype(np.int64, copy=False), len(self)
+        if found.size and not -size <= found.min() <= found.max() < size:
+            outside = found[(found < -size) | (found >= size)]
+            raise IndexError(f"there is no sample {outside[0]}: there are {size}")
+        return found % size
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells these samples from others: of all their keys, in order."""
+        found = hashlib.blake2b(digest_size=8)
+        for image in self._images:
+            for records in image.parts:
+                found.update(b"\n".join(records.key(k).encode() for k in range(len(records))))
+        return found.hexdigest()
+
+    def bands(self, name: str) -> dict[str, tuple[str, ...]]:
+        """The bands of an image field, in the order of its channels, by modality."""
+        (image,) = (image for image in self._images if image.field.name == name)
+        return {
+            modality.name: records.bands or modality.band_names
+            for modality, records in zip(image.modalities, image.parts, strict=True)
+        }
 
     @property
     def is_plain(self) -> bool:
@@ -140,13 +195,14 @@ class Samples:
 
         Raises:
             StoreDamaged: a record that does not parse; the message names it.
+            IndexError: no such sample.
         """
-        indices = np.asarray(indices, np.int64)
+        indices = self.numbers(indices)
         if out is None:
             buffer = np.empty(self.nbytes(len(indices)), np.uint8)
             out = self.arrays(buffer, len(indices))
         for image in self._images:
-            self._read_image(image, indices, out[image.field.name])
+            image.read(indices, out[image.field.name])
         for field, values in zip(self._label_fields, self._labels, strict=True):
             np.take(values, indices, axis=0, out=out[field.name], mode="clip")
         for records, table in self._maps:
@@ -158,8 +214,7 @@ class Samples:
     def announce(self, indices: Sequence[int] | Array) -> None:
         """Say that these will be read soon, so that the disk can begin."""
         for image in self._images:
-            for records in image.parts:
-                records.announce(indices)
+            image.announce(indices)
         for records, _ in self._maps:
             records.announce(indices)
 
@@ -174,46 +229,6 @@ class Samples:
         sample = (image, *rest, *([keys] if self.with_key else ()))
         return sample[0] if len(sample) == 1 else sample
 
-    def _images_asked(self, asked: str | Sequence[str] | None) -> list[Modality]:
-        manifest = self.store.manifest
-        known = [m for m in manifest.modalities.values() if m.kind == "image"]
-        if asked is None and not known:
-            raise SelectionEmpty(f"{self.store.path} has no modality of kind image")
-        names = [known[0].name] if asked is None else [asked] if isinstance(asked, str) else asked
-        found = [manifest.modality(name) for name in dict.fromkeys(names)]
-        if not found:
-            raise OptionError("modalities must name at least one")
-        return found
-
-    def _targets_asked(self, asked: str | Sequence[str] | None) -> tuple[list[str], list[Modality]]:
-        """(label columns, maps): at most one of each."""
-        manifest = self.store.manifest
-        if asked == FIRST:
-            asked = list(manifest.classes)[:1]
-        names = [] if asked is None else [asked] if isinstance(asked, str) else list(asked)
-        columns = [name for name in names if name in manifest.classes]
-        maps = [m for m in manifest.modalities.values() if m.kind == "classes" and m.name in names]
-        for name in names:
-            if name not in columns and name not in [m.name for m in maps]:
-                kinds = [m.name for m in manifest.modalities.values() if m.kind == "classes"]
-                raise OptionError(
-                    f"there is no target {name!r}; label columns there: "
-                    f"{', '.join(manifest.classes) or 'none'}; maps: {', '.join(kinds) or 'none'}"
-                )
-        if len(columns) > 1 or len(maps) > 1:
-            raise OptionError(f"a sample has one label and one mask, not {', '.join(names)}")
-        return columns, maps
-
-    def _present(self, rows: "pa.Table", modalities: Sequence[Modality]) -> "pa.Table":
-        """Rows that have a record of every modality."""
-        there = rows
-        for modality in modalities:
-            there = there.filter(there[presence_column(modality.name)])
-        if not len(there):
-            names = " and ".join(m.name for m in modalities)
-            raise SelectionEmpty(f"none of the {len(rows):,} rows selected has {names}")
-        return there
-
     def _find_images(
         self,
         modalities: Sequence[Modality],
@@ -221,24 +236,15 @@ class Samples:
         rows: "pa.Table",
         joined: bool,
         dtype: str | None,
-    ) -> tuple[_Image, ...]:
+    ) -> tuple[Image, ...]:
         wanted = bands_by_modality(modalities, bands)
         parts = [
             self.store.records(keys_in(m, rows[key_column(m)]), wanted[m.name]) for m in modalities
         ]
         if joined or len(parts) == 1:
-            return (self._join(IMAGE, parts, dtype),)
+            return (join(IMAGE, modalities, parts, dtype),)
         named = zip(modalities, parts, strict=True)
-        return tuple(self._join(f"{IMAGE}_{m.name}", [part], dtype) for m, part in named)
-
-    def _join(self, name: str, parts: Sequence[Records], dtype: str | None) -> _Image:
-        sizes = {part.shape[1:] for part in parts}
-        if len(sizes) > 1:
-            raise OptionError(f"{name}: sizes {sizes} do not fit on one grid: give joined=False")
-        stored = {part.dtype for part in parts}
-        kind = np.result_type(*stored) if dtype is None else _checked(dtype, stored)
-        count = sum(part.shape[0] for part in parts)
-        return _Image(Field(name, (count, *sizes.pop()), kind), tuple(parts))
+        return tuple(join(f"{IMAGE}_{m.name}", [m], [part], dtype) for m, part in named)
 
     def _read_labels(
         self, columns: Sequence[str], order: str, rows: "pa.Table"
@@ -259,46 +265,6 @@ class Samples:
         keys = keys_in(modality, rows[key_column(modality)])
         return self.store.records(keys, modality.band_names[:1]), table
 
-    def _read_image(self, image: _Image, indices: Array, out: Array) -> None:
-        if len(image.parts) == 1 and image.parts[0].dtype == out.dtype:
-            image.parts[0].read(indices, out)
-            return
-        for begin in range(0, len(indices), CHUNK):
-            some = indices[begin : begin + CHUNK]
-            channel = 0
-            for number, part in enumerate(image.parts):
-                pixels = part.read(some, self._chunk(image.field.name, number, part)[: len(some)])
-                out[begin : begin + CHUNK, channel : channel + len(pixels[0])] = pixels
-                channel += len(pixels[0])
-
-    def _chunk(self, name: str, number: int, part: Records) -> Array:
-        """This thread's reused array for some patches of a modality, before they are cast."""
-        arrays: dict[Any, Array] = self._scratch.__dict__
-        found = arrays.get(f"{name}-{number}")
-        if found is None:
-            found = arrays[f"{name}-{number}"] = np.empty((CHUNK, *part.shape), part.dtype)
-        return found
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_scratch"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._scratch = threading.local()
-
-
-def _checked(dtype: str, stored: set[np.dtype[Any]]) -> np.dtype[Any]:
-    try:
-        wanted = np.dtype(dtype)
-    except TypeError:
-        raise OptionError(
-            f"there is no dtype {dtype!r}; float32 holds every stored value"
-        ) from None
-    for kind in stored:
-        if not np.can_cast(kind, wanted, "safe"):
-            raise OptionError(f"{dtype} does not hold every value of {kind}; float32 does")
-    return wanted
-
 
 def _nbytes(field: Field) -> int:
     return prod(field.shape) * field.dtype.itemsize
@@ -306,3 +272,16 @@ def _nbytes(field: Field) -> int:
 
 def _aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def samples_of(store: Store | Samples | str, split: str | None, choice: Choice) -> Samples:
+    """Samples as a data set or loader is told of them: chosen now, or before.
+
+    Raises:
+        OptionError: samples that were chosen before, and a choice.
+    """
+    if not isinstance(store, Samples):
+        return Samples(store, split, **choice)
+    if split is not None or choice:
+        raise OptionError("samples are chosen already: give split and choice to Samples")
+    return store

@@ -319,9 +319,8 @@ class Store:
             KeyMissing: a record that is not there (through LMDB only when it is read).
         """
         found = self.source.find(keys)
-        for key, place in zip(keys, found, strict=True):
-            if place is None:
-                raise KeyMissing(self._missing(key))
+        if None in found:
+            raise KeyMissing(self._missing(keys[found.index(None)]))
         return found
 
     def plan(self, place: Place, bands: Sequence[str] | None) -> Plan:

@@ -29,10 +29,19 @@ def class_order(manifest: Manifest, column: str, order: str) -> tuple[str, ...]:
     if column not in manifest.classes:
         known = ", ".join(manifest.classes) or "none"
         raise OptionError(f"the store has no labels {column!r}; label columns there: {known}")
-    if order not in ORDERS:
-        raise OptionError(f"there is no class order {order!r}; choose {' or '.join(ORDERS)}")
+    check_order(order)
     names = manifest.classes[column]
     return tuple(sorted(names)) if order == "alphabetical" else names
+
+
+def check_order(order: str) -> None:
+    """See to it that there is such an order of classes.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if order not in ORDERS:
+        raise OptionError(f"there is no class order {order!r}; choose {' or '.join(ORDERS)}")
 
 
 def label_array(
@@ -115,6 +124,13 @@ class CodeTable:
                 f"the codes of {modality.name!r} are no classes of {column!r}; they are of {known}"
             )
         self.names = class_order(manifest, column, order)
+        if (
+            not isinstance(ignore_index, (int, np.integer))
+            or not _UNKNOWN < ignore_index < -_UNKNOWN
+        ):
+            raise OptionError(
+                f"the ignore index must be a whole number (an int64), not {ignore_index!r}"
+            )
         if 0 <= ignore_index < len(self.names):
             raise OptionError(
                 f"the ignore index {ignore_index} is the class {self.names[ignore_index]!r}: "
@@ -140,6 +156,7 @@ class CodeTable:
             StoreDamaged: a code that the class list does not know; the message names the record.
         """
         np.subtract(codes, self._lowest - 1, out=out, dtype=np.int64)
+        # Each index is read before its place is written: one array serves both.
         np.take(self._table, out, out=out, mode="clip")
         if out.min(initial=0) == _UNKNOWN:
             at = tuple(int(n) for n in np.argwhere(out == _UNKNOWN)[0])

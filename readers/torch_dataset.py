@@ -3,7 +3,9 @@
 Needs torch: ``pip install 'patchpress[torch]'``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import index as whole_number
+from operator import is_
 from typing import Any, Unpack
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from readers.choice import Choice
-from readers.samples import Samples
+from readers.samples import Samples, samples_of
 from readers.slots import Slots
 from readers.store import Store
 
@@ -24,7 +26,8 @@ class PatchDataset(Dataset[Any]):
     A sample is (image, label), (image, mask), (image, label, mask) or the image alone, as `target`
     says, with the key behind where `with_key`; or with ``form="dict"`` a dict of these by name.
     Images are (bands, height, width) in the stored dtype and units, or in `dtype`; labels
-    (classes,) float32 of zeros and ones; masks (height, width) int64.
+    (classes,) float32 of zeros and ones, or one int64 where a patch has one class; masks (height,
+    width) int64.
 
     With ``collate_fn=data.collate`` a batch is read as one and reaches the training process
     without a further copy::
@@ -55,8 +58,9 @@ class PatchDataset(Dataset[Any]):
         Raises:
             SelectionEmpty: nothing is selected; the message lists what there is.
             BandMissing, OptionError: a band, modality, column or option that is not there.
+            OptionError: samples that were chosen before, and a split or choice.
         """
-        self.samples = store if isinstance(store, Samples) else Samples(store, split, **choice)
+        self.samples = samples_of(store, split, choice)
         self.transform = transform
         self._slots = Slots()
 
@@ -65,7 +69,7 @@ class PatchDataset(Dataset[Any]):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the label's classes by index."""
+        """Names of the classes by index: the label's, or the mask's where there is no label."""
         return self.samples.classes
 
     def __getitem__(self, index: int) -> Any:
@@ -74,13 +78,10 @@ class PatchDataset(Dataset[Any]):
         Raises:
             IndexError: no such sample.
         """
-        size = len(self)
-        if not -size <= index < size:
-            raise IndexError(f"there is no sample {index}: there are {size}")
-        index = int(index) % size
-        arrays = self.samples.read([index])
-        tensors = {name: torch.from_numpy(array[0]) for name, array in arrays.items()}
-        sample = self.samples.assemble(tensors, self.samples.key(index))
+        numbers = self.samples.numbers([whole_number(index)])
+        arrays = self.samples.read(numbers)
+        tensors = {name: torch.from_numpy(array)[0] for name, array in arrays.items()}
+        sample = self.samples.assemble(tensors, self.samples.key(numbers[0]))
         return sample if self.transform is None else self.transform(sample)
 
     def __getitems__(self, indices: Sequence[int]) -> "Batch":
@@ -89,21 +90,17 @@ class PatchDataset(Dataset[Any]):
         Raises:
             IndexError: no such sample.
         """
-        size = len(self)
-        wanted = np.asarray(indices, np.int64)
-        outside = (wanted < -size) | (wanted >= size)
-        if outside.any():
-            raise IndexError(f"there is no sample {wanted[outside][0]}: there are {size}")
-        return Batch(self, wanted % size)
+        return Batch(self, self.samples.numbers(indices))
 
     @staticmethod
     def collate(samples: Any) -> Any:
         """A batch in the form of a sample, each tensor with a first dimension more.
 
-        For ``DataLoader(collate_fn=data.collate)``: what `__getitems__` read as one stays one;
-        samples that were transformed are stacked by torch's default collate.
+        For ``DataLoader(collate_fn=data.collate)``, or to be called by a collate function: what
+        `__getitems__` read as one stays one; samples that were transformed, or other ones than
+        were read, are stacked by torch's default collate.
         """
-        if isinstance(samples, Batch) and samples.whole is not None:
+        if isinstance(samples, Batch) and samples.whole is not None and samples.untouched:
             return samples.whole()
         return default_collate(samples)
 
@@ -129,6 +126,7 @@ class Batch(list[Any]):
                 for k in range(len(indices))
             )
         self.whole: Callable[[], Any] | None = None
+        self._made: tuple[Any, ...] = ()
         if dataset.transform is not None:
             self[:] = map(dataset.transform, self)
             return
@@ -138,3 +136,28 @@ class Batch(list[Any]):
             return samples.assemble(tensors, keys)
 
         self.whole = whole
+        # Tuples cannot be changed, so that it is enough to look at the samples themselves.
+        self._plain = samples.is_plain
+        self._made = tuple(self._parts())
+
+    @property
+    def untouched(self) -> bool:
+        """Whether these are still the samples that were read, and no others in their place."""
+        parts = tuple(self._parts())
+        return len(parts) == len(self._made) and all(map(is_, parts, self._made))
+
+    def _parts(self) -> Iterator[Any]:
+        return iter(self) if self._plain else _leaves(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For a collate function that gives the samples as they are: between processes, a list.
+        return list, (list(self),)
+
+
+def _leaves(sample: Any) -> Iterator[Any]:
+    """What lies in dicts, tuples and lists."""
+    if not isinstance(sample, (dict, list, tuple)):
+        yield sample
+        return
+    for part in sample.values() if isinstance(sample, dict) else sample:
+        yield from _leaves(part)

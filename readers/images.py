@@ -1,0 +1,90 @@
+"""One image of a sample: records of one or more modalities, channels behind one another."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from readers.choice import image_dtype
+from readers.errors import OptionError
+from readers.manifest import Modality
+from readers.records import Records
+
+Array = npt.NDArray[Any]
+IMAGE = "image"
+CHUNK = 8  # patches cast at a time: few enough to stay in the processor's cache
+_scratch = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One array of a batch: its name, the shape of one sample, its dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image array, made of the records of one or more modalities."""
+
+    field: Field
+    modalities: tuple[Modality, ...]
+    parts: tuple[Records, ...]
+
+    def subset(self, indices: Array) -> "Image":
+        """Some of its samples."""
+        return replace(self, parts=tuple(part.subset(indices) for part in self.parts))
+
+    def read(self, indices: Array, out: Array) -> None:
+        """Fill `out` (N, bands, height, width), straight from the records or cast on the way."""
+        if len(self.parts) == 1 and self.parts[0].dtype == out.dtype:
+            self.parts[0].read(indices, out)
+            return
+        for begin in range(0, len(indices), CHUNK):
+            some = indices[begin : begin + CHUNK]
+            channel = 0
+            for number, part in enumerate(self.parts):
+                pixels = part.read(some, _chunk(number, part)[: len(some)])
+                out[begin : begin + CHUNK, channel : channel + len(pixels[0])] = pixels
+                channel += len(pixels[0])
+
+    def announce(self, indices: Sequence[int] | Array) -> None:
+        """Say that these will be read soon."""
+        for part in self.parts:
+            part.announce(indices)
+
+
+def join(
+    name: str, modalities: Sequence[Modality], parts: Sequence[Records], dtype: str | None
+) -> Image:
+    """Records of modalities as one image, in a dtype that holds every stored value.
+
+    Raises:
+        OptionError: sizes that do not fit on one grid, or a dtype that does not hold all.
+    """
+    sizes = {part.shape[1:] for part in parts}
+    if len(sizes) > 1:
+        there = ", ".join(
+            f"{m.name} {part.shape[1]} x {part.shape[2]}"
+            for m, part in zip(modalities, parts, strict=True)
+        )
+        raise OptionError(f"{there} pixels do not fit on one grid: give joined=False")
+    stored = {part.dtype for part in parts}
+    kind = np.result_type(*stored) if dtype is None else image_dtype(dtype, stored)
+    count = sum(part.shape[0] for part in parts)
+    return Image(Field(name, (count, *sizes.pop()), kind), tuple(modalities), tuple(parts))
+
+
+def _chunk(number: int, part: Records) -> Array:
+    """This thread's reused array for some patches of a modality, before they are cast."""
+    arrays: dict[Any, Array] = _scratch.__dict__
+    name = f"{number} {part.shape} {part.dtype}"
+    found = arrays.get(name)
+    if found is None:
+        found = arrays[name] = np.empty((CHUNK, *part.shape), part.dtype)
+    return found
