@@ -75,6 +75,8 @@ def race(
     notes = warmed(racers, sources)
     rates: dict[tuple[str, int], list[float]] = {}
     for turn, contestant in in_turns(rounds, racers):
+        # Once more: a kernel may give up pages that nobody has touched while others had their turn.
+        load(contestant.peer.files(listed))
         for batch in batches:
             rate = contestant.ask("time", batch=batch, turn=turn, seconds=seconds)
             rates.setdefault((contestant.peer.name, batch), []).append(rate)
