@@ -18,7 +18,7 @@ from torch import nn
 from readers import SelectionEmpty, StatisticsMissing, Store, open_store
 from readers.feed import feed
 from readers.loader import PatchLoader
-from readers.statistics import Statistics, read_statistics
+from readers.statistics import Statistics
 
 
 @dataclass
@@ -99,7 +99,7 @@ def waited(batches: Iterator[torch.Tensor], run: Run) -> Iterator[torch.Tensor]:
 def statistics_of(store: Store, modality: str, split: str | None) -> Statistics:
     """Those that `patchpress stats` kept beside the store; computed and kept now if it did not."""
     try:
-        return read_statistics(store.path, store.manifest, modality, split)
+        return store.statistics(modality, split)
     except StatisticsMissing:
         from converter.statistics import compute, save, statistics_file
 

@@ -35,11 +35,13 @@ from readers.manifest import DATA, Manifest, Modality, read_manifest
 from readers.plan import Plan
 from readers.record import ZSTD_MAGIC
 from readers.table import read_table, record_keys
+from readers.view import view_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from readers.records import Records
+    from readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
 NAMES_COMPARED, NEIGHBOURS = 50_000, 300  # more names take seconds to compare with one
@@ -185,6 +187,17 @@ class Store:
         """
         return read_table(self.path, self.manifest, split, columns, modality)
 
+    def statistics(self, modality: str, split: str | None = None) -> "Statistics":
+        """What ``patchpress stats`` kept beside the store, for `readers.normalize` and `feed`.
+
+        Raises:
+            StatisticsMissing, StatisticsStale: there are none, or of other data; run it (again).
+            SelectionEmpty: no such split or modality.
+        """
+        from readers.statistics import read_statistics
+
+        return read_statistics(self.path, self.manifest, modality, split)
+
     def modality_of(self, key: str) -> Modality:
         """The modality that a record is of.
 
@@ -296,21 +309,8 @@ class Store:
             self._checksums.check(key, record)
         if record[:4] == ZSTD_MAGIC:
             raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
-        modality = self._modality(record, key)
-        form = modality.form
-        if length != form.size:
-            raise StoreDamaged(f"record {key!r} has {length} bytes, not {form.size}")
         pixels = file.map[offset : offset + length].data
-        if modality.layout == "native":
-            if band is None and len(form.tensors) > 1:
-                raise ViewImpossible(
-                    f"the bands of the native record {key!r} lie apart: name one, or use read"
-                )
-            index = modality.indices(None if band is None else [band])[0]
-            array = form.array(pixels, form.tensor(modality.bands[index].name) or form.tensors[0])
-            return array if band is not None else array[None]
-        array = form.array(pixels, form.tensors[0])
-        return array if band is None else array[modality.indices([band])[0]]
+        return view_of(self._modality(record, key), pixels, key, band)
 
     def places(self, keys: Sequence[str]) -> list[Place]:
         """Where each record lies, for `read_places`: valid in this process.

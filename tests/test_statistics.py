@@ -309,6 +309,7 @@ def test_the_command_prints_and_keeps_statistics(copied: Path, patchpress: Comma
     assert "VV" not in ended.out
     assert patchpress("stats", copied, "--workers", 0).code == 0
     assert read_statistics(copied, store.manifest, "s2", "val") == kept
+    assert open_store(copied).statistics("s2", "val") == kept
     assert read_statistics(copied, store.manifest, "s1").split == "all"
     assert list(read_statistics(copied, store.manifest, "s2").band_names) == [*kept.band_names]
 

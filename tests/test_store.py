@@ -273,3 +273,16 @@ def test_a_damaged_record_is_refused_by_its_name(
 def test_a_batch_with_a_name_that_is_no_text_is_missing(store: Store, optical: list[str]) -> None:
     with pytest.raises(KeyMissing):
         store.read_batch([optical[0], "\udc80"])
+
+
+def test_a_large_store_compares_a_missing_key_with_its_neighbours(
+    store: Store, optical: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("readers.store.NAMES_COMPARED", 0)
+    monkeypatch.setattr("readers.store.NEIGHBOURS", 2)
+    wrong = optical[3][:-1] + "x"
+    with pytest.raises(KeyMissing, match=optical[3][:-3]):
+        store.read(wrong)
+    for far in ("zzz", "A", "x" * 600, "\udc80"):
+        with pytest.raises(KeyMissing, match="no record"):
+            store.read(far)
