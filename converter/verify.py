@@ -255,7 +255,11 @@ def manifest_differences(store: Store) -> list[str]:
         problems.append(
             f"metadata.parquet has {len(table):,} rows where the manifest counts {manifest.rows:,}"
         )
-    for split, counts in manifest.splits.items():
+    splits = manifest.splits
+    if splits and manifest.split_column not in table.column_names:
+        problems.append(f"metadata.parquet has no column {manifest.split_column!r}, the splits")
+        splits = {}
+    for split, counts in splits.items():
         part = table.filter(pc.equal(table[manifest.split_column], split))
         for name, count in counts.items():
             found = (

@@ -258,3 +258,11 @@ def test_a_store_of_the_first_patches_is_good_against_its_source(
 ) -> None:
     made(raw, tmp_path / "store", limit=limit)
     assert verify(tmp_path / "store", raw, workers=0).good
+
+
+def test_a_table_without_its_splits_is_a_problem(stacked: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(stacked, copy)
+    table = pq.read_table(copy / "metadata.parquet").drop_columns(["split"])
+    pq.write_table(table, copy / "metadata.parquet")
+    assert any("no column 'split'" in problem for problem in verify(copy).problems)
