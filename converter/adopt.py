@@ -14,6 +14,7 @@ from pathlib import Path
 import xxhash
 
 from converter.annotate import Annotator, columns_of
+from converter.contents import MemoryFolder
 from converter.description import Description
 from converter.encode import Encoded
 from converter.enrich import SplitChoice
@@ -23,7 +24,8 @@ from converter.paths import key_pattern
 from converter.progress import Progress
 from converter.records import RecordLog
 from converter.report import Report
-from converter.sources import Patch, locate_files, patch_of
+from converter.roots import locate_files
+from converter.sources import Patch, patch_of
 from converter.tables import Tables, check_tables
 from converter.target import writing
 from readers.errors import PatchError, SourceError, StoreDamaged, TargetError
@@ -47,6 +49,7 @@ from readers.table import checksum_column
 
 CHUNK = 256  # records between two words to the progress
 LAYOUTS = ("native", "stacked")
+NO_FILES = MemoryFolder({})  # sidecars are long gone
 
 
 def adopt(
@@ -230,7 +233,7 @@ class _Adoption:
             columns = self._columns[modality.name]
             log = self.logs[modality.name] = RecordLog(columns, self.description.identity)
         try:
-            values = self._annotators[modality.name](patch, -1, value[kind.first :])
+            values = self._annotators[modality.name](patch, NO_FILES, value[kind.first :])
         except PatchError as error:
             raise SourceError(f"record {key!r} of {self.store / DATA}: {error}") from None
         log.add(patch, Encoded(len(value), checksum, None, values))

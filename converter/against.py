@@ -4,7 +4,6 @@ Pixels are decoded by libtiff (imagecodecs) or GDAL here, never by the reader th
 two ways that agree on every pixel are worth more than one.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -14,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from converter.contents import Folder, open_folder
 from converter.description import Description, ModalitySource
 from converter.executors import SerialExecutor, process_pool
 from converter.options import usable_cpus
-from converter.plain import read_file
+from converter.ordered import in_key_order, walks_of
 from converter.progress import Progress
 from converter.raster import Array, decode_imagecodecs, plain_strips, read_directory
 from converter.resample import resample_into
-from converter.sources import Patch, Roots, in_key_order, walks_of
+from converter.roots import Roots
+from converter.sources import Patch
 from readers.errors import KeyMissing, PatchError, StoreDamaged
 from readers.manifest import Modality
 from readers.store import Store, open_store
@@ -121,7 +122,7 @@ def _difference(store: Store, source: ModalitySource, patch: Patch) -> str | Non
     """What differs between a patch's files and its record."""
     stored = store.read_bands(patch.key)
     modality = store.manifest.modalities[patch.modality]
-    folder = os.open(patch.folder, os.O_RDONLY | os.O_DIRECTORY)
+    folder = open_folder(patch.folder, patch.contents)
     together: Array | None = None
     try:
         for index, band in enumerate(source.bands):
@@ -133,12 +134,12 @@ def _difference(store: Store, source: ModalitySource, patch: Patch) -> str | Non
             if differing:
                 return f"{name}: band {band.name} differs from the record in {differing}"
     finally:
-        os.close(folder)
+        folder.close()
     return None
 
 
-def _decoded(name: str, folder: int) -> Array:
-    data = read_file(name, folder)
+def _decoded(name: str, folder: Folder) -> Array:
+    data = folder.read(name)
     try:
         directory = read_directory(data)
         if directory is not None:

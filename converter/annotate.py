@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from converter.contents import Folder
 from converter.description import LabelRule, ModalitySource
 from converter.labels import fractions, multi, present, single
 from converter.nomenclatures import Nomenclature, load
-from converter.plain import read_file
 from converter.sources import Patch
 from readers.errors import PatchError, TableError
 
@@ -29,7 +29,7 @@ class Annotator:
         self._derived = [rule for rule in rules if rule.source == modality.name]
         self._given = {rule.column: rule for rule in rules if not rule.rule}
 
-    def __call__(self, patch: Patch, folder: int, pixels: memoryview) -> tuple[object, ...]:
+    def __call__(self, patch: Patch, folder: Folder, pixels: memoryview) -> tuple[object, ...]:
         """The values, in the order of `columns_of`; `pixels` are those of the record.
 
         Raises:
@@ -46,13 +46,13 @@ class Annotator:
             values += derive(self._derived, code_counts(self._modality, pixels), patch.before)
         return tuple(values)
 
-    def _sidecar(self, patch: Patch, folder: int) -> list[object]:
+    def _sidecar(self, patch: Patch, folder: Folder) -> list[object]:
         sidecar = self._modality.sidecar
         if sidecar is None:
             return []
         name = sidecar.file.replace(f"{{{self._modality.key_field}}}", patch.name)
         try:
-            content = json.loads(read_file(name, folder))
+            content = json.loads(folder.read(name))
         except ValueError as error:
             raise PatchError(f"{name} is no JSON ({error})") from None
         if not isinstance(content, dict):

@@ -71,6 +71,7 @@ def parse(text: str, file: str) -> Description:
         labels=_labels(root.section("labels", optional=True), modalities),
         flags=root.mapping("flags"),
         pairs=_pairs(root.section("pairs", optional=True)),
+        md5=_md5(root),
     )
     root.end()
     _check_overlap(modalities, root)
@@ -80,6 +81,14 @@ def parse(text: str, file: str) -> Description:
                 f"{file}: a file is called as the modality {name!r}: give one of them another name"
             )
     return description
+
+
+def _md5(root: Section) -> dict[str, str]:
+    published = root.mapping("md5")
+    for name, digest in published.items():
+        if not re.fullmatch("[0-9a-f]{32}", digest):
+            raise root.fail(f"md5.{name}", f"must be 32 hexadecimal digits, not {digest!r}")
+    return published
 
 
 def _check_overlap(modalities: dict[str, ModalitySource], root: Section) -> None:
@@ -202,11 +211,14 @@ def _modality(name: str, section: Section, identity: str) -> ModalitySource:
     column = fields_of(key)[0]
     patch = _braces(section.take("name", str, f"{{{column}}}"), "name", section)
     row = _braces(section.take("patch", str, patch if column == identity else ""), "patch", section)
+    folder = section.take("folder", str)
+    archives = section.strings("archives", optional=True)
     modality = ModalitySource(
         name=name,
         title=section.take("title", str),
         kind=section.take("kind", str),
-        folder=section.take("folder", str),
+        folder=folder,
+        archives=archives or ((folder,) if folder != "." else ()),
         paths=tuple(_braces(p, "path", section) for p in section.string_or_strings("path")),
         key=key,
         patch=patch,

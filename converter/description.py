@@ -101,6 +101,8 @@ class ModalitySource:
     sidecar: Sidecar | None = None
     any_size: bool = False
     """Patches may differ in size; `bands` have the usual one."""
+    archives: tuple[str, ...] = ()
+    """Names of its archives without their endings, in the order in which they are read."""
     alone: bool = False
     """Whether its patches have no partners by name in other modalities, so that none is missed."""
     ground_tolerance: float = GROUND_TOLERANCE
@@ -134,6 +136,8 @@ class Description:
     flags: Mapping[str, str] = field(default_factory=dict)
     """Boolean column -> file with the patches for which it is true."""
     pairs: Pairs | None = None
+    md5: Mapping[str, str] = field(default_factory=dict)
+    """File name -> MD5 of the file as published, in hexadecimal."""
 
     @property
     def primary(self) -> ModalitySource:

@@ -1,6 +1,5 @@
 """One patch's files to one record's bytes, in memory given by the caller. What a worker does."""
 
-import os
 import re
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 import xxhash
 
 from converter.annotate import Annotator
+from converter.contents import Folder, open_folder
 from converter.description import BAND, LabelRule, ModalitySource
 from converter.plain import BandReader
 from converter.raster import Array, Ground
@@ -72,18 +72,17 @@ class Encoder:
         # ZSTD_compressBound of zstd.h, rounded up
         return self._size if self._compress is None else self._size + (self._size >> 8) + 1024
 
-    def encode(self, patch: Patch, out: memoryview) -> Encoded:
+    def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).
+
+        `cells` is the memory where files out of archives are.
 
         Raises:
             PatchError: a band is missing, extra, damaged, of another dtype or size, or covers
                 other ground than the first; the message names the file.
         """
         whole = out if self._compress is None else memoryview(self._scratch)
-        try:
-            folder = os.open(patch.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise PatchError(f"{patch.folder} cannot be opened ({error.strerror})") from None
+        folder = open_folder(patch.folder, patch.contents, cells)
         try:
             self._check_files(patch, folder)
             form, ground = self._fill(patch, folder, whole)
@@ -93,7 +92,7 @@ class Encoder:
         except PatchError as error:
             raise PatchError(f"{patch.folder}/{error}") from None
         finally:
-            os.close(folder)
+            folder.close()
         record = whole[: form.size]
         if self._compress is not None:
             frame = self._compress(record)
@@ -101,12 +100,12 @@ class Encoder:
             record[:] = frame
         return Encoded(len(record), xxhash.xxh3_64_intdigest(record), ground, values)
 
-    def _check_files(self, patch: Patch, folder: int) -> None:
+    def _check_files(self, patch: Patch, folder: Folder) -> None:
         """Refuse a patch with a band too many or too few; other files beside them are no harm."""
         if not patch.after:
             return
         expected = {f"{patch.before}{band.name}{patch.after}" for band in self._bands}
-        there = set(os.listdir(folder))
+        there = set(folder.names())
         if there == expected:
             return
         missing = sorted(expected - there)
@@ -122,7 +121,7 @@ class Encoder:
         if extra:
             raise PatchError(f"{extra[0]} is a band that the description does not have")
 
-    def _fill(self, patch: Patch, folder: int, record: memoryview) -> tuple[Form, Ground | None]:
+    def _fill(self, patch: Patch, folder: Folder, record: memoryview) -> tuple[Form, Ground | None]:
         if self._modality.any_size:
             return self._fill_any(patch, folder, record)
         header = self._form.header
@@ -131,7 +130,7 @@ class Encoder:
             return self._form, self._fill_together(patch, folder, record)
         return self._form, self._fill_bands(patch, folder, record)
 
-    def _fill_bands(self, patch: Patch, folder: int, record: memoryview) -> Ground | None:
+    def _fill_bands(self, patch: Patch, folder: Folder, record: memoryview) -> Ground | None:
         ground: Ground | None = None
         for index, (band, reader) in enumerate(zip(self._bands, self._readers, strict=True)):
             name = f"{patch.before}{band.name}{patch.after}" if patch.after else patch.before
@@ -150,7 +149,7 @@ class Encoder:
                 self._check_ground(name, ground, covered, coarser)
         return ground
 
-    def _fill_together(self, patch: Patch, folder: int, record: memoryview) -> Ground | None:
+    def _fill_together(self, patch: Patch, folder: Folder, record: memoryview) -> Ground | None:
         """One file with all bands, which then have one shape."""
         shape = (len(self._bands), *self._bands[0].shape)
         if not self._together.size:
@@ -162,7 +161,7 @@ class Encoder:
         return ground
 
     def _fill_any(
-        self, patch: Patch, folder: int, record: memoryview
+        self, patch: Patch, folder: Folder, record: memoryview
     ) -> tuple[Form, Ground | None]:
         """Bands of whatever size: each record has its own header."""
         arrays: list[Array] = []

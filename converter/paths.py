@@ -22,6 +22,11 @@ class PathForm:
         self.file = _pattern(parts[-1], fields) if not self.has_band else re.compile("")
 
 
+def disagreement(known: Mapping[str, str], fields: Mapping[str, str]) -> str | None:
+    """What a name says of a field that the folders above say otherwise; None where they agree."""
+    return next((fields[f] for f in fields if known.get(f, fields[f]) != fields[f]), None)
+
+
 def key_pattern(modality: ModalitySource) -> re.Pattern[str]:
     """What a record of the modality may be called; the fields of its patch are named groups."""
     template = modality.key.replace(f"{{{modality.key_field}}}", modality.patch)

@@ -16,8 +16,8 @@ from converter.options import ConvertOptions, OnError
 from converter.progress import Progress, Silent
 from converter.records import RecordLog
 from converter.report import Report
-from converter.selection import select
-from converter.sources import Roots, locate
+from converter.roots import Roots, locate
+from converter.selection import Selection, select
 from converter.stream import Outcome, encoding
 from converter.tables import Tables, check_tables
 from converter.target import Target, claim, writing
@@ -112,14 +112,16 @@ class _Conversion:
             for name, recipe in recipes.items()
         }
         # Workers fork before pyarrow and LMDB are opened here: they need neither.
-        with encoding(recipes, self.options.worker_count) as encode:
+        with encoding(recipes, self.options.worker_count, self.roots.packed) as encode:
             tables = self._tables()
             limit = self.options.limit
-            chosen = select(self.description, self.roots, tables, limit, self._problem)
+            chosen = select(
+                self.description, self.roots, tables, limit, self._problem, encode.cells
+            )
             target.clear(_settings(self.description, self.options))
             self.progress.start(chosen.total)
             with ShardWriter(self.store) as writer:
-                digest = self._write(encode(chosen), writer)
+                digest = self._write(encode(chosen), chosen, writer)
                 writer.finish()
         joined = join(
             self.description, self.logs, tables, self.roots.files, _split_choice(self.options)
@@ -159,7 +161,9 @@ class _Conversion:
             raise error
         self.skipped.append(str(error))
 
-    def _write(self, outcomes: Iterable[list[Outcome]], writer: ShardWriter) -> str:
+    def _write(
+        self, outcomes: Iterable[list[Outcome]], chosen: Selection, writer: ShardWriter
+    ) -> str:
         """Store every record in order; the digest over keys and checksums in key order."""
         digest = ContentDigest()
         for chunk in outcomes:
@@ -175,7 +179,7 @@ class _Conversion:
                 self.logs[patch.modality].add(patch, result)
                 digest.add(patch.key, result.checksum)
                 nbytes += result.length
-            self.progress.advance(len(chunk), nbytes)
+            self.progress.advance(len(chunk), nbytes, chosen.share)
         if not writer.records:
             raise SourceError(f"no patch could be converted: {self.skipped[0]}")
         return digest.text()

@@ -2,17 +2,17 @@
 
 The files of one band differ in their pixels and in one tie point: 16 bytes of their first few
 hundred. The first file is taken apart in full (`raster`), and what stands before its pixels is kept
-as a `_Head`; each next file is read by one `readv` that puts the pixels straight where they belong,
-and its head compared byte for byte. A file that differs anywhere goes the full way.
+as a `_Head`; each next file is read by one `readv`, which puts the pixels where they belong, and
+its head compared byte for byte. A file that differs anywhere goes the full way.
 """
 
-import os
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from converter.contents import Folder
 from converter.raster import (
     GEO_KEYS,
     PLANAR,
@@ -73,7 +73,7 @@ class BandReader:
         self._head = bytearray()
         self._spare = bytearray(1)  # takes the byte that a longer file would have
 
-    def read_into(self, name: str, folder: int, out: memoryview) -> Ground | None:
+    def read_into(self, name: str, folder: Folder, out: memoryview) -> Ground | None:
         """Fill `out` (the band's bytes, row by row) from the file `name` in `folder`.
 
         Returns the ground that the file covers, None without georeference.
@@ -82,13 +82,7 @@ class BandReader:
             PatchError: the file is absent, truncated, no TIFF, or of another dtype or size.
         """
         if self._size:
-            fd = open_file(name, folder)
-            try:
-                got = os.readv(fd, (self._head, out, self._spare))
-            except OSError as error:
-                raise PatchError(f"{name} cannot be read ({error.strerror})") from None
-            finally:
-                os.close(fd)
+            got = folder.readv(name, (self._head, out, self._spare))
             if got == self._size + self.nbytes:
                 tie = self._tie
                 around = bytes(self._head[: tie.start] + self._head[tie.stop :])
@@ -97,8 +91,8 @@ class BandReader:
                     return head.ground(self._head)
         return self._read_whole(name, folder, out)
 
-    def _read_whole(self, name: str, folder: int, out: memoryview) -> Ground | None:
-        data = read_file(name, folder)
+    def _read_whole(self, name: str, folder: Folder, out: memoryview) -> Ground | None:
+        data = folder.read(name)
         raster = self._decode(name, data)
         if raster.array.shape[1:] != self.shape:
             _, height, width = raster.array.shape
@@ -109,13 +103,13 @@ class BandReader:
         self._learn(data)
         return ground_of(raster.georeference, *self.shape)
 
-    def read_any(self, name: str, folder: int) -> tuple[Array, Ground | None]:
+    def read_any(self, name: str, folder: Folder) -> tuple[Array, Ground | None]:
         """All bands of a file, (bands, height, width) of whatever size, and their ground.
 
         Raises:
             PatchError: as `read_into`, but for the size.
         """
-        raster = self._decode(name, read_file(name, folder))
+        raster = self._decode(name, folder.read(name))
         return raster.array, ground_of(raster.georeference, *raster.array.shape[1:])
 
     def _decode(self, name: str, data: bytes) -> Raster:
@@ -182,31 +176,3 @@ def _head(directory: Directory, data: bytes, shape: tuple[int, int, int]) -> _He
         offset=(ground.left - x, ground.top - y),
         extent=(ground.right - ground.left, ground.top - ground.bottom),
     )
-
-
-def open_file(name: str, folder: int) -> int:
-    """A descriptor of a file in an open folder.
-
-    Raises:
-        PatchError: it is absent or may not be read.
-    """
-    try:
-        return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    except OSError as error:
-        raise PatchError(f"{name} cannot be read ({error.strerror})") from None
-
-
-def read_file(name: str, folder: int) -> bytes:
-    """All bytes of a file in an open folder.
-
-    Raises:
-        PatchError: it is absent or may not be read.
-    """
-    fd = open_file(name, folder)
-    try:
-        with open(fd, "rb", buffering=0, closefd=False) as file:
-            return file.read()
-    except OSError as error:
-        raise PatchError(f"{name} cannot be read ({error.strerror})") from None
-    finally:
-        os.close(fd)

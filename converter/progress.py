@@ -11,20 +11,20 @@ EVERY = 10.0  # seconds between plain lines
 class Progress(Protocol):
     """What a long function tells while it works."""
 
-    def start(self, total: int) -> None:
-        """There are `total` patches to do."""
+    def start(self, total: int | None) -> None:
+        """There are `total` patches to do, None where only the end of an archive tells."""
 
-    def advance(self, patches: int, nbytes: int) -> None:
-        """So many more are done, of so many bytes."""
+    def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
+        """So many more are done, of so many bytes: `share` of all, where only that is known."""
 
 
 class Silent:
     """Progress for callers that want none."""
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
         """Do nothing."""
 
-    def advance(self, patches: int, nbytes: int) -> None:
+    def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
         """Do nothing."""
 
 
@@ -32,7 +32,8 @@ class PlainProgress:
     """A line on stderr every ten seconds."""
 
     def __init__(self) -> None:
-        self._total = self._done = self._bytes = 0
+        self._total: int | None = None
+        self._done = self._bytes = 0
         self._begun = self._last = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -41,12 +42,12 @@ class PlainProgress:
     def __exit__(self, *error: object) -> None:
         return None
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
         """Begin to count."""
         self._total = total
         self._begun = self._last = time.monotonic()
 
-    def advance(self, patches: int, nbytes: int) -> None:
+    def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
         """Count, and print when it is time."""
         self._done += patches
         self._bytes += nbytes
@@ -54,11 +55,14 @@ class PlainProgress:
         if now - self._last >= EVERY:
             self._last = now
             seconds = now - self._begun
-            left = (self._total - self._done) * seconds / max(self._done, 1)
+            if self._total:
+                share = self._done / self._total
+            whole = f" of {self._total:,}" if self._total else ""
+            left = f"{seconds / share - seconds:,.0f} s left" if share else "time left unknown"
             print(
-                f"{self._done:,} of {self._total:,} patches, "
+                f"{self._done:,}{whole} patches, "
                 f"{self._done / seconds:,.0f} patches/s, "
-                f"{self._bytes / seconds / 1e6:,.0f} MB/s, {left:,.0f} s left",
+                f"{self._bytes / seconds / 1e6:,.0f} MB/s, {left}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -104,13 +108,13 @@ class BarProgress:
         if self._task is not None:
             self._rich.stop()
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
         """Draw the bar; its thread starts here, after workers have forked."""
         self._begun = time.monotonic()
         self._task = self._rich.add_task("", total=total, rate="")
         self._rich.start()
 
-    def advance(self, patches: int, nbytes: int) -> None:
+    def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
         """Move it."""
         if self._task is None:
             return
@@ -118,7 +122,8 @@ class BarProgress:
         self._bytes += nbytes
         seconds = max(time.monotonic() - self._begun, 1e-6)
         rate = f"{self._done / seconds:,.0f} patches/s {self._bytes / seconds / 1e6:,.0f} MB/s"
-        self._rich.update(self._task, advance=patches, rate=rate)  # type: ignore[arg-type]
+        total = {"total": round(self._done / share)} if share else {}
+        self._rich.update(self._task, advance=patches, rate=rate, **total)  # type: ignore[arg-type]
 
 
 def progress_for_terminal() -> PlainProgress | BarProgress:

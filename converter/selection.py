@@ -1,46 +1,92 @@
 """Which patches of a source a conversion takes: all, the first few, and only whole ones."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
+from converter.archives import ArchiveStream, Wish
+from converter.contents import Cells
 from converter.description import Description
-from converter.sources import (
-    Patch,
-    Problem,
-    Roots,
-    Walk,
-    in_key_order,
-    pass_over,
-    require_patches,
-    walks_of,
-)
+from converter.ordered import in_key_order, require_patches, streams_of, walks_of
+from converter.roots import Roots
+from converter.sources import Patch, Problem, Walk, pass_over
 from converter.tables import Tables, partners
 from readers.errors import PatchError
 
 
 @dataclass
 class Selection:
-    """The patches to convert, in the order of their keys."""
+    """The patches to convert, in the order of their keys as far as archives have it."""
 
-    total: int
-    ignored: dict[str, int]
-    """Modality -> entries of its folder that are no patches."""
+    total: int | None
+    """How many there are; None where only the end of an archive tells."""
     walked: Mapping[str, Walk]
-    wanted: Mapping[str, set[str]] | None
-    """Modality -> names, where not all are taken."""
-    incomplete: set[str]
-    """Identities of patches that lack a modality, where that is an error."""
+    streams: Sequence[ArchiveStream] = ()
+    wanted: "Wanted | None" = None
+    incomplete: set[str] = field(default_factory=set)
+    """Identities of patches that lack a modality, where that is an error known before."""
+    seen: dict[str, dict[str, str]] | None = None
+    """Identity -> modality -> key, where only the end of an archive tells which are whole."""
 
     def __iter__(self) -> Iterator[Patch]:
         """Walk the source once more, now for the patches themselves."""
-        return (patch for patch in in_key_order(self.walked) if self.takes(patch))
+        for patch in in_key_order(self.walked, self.streams, self.takes):
+            if self.seen is not None:
+                self.seen.setdefault(patch.identity, {})[patch.modality] = patch.key
+            yield patch
 
     def takes(self, patch: Patch) -> bool:
         """Whether a patch is one of them."""
-        if self.wanted is not None and patch.name not in self.wanted[patch.modality]:
+        if self.wanted is not None and not self.wanted.has(patch):
             return False
         return patch.identity not in self.incomplete
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """Modality -> entries of its folder that are no patches."""
+        return {name: walk.ignored for name, walk in self.walked.items() if walk.ignored}
+
+    @property
+    def ignored_files(self) -> dict[str, int]:
+        """Archive -> files of it that belong to no patch, as far as it has been read."""
+        return {name: n for stream in self.streams for name, n in stream.ignored.items()}
+
+    @property
+    def share(self) -> float | None:
+        """How much of the archives has been read, 0 to 1; None where there are none."""
+        size = sum(stream.size for stream in self.streams)
+        return sum(stream.consumed for stream in self.streams) / size if size else None
+
+    def lacking(self, modalities: Iterable[str]) -> dict[str, PatchError]:
+        """Keys of stored patches that turned out to lack a modality, each with what is wrong.
+
+        Known when the last patch has come; empty where it was known before.
+        """
+        lacking = {}
+        for identity, there in (self.seen or {}).items():
+            missing = next((name for name in modalities if name not in there), None)
+            if missing is not None:
+                error = _lacks(identity, missing)
+                lacking.update(dict.fromkeys(there.values(), error))
+        return lacking
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The first few patches: by their names where these are known, by the row's identity else."""
+
+    names: Mapping[str, set[str]]
+    """Modality -> published names."""
+    identities: set[str]
+
+    def has(self, patch: Patch) -> bool:
+        """Whether a patch is among them."""
+        names = self.names.get(patch.modality)
+        return patch.name in names if names is not None else patch.identity in self.identities
+
+    def most(self, modalities: Iterable[str]) -> dict[str, int]:
+        """Modality -> how many are wanted at most."""
+        return {name: len(self.names.get(name, self.identities)) for name in modalities}
 
 
 def select(
@@ -49,8 +95,13 @@ def select(
     tables: Tables | None,
     limit: int | None,
     problem: Problem,
+    cells: Cells | None = None,
+    md5: Mapping[str, str] | None = None,
 ) -> Selection:
-    """Walk the source once: count its patches, and tell of those that are misplaced or not whole.
+    """Walk the folders of a source once: count its patches, tell of those misplaced or not whole.
+
+    Archives are not touched yet, but for the first few patches where only these are wanted. `cells`
+    is memory for what comes out of them, `md5` what they are compared with.
 
     Raises:
         SourceError: a modality's folder has no patch.
@@ -58,47 +109,72 @@ def select(
     """
     require_patches(description, roots)
     walks = walks_of(description, roots, problem)
-    wanted = _limited(description, roots, tables, limit)
-    selection = Selection(0, {}, walks, wanted, set())
+    selection = Selection(0, walks, wanted=_limited(description, roots, tables, limit))
+    wanted = selection.wanted
+    most = wanted.most(roots.modalities) if wanted else None
+    wish = Wish(selection.takes, most, cells, md5=md5)
+    selection.streams = streams_of(description, roots, problem, wish)
+    if description.complete and selection.streams:
+        selection.seen = {}
+    count = 0
     seen: dict[str, set[str]] | None = {} if description.complete else None
     for walk in walks.values():
         for patch in walk:
             if selection.takes(patch):
-                selection.total += 1
+                count += 1
                 if seen is not None:
                     seen.setdefault(patch.identity, set()).add(patch.modality)
-    selection.ignored = {name: walk.ignored for name, walk in walks.items() if walk.ignored}
+    if selection.streams:
+        selection.total = None
+        return selection
     for identity, there in (seen or {}).items():
         lacking = [name for name in roots.modalities if name not in there]
         if lacking:
-            problem(PatchError(f"patch {identity} has no {lacking[0]}"))
+            problem(_lacks(identity, lacking[0]))
             selection.incomplete.add(identity)
-            selection.total -= len(there)
+            count -= len(there)
+    selection.total = count
     return selection
+
+
+def _lacks(identity: str, modality: str) -> PatchError:
+    return PatchError(f"patch {identity} has no {modality}")
 
 
 def _limited(
     description: Description, roots: Roots, tables: Tables | None, limit: int | None
-) -> dict[str, set[str]] | None:
-    """Modality -> names, where only the first patches and their partners are asked for.
+) -> Wanted | None:
+    """The first patches and their partners, where only these are asked for.
 
     Without a table that names partners, each modality gives those of the same identity where its
     names tell it, and its own first patches elsewhere.
     """
     if limit is None:
         return None
-    walks = walks_of(description, roots, pass_over)
+    first = {name: islice(_names(description, roots, name), limit) for name in roots.modalities}
     primary = description.primary.name
-    if primary not in walks:
-        return {name: {patch.name for patch in islice(w, limit)} for name, w in walks.items()}
-    first = {patch.identity for patch in islice(walks[primary], limit)}
+    if primary not in first:
+        names = {name: {patch.name for patch in patches} for name, patches in first.items()}
+        return Wanted(names, set())
+    identities = {patch.identity for patch in first[primary]}
     if tables is not None:
-        by_column = partners(tables, first)
-        by_column[description.identity] |= first
-        return {name: by_column[description.modalities[name].key_field] for name in walks}
-    return {
-        name: {patch.name for patch in walk if patch.identity in first}
-        if description.modalities[name].identity
-        else {patch.name for patch in islice(walk, limit)}
-        for name, walk in walks.items()
+        by_column = partners(tables, identities)
+        by_column[description.identity] |= identities
+        names = {name: by_column[description.modalities[name].key_field] for name in first}
+        return Wanted(names, identities)
+    names = {
+        name: {patch.name for patch in patches}
+        for name, patches in first.items()
+        if not description.modalities[name].identity
     }
+    return Wanted(names, identities)
+
+
+def _names(description: Description, roots: Roots, modality: str) -> Iterator[Patch]:
+    """The patches of one modality in their order, without their files."""
+    alone = roots._replace(modalities={modality: roots.modalities[modality]})
+    wish = Wish(lambda patch: True, names_only=True)
+    return chain(
+        *walks_of(description, alone, pass_over).values(),
+        *streams_of(description, alone, pass_over, wish),
+    )

@@ -2,11 +2,13 @@
 
 import mmap
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+from converter.archives import WINDOW, files_size
+from converter.contents import Cells
 from converter.encode import Encoded, Encoder, Recipe
 from converter.executors import CAN_FORK, SerialExecutor, process_pool
 from converter.sources import Patch
@@ -17,29 +19,30 @@ from readers.errors import PatchError, PatchpressError
 CHUNK_BYTES = 4 << 20
 
 Outcome = tuple[Patch, Encoded | PatchError, memoryview]
-Encode = Callable[[Iterable[Patch]], Iterator[list[Outcome]]]
 
 
 @contextmanager
-def encoding(recipes: dict[str, Recipe], workers: int) -> Iterator[Encode]:
-    """A function that encodes patches: in `workers` processes, or in this one for 0.
+def encoding(
+    recipes: dict[str, Recipe], workers: int, packed: Collection[str] = ()
+) -> Iterator["Encoding"]:
+    """Encodes patches: in `workers` processes, or in this one for 0.
 
-    It gives, chunk by chunk and in the order of the patches, each patch with what is known of its
-    record or its error, and its bytes, which are valid until the next chunk is asked for.
+    `packed` are the modalities whose files come out of archives.
     """
     capacities = {name: Encoder(recipe).capacity for name, recipe in recipes.items()}
     slot = CHUNK_BYTES + max(capacities.values())
     window = 2 * workers + 2 if workers else 1
     shared = memoryview(mmap.mmap(-1, window * slot)) if CAN_FORK or not workers else None
+    cells = _cells(recipes, packed, capacities, window) if shared is not None else None
+    memory = cells.memory if cells is not None else None
     executor: Executor
     if workers:
-        executor = process_pool(workers, start_worker, recipes, shared)
+        executor = process_pool(workers, start_worker, recipes, shared, memory)
     else:
-        start_worker(recipes, shared)
+        start_worker(recipes, shared, memory)
         executor = SerialExecutor()
-    stream = _Stream(executor, capacities, slot, window, shared)
     try:
-        yield stream.encode
+        yield Encoding(executor, capacities, slot, window, shared, cells)
     except BrokenProcessPool:
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
@@ -48,8 +51,24 @@ def encoding(recipes: dict[str, Recipe], workers: int) -> Iterator[Encode]:
         executor.shutdown(cancel_futures=True)
 
 
-class _Stream:
-    """A window of tasks, each with its slot of the shared memory."""
+def _cells(
+    recipes: dict[str, Recipe], packed: Collection[str], capacities: dict[str, int], window: int
+) -> Cells | None:
+    """Memory for the files of as many patches as can be under way; most of it is never touched."""
+    if not packed:
+        return None
+    size = max(files_size(recipes[name].modality) for name in packed)
+    under_way = window * (CHUNK_BYTES // min(capacities[name] for name in packed) + 1)
+    return Cells(-size % mmap.PAGESIZE + size, WINDOW + under_way)
+
+
+class Encoding:
+    """A window of tasks, each with its slot of the shared memory.
+
+    Called with patches, it gives, chunk by chunk and in the order of the patches, each patch with
+    what is known of its record or its error, and its bytes, which are valid until the next chunk is
+    asked for.
+    """
 
     def __init__(
         self,
@@ -58,12 +77,15 @@ class _Stream:
         slot: int,
         window: int,
         shared: memoryview | None,
+        cells: Cells | None,
     ) -> None:
+        self.cells = cells
         self._executor, self._capacities = executor, capacities
         self._slot, self._shared = slot, shared
         self._free = deque(range(window))
 
-    def encode(self, patches: Iterable[Patch]) -> Iterator[list[Outcome]]:
+    def __call__(self, patches: Iterable[Patch]) -> Iterator[list[Outcome]]:
+        """Encode patches."""
         waiting: deque[tuple[list[Patch], int, Future[Chunk]]] = deque()
         for chunk in self._chunks(patches):
             if not self._free:

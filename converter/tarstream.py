@@ -23,7 +23,10 @@ CHUNK = 1 << 20  # decompressed at a time: large enough to let other threads run
 CHUNKS_AHEAD = 8
 READ = 1 << 20
 NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
+HEADERS_KEPT = 64
 _FOLDER, _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"5", b"L", b"K", b"x", b"g"
+_ABOUT_NEXT = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL)
+_FILES = (b"0", b"\0", b"7")  # regular, in old archives, contiguous
 _REFUSED = {
     b"1": "a link", b"2": "a link", b"3": "a device", b"4": "a device", b"6": "a pipe",
     b"S": "a sparse file",
@@ -35,6 +38,14 @@ class Member(NamedTuple):
 
     path: str
     size: int
+
+
+class _Header(NamedTuple):
+    """What a header block says."""
+
+    kind: bytes
+    size: int
+    name: str
 
 
 class TarStream:
@@ -49,10 +60,16 @@ class TarStream:
         self.path = paths[0]
         self._raw = _Parts(paths, md5=md5)
         self._bytes = _Ahead(_decompressed(self._raw, self.path), self.path)
+        self._chunk = memoryview(b"")
+        self._at = 0
         self._left = 0
         self._padding = 0
+        # The bands of one patch have long names of one beginning, and often one header.
+        self._headers: dict[bytes, _Header] = {}
         self.last = ""
-        """Path of the last file that was read whole."""
+        """Path of the last file that came whole."""
+        self.last_patch = ""
+        """Where the reader notes the last whole patch, for the sentence about an early end."""
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +87,11 @@ class TarStream:
         self._bytes.close()
         self._raw.close()
 
+    @property
+    def consumed(self) -> int:
+        """Bytes of the archive taken from the disk, those read ahead included."""
+        return self._raw.consumed
+
     def __iter__(self) -> Iterator[Member]:
         """Each file, with its whole path; folders are passed over.
 
@@ -78,22 +100,22 @@ class TarStream:
         """
         path, size = "", -1
         while True:
-            self._pass_rest()
-            header = self._take(BLOCK)
-            if not any(header):
-                self._end()
-                return
-            kind = header[156:157]
-            self._check_sum(header)
-            nbytes = self._number(header[124:136])
-            if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
+            block = self._take(BLOCK)
+            header = self._headers.get(block)
+            if header is None:
+                if not any(block):
+                    self._end()
+                    return
+                header = self._parse(block)
+            kind, nbytes, name = header
+            if kind in _ABOUT_NEXT:
                 text = self._text(nbytes)
                 if kind == _LONG_NAME:
                     path = text.rstrip(b"\0").decode(errors="surrogateescape")
                 elif kind == _PAX:
                     path, size = self._pax(text, path, size)
                 continue
-            name = path or _name(header)
+            name = path or name
             found = Member(self._inside(name), nbytes if size < 0 else size)
             path, size = "", -1
             if kind in _REFUSED:
@@ -102,66 +124,85 @@ class TarStream:
                     "so it is refused"
                 )
             self._left, self._padding = found.size, -found.size % BLOCK
-            if kind == _FOLDER or name.endswith("/"):
-                continue
-            if kind not in (b"0", b"\0", b"7"):  # regular, in old archives, contiguous
-                raise self._damaged(f"an entry of the unknown kind {kind!r} ({name})")
-            yield found
+            if kind != _FOLDER and not name.endswith("/"):
+                if kind not in _FILES:
+                    raise self._damaged(f"an entry of the unknown kind {kind!r} ({name})")
+                yield found
+            self._pass(self._left + self._padding)
+            self._left = 0
             self.last = found.path
 
     def read_into(self, buffer: memoryview) -> None:
         """Fill a buffer with the next bytes of the file that came last.
 
         Raises:
-            SourceError: the archive ends early; the message names the last whole file.
+            SourceError: the archive ends early; the message names what came whole last.
             ValueError: the file has fewer bytes left.
         """
-        if len(buffer) > self._left:
-            raise ValueError(f"{len(buffer)} bytes asked of a file that has {self._left} left")
-        at = 0
-        while at < len(buffer):
-            chunk = self._bytes.some(len(buffer) - at)
-            if not len(chunk):
-                raise self._cut()
-            buffer[at : at + len(chunk)] = chunk
-            at += len(chunk)
-        self._left -= at
+        nbytes = len(buffer)
+        if nbytes > self._left:
+            raise ValueError(f"{nbytes} bytes asked of a file that has {self._left} left")
+        self._left -= nbytes
+        at, end = self._at, self._at + nbytes
+        if end <= len(self._chunk):
+            buffer[:] = self._chunk[at:end]
+            self._at = end
+            return
+        done = 0
+        while done < nbytes:
+            some = self._some(nbytes - done)
+            buffer[done : done + len(some)] = some
+            done += len(some)
 
-    def digest(self) -> str:
-        """The MD5 of all parts together, in hexadecimal, once the archive is at its end.
+    def digests(self) -> dict[Path, str]:
+        """The MD5 of each part, in hexadecimal, once the archive is at its end.
 
         What lies behind the end of the archive is read for it, too.
         """
-        return self._raw.digest()
+        return self._raw.digests()
 
-    def _pass_rest(self) -> None:
-        nbytes, self._left, self._padding = self._left + self._padding, 0, 0
+    def _pass(self, nbytes: int) -> None:
+        if self._at + nbytes <= len(self._chunk):
+            self._at += nbytes
+            return
         while nbytes:
-            chunk = self._bytes.some(nbytes)
-            if not len(chunk):
-                raise self._cut()
-            nbytes -= len(chunk)
+            nbytes -= len(self._some(nbytes))
 
     def _take(self, nbytes: int) -> bytes:
-        chunk = self._bytes.some(nbytes)
-        if len(chunk) == nbytes:
-            return bytes(chunk)
-        parts = [bytes(chunk)]
-        missing = nbytes - len(chunk)
-        while missing:
-            chunk = self._bytes.some(missing)
-            if not len(chunk):
-                raise self._cut()
-            parts.append(bytes(chunk))
-            missing -= len(chunk)
-        return b"".join(parts)
+        at, end = self._at, self._at + nbytes
+        if end <= len(self._chunk):
+            self._at = end
+            return bytes(self._chunk[at:end])
+        taken = bytearray()
+        while len(taken) < nbytes:
+            taken += self._some(nbytes - len(taken))
+        return bytes(taken)
+
+    def _some(self, most: int) -> memoryview:
+        """The next bytes, at least one and at most so many; valid until the next call."""
+        if self._at == len(self._chunk):
+            try:
+                self._chunk, self._at = self._bytes.next(), 0
+            except SourceError as error:
+                raise SourceError(f"{error}: {self._what_came()}; download it again") from None
+            if not len(self._chunk):
+                raise SourceError(f"{self.path} ends early: {self._what_came()}; download it again")
+        some = self._chunk[self._at : self._at + most]
+        self._at += len(some)
+        return some
+
+    def _parse(self, block: bytes) -> _Header:
+        self._check_sum(block)
+        header = _Header(block[156:157], self._number(block[124:136]), _name(block))
+        if len(self._headers) >= HEADERS_KEPT:
+            self._headers.clear()
+        self._headers[block] = header
+        return header
 
     def _text(self, nbytes: int) -> bytes:
         if nbytes > NAME_LIMIT:
             raise self._damaged(f"a name of {nbytes:,} bytes")
-        text = self._take(nbytes)
-        self._padding = -nbytes % BLOCK
-        return text
+        return self._take(nbytes + -nbytes % BLOCK)[:nbytes]
 
     def _pax(self, text: bytes, path: str, size: int) -> tuple[str, int]:
         """The path and size that a pax header gives (POSIX.1-2001, pax Extended Header)."""
@@ -196,6 +237,8 @@ class TarStream:
 
     def _inside(self, name: str) -> str:
         """The path without a leading `./`, if it stays inside the folder it is unpacked to."""
+        if ".." not in name and "./" not in name and "//" not in name and name[:1] != "/":
+            return name.rstrip("/")
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if name.startswith("/") or ".." in parts:
             raise SourceError(f"{self.path} has the path {name}, which leads out of it: refused")
@@ -203,12 +246,17 @@ class TarStream:
 
     def _end(self) -> None:
         """Read what is left, so that a checksum covers it and a cut frame is noticed."""
-        while len(self._bytes.some(CHUNK)):
-            pass
+        self._at = len(self._chunk)
+        try:
+            while len(self._bytes.next()):
+                pass
+        except SourceError as error:
+            raise SourceError(f"{error}: {self._what_came()}; download it again") from None
 
-    def _cut(self) -> SourceError:
-        last = f"the last whole file is {self.last}" if self.last else "it has no whole file"
-        return SourceError(f"{self.path} ends early: {last}; download it again")
+    def _what_came(self) -> str:
+        if self.last_patch:
+            return f"the last whole patch is {self.last_patch}"
+        return f"the last whole file is {self.last}" if self.last else "it has no whole file"
 
     def _damaged(self, what: str) -> SourceError:
         behind = f" behind {self.last}" if self.last else ""
@@ -224,13 +272,16 @@ def _name(header: bytes) -> str:
 
 
 class _Parts(io.RawIOBase):
-    """Files read as one, their MD5 taken on the way."""
+    """Files read as one, the MD5 of each taken on the way."""
 
     def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:
         self._waiting = deque(paths)
         self._file: io.FileIO | None = None
         self._start = b""
-        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+        self._hash: Any = None
+        self._digests: dict[Path, str] = {}
+        self._md5 = md5
+        self.consumed = 0
         for path in paths:
             if not path.is_file():
                 raise SourceMissing(f"there is no file {path}")
@@ -263,22 +314,26 @@ class _Parts(io.RawIOBase):
                 if not self._waiting:
                     return 0
                 self._file = io.FileIO(self._waiting.popleft())
+                self._hash = hashlib.md5(usedforsecurity=False) if self._md5 else None
             got = self._file.readinto(buffer) or 0
             if got:
-                if self._md5 is not None:
-                    self._md5.update(memoryview(buffer)[:got])
+                self.consumed += got
+                if self._hash is not None:
+                    self._hash.update(memoryview(buffer)[:got])
                 return got
+            if self._hash is not None:
+                self._digests[Path(str(self._file.name))] = self._hash.hexdigest()
             self._file.close()
             self._file = None
 
-    def digest(self) -> str:
-        """Of what was read."""
-        if self._md5 is None:
+    def digests(self) -> dict[Path, str]:
+        """Of each file, when all have been read."""
+        if not self._md5:
             raise ValueError("the archive was opened without md5")
         buffer = bytearray(READ)
         while self.readinto(buffer):
             pass
-        return self._md5.hexdigest()
+        return self._digests
 
     def close(self) -> None:
         """Close the file that is open."""
@@ -306,7 +361,7 @@ def _decompressed(raw: _Parts, path: Path) -> _Readable:
             import gzip
 
             return gzip.GzipFile(fileobj=buffered)
-        return igzip.IGzipFile(fileobj=buffered)  # type: ignore[no-any-return]
+        return igzip.IGzipFile(fileobj=buffered)  # type: ignore[no-untyped-call]
     if not start:
         raise SourceError(f"{path} is empty: download it again")
     return buffered
@@ -317,8 +372,7 @@ class _Ahead:
 
     def __init__(self, source: _Readable, path: Path) -> None:
         self._source, self._path = source, path
-        self._chunk = memoryview(b"")
-        self._spare: bytearray | None = None
+        self._given: bytearray | None = None
         self._empty = deque(bytearray(CHUNK) for _ in range(CHUNKS_AHEAD))
         self._full: deque[tuple[bytearray, int] | BaseException] = deque()
         self._changed = threading.Condition()
@@ -326,32 +380,28 @@ class _Ahead:
         self._thread = threading.Thread(target=self._run, name="patchpress-archive", daemon=True)
         self._thread.start()
 
-    def some(self, most: int) -> memoryview:
-        """The next bytes, at most so many; none at the end. Valid until the next call.
+    def next(self) -> memoryview:
+        """The next bytes, none at the end; valid until the next call.
 
         Raises:
             SourceError: the compressed data is damaged or cut.
         """
-        if not len(self._chunk) and not self._ended:
-            self._next()
-        found, self._chunk = self._chunk[:most], self._chunk[most:]
-        return found
-
-    def _next(self) -> None:
         with self._changed:
-            if self._spare is not None:
-                self._empty.append(self._spare)
-                self._spare = None
+            if self._given is not None:
+                self._empty.append(self._given)
+                self._given = None
                 self._changed.notify_all()
             while not self._full:
+                if self._ended:
+                    return memoryview(b"")
                 self._changed.wait()
             entry = self._full.popleft()
         if isinstance(entry, BaseException):
             self._ended = True
             raise entry
-        self._spare, length = entry
+        self._given, length = entry
         self._ended = length == 0
-        self._chunk = memoryview(self._spare)[:length]
+        return memoryview(self._given)[:length]
 
     def _run(self) -> None:
         while True:
@@ -365,9 +415,7 @@ class _Ahead:
             try:
                 entry = chunk, self._fill(memoryview(chunk))
             except (OSError, EOFError, zlib.error, zstandard.ZstdError, ValueError) as error:
-                entry = SourceError(
-                    f"{self._path} cannot be decompressed to its end ({error}): download it again"
-                )
+                entry = SourceError(f"{self._path} cannot be decompressed to its end ({error})")
             with self._changed:
                 self._full.append(entry)
                 self._changed.notify_all()

@@ -15,8 +15,9 @@ from converter.against import compare
 from converter.describe import built_in, find
 from converter.description import Description
 from converter.map_labels import MapLabels
+from converter.ordered import require_patches
 from converter.progress import Progress, Silent
-from converter.sources import locate, require_patches
+from converter.roots import locate
 from readers.environment import damage, open_environment
 from readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from readers.extents import Extents

@@ -9,14 +9,21 @@ from readers.errors import PatchError
 # A worker process keeps its encoders and its view of the shared memory here.
 _encoders: dict[str, Encoder] = {}
 _shared: memoryview | None = None
+_cells: memoryview | None = None
 
 
-def start_worker(recipes: dict[str, Recipe], shared: memoryview | None) -> None:
-    """Make this process's encoders; `shared` is memory that the parent sees, if there is any."""
-    global _shared  # a process pool hands state to its tasks no other way
+def start_worker(
+    recipes: dict[str, Recipe], shared: memoryview | None, cells: memoryview | None
+) -> None:
+    """Make this process's encoders.
+
+    `shared` is memory for records that the parent sees, if there is any; `cells` that where it puts
+    the files out of archives.
+    """
+    global _shared, _cells  # a process pool hands state to its tasks no other way
     _encoders.clear()
     _encoders.update({name: Encoder(recipe) for name, recipe in recipes.items()})
-    _shared = shared
+    _shared, _cells = shared, cells
 
 
 class Chunk(NamedTuple):
@@ -39,7 +46,7 @@ def encode_chunk(patches: list[Patch], start: int, size: int) -> Chunk:
         encoder = _encoders[patch.modality]
         end = position + encoder.capacity
         try:
-            records.append(encoder.encode(patch, memory[position:end]))
+            records.append(encoder.encode(patch, memory[position:end], _cells))
         except PatchError as error:
             records.append(error)
         position = end

@@ -377,7 +377,7 @@ class Stopping(Silent):
     def __init__(self, error: type[BaseException]) -> None:
         self._error = error
 
-    def advance(self, patches: int, nbytes: int) -> None:
+    def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
         raise self._error
 
 
@@ -423,7 +423,7 @@ def test_a_data_file_that_is_written_meanwhile_is_refused(
     foreign: Path, foreign_records: Records
 ) -> None:
     class Writing(Silent):
-        def advance(self, patches: int, nbytes: int) -> None:
+        def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
             written(foreign, {"S2B_another": b"value"})
 
     with pytest.raises(StoreDamaged, match="changed while it was read"):

@@ -191,10 +191,11 @@ def test_progress_is_told_where_every_value_is_read(copy: Path) -> None:
     class Counting:
         total = done = nbytes = 0
 
-        def start(self, total: int) -> None:
+        def start(self, total: int | None) -> None:
+            assert total is not None
             self.total = total
 
-        def advance(self, patches: int, nbytes: int) -> None:
+        def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
             self.done += patches
             self.nbytes += nbytes
 

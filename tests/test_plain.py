@@ -1,6 +1,5 @@
 """The reader of many alike files: the fast way is taken, and never where a file is not alike."""
 
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from helpers import UTM, Array, by_rasterio, geotiff
 from synthetic import tiff
 
 import converter.plain
+from converter.contents import DiskFolder
 from converter.plain import HEADS_KEPT, BandReader
 from converter.raster import Ground, Raster, decode, ground_of
 from readers.errors import PatchError
@@ -33,7 +33,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self.opened = DiskFolder(str(path))
 
     def read(self, reader: BandReader, data: bytes | None, name: str = "band.tif") -> Outcome:
         """Pixels and ground of a file with these bytes, None where it is refused."""
@@ -41,7 +41,7 @@ class Folder:
             (self.path / name).write_bytes(data)
         out = np.full((SIZE, SIZE), 7, reader.dtype)
         try:
-            ground = reader.read_into(name, self.descriptor, out.data.cast("B"))
+            ground = reader.read_into(name, self.opened, out.data.cast("B"))
         except PatchError as refused:
             assert name in str(refused)
             return None
@@ -52,7 +52,7 @@ class Folder:
 def folder(tmp_path: Path) -> Iterator[Folder]:
     folder = Folder(tmp_path)
     yield folder
-    os.close(folder.descriptor)
+    folder.opened.close()
 
 
 @pytest.fixture
@@ -200,14 +200,14 @@ def test_what_a_band_is_not(folder: Folder, data: bytes, reason: str) -> None:
         (folder.path / "other.tif").write_bytes(data)
         out = np.empty((SIZE, SIZE), np.uint16)
         with pytest.raises(PatchError, match=f"other.tif .*{reason}"):
-            reader.read_into("other.tif", folder.descriptor, out.data.cast("B"))
+            reader.read_into("other.tif", folder.opened, out.data.cast("B"))
 
 
 def test_two_bands_in_a_file_are_refused(folder: Folder) -> None:
     geotiff(folder.path / "two.tif", np.stack([pixels(1), pixels(2)]), **UTM)
     with pytest.raises(PatchError, match=r"two.tif has 2 bands"):
         out = pixels().data.cast("B")
-        learned(folder, published(0)).read_into("two.tif", folder.descriptor, out)
+        learned(folder, published(0)).read_into("two.tif", folder.opened, out)
 
 
 @pytest.mark.parametrize("kind", ["absent", "folder"])
@@ -249,9 +249,9 @@ def test_every_file_of_a_tree_is_right(tree: Path, decoded: list[int]) -> None:
     systems = set()
     for path in sorted(tree.glob("BigEarthNet-S2/*/*/*_B05.tif")):
         out = np.empty((60, 60), np.uint16)
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        ground = reader.read_into(path.name, descriptor, out.data.cast("B"))
-        os.close(descriptor)
+        opened = DiskFolder(str(path.parent))
+        ground = reader.read_into(path.name, opened, out.data.cast("B"))
+        opened.close()
         array, georeference = by_rasterio(path)
         np.testing.assert_array_equal(out, array[0])
         assert ground == ground_of(georeference, 60, 60)

@@ -20,10 +20,11 @@ class Told:
     def __init__(self) -> None:
         self.total = self.patches = self.bytes = 0
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
+        assert total is not None
         self.total = total
 
-    def advance(self, patches: int, nbytes: int) -> None:
+    def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
         self.patches += patches
         self.bytes += nbytes
 

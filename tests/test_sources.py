@@ -7,7 +7,9 @@ import pytest
 from helpers import DATASET, described, made, patches
 
 from converter import convert
-from converter.sources import Walk, in_key_order, locate, require_patches, walks_of
+from converter.ordered import in_key_order, require_patches, walks_of
+from converter.roots import locate
+from converter.sources import Walk
 from readers import open_store
 from readers.errors import OptionError, PatchError, SourceError, SourceMissing
 

@@ -164,10 +164,11 @@ class Steps:
         self.total = 0
         self.done: list[int] = []
 
-    def start(self, total: int) -> None:
+    def start(self, total: int | None) -> None:
+        assert total is not None
         self.total = total
 
-    def advance(self, patches: int, nbytes: int) -> None:
+    def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
         self.done.append(patches)
 
 

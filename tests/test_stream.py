@@ -8,7 +8,9 @@ from helpers import described, first_band, tiny_dataset
 
 from converter.describe import find
 from converter.encode import Recipe
-from converter.sources import Patch, in_key_order, locate, pass_over, walks_of
+from converter.ordered import in_key_order, walks_of
+from converter.roots import locate
+from converter.sources import Patch, pass_over
 from converter.stream import CHUNK_BYTES, encoding
 from readers.errors import PatchError
 from readers.record import decode
