@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: what draws boxes takes longer to load than a small store
 )
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]

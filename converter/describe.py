@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from importlib.resources import files
 from pathlib import Path
 
 from converter.description import (
@@ -333,7 +332,7 @@ def _braces(template: str, key: str, section: Section) -> str:
 
 def built_in() -> dict[str, Path]:
     """The descriptions that come with the package: dataset name -> file."""
-    folder = Path(str(files("converter"))) / "datasets"
+    folder = Path(__file__).with_name("datasets")
     return {path.stem.replace("_", "-"): path for path in sorted(folder.glob("*.toml"))}
 
 

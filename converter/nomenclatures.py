@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from converter.section import Section
@@ -188,4 +187,4 @@ def _folded(name: str) -> str:
 
 
 def _folder() -> Path:
-    return Path(str(files("converter"))) / "class_lists"
+    return Path(__file__).with_name("class_lists")

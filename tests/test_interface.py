@@ -2,11 +2,12 @@
 
 import importlib
 import inspect
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import DATASET, first_band
+from helpers import DATASET, command, first_band, python
 
 import converter
 import readers
@@ -57,6 +58,45 @@ def test_no_data_set_is_named_in_the_code() -> None:
             assert "bigearthnet" not in text, path.name
             assert "sen12ms" not in text, path.name
 
+
+def test_a_public_name_is_not_the_module_of_that_name() -> None:
+    code = """
+import converter.index, converter.verify
+from converter import index, verify
+import converter
+print(callable(index), callable(verify), converter.verify is verify)
+"""
+    assert python("-c", code).out.split() == ["True"] * 3
+
+
+@pytest.mark.parametrize("package", ["converter", "readers"])
+def test_a_name_that_a_package_has_not_is_an_error(package: str) -> None:
+    module = importlib.import_module(package)
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+def loaded(*words: object) -> set[str]:
+    """Top-level modules that are there when a command of `patchpress` has ended."""
+    ended = command(*words, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    assert ended.code == 0, ended.err
+    lines = (line for line in ended.err.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def test_help_loads_nothing_that_it_does_not_need() -> None:
+    for words in (["--help"], ["convert", "--help"]):
+        assert not loaded(*words) & {"numpy", "lmdb", "zstandard", "rich", "pyarrow", "rasterio"}
+
+
+def test_a_conversion_loads_nothing_that_it_does_not_need(raw: Path, tmp_path: Path) -> None:
+    """Its start is a part of its time, and most of it for a small data set."""
+    ours = {"adopt", "against", "plots", "speed", "statistics", "summary", "verify"}
+    found = loaded("convert", DATASET, raw, tmp_path / "ben.store", "--workers", 0)
+    assert "numpy" in found
+    assert not found & {"rasterio", "imagecodecs", "rich", "markdown_it", "torch", "safetensors"}
+    
 
 @pytest.mark.parametrize("package", ["converter", "readers"])
 def test_every_public_function_and_class_says_what_it_does(package: str) -> None:
