@@ -1,14 +1,16 @@
 """`convert`: sources -> workers -> writer, with a bounded window between them."""
 
+import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from converter.annotate import columns_of
 from converter.describe import find
 from converter.description import Description
-from converter.encode import Recipe
+from converter.encode import Encoded, Recipe
 from converter.enrich import SplitChoice, check_choice
 from converter.finish import manifest_of, report_of, save_report, stored_modality
 from converter.metadata import Joined, join, write_metadata
@@ -16,11 +18,12 @@ from converter.options import ConvertOptions, OnError
 from converter.progress import Progress, Silent
 from converter.records import RecordLog
 from converter.report import Report
+from converter.resume import VERSION, begin, pass_over
 from converter.selection import select
-from converter.sources import Roots, locate
+from converter.sources import Patch, Roots, locate
 from converter.stream import Outcome, encoding
 from converter.tables import Tables, check_tables
-from converter.target import Target, claim, writing
+from converter.target import Asked, Target, claim, writing
 from converter.writer import ShardWriter
 from readers.errors import PatchError, SourceError
 from readers.extents import write_extents
@@ -28,7 +31,6 @@ from readers.manifest import (
     DATA,
     METADATA,
     Compression,
-    ContentDigest,
     Manifest,
     Shard,
     write_manifest,
@@ -65,8 +67,8 @@ def convert(
     conversion = _Conversion(description, options, roots, store, progress or Silent())
     with claim(store, overwrite=options.overwrite) as target:
         report = conversion.run(target)
-    report.seconds = time.monotonic() - begun
-    save_report(report, store)
+        report.seconds = time.monotonic() - begun
+        save_report(report, store)
     return report
 
 
@@ -116,15 +118,17 @@ class _Conversion:
             tables = self._tables()
             limit = self.options.limit
             chosen = select(self.description, self.roots, tables, limit, self._problem)
-            target.clear(_settings(self.description, self.options))
-            self.progress.start(chosen.total)
-            with ShardWriter(self.store) as writer:
-                digest = self._write(encode(chosen), writer)
+            with (
+                begin(target, self._asked()) as journal,
+                ShardWriter(self.store, journal) as writer,
+            ):
+                self.progress.start(chosen.total)
+                self._write(encode(pass_over(chosen, journal, self._note, self.progress)), writer)
                 writer.finish()
         joined = join(
             self.description, self.logs, tables, self.roots.files, _split_choice(self.options)
         )
-        shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, digest)
+        shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, writer.digest)
         with writing(self.store):
             write_extents(self.store, build(self.store, [DATA], writer.headers))
             write_metadata(self.store / METADATA, joined.table)
@@ -159,26 +163,34 @@ class _Conversion:
             raise error
         self.skipped.append(str(error))
 
-    def _write(self, outcomes: Iterable[list[Outcome]], writer: ShardWriter) -> str:
-        """Store every record in order; the digest over keys and checksums in key order."""
-        digest = ContentDigest()
+    def _asked(self) -> Asked:
+        """All that decides what is stored, to be compared where a conversion goes on."""
+        settings = _settings(self.description, self.options)
+        # One that stopped at a damaged patch may go on without it.
+        del settings["on_error"]
+        description = hashlib.sha256(repr(self.description).encode()).hexdigest()
+        parts = {**self.roots.modalities, **self.roots.files}
+        paths = {f"path {name}": str(path.resolve()) for name, path in parts.items()}
+        return {VERSION: version("patchpress"), **settings, "description": description, **paths}
+
+    def _note(self, patch: Patch, result: Encoded | PatchError) -> None:
+        """Note what became of a patch, in this run or in an earlier one."""
+        if isinstance(result, PatchError):
+            self._problem(result)
+        else:
+            self.logs[patch.modality].add(patch, result)
+
+    def _write(self, outcomes: Iterable[list[Outcome]], writer: ShardWriter) -> None:
+        """Store every record in order."""
         for chunk in outcomes:
             nbytes = 0
             for patch, result, record in chunk:
-                try:
-                    if isinstance(result, PatchError):
-                        raise result
-                    writer.put(patch.key, record)
-                except PatchError as error:
-                    self._problem(error)
-                    continue
-                self.logs[patch.modality].add(patch, result)
-                digest.add(patch.key, result.checksum)
-                nbytes += result.length
+                stored = writer.put(patch, result, record)
+                self._note(patch, stored)
+                nbytes += 0 if isinstance(stored, PatchError) else stored.length
             self.progress.advance(len(chunk), nbytes)
         if not writer.records:
             raise SourceError(f"no patch could be converted: {self.skipped[0]}")
-        return digest.text()
 
     def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
         options, description = self.options, self.description

@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 from converter.encode import Encoded, Encoder, Recipe
-from converter.executors import CAN_FORK, SerialExecutor, process_pool
+from converter.executors import CAN_FORK, SerialExecutor, kill, process_pool
 from converter.sources import Patch
 from converter.worker import Chunk, encode_chunk, start_worker
 from readers.errors import PatchError, PatchpressError
@@ -44,6 +44,9 @@ def encoding(recipes: dict[str, Recipe], workers: int) -> Iterator[Encode]:
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
         ) from None
+    except BaseException:
+        kill(executor)  # nobody waits for their chunks, and one may be stuck in a file
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 
