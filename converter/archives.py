@@ -8,13 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from converter.contents import Cells, Contents
 from converter.description import BAND, ModalitySource
+from converter.md5 import require
 from converter.paths import PathForm, disagreement
 from converter.roots import Archive
 from converter.sources import Patch, Problem, misplaced, patch_of
@@ -139,7 +139,8 @@ class ArchiveStream:
                     self.ignored[archive.path.name] = gathering.ignored
                 gathering.require_patches()
                 if self._wish.md5 is not None:
-                    _check_md5(stream.digests(), self._wish.md5)
+                    for path, digest in stream.digests().items():
+                        require(path, digest, self._wish.md5[path.name])
             self._stream = None
             self._before += archive.size
 
@@ -347,17 +348,3 @@ def _is_band(form: _Form, before: str, after: str, name: str) -> bool:
         and name.endswith(after)
         and form.band.fullmatch(name, len(before), len(name) - len(after)) is not None
     )
-
-
-def _check_md5(found: Mapping[Path, str], published: Mapping[str, str]) -> None:
-    """Compare MD5s with the published ones.
-
-    Raises:
-        SourceError: one differs.
-    """
-    for path, digest in found.items():
-        if digest != published[path.name]:
-            raise SourceError(
-                f"{path} has the MD5 {digest}, but {published[path.name]} was published: "
-                "download it again"
-            )

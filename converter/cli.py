@@ -36,7 +36,11 @@ def convert(
         str, typer.Argument(metavar="DATASET", help="Name as in `datasets`, or a .toml.")
     ],
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Folder with the dataset as published.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder with the dataset as published, unpacked or in its archives.",
+        ),
     ],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder to write.")],
     modality: Annotated[
@@ -75,6 +79,9 @@ def convert(
         list[str] | None,
         typer.Option(help="A modality or table that lies elsewhere, as NAME=PATH."),
     ] = None,
+    check_md5: Annotated[
+        bool, typer.Option("--check-md5", help="Compare archives with their published MD5.")
+    ] = False,
 ) -> None:
     """Convert a published dataset, once, to a store that training reads."""
     from converter.pipeline import convert as convert_dataset
@@ -95,6 +102,7 @@ def convert(
         validation=validation,
         seed=seed,
         nan=nan,
+        check_md5=check_md5,
     )
     with progress_for_terminal() as progress:
         report = convert_dataset(dataset, source, store, options, progress)

@@ -51,6 +51,17 @@ def process_pool(workers: int, initializer: Callable[..., None], *args: Any) -> 
     return pool
 
 
+def kill(executor: Executor) -> None:
+    """End a pool's processes at once, whatever they are at: a file that never comes, too.
+
+    What was submitted is lost. Other executors are left as they are.
+    """
+    if isinstance(executor, ProcessPoolExecutor):
+        # A pool that is shut down already has none. Python 3.14 has `kill_workers` for this.
+        for process in list((executor._processes or {}).values()):
+            process.kill()
+
+
 def _start(initializer: Callable[..., None], args: tuple[Any, ...], parent: int) -> None:
     # Ctrl-C reaches the whole group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

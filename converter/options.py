@@ -75,6 +75,7 @@ class ConvertOptions:
     process. None takes one a usable CPU: the writer mostly waits for the disk. `validation` is the
     share of the training patches that become validation patches, drawn by `seed` in groups that
     must not be parted. A patch with NaN is treated as a damaged one unless `nan` is keep.
+    `check_md5` compares archives with what their publishers gave, while they are read.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -91,6 +92,7 @@ class ConvertOptions:
     validation: float = 0.0
     seed: int = 0
     nan: Nan = Nan.refuse
+    check_md5: bool = False
 
     def __post_init__(self) -> None:
         for name, kind in _ENUMS.items():

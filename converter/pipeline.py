@@ -1,26 +1,31 @@
 """`convert`: sources -> workers -> writer, with a bounded window between them."""
 
+import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from converter.annotate import columns_of
 from converter.describe import find
 from converter.description import Description
-from converter.encode import Recipe
+from converter.encode import Encoded, Recipe
 from converter.enrich import SplitChoice, check_choice
 from converter.finish import manifest_of, report_of, save_report, stored_modality
+from converter.md5 import check_published
 from converter.metadata import Joined, join, write_metadata
 from converter.options import ConvertOptions, OnError
 from converter.progress import Progress, Silent
 from converter.records import RecordLog
 from converter.report import Report
+from converter.resume import VERSION, begin, pass_over
 from converter.roots import Roots, locate
 from converter.selection import Selection, select
+from converter.sources import Patch
 from converter.stream import Outcome, encoding
 from converter.tables import Tables, check_tables
-from converter.target import Target, claim, writing
+from converter.target import Asked, Target, claim, writing
 from converter.writer import ShardWriter
 from readers.errors import PatchError, SourceError
 from readers.extents import write_extents
@@ -28,7 +33,6 @@ from readers.manifest import (
     DATA,
     METADATA,
     Compression,
-    ContentDigest,
     Manifest,
     Shard,
     write_manifest,
@@ -65,8 +69,8 @@ def convert(
     conversion = _Conversion(description, options, roots, store, progress or Silent())
     with claim(store, overwrite=options.overwrite) as target:
         report = conversion.run(target)
-    report.seconds = time.monotonic() - begun
-    save_report(report, store)
+        report.seconds = time.monotonic() - begun
+        save_report(report, store)
     return report
 
 
@@ -114,25 +118,31 @@ class _Conversion:
         # Workers fork before pyarrow and LMDB are opened here: they need neither.
         with encoding(recipes, self.options.worker_count, self.roots.packed) as encode:
             tables = self._tables()
+            published = self._published()
             limit = self.options.limit
             chosen = select(
-                self.description, self.roots, tables, limit, self._problem, encode.cells
+                *(self.description, self.roots, tables, limit, self._problem),
+                *(encode.cells, published),
             )
-            target.clear(_settings(self.description, self.options))
-            self.progress.start(chosen.total)
-            with ShardWriter(self.store) as writer:
-                digest = self._write(encode(chosen), chosen, writer)
+            with (
+                begin(target, self._asked()) as journal,
+                ShardWriter(self.store, journal) as writer,
+            ):
+                self.progress.start(chosen.total)
+                left = pass_over(chosen, journal, self._note, self.progress)
+                self._write(encode(left), chosen, writer)
+                self._take_out_lacking(chosen, writer)
                 writer.finish()
         joined = join(
             self.description, self.logs, tables, self.roots.files, _split_choice(self.options)
         )
-        shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, digest)
+        shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, writer.digest)
         with writing(self.store):
             write_extents(self.store, build(self.store, [DATA], writer.headers))
             write_metadata(self.store / METADATA, joined.table)
             manifest = self._manifest(joined, shard)
             write_manifest(self.store, manifest)
-        return self._report(joined, manifest, chosen.ignored)
+        return self._report(joined, manifest, chosen)
 
     def _recipes(self) -> dict[str, Recipe]:
         options = self.options
@@ -156,33 +166,61 @@ class _Conversion:
         paths = self.roots.some(self.description.tables)
         return check_tables(self.description, paths) if paths else None
 
+    def _published(self) -> dict[str, str] | None:
+        """The MD5 that each archive must have, where that is to be checked; tables are at once."""
+        if not self.options.check_md5:
+            return None
+        places = self.roots.modalities.values()
+        parts = [part for place in places for archive in place.archives for part in archive.parts]
+        return check_published(self.description, parts, self.roots.files.values())
+
     def _problem(self, error: PatchError) -> None:
         if self.options.on_error is OnError.stop:
             raise error
         self.skipped.append(str(error))
 
+    def _asked(self) -> Asked:
+        """All that decides what is stored, to be compared where a conversion goes on."""
+        settings = _settings(self.description, self.options)
+        # One that stopped at a damaged patch may go on without it.
+        del settings["on_error"]
+        description = hashlib.sha256(repr(self.description).encode()).hexdigest()
+        places = {name: place.paths for name, place in self.roots.modalities.items()}
+        places |= {name: (path,) for name, path in self.roots.files.items()}
+        paths = {f"path {n}": ", ".join(str(p.resolve()) for p in ps) for n, ps in places.items()}
+        return {VERSION: version("patchpress"), **settings, "description": description, **paths}
+
+    def _note(self, patch: Patch, result: Encoded | PatchError) -> None:
+        """Note what became of a patch, in this run or in an earlier one."""
+        if isinstance(result, PatchError):
+            self._problem(result)
+        else:
+            self.logs[patch.modality].add(patch, result)
+
     def _write(
         self, outcomes: Iterable[list[Outcome]], chosen: Selection, writer: ShardWriter
-    ) -> str:
-        """Store every record in order; the digest over keys and checksums in key order."""
-        digest = ContentDigest()
+    ) -> None:
+        """Store every record in order."""
         for chunk in outcomes:
             nbytes = 0
             for patch, result, record in chunk:
-                try:
-                    if isinstance(result, PatchError):
-                        raise result
-                    writer.put(patch.key, record)
-                except PatchError as error:
-                    self._problem(error)
-                    continue
-                self.logs[patch.modality].add(patch, result)
-                digest.add(patch.key, result.checksum)
-                nbytes += result.length
+                stored = writer.put(patch, result, record)
+                self._note(patch, stored)
+                nbytes += 0 if isinstance(stored, PatchError) else stored.length
             self.progress.advance(len(chunk), nbytes, chosen.share)
         if not writer.records:
             raise SourceError(f"no patch could be converted: {self.skipped[0]}")
-        return digest.text()
+
+    def _take_out_lacking(self, chosen: Selection, writer: ShardWriter) -> None:
+        """Leave out patches of which only the end of an archive told that they are not whole."""
+        lacking = chosen.lacking(self.roots.modalities)
+        if not lacking:
+            return
+        for error in dict.fromkeys(lacking.values()):
+            self._problem(error)
+        writer.remove(lacking)
+        for log in self.logs.values():
+            log.leave_out(chosen.incomplete)
 
     def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
         options, description = self.options, self.description
@@ -197,12 +235,13 @@ class _Conversion:
         settings = _settings(description, options)
         return manifest_of(self.store, description, joined, modalities, shard, settings)
 
-    def _report(self, joined: Joined, manifest: Manifest, ignored: dict[str, int]) -> Report:
+    def _report(self, joined: Joined, manifest: Manifest, chosen: Selection) -> Report:
         roots = self.roots
         report = report_of(
             self.store, self.description, joined, manifest, roots.files, roots.absent
         )
         if self.options.limit:  # then most rows are left out on purpose
             report.rows_without_pixels = 0
-        report.skipped, report.ignored = self.skipped, ignored
+        report.skipped, report.ignored = self.skipped, chosen.ignored
+        report.ignored_files = chosen.ignored_files
         return report

@@ -45,6 +45,15 @@ class RecordLog:
         for values, value in zip(self._values, record.values, strict=True):
             values.append(self._seen.setdefault(value, value))
 
+    def leave_out(self, identities: set[str]) -> None:
+        """Forget the records of some rows."""
+        keep = [at for at, row in enumerate(self.identities().to_pylist()) if row not in identities]
+        self._names, self._identities = self._names.of(keep), self._identities.of(keep)
+        self._checksums = array("Q", [self._checksums[at] for at in keep])
+        self._epsg = array("i", [self._epsg[at] for at in keep])
+        self._bounds = array("d", self.bounds()[keep].ravel())
+        self._values = [[values[at] for at in keep] for values in self._values]
+
     def names(self) -> "pa.Array":
         """Published names, as strings."""
         return self._names.array()
@@ -89,6 +98,13 @@ class _Names:
     def add(self, name: str) -> None:
         self._text += name.encode()
         self._ends.append(len(self._text))
+
+    def of(self, places: list[int]) -> "_Names":
+        """Some of them, in the order of their places."""
+        some, all_names = _Names(), self.array().to_pylist()
+        for at in places:
+            some.add(all_names[at])
+        return some
 
     def array(self) -> "pa.Array":
         import pyarrow as pa

@@ -37,6 +37,8 @@ class Report:
     """One sentence for each patch that was left out."""
     ignored: dict[str, int] = field(default_factory=dict)
     """Modality -> entries of its folder that are no patches."""
+    ignored_files: dict[str, int] = field(default_factory=dict)
+    """Archive -> files of it that belong to no patch."""
 
     @property
     def exit_code(self) -> int:
@@ -88,6 +90,8 @@ class Report:
         lines += _named("patches whose modalities cover different ground", self.other_ground)
         for name, count in self.ignored.items():
             lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
+        for name, count in self.ignored_files.items():
+            lines.append(f"  files of {name} that belong to no patch: {count:,}")
         lines += _named("patches left out because of errors", self.skipped)
         return "\n".join(lines)
 

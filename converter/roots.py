@@ -40,9 +40,9 @@ class Place(NamedTuple):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All that is read."""
+        """What names it: the folder, and the first file of each archive."""
         own = (self.folder,) if self.folder is not None else ()
-        return (*own, *(part for archive in self.archives for part in archive.parts))
+        return (*own, *(archive.path for archive in self.archives))
 
 
 class Roots(NamedTuple):

@@ -24,7 +24,7 @@ class Selection:
     streams: Sequence[ArchiveStream] = ()
     wanted: "Wanted | None" = None
     incomplete: set[str] = field(default_factory=set)
-    """Identities of patches that lack a modality, where that is an error known before."""
+    """Identities of patches that lack a modality, where that is an error."""
     seen: dict[str, dict[str, str]] | None = None
     """Identity -> modality -> key, where only the end of an archive tells which are whole."""
 
@@ -68,6 +68,7 @@ class Selection:
             if missing is not None:
                 error = _lacks(identity, missing)
                 lacking.update(dict.fromkeys(there.values(), error))
+                self.incomplete.add(identity)
         return lacking
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from converter.archives import WINDOW, files_size
 from converter.contents import Cells
 from converter.encode import Encoded, Encoder, Recipe
-from converter.executors import CAN_FORK, SerialExecutor, process_pool
+from converter.executors import CAN_FORK, SerialExecutor, kill, process_pool
 from converter.sources import Patch
 from converter.worker import Chunk, encode_chunk, start_worker
 from readers.errors import PatchError, PatchpressError
@@ -47,6 +47,9 @@ def encoding(
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
         ) from None
+    except BaseException:
+        kill(executor)  # nobody waits for their chunks, and one may be stuck in a file
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 

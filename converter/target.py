@@ -8,50 +8,80 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lmdb
 
 from readers.errors import TargetError
-from readers.manifest import DATA, EXTENTS, FORMAT, MANIFEST, MARKER, METADATA, STATISTICS
+from readers.manifest import (
+    DATA,
+    EXTENTS,
+    FORMAT,
+    JOURNAL,
+    MANIFEST,
+    MARKER,
+    METADATA,
+    STATISTICS,
+)
 
 LOCK = "lock.mdb"
 NO_ROOM = 8 << 20  # bytes: two commits of the writer
 OWN_FILES = (
-    *(MANIFEST, f"{MANIFEST}.partial", METADATA, DATA, LOCK, MARKER),
+    *(MANIFEST, f"{MANIFEST}.partial", METADATA, DATA, LOCK, MARKER, JOURNAL),
     *(EXTENTS, f"{EXTENTS}.partial", STATISTICS, f"{STATISTICS}.partial"),
 )
+
+Asked = Mapping[str, str | int | float | None]
+
+# A worker that outlives a killed conversion by a moment must not hold its lock.
+_markers: set[int] = set()
+os.register_at_fork(after_in_child=lambda: _let_go())
 
 
 class Target:
     """The folder while it is ours alone."""
 
-    def __init__(self, store: Path, marker: int) -> None:
-        self.store, self._marker = store, marker
-        self.cleared = False
+    def __init__(self, store: Path, marker: int, *, overwrite: bool) -> None:
+        self.store, self._marker, self.overwrite = store, marker, overwrite
+        self.begun = False
+        """Whether there is something to go on with."""
 
-    def clear(self, settings: Mapping[str, Any]) -> None:
+    def asked(self) -> Asked | None:
+        """What the conversion that was interrupted here was asked; None where there was none."""
+        with writing(self.store):
+            text = os.pread(self._marker, os.fstat(self._marker).st_size, 0)
+        try:
+            asked = json.loads(text)
+        except ValueError:
+            return None
+        return asked if isinstance(asked, dict) else None
+
+    def clear(self, asked: Asked) -> None:
         """Remove an earlier store, or what an interrupted conversion left; then begin.
 
         Called when the source has been found in order: until then an earlier store stays whole.
 
         Raises:
-            TargetError: no right to remove or to write.
+            TargetError: a finished store without `overwrite`; no right to remove or to write.
         """
+        if (self.store / MANIFEST).exists() and not self.overwrite:
+            self.begun = False
+            raise TargetError(_finished(self.store))
         with writing(self.store):
+            # A marker without content says at every moment that there is nothing to go on with.
+            (self.store / MANIFEST).unlink(missing_ok=True)
+            os.ftruncate(self._marker, 0)
             for name in OWN_FILES:
                 if name != MARKER:
                     (self.store / name).unlink(missing_ok=True)
-            self.cleared = True
-            os.ftruncate(self._marker, 0)
-            os.write(self._marker, json.dumps(settings, indent=1).encode())
+            self.begun = True
+            os.pwrite(self._marker, json.dumps(asked, indent=1).encode(), 0)
 
 
 @contextmanager
 def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
     """Make `store` a folder of ours that nobody else writes, and take our marker away at the end.
 
-    What an interrupted conversion left is begun again. Nothing that is not ours is ever removed.
+    What an interrupted conversion left is kept. Nothing that is not ours is ever removed.
 
     Raises:
         TargetError: there is a finished store and no `overwrite`, something else, a conversion at
@@ -63,19 +93,49 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
         store.mkdir(parents=True, exist_ok=True)
         begun = (store / MARKER).exists()
         marker = os.open(store / MARKER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    target = Target(store, marker)
-    finished = False
+    _markers.add(marker)
+    target = Target(store, marker, overwrite=overwrite)
+    target.begun = begun
     try:
         _lock(marker, store)
         yield target
-        finished = True
-    finally:
+        with writing(store):
+            _end(store, new=new)
+    except BaseException:
         # A refused source leaves everything as it was.
-        if finished or not (target.cleared or begun):
+        if not target.begun:
+            (store / JOURNAL).unlink(missing_ok=True)
             (store / MARKER).unlink(missing_ok=True)
-            if new and not finished:
+            if new:
                 store.rmdir()
+        raise
+    finally:
+        _markers.discard(marker)
         os.close(marker)
+
+
+def _let_go() -> None:
+    """Close what a forked process inherited; the lock stays with the parent."""
+    while _markers:
+        os.close(_markers.pop())
+
+
+def _end(store: Path, *, new: bool) -> None:
+    """Take away what says that the store is unfinished, when all of it is on the disk."""
+    if new:
+        _flush_folder(store.parent)
+    # In this order: a manifest beside the marker alone is a finished store, too.
+    (store / JOURNAL).unlink(missing_ok=True)
+    (store / MARKER).unlink(missing_ok=True)
+    _flush_folder(store)
+
+
+def _flush_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 @contextmanager
@@ -122,10 +182,14 @@ def _check(store: Path, *, overwrite: bool) -> None:
         raise TargetError(
             f"{store} is a folder with other things in it ({there}): choose a new or empty one"
         )
-    if (store / MANIFEST).exists() and not overwrite:
-        raise TargetError(
-            f"{store} is a finished store: choose another place, or give --overwrite to replace it"
-        )
+    # A conversion that was killed behind its manifest still has its last steps to do.
+    marked = (store / MARKER).exists() and (store / MARKER).stat().st_size
+    if (store / MANIFEST).exists() and not (overwrite or marked):
+        raise TargetError(_finished(store))
+
+
+def _finished(store: Path) -> str:
+    return f"{store} is a finished store: choose another place, or give --overwrite to replace it"
 
 
 def _is_ours(manifest: Path) -> bool:

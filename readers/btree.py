@@ -20,7 +20,7 @@ _TREE = Struct("<IHHQQQQQ")  # pad (of the first: page size), flags, depth, page
 _TAIL = Struct("<QQ")  # last page, transaction
 _PAGE = Struct("<QHHHH")  # number, pad, flags, lower, upper
 _NODE = Struct("<HHHH")  # two halves of a size or page number, flags or its top, size of the key
-_BRANCH, _LEAF = 0x01, 0x02
+_BRANCH, _LEAF, _OVERFLOW = 0x01, 0x02, 0x04
 _BIG, _SUBTREE, _DUPLICATES = 0x01, 0x02, 0x04
 _NO_PAGE = (1 << 64) - 1
 _DEPTH = 32  # mdb.c: CURSOR_STACK
@@ -36,7 +36,7 @@ class Value:
 
 
 class _Meta(NamedTuple):
-    """What a meta page says of the main database."""
+    """What a meta page says: of the main database, and where that of the free pages is."""
 
     page_size: int
     flags: int
@@ -44,6 +44,9 @@ class _Meta(NamedTuple):
     entries: int
     root: int
     transaction: int
+    last_page: int
+    free_depth: int
+    free_root: int
 
 
 class Tree:
@@ -65,6 +68,7 @@ class Tree:
         self.page_size, self.entries = newest.page_size, newest.entries
         self.transaction = newest.transaction
         self._root, self._depth = newest.root, min(newest.depth, _DEPTH)
+        self._metas, self._newest = len(metas), newest
 
     def identity(self) -> str:
         """SHA-256 over the meta pages and the root of the tree, in hexadecimal.
@@ -91,6 +95,56 @@ class Tree:
             yield value
         if found != self.entries:
             raise self._damage(f"its tree has {found} of {self.entries} records")
+
+    def check_pages(self) -> None:
+        """Make sure that no page of the file has two owners: trees, values, and the free ones.
+
+        LMDB trusts what it finds here, and writes into whatever is said to be free.
+
+        Raises:
+            StoreDamaged: a page has two owners, or one of them is damaged.
+        """
+        if self._metas != 2:
+            raise self._damage("one of its two meta pages is lost")
+        owned = bytearray(self._newest.last_page + 1)
+        for number in (0, 1, *self._owned(self._root, self._depth)):
+            self._own(owned, number)
+        depth = min(self._newest.free_depth, _DEPTH)
+        for number in self._owned(self._newest.free_root, depth):
+            self._own(owned, number)
+        for value in self._walk(self._newest.free_root, depth):
+            free = self._data[value.offset : value.offset + value.length]
+            count = int.from_bytes(free[:8], "little")
+            if len(free) < 8 or len(free) < 8 * (count + 1):
+                raise self._damage("a list of its free pages is cut")
+            for number in free[8 : 8 * (count + 1)].cast("Q"):
+                self._own(owned, number)
+
+    def _own(self, owned: bytearray, number: int) -> None:
+        if number >= len(owned) or owned[number]:
+            raise self._damage(f"its page {number} is used twice, or beyond its end")
+        owned[number] = 1
+
+    def _owned(self, number: int, depth: int) -> Iterator[int]:
+        """The pages of a tree, and those of its values that have pages of their own."""
+        if number == _NO_PAGE:
+            return
+        yield number
+        page, flags, count = self._page(number)
+        if bool(flags & _LEAF) != (depth == 1):
+            raise self._damage(f"its page {number} has no place in the tree")
+        for index in range(count):
+            if flags & _BRANCH:
+                yield from self._owned(self._child(page, index), depth - 1)
+            elif self._node(page, index)[1] & _BIG:
+                value = self._value(page, number, index)
+                first = value.offset // self.page_size
+                pages = -(-(_PAGE.size + value.length) // self.page_size)
+                head = first * self.page_size
+                own, _, kind, low, high = _PAGE.unpack_from(self._data, head)
+                if (own, kind & _OVERFLOW, low | high << 16) != (first, _OVERFLOW, pages):
+                    raise self._damage(f"its page {first} is not what it should be")
+                yield from range(first, first + pages)
 
     def find(self, key: bytes) -> Value | None:
         """The value of a key, or None.
@@ -201,11 +255,12 @@ class Tree:
         magic, version, _, _ = _META.unpack_from(self._data, place)
         free = _TREE.unpack_from(self._data, place + _META.size)
         main = _TREE.unpack_from(self._data, place + _META.size + _TREE.size)
-        _, transaction = _TAIL.unpack_from(self._data, place + _META.size + 2 * _TREE.size)
+        last, transaction = _TAIL.unpack_from(self._data, place + _META.size + 2 * _TREE.size)
         size = free[0]
         if (magic, version) != (_MAGIC, _VERSION) or size < 512 or size & (size - 1):
             return None
-        return _Meta(size, main[1], main[2], main[6], main[7], transaction)
+        main_of = (main[1], main[2], main[6], main[7])
+        return _Meta(size, *main_of, transaction, last, free[2], free[7])
 
     def _damage(self, what: str) -> StoreDamaged:
         return StoreDamaged(

@@ -34,6 +34,7 @@ METADATA = "metadata.parquet"
 EXTENTS = "extents.safetensors"
 STATISTICS = "statistics.json"
 MARKER = "unfinished.json"  # there from the first byte of a conversion until the manifest is
+JOURNAL = "unfinished.records"  # beside it: what is stored so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +375,7 @@ def _unfinished(store: Path) -> str:
     what = f"{store} has records but no {MANIFEST}"
     again = "run the same `patchpress convert` again"
     if (store / MARKER).exists():
-        return f"{what}: its conversion did not end; {again}"
+        return f"{what}: its conversion did not end; {again}, and it goes on where it stopped"
     return (
         f"{what}: where its conversion did not end, {again}; where another program wrote it, run "
         f"`patchpress index {store} --dataset NAME`"

@@ -1,7 +1,7 @@
 """Extents made from the data files themselves: every value found, and what it begins with."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,38 @@ def scan(path: Path) -> Scan:
 class Headers:
     """What records begin with, noted in the order of their keys: the `form` column."""
 
-    def __init__(self) -> None:
+    def __init__(self, forms: Iterable[bytes] = (), column: Iterable[int] = ()) -> None:
+        """Begin with what is known already.
+
+        Raises:
+            StoreDamaged: one of `forms` is no header.
+        """
         self._forms: dict[bytes, int] = {}
-        self._column = array("H")
         self._sizes: list[int] = []
+        self._column = array("H")
+        self.repeat(forms, column)
 
     @property
     def forms(self) -> tuple[bytes, ...]:
         """The different headers, as they first came."""
         return tuple(self._forms)
 
-    def note(self, record: memoryview) -> None:
-        """Take the header of the next record, if it is a whole uncompressed one."""
+    def repeat(self, forms: Iterable[bytes], column: Iterable[int]) -> None:
+        """Take further headers, and the places of further records in all of them, as once noted.
+
+        Raises:
+            StoreDamaged: one of `forms` is no header.
+        """
+        for header in forms:
+            self._sizes.append(parse_header(header).size)
+            self._forms[header] = len(self._forms)
+        self._column.extend(column)
+
+    def note(self, record: memoryview) -> int:
+        """Take the header of the next record, if it is a whole uncompressed one.
+
+        Gives its place in `forms`, or `UNKNOWN`.
+        """
         try:
             header = header_of(record)
             form = self._forms.get(header)
@@ -82,9 +102,12 @@ class Headers:
                     raise StoreDamaged("too many forms")
                 form = self._forms[header] = len(self._forms)
                 self._sizes.append(size)
-            self._column.append(form if self._sizes[form] == len(record) else UNKNOWN)
+            if self._sizes[form] != len(record):
+                form = UNKNOWN
         except StoreDamaged:
-            self._column.append(UNKNOWN)
+            form = UNKNOWN
+        self._column.append(form)
+        return form
 
     def column(self) -> npt.NDArray[np.uint16]:
         """A place in `forms` for each record, or `UNKNOWN`."""

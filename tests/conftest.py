@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from helpers import Ended, made
 from hypothesis import settings
+from skips import pytest_addoption as add_fail_skipped
 from skips import (  # noqa: F401 -- hooks of pytest
-    pytest_addoption,
     pytest_configure,
     pytest_sessionfinish,
     pytest_terminal_summary,
@@ -46,6 +46,12 @@ WAYS = [
     ("native", "none", "lmdb"),
     ("native", "zstd", "lmdb"),
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this suite."""
+    add_fail_skipped(parser)
+    parser.addoption("--kills", type=int, default=8, help="kills during each killed conversion")
 
 
 @pytest.fixture(scope="session")

@@ -271,3 +271,58 @@ def test_a_page_that_is_its_own_child_has_an_end(tmp_path: Path) -> None:
         list(changed.values())
     with pytest.raises(StoreDamaged):
         changed.find(b"0")
+
+
+def free_lists(folder: Path) -> None:
+    """Records that come and go, so that there are free pages, and pages that were freed twice."""
+    draw = random.Random(5)  # noqa: S311
+    written(folder, {f"{n:04}".encode(): draw.randbytes(n * 37 % 9000) for n in range(300)})
+    with opened(folder) as environment:
+        for number in range(40):
+            with environment.begin(write=True) as transaction:
+                for _ in range(5):
+                    transaction.delete(f"{draw.randrange(300):04}".encode())
+                transaction.put(f"{number * 7:04}".encode(), draw.randbytes(number * 411))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pages_of_a_sound_file_have_one_owner(tmp_path: Path, shape: str) -> None:
+    tree_of(written(tmp_path, SHAPES[shape], commits=7)).check_pages()
+
+
+def test_every_page_of_a_file_has_an_owner(tmp_path: Path) -> None:
+    free_lists(tmp_path)
+    tree_of(tmp_path / "data.mdb").check_pages()
+
+
+def test_a_lost_page_of_a_tree_is_found(tmp_path: Path) -> None:
+    """Of that of the free pages, too, which reading records never sees."""
+    free_lists(tmp_path)
+    data = (tmp_path / "data.mdb").read_bytes()
+    keys = [key for key, _ in by_pages(tmp_path / "data.mdb")]
+    unseen = 0
+    for place in range(2 * PAGE, len(data), PAGE):
+        lost = data[:place] + bytes(PAGE) + data[place + PAGE :]
+        tree = Tree(memoryview(lost), tmp_path)
+        try:
+            found = [value.key for value in tree.values()]
+        except StoreDamaged:
+            continue
+        assert found == keys
+        try:
+            tree.check_pages()
+        except StoreDamaged:
+            unseen += 1
+    assert unseen >= 2
+
+
+def test_a_page_with_two_owners_is_found(tmp_path: Path) -> None:
+    free_lists(tmp_path)
+    data = bytearray((tmp_path / "data.mdb").read_bytes())
+    tree = tree_of(tmp_path / "data.mdb")
+    (value,) = [v for v in tree.values() if v.length > PAGE][:1]
+    taken = (value.offset // PAGE).to_bytes(8, "little")
+    lists = [v for v in tree._walk(tree._newest.free_root, tree._newest.free_depth) if v.length > 8]
+    data[lists[0].offset + 8 : lists[0].offset + 16] = taken
+    with pytest.raises(StoreDamaged, match="is used twice"):
+        Tree(memoryview(bytes(data)), tmp_path).check_pages()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Ended, band_files, children, command, patches, runs
+from helpers import Ended, band_files, children, command, folder_bytes, patches, python, runs
 
 from readers import open_store
 
@@ -94,11 +94,34 @@ def gone(processes: list[int]) -> bool:
     return not any(runs(pid) for pid in processes)
 
 
-def assert_unfinished_and_begun_again(raw: Path, store: Path) -> None:
+def assert_unfinished_and_goes_on(raw: Path, store: Path) -> None:
     assert not (store / "manifest.json").exists()
     ended = command("convert", "bigearthnet-v2", raw, store, "--workers", 0)
     assert (ended.code, ended.err) == (0, "")
     assert len(open_store(store)) == 15
+    assert not [name for name in os.listdir(store) if name.startswith("unfinished")]
+
+
+def test_ctrl_c_does_not_wait_for_a_worker_that_is_stuck(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    os.killpg(conversion.process.pid, signal.SIGINT)
+    # Nobody lets go of the pipe: who waited for the worker would wait for ever.
+    assert conversion.process.wait(GUARD) == 1
+    assert gone(conversion.workers)
+    conversion.let_go()
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+def test_a_killed_conversion_goes_on_before_its_workers_are_gone(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    conversion.process.kill()
+    conversion.process.wait(GUARD)
+    conversion.let_go()
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -113,7 +136,7 @@ def test_ctrl_c_is_one_sentence_and_exit_code_1(
     assert ended.sentence.startswith("interrupted")
     assert "go on" in ended.sentence
     assert gone(conversion.workers)
-    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
 def test_killed_workers_are_one_sentence(
@@ -126,7 +149,7 @@ def test_killed_workers_are_one_sentence(
     assert ended.code != 0
     assert "decoding process died" in ended.sentence
     assert gone(conversion.workers)
-    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
 def test_a_killed_conversion_leaves_no_processes(
@@ -136,7 +159,7 @@ def test_a_killed_conversion_leaves_no_processes(
     conversion.process.kill()
     assert gone(conversion.workers)
     conversion.ended()
-    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
 def test_a_terminated_conversion_leaves_no_processes_and_no_manifest(
@@ -146,7 +169,7 @@ def test_a_terminated_conversion_leaves_no_processes_and_no_manifest(
     conversion.process.terminate()
     assert conversion.ended().code != 0
     assert gone(conversion.workers)
-    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -174,19 +197,21 @@ def test_a_file_that_may_not_grow_is_one_sentence(raw: Path, tmp_path: Path, wor
     ended = command(*arguments, preexec_fn=limited)
     assert ended.code == 2
     assert "data.mdb" in ended.sentence
-    assert_unfinished_and_begun_again(raw, tmp_path / "store")
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
-def on_small_disk(raw: Path, disk: Path, size: int) -> tuple[Ended, list[str]]:
+def on_small_disk(raw: Path, disk: Path, size: int, more: str = "true") -> tuple[Ended, list[str]]:
     """Convert to a disk of so many bytes; the names that are in the store afterwards.
 
-    The disk is in memory, in a mount namespace that ends with the command.
+    The disk is in memory, in a mount namespace that ends with the command. `more` is what the shell
+    does there when the conversion has ended; ``"$@"`` runs it again.
     """
-    script = (
-        'mount -t tmpfs -o size="$1" none "$2" && shift && disk="$1" && shift && "$@"; code=$?; '
-    )
-    script += 'ls "$disk/store" > "$disk.txt"; exit $code'
-    convert = [sys.executable, "-m", "converter", "convert", "bigearthnet-v2", str(raw)]
+    script = f"""
+        mount -t tmpfs -o size="$1" none "$2" && shift && disk="$1" && shift && "$@"; code=$?
+        ls "$disk/store" > "$disk.txt"; {more}; exit $code
+    """
+    run = [str(Path(__file__).with_name("small_commits.py")), "100000"]
+    convert = [sys.executable, *run, "convert", "bigearthnet-v2", str(raw)]
     convert += [str(disk / "store"), "--workers", "0"]
     words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
     done = subprocess.run(
@@ -209,6 +234,28 @@ def disk(tmp_path: Path) -> Path:
     return tmp_path / "disk"
 
 
+def converted(raw: Path, store: Path) -> None:
+    run = Path(__file__).with_name("small_commits.py")
+    ended = python(run, 100_000, "convert", "bigearthnet-v2", raw, store, "--workers", 0)
+    assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9, 1.0, 1.002])
+def test_a_conversion_goes_on_when_there_is_room_again(
+    raw: Path, tmp_path: Path, disk: Path, share: float
+) -> None:
+    converted(raw, tmp_path / "whole")
+    size = int((tmp_path / "whole" / "data.mdb").stat().st_size * share)
+    kept = tmp_path / "kept"
+    room = f'mount -o remount,size=64m "$disk" && "$@" && cp -r "$disk/store" {kept}'
+    ended, names = on_small_disk(raw, disk, size, room)
+    assert ended.code == 2
+    assert "is full" in ended.sentence
+    assert {"unfinished.json", "unfinished.records"} <= set(names)
+    assert "manifest.json" not in names
+    assert folder_bytes(kept) == folder_bytes(tmp_path / "whole")
+
+
 def test_a_full_disk_is_one_sentence(raw: Path, disk: Path) -> None:
     ended, names = on_small_disk(raw, disk, 1 << 20)
     assert ended.code == 2
@@ -221,7 +268,7 @@ def test_a_disk_that_fills_at_the_end_is_one_sentence(
     raw: Path, tmp_path: Path, disk: Path, spare: int
 ) -> None:
     """From a disk that holds just the records up to one that holds all but the report."""
-    command("convert", "bigearthnet-v2", raw, tmp_path / "whole", "--workers", 0)
+    converted(raw, tmp_path / "whole")
     ended, names = on_small_disk(
         raw, disk, (tmp_path / "whole" / "data.mdb").stat().st_size + spare
     )

@@ -1,0 +1,144 @@
+"""Whether a conversion goes on where an interrupted one stopped, and how it passes over the rest.
+
+Nothing of what is stored is read or decoded again, unless the machine went down since: then what
+the system still had in memory may be lost, and every record is compared with its checksum first.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from converter.encode import Encoded
+from converter.journal import Journal, boot, in_key_order
+from converter.progress import Progress
+from converter.sources import Patch
+from converter.target import Asked, Target
+from readers.btree import Tree
+from readers.errors import PatchError, SourceError, StoreError, TargetError
+from readers.files import open_file
+from readers.manifest import DATA, JOURNAL
+from readers.scan import scan
+
+VERSION = "patchpress"  # the entry of what was asked that says by which version
+
+
+def begin(target: Target, asked: Asked) -> Journal:
+    """Make the store ready for the conversion that is asked for: as it was left, or empty.
+
+    `asked` is all that decides what is stored, by names that a user knows: options, the version of
+    this package, parts of the source and where they lie. The journal has what is stored already.
+
+    Raises:
+        TargetError: an interrupted conversion was asked for something else; a finished store; the
+            folder cannot be written.
+    """
+    path, left = target.store / JOURNAL, ""
+    before = None if target.overwrite else target.asked()
+    # Older versions left no journal, and did not note which they were.
+    if before is not None and VERSION in before and path.exists():
+        _require_same(target.store, before, asked)
+        journal = Journal(path)
+        left = _left(target.store / DATA, journal)
+        if not left and len(journal):
+            return journal
+        journal.close()
+    target.clear(asked)
+    if left:
+        warnings.warn(f"{left}: the conversion begins anew", stacklevel=2)
+    return Journal(path)
+
+
+def pass_over(
+    patches: Iterable[Patch],
+    journal: Journal,
+    tell: Callable[[Patch, Encoded | PatchError], None],
+    progress: Progress,
+) -> Iterator[Patch]:
+    """The patches that the journal does not have; `tell` gets the outcome of each one before.
+
+    They are compared one by one, as the source's may have changed.
+
+    Raises:
+        SourceError: another patch than the journal has.
+    """
+    stream = iter(patches)
+    for line in journal.lines():
+        nbytes = 0
+        for entry in line.entries:
+            patch = next(stream, None)
+            if patch is None or (patch.modality, patch.key) != (entry.modality, entry.key):
+                found = f"{patch.modality} {patch.key}" if patch else "nothing"
+                raise SourceError(
+                    f"the source is not as it was when {journal.path.parent} was begun: it has "
+                    f"{found} where {entry.modality} {entry.key} came; put it back, or give "
+                    "--overwrite to begin anew"
+                )
+            tell(patch, entry.result)
+            nbytes += 0 if isinstance(entry.result, PatchError) else entry.result.length
+        progress.advance(len(line.entries), nbytes)
+    yield from stream
+
+
+def _require_same(store: Path, before: Asked, asked: Asked) -> None:
+    differ = [
+        f"{name.replace('_', '-')} {_shown(before.get(name))}, not {_shown(asked.get(name))}"
+        for name in {**before, **asked}
+        if before.get(name) != asked.get(name)
+    ]
+    if differ:
+        raise TargetError(
+            f"{store} was begun with {', '.join(differ)}: give the same to go on, or --overwrite "
+            "to begin anew"
+        )
+
+
+def _shown(value: object) -> object:
+    return "none" if value is None else value
+
+
+def _left(data: Path, journal: Journal) -> str:
+    """Cut the journal to what was committed; gives why the two are of no use, if they are."""
+    try:
+        file = open_file(data)
+        if not file.size:
+            return ""
+        commits = Tree(file.bytes, data).transaction
+    except StoreError:
+        # Killed before LMDB had made its file, or the machine went down.
+        commits = 0
+    if commits > len(journal):
+        return f"{journal.path} is damaged, so what {data} holds is not known"
+    journal.keep(commits)
+    damage = _damage(data, journal) if journal.last and journal.last.boot != boot() else ""
+    if damage:
+        return f"the machine went down before all of {data} was on its disk ({damage})"
+    return ""
+
+
+def _damage(data: Path, journal: Journal) -> str:
+    """What a data file lacks of what the journal says; empty where it is whole.
+
+    Read by our own means: LMDB trusts its pages, and crashes where they are damaged.
+    """
+    expected = in_key_order(journal)
+    try:
+        found = scan(data)
+        Tree(open_file(data).bytes, data).check_pages()
+    except StoreError as error:
+        return str(error)
+    if not np.array_equal(found.keys, expected.keys) or (found.length != expected.lengths).any():
+        return "it has other records"
+    bytes_ = open_file(data).bytes
+    for at, length, checksum, key in zip(
+        found.offset.tolist(),
+        found.length.tolist(),
+        expected.checksums.tolist(),
+        expected.keys.tolist(),
+        strict=True,
+    ):
+        if xxhash.xxh3_64_intdigest(bytes_[at : at + length]) != checksum:
+            return f"record {key.decode()} differs from its checksum"
+    return ""

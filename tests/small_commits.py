@@ -1,0 +1,12 @@
+"""`patchpress` with commits of so many bytes: for tests that interrupt it between any two records.
+
+python tests/small_commits.py BYTES convert …
+"""
+
+import sys
+
+from converter import writer
+from converter.cli import main
+
+writer.COMMIT_BYTES = int(sys.argv.pop(1))
+main()

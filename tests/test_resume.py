@@ -1,0 +1,459 @@
+"""Conversions that are killed, or stop, and go on: to the same bytes as if nothing had happened."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import Ended, band_files, made, patches, python
+from synthetic import make_tree
+
+from converter import resume, writer
+from converter.journal import Journal
+from readers import open_store
+from readers.errors import PatchError, SourceError, TargetError
+from readers.manifest import JOURNAL, MARKER
+
+RUN = Path(__file__).with_name("small_commits.py")
+FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
+GUARD = 120.0  # seconds until a test gives up; none is decided by it
+
+
+@pytest.fixture(autouse=True)
+def _every_record_is_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "COMMIT_BYTES", 1)
+
+
+def bytes_of(store: Path) -> dict[str, bytes]:
+    assert set(os.listdir(store)) == set(FILES)
+    return {name: (store / name).read_bytes() for name in FILES}
+
+
+def lines_of(store: Path) -> int:
+    try:
+        return (store / JOURNAL).read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+class Killing:
+    """One conversion, killed again and again."""
+
+    def __init__(self, source: Path, store: Path, workers: int, seed: int) -> None:
+        self.store = store
+        words = ["convert", "bigearthnet-v2", str(source), str(store), "--workers", str(workers)]
+        self._words = [sys.executable, str(RUN), "1", *words]
+        self._random = random.Random(seed)  # noqa: S311
+        self.kills = 0
+        self.ended = Ended(-1, "", "")
+
+    def start(self) -> bool:
+        """Run it until it is killed, somewhere; whether it was, and did not end before."""
+        process = subprocess.Popen(
+            self._words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        if self._random.random() < 0.3:
+            self._wait(process, lambda passed: passed > self._random.random() * 0.5)
+        else:
+            enough = lines_of(self.store) + self._random.randint(1, 3)
+            self._wait(process, lambda _: lines_of(self.store) >= enough)
+            time.sleep(self._random.random() * 0.002)
+        process.kill()
+        out, err = process.communicate(timeout=GUARD)
+        self.ended = Ended(process.returncode, out, err)
+        killed = process.returncode == -signal.SIGKILL
+        self.kills += killed
+        assert killed or (process.returncode, err) == (0, "")
+        return killed
+
+    def _wait(self, process: "subprocess.Popen[str]", until: Callable[[float], bool]) -> None:
+        begun = time.monotonic()
+        while process.poll() is None and not until(time.monotonic() - begun):
+            assert time.monotonic() - begun < GUARD
+            time.sleep(0.0005)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kills_at_any_moment_change_nothing(
+    tmp_path: Path, pytestconfig: pytest.Config, workers: int
+) -> None:
+    """With ``--kills N``: so many for each number of workers."""
+    kills = int(pytestconfig.getoption("--kills"))
+    make_tree(tmp_path / "raw", n=5 * kills, flagged=1)
+    made(tmp_path / "raw", tmp_path / "whole")
+    killing = Killing(tmp_path / "raw", tmp_path / "store", workers, seed=workers)
+    while killing.kills < kills and killing.start():
+        assert not (tmp_path / "store" / "manifest.json").exists()
+    assert killing.kills == kills
+    words = ("convert", "bigearthnet-v2", tmp_path / "raw", tmp_path / "store")
+    ended = python(RUN, 1, *words, "--workers", workers)
+    assert (ended.code, ended.err) == (0, "")
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
+
+
+class Stopped(Exception):
+    """In place of a kill."""
+
+
+def stop_behind(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
+    """Let conversions end when so many records are noted, as abruptly as a process can do it."""
+    noted = Journal.append
+
+    def append(journal: Journal, *arguments: Any) -> None:
+        if len(journal) == records:
+            raise Stopped
+        noted(journal, *arguments)
+
+    monkeypatch.setattr(Journal, "append", append)
+
+
+@pytest.fixture
+def stopped(raw: Path, tmp_path: Path) -> Path:
+    """A store of `raw` that was left when 7 of its 15 records were stored."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_behind(patch, 7)
+        made(raw, tmp_path / "store")
+    assert lines_of(tmp_path / "store") == 7
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def whole(raw: Path, tmp_path: Path) -> dict[str, bytes]:
+    """What a store of `raw` is when nothing happens."""
+    made(raw, tmp_path / "whole")
+    return bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("layout", ["stacked", "native"])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("commit", [1, 200_000])
+def test_a_stop_behind_any_commit_changes_nothing(
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: str,
+    compression: str,
+    commit: int,
+) -> None:
+    monkeypatch.setattr(writer, "COMMIT_BYTES", commit)
+    options = {"layout": layout, "compression": compression}
+    made(raw, tmp_path / "whole", **options)
+    stops = 0
+    for records in range(16):
+        with pytest.MonkeyPatch.context() as patch:
+            stop_behind(patch, records)
+            try:
+                made(raw, tmp_path / "store", **options)
+                break
+            except Stopped:
+                stops += 1
+    assert stops > 3
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
+
+
+def test_what_is_stored_is_not_decoded_again(
+    raw: Path, stopped: Path, whole: dict[str, bytes]
+) -> None:
+    with Journal(stopped / JOURNAL) as journal:
+        stored = [(entry.modality, entry.key) for entry in journal.entries()]
+    assert len(stored) == 7
+    for modality, key in stored:
+        name = key.removesuffix("_reference_map")
+        for path in band_files(raw, modality, name).values():
+            path.write_bytes(b"no TIFF at all")
+    made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+def test_progress_counts_what_was_stored_before(raw: Path, stopped: Path) -> None:
+    from converter import ConvertOptions, convert
+
+    class Count:
+        total = done = nbytes = 0
+
+        def start(self, total: int | None) -> None:
+            assert total is not None
+            self.total = total
+
+        def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
+            self.done += patches
+            self.nbytes += nbytes
+
+    count = Count()
+    convert("bigearthnet-v2", raw, stopped, ConvertOptions(workers=0), count)
+    assert (count.total, count.done) == (15, 15)
+    assert count.nbytes > 15 * 28_800
+
+
+def test_a_line_without_its_commit_is_cut_off(
+    raw: Path, stopped: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    """As after a kill between the two."""
+    data = (stopped / "data.mdb").read_bytes()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_behind(patch, 8)
+        made(raw, stopped)
+    (stopped / "data.mdb").write_bytes(data)
+    assert lines_of(stopped) == 8
+    made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+@pytest.mark.parametrize("tail", [b"0", b'00000000 {"boot"', b"garbage\n\n\n", bytes(5000)])
+def test_a_torn_line_at_the_end_is_cut_off(
+    raw: Path, stopped: Path, whole: dict[str, bytes], tail: bytes
+) -> None:
+    with (stopped / JOURNAL).open("ab") as file:
+        file.write(tail)
+    made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+@pytest.mark.parametrize("place", [0, 400, -3])
+def test_a_changed_journal_begins_anew(
+    raw: Path, stopped: Path, whole: dict[str, bytes], place: int
+) -> None:
+    journal = bytearray((stopped / JOURNAL).read_bytes())
+    journal[place] ^= 1
+    (stopped / JOURNAL).write_bytes(journal)
+    with pytest.warns(UserWarning, match="unfinished.records is damaged.*begins anew"):
+        made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+@pytest.mark.parametrize("marker", [b"", b'{"patchpr', b"[]", b'{"dataset": "bigearthnet-v2"}'])
+def test_a_marker_that_says_nothing_begins_anew(
+    raw: Path, stopped: Path, whole: dict[str, bytes], marker: bytes
+) -> None:
+    """Torn ones, and those of versions that could not go on."""
+    (stopped / MARKER).write_bytes(marker)
+    made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+@pytest.mark.parametrize("name", ["data.mdb", JOURNAL])
+@pytest.mark.filterwarnings("ignore:.*begins anew")
+def test_a_lost_file_begins_anew(
+    raw: Path, stopped: Path, whole: dict[str, bytes], name: str
+) -> None:
+    (stopped / name).unlink()
+    made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+def another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine was started anew since."""
+    monkeypatch.setattr(resume, "boot", lambda: "another")
+
+
+def test_behind_a_restart_of_the_machine_a_whole_store_goes_on(
+    raw: Path, stopped: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_boot(monkeypatch)
+    for path in band_files(raw, "s2", patches(raw, "s2")[0]).values():
+        path.write_bytes(b"no TIFF at all")
+    with Journal(stopped / JOURNAL) as journal:
+        assert any(entry.key == patches(raw, "s2")[0] for entry in journal.entries())
+    made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+def spoiled(data: bytes, how: str) -> bytes:
+    """What a power failure may leave of a data file."""
+    if how == "record":
+        place = len(data) // 3 // 4096 * 4096
+        return data[:place] + bytes(4096) + data[place + 4096 :]
+    if how == "cut":
+        return data[: len(data) // 2]
+    if how == "meta":
+        return bytes(4096) + data[4096:]
+    if how == "metas":
+        return bytes(8192) + data[8192:]
+    # A page of a tree: the only pages with these flags.
+    for place in range(8192, len(data), 4096):
+        page = data[place : place + 4096]
+        if int.from_bytes(page[:8], "little") == place // 4096 and page[10] & 3:
+            data = data[:place] + bytes(4096) + data[place + 4096 :]
+    return data
+
+
+@pytest.mark.parametrize("how", ["record", "cut", "meta", "metas", "trees"])
+@pytest.mark.filterwarnings("ignore:.*begins anew")
+def test_behind_a_power_failure_a_damaged_store_begins_anew(
+    raw: Path, stopped: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    another_boot(monkeypatch)
+    data = (stopped / "data.mdb").read_bytes()
+    (stopped / "data.mdb").write_bytes(spoiled(data, how))
+    made(raw, stopped)
+    assert bytes_of(stopped) == whole
+
+
+def test_what_a_power_failure_took_is_told(
+    raw: Path, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another_boot(monkeypatch)
+    data = (stopped / "data.mdb").read_bytes()
+    (stopped / "data.mdb").write_bytes(spoiled(data, "record"))
+    with pytest.warns(UserWarning, match="machine went down.*begins anew"):
+        made(raw, stopped)
+
+
+@pytest.mark.parametrize(
+    ("options", "both"),
+    [
+        ({"layout": "native"}, "layout stacked, not native"),
+        ({"compression": "zstd", "level": 5}, "compression none, not zstd, level none, not 5"),
+        ({"split": "geographic"}, "split official, not geographic"),
+        ({"limit": 3}, "limit none, not 3"),
+        ({"nan": "keep"}, "nan refuse, not keep"),
+        ({"modalities": ("s2",)}, "path s1 .*/BigEarthNet-S1, not none"),
+    ],
+)
+def test_other_options_are_refused(
+    raw: Path, stopped: Path, whole: dict[str, bytes], options: dict[str, Any], both: str
+) -> None:
+    with pytest.raises(TargetError, match=f"begun with .*{both}.*--overwrite"):
+        made(raw, stopped, **options)
+    made(raw, stopped)  # nothing was lost
+    assert bytes_of(stopped) == whole
+
+
+def test_other_workers_are_no_other_options(
+    raw: Path, stopped: Path, whole: dict[str, bytes]
+) -> None:
+    words = ("convert", "bigearthnet-v2", raw, stopped, "--workers", 2)
+    ended = python(RUN, 1, *words)
+    assert (ended.code, ended.err) == (0, "")
+    assert bytes_of(stopped) == whole
+
+
+def test_overwrite_begins_anew_with_other_options(raw: Path, stopped: Path) -> None:
+    made(raw, stopped, layout="native", overwrite=True)
+    assert open_store(stopped).manifest.modalities["s2"].layout == "native"
+    assert len(open_store(stopped)) == 15
+
+
+def test_another_source_is_refused(raw: Path, stopped: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw, tmp_path / "other")
+    with pytest.raises(TargetError, match=f"path s2 {raw}/BigEarthNet-S2, not {tmp_path}/other"):
+        made(tmp_path / "other", stopped)
+
+
+def test_the_same_source_by_another_name_goes_on(
+    raw: Path, stopped: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    (tmp_path / "link").symlink_to(raw)
+    made(tmp_path / "link", stopped)
+    assert bytes_of(stopped) == whole
+
+
+def test_another_version_is_refused(raw: Path, stopped: Path) -> None:
+    asked = json.loads((stopped / MARKER).read_text())
+    (stopped / MARKER).write_text(json.dumps(asked | {"patchpress": "0.0.9"}))
+    with pytest.raises(TargetError, match=r"patchpress 0\.0\.9, not"):
+        made(raw, stopped)
+
+
+def test_a_source_that_changed_is_refused(raw: Path, stopped: Path) -> None:
+    name = patches(raw, "s1")[0]
+    folder = band_files(raw, "s1", name)["VV"].parent
+    shutil.rmtree(folder)
+    with pytest.raises(SourceError, match=f"not as it was.*s1 {name} came.*--overwrite"):
+        made(raw, stopped)
+
+
+def spoil(raw: Path, index: int) -> tuple[str, Path, bytes]:
+    name = patches(raw, "s2")[index]
+    path = band_files(raw, "s2", name)["B03"]
+    data = path.read_bytes()
+    path.write_bytes(data[:-5])
+    return name, path, data
+
+
+def test_a_run_that_stopped_at_a_damaged_patch_goes_on_without_it(
+    raw: Path, tmp_path: Path
+) -> None:
+    name, _, _ = spoil(raw, 2)
+    with pytest.raises(PatchError, match=name):
+        made(raw, tmp_path / "store")
+    assert lines_of(tmp_path / "store")
+    report = made(raw, tmp_path / "store", on_error="skip")
+    whole = made(raw, tmp_path / "whole", on_error="skip")
+    assert report.skipped == whole.skipped
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
+    beside = [(tmp_path / f"{name}.report.json").read_text() for name in ("store", "whole")]
+    assert json.loads(beside[0])["skipped"] == json.loads(beside[1])["skipped"]
+
+
+def test_patches_that_were_skipped_stay_so(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, path, data = spoil(raw, 1)
+    whole = made(raw, tmp_path / "whole", on_error="skip")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_behind(patch, 13)
+        made(raw, tmp_path / "store", on_error="skip")
+    path.write_bytes(data)  # mended, but too late
+    with pytest.raises(PatchError, match=name):
+        made(raw, tmp_path / "store", on_error="stop")
+    report = made(raw, tmp_path / "store", on_error="skip")
+    assert report.skipped == whole.skipped
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", ["write_extents", "write_metadata", "write_manifest", "join"])
+def test_a_stop_behind_the_last_record_changes_nothing(
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: dict[str, bytes],
+    step: str,
+) -> None:
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(f"converter.pipeline.{step}", stop)
+        made(raw, tmp_path / "store")
+    made(raw, tmp_path / "store")
+    assert bytes_of(tmp_path / "store") == whole
+
+
+def test_a_stop_behind_the_manifest_still_ends_well(
+    raw: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr("converter.pipeline.save_report", stop)
+        made(raw, tmp_path / "store")
+    assert (tmp_path / "store" / "manifest.json").exists()
+    with pytest.raises(TargetError, match="begun with layout stacked, not native"):
+        made(raw, tmp_path / "store", layout="native")
+    assert made(raw, tmp_path / "store").records == {"s2": 5, "s1": 5, "map": 5}
+    assert bytes_of(tmp_path / "store") == whole
+
+
+def test_a_marker_beside_a_finished_store_is_taken_away(
+    raw: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    """As after a kill between the last two steps."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_behind(patch, 3)
+        made(raw, tmp_path / "store")
+    marker = (tmp_path / "store" / MARKER).read_bytes()
+    made(raw, tmp_path / "store")
+    (tmp_path / "store" / MARKER).write_bytes(marker)
+    with pytest.raises(TargetError, match="finished store"):
+        made(raw, tmp_path / "store")
+    assert bytes_of(tmp_path / "store") == whole
