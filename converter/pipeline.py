@@ -23,7 +23,7 @@ from converter.resume import VERSION, begin, pass_over
 from converter.roots import Roots, locate
 from converter.selection import Selection, select
 from converter.sources import Patch
-from converter.stream import Outcome, encoding
+from converter.stream import Batch, encoding
 from converter.tables import Tables, check_tables
 from converter.target import Asked, Target, claim, writing
 from converter.writer import ShardWriter
@@ -126,7 +126,7 @@ class _Conversion:
             )
             with (
                 begin(target, self._asked()) as journal,
-                ShardWriter(self.store, journal) as writer,
+                ShardWriter(self.store, journal, paged=encode.paged) as writer,
             ):
                 self.progress.start(chosen.total)
                 left = pass_over(chosen, journal, self._note, self.progress)
@@ -197,17 +197,16 @@ class _Conversion:
         else:
             self.logs[patch.modality].add(patch, result)
 
-    def _write(
-        self, outcomes: Iterable[list[Outcome]], chosen: Selection, writer: ShardWriter
-    ) -> None:
+    def _write(self, batches: Iterable[Batch], chosen: Selection, writer: ShardWriter) -> None:
         """Store every record in order."""
-        for chunk in outcomes:
+        for outcomes, release in batches:
             nbytes = 0
-            for patch, result, record in chunk:
-                stored = writer.put(patch, result, record)
+            for patch, result, frame in outcomes:
+                stored = writer.put(patch, result, frame)
                 self._note(patch, stored)
                 nbytes += 0 if isinstance(stored, PatchError) else stored.length
-            self.progress.advance(len(chunk), nbytes, chosen.share)
+            writer.flush(release)
+            self.progress.advance(len(outcomes), nbytes, chosen.share)
         if not writer.records:
             raise SourceError(f"no patch could be converted: {self.skipped[0]}")
 
