@@ -14,9 +14,10 @@ from converter.progress import Progress, Silent
 from converter.records import RecordLog
 from converter.report import Report
 from converter.request import Request, request_of
-from converter.resume import begin, pass_over
+from converter.resume import begin, goes_on, pass_over
+from converter.room import Need, require_room
 from converter.roots import Roots
-from converter.selection import Selection, select
+from converter.selection import Selection, first_few, select
 from converter.sources import Patch
 from converter.stream import Outcome, encoding
 from converter.target import Target, claim, writing
@@ -94,13 +95,14 @@ class _Conversion:
         with encoding(recipes, self.options.worker_count, self.roots.packed) as encode:
             tables = self.request.tables()
             published = self.request.published()
-            limit = self.options.limit
-            chosen = select(
-                *(self.description, self.roots, tables, limit, self._problem),
-                *(encode.cells, published),
-            )
+            place = self.description, self.roots
+            wanted = first_few(*place, tables, self.options.limit)
+            chosen = select(*place, wanted, self._problem, encode.cells, published)
+            asked = self.request.asked()
+            begun = goes_on(self.store, target.asked(), asked)
+            require_room(self.store, Need(self.request, chosen, tables), begun=begun)
             with (
-                begin(target, self.request.asked()) as journal,
+                begin(target, asked) as journal,
                 ShardWriter(self.store, journal) as writer,
             ):
                 self.progress.start(chosen.total)

@@ -98,8 +98,7 @@ class Wanted:
 def select(
     description: Description,
     roots: Roots,
-    tables: Tables | None,
-    limit: int | None,
+    wanted: Wanted | None,
     problem: Problem,
     cells: Cells | None = None,
     md5: Mapping[str, str] | None = None,
@@ -107,9 +106,9 @@ def select(
 ) -> Selection:
     """Walk the folders of a source once: count its patches, tell of those misplaced or not whole.
 
-    Archives are not touched yet, but for the first few patches where only these are wanted. `cells`
-    is memory for what comes out of them, `md5` what they are compared with. `note` is told of every
-    patch that is counted, also of those that turn out to be `incomplete`.
+    Archives are not touched yet. `wanted` are the first few, where only these are; `cells` is
+    memory for what comes out of archives, `md5` what they are compared with. `note` is told of
+    every patch that is counted, also of those that turn out to be `incomplete`.
 
     Raises:
         SourceError: a modality's folder has no patch.
@@ -117,7 +116,6 @@ def select(
     """
     require_patches(description, roots)
     walks = walks_of(description, roots, problem)
-    wanted = _limited(description, roots, tables, limit)
     selection = Selection(dict.fromkeys(walks, 0), walks, wanted=wanted)
     most = wanted.most(roots.modalities) if wanted else None
     wish = Wish(selection.takes, most, cells, md5=md5)
@@ -149,17 +147,30 @@ def _lacks(identity: str, modality: str) -> PatchError:
     return PatchError(f"patch {identity} has no {modality}")
 
 
-def _limited(
+def first_few(
     description: Description, roots: Roots, tables: Tables | None, limit: int | None
 ) -> Wanted | None:
     """The first patches and their partners, where only these are asked for.
 
-    Without a table that names partners, each modality gives those of the same identity where its
-    names tell it, and its own first patches elsewhere.
+    Folders and archives are read as far as they are needed for it.
+
+    Raises:
+        SourceError: they cannot be read.
     """
     if limit is None:
         return None
     first = {name: islice(_names(description, roots, name), limit) for name in roots.modalities}
+    return with_partners(description, first, tables)
+
+
+def with_partners(
+    description: Description, first: Mapping[str, Iterable[Patch]], tables: Tables | None
+) -> Wanted:
+    """Those of the first patches of each modality that belong together.
+
+    Without a table that names partners, each modality gives those of the same identity where its
+    names tell it, and its own first patches elsewhere.
+    """
     primary = description.primary.name
     if primary not in first:
         names = {name: {patch.name for patch in patches} for name, patches in first.items()}
