@@ -38,10 +38,7 @@ def begin(target: Target, asked: Asked) -> Journal:
             folder cannot be written.
     """
     path, left = target.store / JOURNAL, ""
-    before = None if target.overwrite else target.asked()
-    # Older versions left no journal, and did not note which they were.
-    if before is not None and VERSION in before and path.exists():
-        _require_same(target.store, before, asked)
+    if goes_on(target.store, target.asked(), asked):
         journal = Journal(path)
         left = _left(target.store / DATA, journal)
         if not left and len(journal):
@@ -84,7 +81,15 @@ def pass_over(
     yield from stream
 
 
-def _require_same(store: Path, before: Asked, asked: Asked) -> None:
+def goes_on(store: Path, before: Asked | None, asked: Asked) -> bool:
+    """Whether an interrupted conversion, which was asked for the same, goes on here.
+
+    Raises:
+        TargetError: it was asked for something else.
+    """
+    # Older versions left no journal, and did not note which they were.
+    if before is None or VERSION not in before or not (store / JOURNAL).exists():
+        return False
     differ = [
         f"{name.replace('_', '-')} {_shown(before.get(name))}, not {_shown(asked.get(name))}"
         for name in {**before, **asked}
@@ -95,6 +100,7 @@ def _require_same(store: Path, before: Asked, asked: Asked) -> None:
             f"{store} was begun with {', '.join(differ)}: give the same to go on, or --overwrite "
             "to begin anew"
         )
+    return True
 
 
 def _shown(value: object) -> object:
