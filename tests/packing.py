@@ -59,8 +59,12 @@ def write(path: Path, parts: Iterable[bytes]) -> Path:
     return path
 
 
-def split(path: Path, count: int, ending: Callable[[int], str] = lambda at: "aabacad"[2 * at :][:2]
-          ) -> list[Path]:  # fmt: skip
+def letters(at: int) -> str:
+    """How `split` names a part: aa, ab, …"""
+    return f"a{'abcdefgh'[at]}"
+
+
+def split(path: Path, count: int, ending: Callable[[int], str] = letters) -> list[Path]:
     """Cut a file into so many parts, as `split` names them, and remove it."""
     data = path.read_bytes()
     size = -(-len(data) // count)
