@@ -4,18 +4,18 @@ Files may come in any order inside a patch, and patches may be interleaved as fa
 reaches; nothing is unpacked to the disk.
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from converter.contents import Cells, Contents
-from converter.description import BAND, ModalitySource
+from converter.description import ModalitySource
+from converter.fitting import Form, Forms
 from converter.md5 import require
-from converter.paths import PathForm, disagreement
+from converter.paths import disagreement
 from converter.roots import Archive
 from converter.sources import Patch, Problem, misplaced, patch_of
 from converter.tarstream import TarStream
@@ -42,22 +42,12 @@ class Wish(NamedTuple):
     """File name -> the MD5 that it must have, where that is checked."""
 
 
-class _Form(NamedTuple):
-    """One form of a modality's paths, with what its patches have beside their names."""
-
-    modality: ModalitySource
-    path: PathForm
-    band: re.Pattern[str]
-    most: int
-    """Bytes that one file may have."""
-
-
 @dataclass(slots=True)
 class _Begun:
     """A patch some of whose files have come."""
 
     patch: Patch
-    form: _Form
+    form: Form
     wanted: bool
     names: frozenset[str]
     missing: set[str]
@@ -83,19 +73,12 @@ class ArchiveStream:
         modalities: Sequence[ModalitySource],
         problem: Problem,
         wish: Wish,
+        folders: Collection[str] = (),
     ) -> None:
+        """`folders` are those of all modalities of the dataset: what lies in another's is its."""
         self.archives, self.modalities = archives, modalities
         self._problem, self._wish = problem, wish
-        self._forms = [
-            _Form(
-                modality,
-                PathForm(path, modality.fields),
-                re.compile(modality.fields.get(BAND, ".*")),
-                FILES_MARGIN * files_size(modality),
-            )
-            for modality in modalities
-            for path in modality.paths
-        ]
+        self._forms = Forms(modalities, folders)
         for form in self._forms:
             if form.modality.sidecar and not form.path.is_folder_a_patch:
                 raise SourceError(
@@ -127,6 +110,8 @@ class ArchiveStream:
         come = Counter[str]()
         self._before = 0
         for archive in self.archives:
+            if self._enough(come):
+                return
             with TarStream(archive.parts, md5=self._wish.md5 is not None) as stream:
                 self._stream = stream
                 gathering = _Gathering(stream, self._forms, self._problem, self._wish)
@@ -154,10 +139,11 @@ class ArchiveStream:
 class _Gathering:
     """The patches of one archive."""
 
-    def __init__(
-        self, stream: TarStream, forms: Sequence[_Form], problem: Problem, wish: Wish
-    ) -> None:
+    def __init__(self, stream: TarStream, forms: Forms, problem: Problem, wish: Wish) -> None:
         self._stream, self._forms = stream, forms
+        self._largest = {
+            form.modality.name: FILES_MARGIN * files_size(form.modality) for form in forms
+        }
         self._problem, self._wish = problem, wish
         self.ignored = 0
         self._first_ignored = ""
@@ -217,7 +203,7 @@ class _Gathering:
         contents = begun.patch.contents
         if contents is None:
             return
-        if size > begun.form.most:
+        if size > self._largest[begun.patch.modality]:
             contents.fault = f"{begun.patch.folder}/{name} has {size:,} bytes, far more than usual"
         elif name in begun.names:
             self._stream.read_into(contents.add(name, size))
@@ -230,7 +216,10 @@ class _Gathering:
         Raises:
             SourceError: its patch has that file already, or was given up before.
         """
-        for form, known in self._forms_of(folder):
+        for form, known, wrong in self._forms.of(folder):
+            if wrong is not None:
+                self._tell_misplaced(folder, wrong)
+                continue
             if not form.path.is_folder_a_patch:
                 match = form.path.file.fullmatch(name)
                 if match is None:
@@ -246,42 +235,24 @@ class _Gathering:
             begun = self._begun.get((form.modality.name, folder))
             if begun is None:
                 begun = self._begin(form, folder, before, after, known)
-                if name in begun.names or _is_band(form, before, after, name):
+                if name in begun.names or form.is_band(before, after, name):
                     self._add(folder, begun)
                     return begun
             elif name in begun.names:
                 raise SourceError(f"{self._stream.path} has {folder}/{name} twice: repack it")
-            elif _is_band(form, before, after, name):
+            elif form.is_band(before, after, name):
                 return begun
-        if folder not in self._misplaced:
+        if folder not in self._misplaced and not self._forms.is_anothers(folder):
             self._ignore(f"{folder}/{name}")
         return None
 
-    def _forms_of(self, folder: str) -> Iterator[tuple[_Form, dict[str, str]]]:
-        """The forms that a folder fits, with the fields that its names say."""
-        parts = folder.split("/") if folder else []
-        for form in self._forms:
-            depth = len(form.path.folders)
-            if depth > len(parts):
-                continue
-            # What stands above is the packer's choice.
-            known: dict[str, str] = {}
-            for pattern, part in zip(form.path.folders, parts[len(parts) - depth :], strict=True):
-                match = pattern.fullmatch(part)
-                if match is None:
-                    break
-                wrong = disagreement(known, match.groupdict())
-                if wrong is not None:
-                    if folder not in self._misplaced:
-                        self._misplaced.add(folder)
-                        self._problem(misplaced(f"{self._stream.path}/{folder}", wrong))
-                    break
-                known |= match.groupdict()
-            else:
-                yield form, known
+    def _tell_misplaced(self, folder: str, wrong: str) -> None:
+        if folder not in self._misplaced:
+            self._misplaced.add(folder)
+            self._problem(misplaced(f"{self._stream.path}/{folder}", wrong))
 
     def _begin(
-        self, form: _Form, folder: str, before: str, after: str, known: dict[str, str]
+        self, form: Form, folder: str, before: str, after: str, known: dict[str, str]
     ) -> _Begun:
         """A patch none of whose files has come."""
         modality = form.modality
@@ -338,13 +309,3 @@ class _Gathering:
         self._first_ignored = self._first_ignored or path
         if self.ignored >= FOREIGN:
             self.require_patches()
-
-
-def _is_band(form: _Form, before: str, after: str, name: str) -> bool:
-    """Whether a file is called like a band that the description does not have."""
-    return (
-        form.path.has_band
-        and name.startswith(before)
-        and name.endswith(after)
-        and form.band.fullmatch(name, len(before), len(name) - len(after)) is not None
-    )

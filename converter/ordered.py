@@ -27,8 +27,11 @@ def streams_of(
     for name, place in roots.modalities.items():
         if place.archives:
             sharing.setdefault(place.archives, []).append(name)
+    folders = [modality.folder for modality in description.modalities.values()]
     return [
-        ArchiveStream(archives, [description.modalities[name] for name in names], problem, wish)
+        ArchiveStream(
+            *(archives, [description.modalities[name] for name in names], problem, wish, folders)
+        )
         for archives, names in sharing.items()
     ]
 

@@ -11,8 +11,10 @@ from readers.errors import OptionError, SourceError, SourceMissing
 from readers.table import SPLIT_ALIASES
 
 # As published: one file, or the parts that `split` makes of it (.tar.gzaa, .tar.gzab, …; .000).
+# What looks like a part may be the name of a compression that is not read.
 _ARCHIVE = re.compile(
-    r"(?P<whole>(?P<stem>.+)\.(?:tar\.zst|tzst|tar\.gz|tgz|tar))(?P<dot>\.?)(?P<part>[a-z]{2}|\d{2,4})?"
+    r"(?P<whole>(?P<stem>.+)\.(?:tar\.zst|tzst|tar\.gz|tgz|tar))"
+    r"(?:(?P<dot>\.?)(?!(?<=\.)(?:br|bz|gz|lz|xz)$)(?P<part>[a-z]{2}|\d{2,4}))?"
 )
 
 
@@ -158,7 +160,7 @@ def _with_parts(folder: Path, match: re.Match[str]) -> Archive:
     if not match["part"]:
         return Archive((folder / match[0],))
     begin = match["whole"] + match["dot"]
-    there = [other["part"] for name in entries(folder) if (other := _ARCHIVE.fullmatch(name))
+    there = [other for name in entries(folder) if (other := _ARCHIVE.fullmatch(name))
              and other["part"] and other["whole"] + other["dot"] == begin]  # fmt: skip
     parts = [f"{begin}{_part(at, match['part'])}" for at in range(len(there))]
     for name in parts:

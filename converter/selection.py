@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
 
 from converter.archives import ArchiveStream, Wish
 from converter.contents import Cells
@@ -193,7 +195,9 @@ def _names(description: Description, roots: Roots, modality: str) -> Iterator[Pa
     """The patches of one modality in their order, without their files."""
     alone = roots._replace(modalities={modality: roots.modalities[modality]})
     wish = Wish(lambda patch: True, names_only=True)
-    return chain(
+    # Some of its archives may be unpacked, others not.
+    return merge(
         *walks_of(description, alone, pass_over).values(),
         *streams_of(description, alone, pass_over, wish),
+        key=attrgetter("key"),
     )

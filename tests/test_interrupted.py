@@ -26,6 +26,7 @@ from helpers import (
     python,
     runs,
 )
+from packing import entries, members, write
 from small_disk import COMMIT, RUN, on_small_disk
 
 from readers import open_store
@@ -113,9 +114,13 @@ def assert_unfinished_and_goes_on(raw: Path, store: Path) -> None:
     assert not [name for name in os.listdir(store) if name.startswith("unfinished")]
 
 
+@pytest.mark.parametrize("archives", [(), ("BigEarthNet-S1", "Reference_Maps")])
 def test_ctrl_c_does_not_wait_for_a_worker_that_is_stuck(
-    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path, archives: tuple[str, ...]
 ) -> None:
+    for name in archives:
+        write(raw / f"{name}.tar.zst", entries(raw, members(raw, name)))
+        shutil.rmtree(raw / name)
     conversion = waiting(2)
     os.killpg(conversion.process.pid, signal.SIGINT)
     # Nobody lets go of the pipe: who waited for the worker would wait for ever.

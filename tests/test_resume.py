@@ -2,35 +2,23 @@
 
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Ended, band_files, made, patches, python
+from helpers import band_files, made, patches, python
+from packing import packed
+from stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_behind
 from synthetic import make_tree
 
-from converter import pipeline, resume, stream, transactions
+from converter import pipeline, resume
 from converter.journal import Journal
 from readers import open_store
 from readers.errors import PatchError, SourceError, TargetError
 from readers.manifest import JOURNAL, MARKER
 
-RUN = Path(__file__).with_name("small_commits.py")
 FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
-GUARD = 120.0  # seconds until a test gives up; none is decided by it
-
-
-def commits_of(nbytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a line stand in the journal behind so many bytes, whoever writes them."""
-    monkeypatch.setattr(stream, "CHUNK_BYTES", nbytes)
-    monkeypatch.setattr(transactions, "COMMIT_BYTES", nbytes)
 
 
 @pytest.fixture(autouse=True)
@@ -43,82 +31,27 @@ def bytes_of(store: Path) -> dict[str, bytes]:
     return {name: (store / name).read_bytes() for name in FILES}
 
 
-def lines_of(store: Path) -> int:
-    try:
-        return (store / JOURNAL).read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
-
-
-class Killing:
-    """One conversion, killed again and again."""
-
-    def __init__(self, source: Path, store: Path, workers: int, seed: int) -> None:
-        self.store = store
-        words = ["convert", "bigearthnet-v2", str(source), str(store), "--workers", str(workers)]
-        self._words = [sys.executable, str(RUN), "1", *words]
-        self._random = random.Random(seed)  # noqa: S311
-        self.kills = 0
-        self.ended = Ended(-1, "", "")
-
-    def start(self) -> bool:
-        """Run it until it is killed, somewhere; whether it was, and did not end before."""
-        process = subprocess.Popen(
-            self._words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        if self._random.random() < 0.3:
-            self._wait(process, lambda passed: passed > self._random.random() * 0.5)
-        else:
-            enough = lines_of(self.store) + self._random.randint(1, 3)
-            self._wait(process, lambda _: lines_of(self.store) >= enough)
-            time.sleep(self._random.random() * 0.002)
-        process.kill()
-        out, err = process.communicate(timeout=GUARD)
-        self.ended = Ended(process.returncode, out, err)
-        killed = process.returncode == -signal.SIGKILL
-        self.kills += killed
-        assert killed or (process.returncode, err) == (0, "")
-        return killed
-
-    def _wait(self, process: "subprocess.Popen[str]", until: Callable[[float], bool]) -> None:
-        begun = time.monotonic()
-        while process.poll() is None and not until(time.monotonic() - begun):
-            assert time.monotonic() - begun < GUARD
-            time.sleep(0.0005)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["folders", "archives"])
 def test_kills_at_any_moment_change_nothing(
-    tmp_path: Path, pytestconfig: pytest.Config, workers: int
+    tmp_path: Path, pytestconfig: pytest.Config, kind: str, workers: int
 ) -> None:
-    """With ``--kills N``: so many for each number of workers."""
+    """With ``--kills N``: so many for each kind of source and number of workers."""
     kills = int(pytestconfig.getoption("--kills"))
     make_tree(tmp_path / "raw", n=5 * kills, flagged=1)
     made(tmp_path / "raw", tmp_path / "whole")
-    killing = Killing(tmp_path / "raw", tmp_path / "store", workers, seed=workers)
+    source = tmp_path / "raw"
+    if kind == "archives":
+        source = packed(tmp_path / "raw", tmp_path / "packed")
+        shutil.rmtree(tmp_path / "raw")
+    killing = Killing(source, tmp_path / "store", workers, seed=workers)
     while killing.kills < kills and killing.start():
         assert not (tmp_path / "store" / "manifest.json").exists()
     assert killing.kills == kills
-    words = ("convert", "bigearthnet-v2", tmp_path / "raw", tmp_path / "store")
+    words = ("convert", "bigearthnet-v2", source, tmp_path / "store")
     ended = python(RUN, 1, *words, "--workers", workers)
     assert (ended.code, ended.err) == (0, "")
     assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
-
-
-class Stopped(Exception):
-    """In place of a kill."""
-
-
-def stop_behind(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
-    """Let conversions end when so many records are noted, as abruptly as a process can do it."""
-    noted = Journal.append
-
-    def append(journal: Journal, *arguments: Any) -> None:
-        if len(journal) == records:
-            raise Stopped
-        noted(journal, *arguments)
-
-    monkeypatch.setattr(Journal, "append", append)
 
 
 @pytest.fixture
