@@ -42,7 +42,7 @@ class Compared:
     compared: int = 0
     problems: list[str] = field(default_factory=list)
     total: int | None = None
-    """What progress was told of, reading back included; None where archives are compared."""
+    """Patches and records that progress was told of; None where archives tell of none."""
 
 
 def compare(
@@ -94,10 +94,12 @@ def _compare_source(
     # A store of the first patches only need not have them all.
     partial = store.manifest.options.get("limit") is not None
     walks = walks_of(description, roots, tell)
-    streams = streams_of(description, roots, tell, _wish(store, cells, partial=partial))
+    wish = _wish(store, cells, partial=partial)
+    streams = streams_of(description, roots, tell, wish)
     walked = sum(1 for walk in walks.values() for _ in walk)
     found.total = None if streams else len(store) + walked
-    progress.start(found.total)
+    few = sum(wish.most.values()) if wish.most else None
+    progress.start(few if streams else found.total)
     patches = _chunks(in_key_order(walks, streams), description)
     for chunk, outcomes in _compare_all(executor, patches, window):
         for patch, problem in zip(chunk, outcomes, strict=True):

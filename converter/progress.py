@@ -21,7 +21,7 @@ class Progress(Protocol):
         """
 
     def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
-        """So many more are done, of so many bytes: `share` of all, where only that is known."""
+        """So many more are done, of so many bytes: `share` of all, where no total is known."""
 
 
 class Silent:
@@ -99,6 +99,7 @@ class BarProgress:
             refresh_per_second=4,
         )
         self._task: TaskID | None = None
+        self._total: int | None = None
         self._done = self._bytes = 0
         self._begun = 0.0
 
@@ -116,7 +117,8 @@ class BarProgress:
 
     def start(self, total: int | None) -> None:
         """Draw the bar; its thread starts here, after workers have forked."""
-        self._begun, self._done, self._bytes = time.monotonic(), 0, 0
+        self._begun = time.monotonic()
+        self._total, self._done, self._bytes = total, 0, 0
         if self._task is not None:
             self._rich.remove_task(self._task)
         self._task = self._rich.add_task("", total=total, rate="")
@@ -130,7 +132,7 @@ class BarProgress:
         self._bytes += nbytes
         seconds = max(time.monotonic() - self._begun, 1e-6)
         rate = f"{self._done / seconds:,.0f} patches/s {self._bytes / seconds / 1e6:,.0f} MB/s"
-        total = {"total": round(self._done / share)} if share else {}
+        total = {"total": round(self._done / share)} if share and not self._total else {}
         self._rich.update(self._task, advance=patches, rate=rate, **total)  # type: ignore[arg-type]
 
 

@@ -21,7 +21,7 @@ class Selection:
     """The patches to convert, in the order of their keys as far as archives have it."""
 
     total: int | None
-    """How many there are; None where only the end of an archive tells."""
+    """How many there are, at most; None where only the end of an archive tells."""
     walked: Mapping[str, Walk]
     streams: Sequence[ArchiveStream] = ()
     wanted: "Wanted | None" = None
@@ -127,7 +127,7 @@ def select(
                 if seen is not None:
                     seen.setdefault(patch.identity, set()).add(patch.modality)
     if selection.streams:
-        selection.total = None
+        selection.total = sum(most.values()) if most else None
         return selection
     for identity, there in (seen or {}).items():
         lacking = [name for name in roots.modalities if name not in there]

@@ -202,9 +202,11 @@ def test_a_misplaced_patch_is_told_of_once(raw: Path, tmp_path: Path) -> None:
 def test_a_store_of_the_first_patches_is_good(raw: Path, tmp_path: Path, limit: int) -> None:
     packed(raw, tmp_path / "packed")
     made(tmp_path / "packed", tmp_path / "store", limit=limit)
-    verdict = verify(tmp_path / "store", tmp_path / "packed", workers=0)
+    told = Told()
+    verdict = verify(tmp_path / "store", tmp_path / "packed", workers=0, progress=told)
     assert verdict.good
     assert verdict.compared == verdict.records == 3 * limit
+    assert [total for total, _ in told.parts] == [3 * limit, 3 * limit]
 
 
 def test_for_the_first_patches_no_more_is_read(

@@ -73,7 +73,7 @@ def test_a_bar_starts_again_with_another_total(capsys: pytest.CaptureFixture[str
         (task,) = bar._rich.tasks
         assert (task.completed, task.total) == (500, 1000)
         bar.start(2000)
-        bar.advance(3, 10)
+        bar.advance(3, 10, 0.9)
         (task,) = bar._rich.tasks
         assert (task.completed, task.total) == (3, 2000)
     assert capsys.readouterr().out == ""
