@@ -4,30 +4,34 @@ Pixels are decoded by libtiff (imagecodecs) or GDAL here, never by the reader th
 two ways that agree on every pixel are worth more than one.
 """
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor
+import mmap
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from converter.contents import Folder, open_folder
+from converter.archives import WINDOW, Wish, files_size
+from converter.contents import Cells, Folder, open_folder
 from converter.description import Description, ModalitySource
-from converter.executors import SerialExecutor, process_pool
+from converter.executors import CAN_FORK, SerialExecutor, process_pool
 from converter.options import usable_cpus
-from converter.ordered import in_key_order, walks_of
+from converter.ordered import in_key_order, share_read, streams_of, walks_of
 from converter.progress import Progress
 from converter.raster import Array, decode_imagecodecs, plain_strips, read_directory
 from converter.resample import resample_into
 from converter.roots import Roots
 from converter.sources import Patch
-from readers.errors import KeyMissing, PatchError, StoreDamaged
+from readers.errors import KeyMissing, PatchError, PatchpressError, StoreDamaged
 from readers.manifest import Modality
 from readers.store import Store, open_store
+from readers.table import record_keys
 
 CHUNK = 32  # patches a task
+CHUNK_BYTES = 4 << 20  # and so many bytes of files that are held in memory
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Compared:
     keys: dict[str, list[str]]
     compared: int = 0
     problems: list[str] = field(default_factory=list)
+    total: int | None = None
+    """Patches and records that progress was told of; None where archives tell of none."""
 
 
 def compare(
@@ -46,55 +52,123 @@ def compare(
     workers: int | None,
     progress: Progress,
 ) -> Compared:
-    """Compare every patch of the source with its record.
+    """Compare every patch of the source with its record; archives are streamed once.
 
     Call it before this process has opened the store's LMDB environment: workers fork.
+
+    Raises:
+        SourceError: an archive is damaged, ends early or is another dataset's.
     """
     found = Compared({name: [] for name in store.manifest.modalities})
     count = usable_cpus() if workers is None else workers
-    executor = process_pool(count, _start, store.path, description) if count else SerialExecutor()
+    window = 4 * max(count, 1)
+    cells = _cells(description, roots, window) if CAN_FORK or not count else None
+    started = store.path, description, cells.memory if cells is not None else None
+    executor = process_pool(count, _start, *started) if count else SerialExecutor()
     if not count:
-        _start(store.path, description)
+        _start(*started)
     try:
-        walks = walks_of(description, roots, lambda error: found.problems.append(str(error)))
-        progress.start(len(store) + sum(1 for walk in walks.values() for _ in walk))
-        partial = store.manifest.options.get("limit") is not None
-        window = 4 * max(count, 1)
-        for patches, outcomes in _compare_all(executor, in_key_order(walks), window):
-            for patch, problem in zip(patches, outcomes, strict=True):
-                if problem == NOT_STORED:
-                    # A store of the first patches only need not have them all.
-                    found.problems += [] if partial else [f"{patch.folder} {problem}"]
-                    continue
-                found.keys[patch.modality].append(patch.key)
-                found.compared += 1
-                if problem is not None:
-                    found.problems.append(f"{patch.folder} {problem}")
-            progress.advance(len(patches), 0)
+        _compare_source(store, description, roots, found, executor, window, cells, progress)
+    except BrokenProcessPool:
+        raise PatchpressError(
+            "a decoding process died (killed, or out of memory?): try again with fewer --workers"
+        ) from None
     finally:
         executor.shutdown(cancel_futures=True)
     return found
 
 
-# A worker process keeps its store and the description here.
+def _compare_source(
+    store: Store,
+    description: Description,
+    roots: Roots,
+    found: Compared,
+    executor: Executor,
+    window: int,
+    cells: Cells | None,
+    progress: Progress,
+) -> None:
+    def tell(error: PatchError) -> None:
+        found.problems.append(str(error))
+
+    # A store of the first patches only need not have them all.
+    partial = store.manifest.options.get("limit") is not None
+    walks = walks_of(description, roots, tell)
+    wish = _wish(store, cells, partial=partial)
+    streams = streams_of(description, roots, tell, wish)
+    walked = sum(1 for walk in walks.values() for _ in walk)
+    found.total = None if streams else len(store) + walked
+    few = sum(wish.most.values()) if wish.most else None
+    progress.start(few if streams else found.total)
+    patches = _chunks(in_key_order(walks, streams), description)
+    for chunk, outcomes in _compare_all(executor, patches, window):
+        for patch, problem in zip(chunk, outcomes, strict=True):
+            if problem == NOT_STORED:
+                found.problems += [] if partial else [f"{patch.folder} {problem}"]
+                continue
+            found.keys[patch.modality].append(patch.key)
+            found.compared += 1
+            if problem is not None:
+                found.problems.append(f"{patch.folder} {problem}")
+        progress.advance(len(chunk), 0, share_read(streams))
+
+
+def _wish(store: Store, cells: Cells | None, *, partial: bool) -> Wish:
+    """What is asked of archives: all of them, or no more than the store has."""
+    if not partial:
+        return Wish(lambda patch: True, cells=cells)
+    keys = {
+        name: frozenset(record_keys(store.path, store.manifest, name))
+        for name in store.manifest.modalities
+    }
+    most = {name: len(those) for name, those in keys.items()}
+    return Wish(lambda patch: patch.key in keys[patch.modality], most, cells)
+
+
+def _cells(description: Description, roots: Roots, window: int) -> Cells | None:
+    """Memory for the files of as many patches as can be under way, if archives have some."""
+    sizes = [files_size(description.modalities[name]) for name in roots.packed]
+    if not sizes:
+        return None
+    chunk = min(CHUNK, CHUNK_BYTES // min(sizes) + 1)
+    size = max(sizes)
+    return Cells(-size % mmap.PAGESIZE + size, WINDOW + (window + 1) * chunk)
+
+
+def _chunks(patches: Iterable[Patch], description: Description) -> Iterator[list[Patch]]:
+    sizes = {name: files_size(modality) for name, modality in description.modalities.items()}
+    chunk: list[Patch] = []
+    held = 0
+    for patch in patches:
+        chunk.append(patch)
+        held += sizes[patch.modality] if patch.contents is not None else 0
+        if len(chunk) == CHUNK or held >= CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+# A worker process keeps its store, the description and its view of the files out of archives here.
 _store: Store | None = None
 _sources: dict[str, ModalitySource] = {}
+_memory: memoryview | None = None
 
 
-def _start(path: Path, description: Description) -> None:
-    global _store  # a process pool hands state to its tasks no other way
-    _store = open_store(path)
+def _start(path: Path, description: Description, memory: memoryview | None) -> None:
+    global _store, _memory  # a process pool hands state to its tasks no other way
+    _store, _memory = open_store(path), memory
     _sources.update(description.modalities)
 
 
 def _compare_all(
-    executor: Executor, patches: Iterator[Patch], window: int
-) -> Iterator[tuple[list[Patch], list[str | None]]]:
-    waiting: list[tuple[list[Patch], Any]] = []
-    while chunk := list(islice(patches, CHUNK)):
+    executor: Executor, chunks: Iterable[list[Patch]], window: int
+) -> Iterator[tuple[Sequence[Patch], list[str | None]]]:
+    waiting: deque[tuple[list[Patch], Future[list[str | None]]]] = deque()
+    for chunk in chunks:
         waiting.append((chunk, executor.submit(_compare, chunk)))
         if len(waiting) >= window:
-            done, future = waiting.pop(0)
+            done, future = waiting.popleft()
             yield done, future.result()
     for done, future in waiting:
         yield done, future.result()
@@ -122,7 +196,7 @@ def _difference(store: Store, source: ModalitySource, patch: Patch) -> str | Non
     """What differs between a patch's files and its record."""
     stored = store.read_bands(patch.key)
     modality = store.manifest.modalities[patch.modality]
-    folder = open_folder(patch.folder, patch.contents)
+    folder = open_folder(patch.folder, patch.contents, _memory)
     together: Array | None = None
     try:
         for index, band in enumerate(source.bands):

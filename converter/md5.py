@@ -17,7 +17,7 @@ def check_published(
 
     Raises:
         OptionError: no archive, or one whose MD5 is not known: there is nothing to compare with.
-        SourceError: a table has another MD5.
+        SourceError: a table has another MD5, or cannot be read.
     """
     published, archives = description.md5, list(archives)
     if not archives:
@@ -31,8 +31,7 @@ def check_published(
             )
     for path in files:
         if path.name in published:
-            with path.open("rb") as file:
-                require(path, hashlib.file_digest(file, "md5").hexdigest(), published[path.name])
+            require(path, _digest(path), published[path.name])
     return {path.name: published[path.name] for path in archives}
 
 
@@ -46,3 +45,11 @@ def require(path: Path, found: str, published: str) -> None:
         raise SourceError(
             f"{path} has the MD5 {found}, but {published} was published: download it again"
         )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror})") from None

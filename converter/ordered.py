@@ -36,6 +36,12 @@ def streams_of(
     ]
 
 
+def share_read(streams: Sequence[ArchiveStream]) -> float | None:
+    """How much of archives has been read, 0 to 1; None where there are none."""
+    size = sum(stream.size for stream in streams)
+    return sum(stream.consumed for stream in streams) / size if size else None
+
+
 def in_key_order(
     walked: Mapping[str, Walk],
     streams: Sequence[ArchiveStream] = (),

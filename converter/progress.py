@@ -3,7 +3,10 @@
 import sys
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 EVERY = 10.0  # seconds between plain lines
 
@@ -12,10 +15,13 @@ class Progress(Protocol):
     """What a long function tells while it works."""
 
     def start(self, total: int | None) -> None:
-        """There are `total` patches to do, None where only the end of an archive tells."""
+        """There are `total` patches to do, None where only the end of an archive tells.
+
+        Called once more where another part of the work begins, which is counted anew.
+        """
 
     def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
-        """So many more are done, of so many bytes: `share` of all, where only that is known."""
+        """So many more are done, of so many bytes: `share` of all, where no total is known."""
 
 
 class Silent:
@@ -44,7 +50,7 @@ class PlainProgress:
 
     def start(self, total: int | None) -> None:
         """Begin to count."""
-        self._total = total
+        self._total, self._done, self._bytes = total, 0, 0
         self._begun = self._last = time.monotonic()
 
     def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
@@ -92,7 +98,8 @@ class BarProgress:
             console=Console(stderr=True),
             refresh_per_second=4,
         )
-        self._task: int | None = None
+        self._task: TaskID | None = None
+        self._total: int | None = None
         self._done = self._bytes = 0
         self._begun = 0.0
 
@@ -111,6 +118,9 @@ class BarProgress:
     def start(self, total: int | None) -> None:
         """Draw the bar; its thread starts here, after workers have forked."""
         self._begun = time.monotonic()
+        self._total, self._done, self._bytes = total, 0, 0
+        if self._task is not None:
+            self._rich.remove_task(self._task)
         self._task = self._rich.add_task("", total=total, rate="")
         self._rich.start()
 
@@ -122,7 +132,7 @@ class BarProgress:
         self._bytes += nbytes
         seconds = max(time.monotonic() - self._begun, 1e-6)
         rate = f"{self._done / seconds:,.0f} patches/s {self._bytes / seconds / 1e6:,.0f} MB/s"
-        total = {"total": round(self._done / share)} if share else {}
+        total = {"total": round(self._done / share)} if share and not self._total else {}
         self._rich.update(self._task, advance=patches, rate=rate, **total)  # type: ignore[arg-type]
 
 

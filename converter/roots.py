@@ -141,7 +141,12 @@ def _named(modality: ModalitySource, path: Path) -> Place | None:
 
 
 def _archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
-    """The archives of these names, in their order; of one in several forms, the first by name."""
+    """The archives of these names, in their order; of one in several forms, the first by name.
+
+    Raises:
+        SourceMissing: a part before the last is not there.
+        SourceError: the folder may not be read.
+    """
     found: dict[str, re.Match[str]] = {}
     stems = tuple(stems)
     for name in entries(folder) if stems else ():
@@ -149,6 +154,21 @@ def _archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
         if match and match["stem"] in stems and (folder / name).is_file():
             found.setdefault(match["stem"], match)
     return tuple(_with_parts(folder, found[stem]) for stem in stems if stem in found)
+
+
+class ArchiveName(NamedTuple):
+    """What the name of a file says, that of an archive or of a part of one."""
+
+    stem: str
+    """The name without its ending."""
+    part: str
+    """Which part of it, empty where it is whole."""
+
+
+def archive_name(file: str) -> ArchiveName | None:
+    """What a file's name says of an archive, None where it is none that can be read."""
+    match = _ARCHIVE.fullmatch(file)
+    return ArchiveName(match["stem"], match["part"] or "") if match else None
 
 
 def _with_parts(folder: Path, match: re.Match[str]) -> Archive:

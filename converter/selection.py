@@ -9,7 +9,7 @@ from operator import attrgetter
 from converter.archives import ArchiveStream, Wish
 from converter.contents import Cells
 from converter.description import Description
-from converter.ordered import in_key_order, require_patches, streams_of, walks_of
+from converter.ordered import in_key_order, require_patches, share_read, streams_of, walks_of
 from converter.roots import Roots
 from converter.sources import Patch, Problem, Walk, pass_over
 from converter.tables import Tables, partners
@@ -45,8 +45,13 @@ class Selection:
 
     @property
     def total(self) -> int | None:
-        """How many there are; None where only the end of an archive tells."""
-        return None if self.streams else sum(self.counts.values())
+        """How many there are, at most; None where only the end of an archive tells."""
+        if not self.streams:
+            return sum(self.counts.values())
+        if self.wanted is None:
+            return None
+        packed = (modality.name for stream in self.streams for modality in stream.modalities)
+        return sum(self.wanted.most({*self.walked, *packed}).values())
 
     @property
     def ignored(self) -> dict[str, int]:
@@ -61,8 +66,7 @@ class Selection:
     @property
     def share(self) -> float | None:
         """How much of the archives has been read, 0 to 1; None where there are none."""
-        size = sum(stream.size for stream in self.streams)
-        return sum(stream.consumed for stream in self.streams) / size if size else None
+        return share_read(self.streams)
 
     def lacking(self, modalities: Iterable[str]) -> dict[str, PatchError]:
         """Keys of stored patches that turned out to lack a modality, each with what is wrong.

@@ -74,7 +74,8 @@ def verify(
 
     Raises:
         StoreError: there is no store to verify, or its files are not as long as they should be.
-        SourceError: the source is not the dataset that the store was made from.
+        SourceError: the source is not the dataset that the store was made from, or an archive of it
+            is damaged or ends early.
     """
     if paths and against is None:
         raise OptionError("--path says where parts of a source lie: give the source with --against")
@@ -93,6 +94,7 @@ def verify(
         )
     description = find(name) if dataset or name in built_in() else None
     if description is None or against is None:
+        progress.start(len(opened))
         _read_back(opened, description, verdict, progress)
         verdict.problems += stale
         return verdict
@@ -101,6 +103,8 @@ def verify(
     # Its workers fork before this process opens the store's LMDB environment.
     found = compare(opened, description, roots, workers, progress)
     verdict.compared, verdict.problems = found.compared, found.problems + stale
+    if found.total is None:  # what was told of archives says nothing of the records
+        progress.start(len(opened))
     _read_back(opened, description, verdict, progress)
     verdict.problems += _without_source(opened, found.keys)
     return verdict
@@ -122,8 +126,6 @@ def _read_back(
     store: Store, description: Description | None, verdict: Verdict, progress: Progress
 ) -> None:
     """Every record in key order: its form, its labels, and the digest over all of them."""
-    if not verdict.compared:
-        progress.start(len(store))
     counts = dict.fromkeys(store.manifest.modalities, 0)
     digest = ContentDigest()
     keys: list[str] = []

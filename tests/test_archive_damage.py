@@ -258,3 +258,16 @@ def test_an_archive_that_is_downloaded_again_goes_on(
     made(archives, tmp_path / "store")
     made(raw, tmp_path / "whole")
     assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
+
+
+@pytest.mark.xfail(strict=True, reason="tarstream lets the PermissionError through: a traceback")
+def test_an_archive_that_may_not_be_read_is_one_sentence(
+    archives: Path,
+    tmp_path: Path,
+    powerless: Command,
+    closed: Callable[[Path, int], Path],
+) -> None:
+    path = closed(archives / f"{S2}.tar", 0)
+    done = powerless("convert", DATASET, archives, tmp_path / "store", "--workers", 0)
+    assert done.code == 1
+    assert f"{path} cannot be read" in done.sentence

@@ -239,6 +239,9 @@ def test_progress_tells_the_share_of_the_archives(archived: Path, tmp_path: Path
     assert shares.totals == [None]
     assert shares.done == 45
     told = [share for share in shares.shares if share is not None]
+    few = Shares()
+    convert(DATASET, archived, tmp_path / "few", ConvertOptions(workers=0, limit=3), few)
+    assert (few.totals, few.done) == ([9], 9)
     assert len(told) == len(shares.shares)
     assert told == sorted(told)
     assert told[-1] == 1.0

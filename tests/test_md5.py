@@ -11,7 +11,8 @@ from helpers import DATASET, Ended, folder_bytes, made
 from packing import packed, split
 
 from converter import ConvertOptions, Report, convert, tarstream
-from converter.describe import built_in
+from converter.describe import built_in, find
+from converter.md5 import check_published
 from readers.errors import SourceError
 
 Command = Callable[..., Ended]
@@ -97,6 +98,14 @@ def test_a_table_is_compared_before_anything_is_read(source: Path, tmp_path: Pat
     with pytest.raises(SourceError, match="metadata.parquet has the MD5"):
         checked(toml, source, tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+def test_a_list_that_cannot_be_read_is_one_sentence(source: Path, tmp_path: Path) -> None:
+    description = find(str(described(source, tmp_path / "mine.toml")))
+    path = tmp_path / "metadata.parquet"
+    path.mkdir()
+    with pytest.raises(SourceError, match=f"{path} cannot be read"):
+        check_published(description, [source / "BigEarthNet-S2.tar.zst"], [path])
 
 
 def test_a_table_without_a_published_md5_is_taken(source: Path, tmp_path: Path) -> None:

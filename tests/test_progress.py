@@ -11,7 +11,7 @@ from helpers import DATASET, made
 from synthetic import Row
 
 from converter import ConvertOptions, convert, progress
-from converter.progress import PlainProgress, Silent, progress_for_terminal
+from converter.progress import BarProgress, PlainProgress, Silent, progress_for_terminal
 
 
 class Told:
@@ -49,6 +49,34 @@ def test_a_line_says_how_far_it_is(
     assert "patches/s" in err
     assert "MB/s" in err
     assert err.endswith(" s left\n")
+
+
+def test_a_second_start_counts_anew(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with PlainProgress() as plain:
+        plain.start(None)
+        plain.advance(500, 10_000_000, 0.5)
+        plain.start(2000)
+        plain.advance(3, 10)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("500 patches, ")
+    assert first.endswith(" s left")
+    assert second.startswith("3 of 2,000 patches, ")
+
+
+def test_a_bar_starts_again_with_another_total(capsys: pytest.CaptureFixture[str]) -> None:
+    with BarProgress() as bar:
+        bar.start(None)
+        bar.advance(500, 10_000_000, 0.5)
+        (task,) = bar._rich.tasks
+        assert (task.completed, task.total) == (500, 1000)
+        bar.start(2000)
+        bar.advance(3, 10, 0.9)
+        (task,) = bar._rich.tasks
+        assert (task.completed, task.total) == (3, 2000)
+    assert capsys.readouterr().out == ""
 
 
 def test_short_work_without_a_terminal_prints_nothing(
