@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
 from benchmarks.report import Section
 
-OF_CONVERTING = ("convert", "archive", "memory")
+OF_CONVERTING = ("convert", "archive", "costs", "memory")
 CONVERTER, USUAL = "Patchpress", "rasterio, process pool"
 FROM_ARCHIVE = PATCHPRESS.format(layout="stacked")
 STACKED, BARE = "Patchpress, stacked", "Patchpress, bare read_batch loop"
