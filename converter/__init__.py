@@ -10,6 +10,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from converter.dry_run import dry_run
+    from converter.forecast import Forecast
     from converter.index import index
     from converter.options import Codec, ConvertOptions, Layout, Nan, OnError, Resampling, SplitBy
     from converter.pipeline import convert
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Codec",
     "ConvertOptions",
+    "Forecast",
     "Layout",
     "Nan",
     "OnError",
@@ -29,11 +32,14 @@ __all__ = [
     "Verdict",
     "bench",
     "convert",
+    "dry_run",
     "index",
     "verify",
 ]
 
 _MODULES = {
+    "dry_run": ("dry_run",),
+    "forecast": ("Forecast",),
     "index": ("index",),
     "options": ("Codec", "ConvertOptions", "Layout", "Nan", "OnError", "Resampling", "SplitBy"),
     "pipeline": ("convert",),

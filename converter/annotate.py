@@ -41,12 +41,17 @@ class Annotator:
         named = dict(zip(self._modality.columns, patch.values, strict=True))
         values: list[object] = [self._checked(c, v, patch.before) for c, v in named.items()]
         if self._modality.sidecar is not None:
-            values += self._sidecar(patch, folder)
+            values += self.sidecar(patch, folder)
         if self._derived:
             values += derive(self._derived, code_counts(self._modality, pixels), patch.before)
         return tuple(values)
 
-    def _sidecar(self, patch: Patch, folder: Folder) -> list[object]:
+    def sidecar(self, patch: Patch, folder: Folder) -> list[object]:
+        """What the JSON file of a patch gives, in the order of the sidecar's columns.
+
+        Raises:
+            PatchError: as a call.
+        """
         sidecar = self._modality.sidecar
         if sidecar is None:
             return []

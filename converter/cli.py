@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,7 +17,7 @@ from converter.options import (
     SplitBy,
     TableSplit,
 )
-from readers.errors import OptionError
+from readers.errors import OptionError, TargetError
 
 app = typer.Typer(
     help="Satellite patches in, training batches out.",
@@ -82,11 +82,11 @@ def convert(
     check_md5: Annotated[
         bool, typer.Option("--check-md5", help="Compare archives with their published MD5.")
     ] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would do; nothing is written.")
+    ] = False,
 ) -> None:
     """Convert a published dataset, once, to a store that training reads."""
-    from converter.pipeline import convert as convert_dataset
-    from converter.progress import progress_for_terminal
-
     options = ConvertOptions(
         modalities=tuple(modality) if modality else None,
         layout=layout,
@@ -104,10 +104,26 @@ def convert(
         nan=nan,
         check_md5=check_md5,
     )
+    if dry:
+        _foretell(dataset, source, store, options)
+    from converter.pipeline import convert as convert_dataset
+    from converter.progress import progress_for_terminal
+
     with progress_for_terminal() as progress:
         report = convert_dataset(dataset, source, store, options, progress)
     print(report.text())
     raise typer.Exit(report.exit_code)
+
+
+def _foretell(dataset: str, source: Path, store: Path, options: ConvertOptions) -> NoReturn:
+    """Print what a conversion would do, and end as far as is known as it would end."""
+    from converter.dry_run import dry_run
+
+    forecast = dry_run(dataset, source, store, options)
+    print(forecast.text())
+    if forecast.lack:
+        raise TargetError(forecast.lack)
+    raise typer.Exit(forecast.exit_code)
 
 
 @app.command()

@@ -84,15 +84,15 @@ class Report:
             lines.append(f"  names in the list {name} without pixels: {len(names):,}")
         for one, partners in self.without_partner.items():
             for other, names in partners.items():
-                lines += _named(f"{one} without {other}", names)
+                lines += named(f"{one} without {other}", names)
         for name, names in self.without_row.items():
-            lines += _named(f"{name} without a row in the tables", names)
-        lines += _named("patches whose modalities cover different ground", self.other_ground)
+            lines += named(f"{name} without a row in the tables", names)
+        lines += named("patches whose modalities cover different ground", self.other_ground)
         for name, count in self.ignored.items():
             lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
         for name, count in self.ignored_files.items():
             lines.append(f"  files of {name} that belong to no patch: {count:,}")
-        lines += _named("patches left out because of errors", self.skipped)
+        lines += named("patches left out because of errors", self.skipped)
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
@@ -115,7 +115,8 @@ def report_path(store: Path) -> Path:
     return whole.with_name(f"{whole.name}.report.json")
 
 
-def _named(title: str, names: list[str]) -> list[str]:
+def named(title: str, names: list[str]) -> list[str]:
+    """Lines with the first few of some names; none where there are none."""
     if not names:
         return []
     more = [f"    … and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []

@@ -165,7 +165,7 @@ def first_few(
     """
     if limit is None:
         return None
-    first = {name: islice(_names(description, roots, name), limit) for name in roots.modalities}
+    first = {name: islice(names_of(description, roots, name), limit) for name in roots.modalities}
     return with_partners(description, first, tables)
 
 
@@ -195,7 +195,7 @@ def with_partners(
     return Wanted(names, identities)
 
 
-def _names(description: Description, roots: Roots, modality: str) -> Iterator[Patch]:
+def names_of(description: Description, roots: Roots, modality: str) -> Iterator[Patch]:
     """The patches of one modality in their order, without their files."""
     alone = roots._replace(modalities={modality: roots.modalities[modality]})
     wish = Wish(lambda patch: True, names_only=True)

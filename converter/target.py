@@ -119,6 +119,28 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
         os.close(marker)
 
 
+def survey(store: Path, *, overwrite: bool) -> Asked | None:
+    """What `claim` and `Target.asked` would say, told without writing anything.
+
+    Raises:
+        TargetError: as `claim`.
+    """
+    _check(store, overwrite=overwrite)
+    place = store.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    with writing(store):
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not (store / MARKER).exists():
+            return None
+        with (store / MARKER).open("rb") as marker:
+            _lock(marker.fileno(), store, fcntl.LOCK_SH)
+            return None if overwrite else _asked(marker.read())
+
+
 def _let_go() -> None:
     """Close what a forked process inherited; the lock stays with the parent."""
     while _markers:
@@ -202,9 +224,9 @@ def _is_ours(manifest: Path) -> bool:
     return manifest.exists() and f'"{FORMAT}"'.encode() in manifest.read_bytes()[:100]
 
 
-def _lock(marker: int, store: Path) -> None:
+def _lock(marker: int, store: Path, kind: int = fcntl.LOCK_EX) -> None:
     try:
-        fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(marker, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise TargetError(
             f"another conversion is writing {store}: wait for its end, or choose another place"

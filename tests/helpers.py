@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import warnings
 from mmap import mmap
 from pathlib import Path
@@ -121,6 +122,16 @@ def patches(source: Path, modality: str) -> list[str]:
     """Names of the patches of a tree, sorted."""
     folder = described().modalities[modality].folder
     return sorted(path.name for path in (source / folder).glob("*/*"))
+
+
+def packed(source: Path, codec: str = "") -> Path:
+    """Put each folder of a tree into an archive in its place; gives `source`."""
+    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
+        ending, mode = (f".tar.{codec}", f"w:{codec}") if codec else (".tar", "w")
+        with tarfile.open(f"{folder}{ending}", mode) as archive:  # type: ignore[call-overload]
+            archive.add(folder, folder.name)
+        shutil.rmtree(folder)
+    return source
 
 
 # Two bands, one of them coarse, in a flat folder: the least that shows what stacking does.

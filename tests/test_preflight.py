@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import DATASET, Ended, made
+from helpers import DATASET, Ended, made, packed
 from published_forms import TREES
 from small_disk import on_small_disk
 
@@ -18,8 +18,6 @@ from converter.request import request_of
 from converter.room import Need, Records, data_bytes, disk_of, size
 from converter.selection import first_few, select
 from readers import open_store
-
-FOLDERS = ("BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps")
 
 
 def need(source: Path, dataset: str = DATASET, **options: Any) -> Need:
@@ -38,17 +36,6 @@ def stored(source: Path, store: Path, **options: Any) -> int:
     """Bytes of data.mdb."""
     made(source, store, **options)
     return (store / "data.mdb").stat().st_size
-
-
-def packed(source: Path, codec: str = "") -> None:
-    """Put each folder into an archive in its place."""
-    for name in FOLDERS:
-        ending, mode = (".tar.gz", "w:gz") if codec else (".tar", "w")
-        with tarfile.open(source / f"{name}{ending}", mode) as archive:  # type: ignore[call-overload]
-            archive.add(source / name, name)
-        for path in sorted((source / name).rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        (source / name).rmdir()
 
 
 @pytest.mark.parametrize("layout", ["stacked", "native"])
