@@ -16,6 +16,7 @@ from helpers import DATASET, Ended, band_files, made, packed, patches, tiny_data
 from older_sets import SCENE, make_sen12ms, make_v1
 from published_forms import TREES
 from small_disk import on_small_disk
+from stopping import commits_of
 from synthetic import Row, make_tree
 
 from converter import ConvertOptions, Forecast, Report, convert, dry_run, gathering, sampling
@@ -397,7 +398,7 @@ def test_a_finished_store_in_the_way_is_refused_alike(raw: Path, tmp_path: Path)
 @pytest.fixture
 def unfinished(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store of `raw` that stopped at its last patch but one."""
-    monkeypatch.setattr("converter.writer.COMMIT_BYTES", 1)
+    commits_of(1, monkeypatch)
     path = band_files(raw, "s2", patches(raw, "s2")[-1])["B03"]
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
