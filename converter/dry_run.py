@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converter.description import LabelRule
-from converter.encode import Recipe
+from converter.encode import Encoded, Recipe
 from converter.forecast import Forecast, Foreseen
 from converter.gathering import Gathered, gather
+from converter.journal import Journal
 from converter.metadata import Joined, join, split_counts
 from converter.options import Codec, ConvertOptions, usable_cpus
 from converter.request import Request, request_of
@@ -14,10 +15,7 @@ from converter.resume import goes_on
 from converter.room import Need, Records, data_bytes, disk_of, lack_of_room, room_there
 from converter.sampling import Measured, measure
 from converter.target import survey
-from readers.btree import Tree
-from readers.errors import StoreError
-from readers.files import open_file
-from readers.manifest import DATA, record_form
+from readers.manifest import JOURNAL, record_form
 from readers.table import presence_column
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 Labels = tuple[str, str, int | None]
 
-WRITING = 5e8  # bytes a second: LMDB and the page cache; a slow disk is said, not guessed
+WRITING = 5e8  # bytes a second: a plain SSD for a long time; a slow disk is said, not guessed
 BESIDE = 80  # bytes a record in metadata.parquet and extents.safetensors, and its key again
 
 
@@ -80,11 +78,12 @@ def dry_run(
 
 
 def _stored(store: Path) -> int:
-    """How many records an interrupted conversion has committed."""
-    try:
-        return Tree(open_file(store / DATA).bytes, store / DATA).entries
-    except StoreError:
-        return 0  # it was interrupted before the first
+    """How many records an interrupted conversion has stored."""
+    path = store / JOURNAL
+    if not path.is_file():
+        return 0
+    with Journal(path) as journal:
+        return sum(isinstance(entry.result, Encoded) for entry in journal.entries())
 
 
 def _foreseen(name: str, recipe: Recipe, found: Gathered, measured: Measured) -> Foreseen:
