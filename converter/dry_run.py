@@ -92,7 +92,8 @@ def _foreseen(name: str, recipe: Recipe, found: Gathered, measured: Measured) ->
     exact = recipe.codec == Codec.none and not recipe.modality.any_size
     length = usual if exact or not lengths else sum(lengths) / len(lengths)
     by = "the tables" if name in found.listed else ""
-    by = "the beginning of the archives" if name in found.about else by
+    if name in found.about and found.counts[name] is not None:
+        by = "the beginning of the archives"
     bands = recipe.modality.bands
     return Foreseen(bands, found.counts[name], name in found.about, by, length, not exact)
 
