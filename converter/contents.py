@@ -124,12 +124,23 @@ class MemoryFolder:
             raise PatchError(f"{name} is missing") from None
 
 
+def shared_memory(nbytes: int) -> memoryview:
+    """Memory that processes share which fork later."""
+    return memoryview(mmap.mmap(-1, nbytes) if nbytes else b"")
+
+
+def let_go(memory: memoryview | None) -> None:
+    """Give such memory back to the system, whoever still has a view of it; it reads as zeros."""
+    if memory and isinstance(memory.obj, mmap.mmap) and hasattr(mmap, "MADV_REMOVE"):
+        memory.obj.madvise(mmap.MADV_REMOVE)
+
+
 class Cells:
     """Memory for the files of patches, in cells of one size; one a patch, used again and again."""
 
     def __init__(self, size: int, count: int) -> None:
         self.size = size
-        self.memory = memoryview(mmap.mmap(-1, size * count)) if size * count else memoryview(b"")
+        self.memory = shared_memory(size * count)
         self._free = deque(range(0, size * count, size) if size else ())
 
     def take(self) -> "Cell | None":

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from converter.archives import WINDOW, files_size
-from converter.contents import Cells
+from converter.contents import Cells, let_go, shared_memory
 from converter.encode import Encoded, Encoder, Recipe
 from converter.executors import CAN_FORK, SerialExecutor, kill, process_pool
 from converter.pagefile import AHEAD
@@ -48,7 +48,7 @@ def encoding(
     slot = -(-CHUNK_BYTES // PAGE_BYTES) * PAGE_BYTES + max(frames.values())
     # Beside what workers have and what waits for them: what is on its way to the disk.
     window = 2 * workers + 2 + AHEAD if workers else 1 + AHEAD
-    shared = memoryview(mmap.mmap(-1, window * slot)) if CAN_FORK or not workers else None
+    shared = shared_memory(window * slot) if CAN_FORK or not workers else None
     cells = _cells(recipes, packed, frames, window) if shared is not None else None
     memory = cells.memory if cells is not None else None
     executor: Executor
@@ -68,6 +68,8 @@ def encoding(
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+        for each in (shared, memory):
+            let_go(each)
 
 
 def _cells(

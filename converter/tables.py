@@ -69,7 +69,11 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
             f"patch {twice[0]['values']} is in the tables twice "
             f"({', '.join(map(str, paths.values()))}): remove one of its rows"
         )
-    return Tables(description, dict(paths), len(names), spellings)
+    checked = Tables(description, dict(paths), len(names), spellings)
+    del names, identities
+    # Arrow keeps what it has freed, here several times the tables, while patches are converted.
+    pa.default_memory_pool().release_unused()
+    return checked
 
 
 def _needed(description: Description) -> dict[str, str]:

@@ -110,3 +110,12 @@ def test_what_goes_wrong_in_the_caller_ends_the_workers(tiny: Path, tmp_path: Pa
 def test_no_patches_give_no_chunks(tiny: Path) -> None:
     with encoding(recipes(tiny), 0) as encode:
         assert list(encode(iter(()))) == []
+
+
+def test_the_memory_of_the_window_is_given_back(tiny: Path, tmp_path: Path) -> None:
+    """What comes behind needs memory, too, and may hold a view still."""
+    patches = patches_of(tiny, tmp_path / "raw")
+    with encoding(recipes(tiny), 2) as encode:
+        frames = [frame for batch in encode(iter(patches)) for _, _, frame in batch.outcomes]
+        assert all(any(frame) for frame in frames)
+    assert not any(any(frame) for frame in frames)
