@@ -38,6 +38,11 @@ class Line(NamedTuple):
     removed: tuple[str, ...]
     """Keys of records that this commit took out again."""
 
+    @property
+    def paged(self) -> bool:
+        """Whether it stands behind pages of our own making, and no commit of LMDB."""
+        return not self.map_size
+
 
 class Entry(NamedTuple):
     """The outcome of one patch."""
@@ -129,14 +134,20 @@ class Journal:
         """Note for the next line that a patch has no record."""
         self._pending.append((patch.modality, patch.key, str(error)))
 
+    def take(self) -> "list[tuple[object, ...]]":
+        """What was noted since the last line, for one that is written later."""
+        noted, self._pending = self._pending, []
+        return noted
+
     def append(
         self,
         map_size: int,
         written: int,
         headers: Sequence[bytes] = (),
         removed: Sequence[str] = (),
+        noted: "list[tuple[object, ...]] | None" = None,
     ) -> None:
-        """Write the next line, with all that was noted.
+        """Write the next line, with what was taken before or else all that was noted since.
 
         Raises:
             TargetError: the disk is full; nothing of the line is left.
@@ -146,7 +157,7 @@ class Journal:
             "map": map_size,
             "written": written,
             "headers": [header.decode("latin-1") for header in headers],
-            "entries": self._pending,
+            "entries": self._pending if noted is None else noted,
             "removed": removed,
         }
         text = _line(json.dumps(content, separators=(",", ":")).encode())
@@ -160,7 +171,8 @@ class Journal:
                 os.ftruncate(self._file, begin)
                 raise
         self._ends.append(begin + len(text))
-        self._pending = []
+        if noted is None:
+            self._pending = []
 
 
 class Sorted(NamedTuple):

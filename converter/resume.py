@@ -6,6 +6,7 @@ the system still had in memory may be lost, and every record is compared with it
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import xxhash
 
 from converter.encode import Encoded
 from converter.journal import Journal, boot, in_key_order
+from converter.pages import CLOSING, PAGE_BYTES, ROOM, Pages
 from converter.progress import Progress
 from converter.sources import Patch
 from converter.target import Asked, Target
@@ -36,10 +38,7 @@ def begin(target: Target, asked: Asked) -> Journal:
             folder cannot be written.
     """
     path, left = target.store / JOURNAL, ""
-    before = None if target.overwrite else target.asked()
-    # Older versions left no journal, and did not note which they were.
-    if before is not None and VERSION in before and path.exists():
-        _require_same(target.store, before, asked)
+    if goes_on(target.store, target.asked(), asked):
         journal = Journal(path)
         left = _left(target.store / DATA, journal)
         if not left and len(journal):
@@ -82,7 +81,15 @@ def pass_over(
     yield from stream
 
 
-def _require_same(store: Path, before: Asked, asked: Asked) -> None:
+def goes_on(store: Path, before: Asked | None, asked: Asked) -> bool:
+    """Whether an interrupted conversion, which was asked for the same, goes on here.
+
+    Raises:
+        TargetError: it was asked for something else.
+    """
+    # Older versions left no journal, and did not note which they were.
+    if before is None or VERSION not in before or not (store / JOURNAL).exists():
+        return False
     differ = [
         f"{name.replace('_', '-')} {_shown(before.get(name))}, not {_shown(asked.get(name))}"
         for name in {**before, **asked}
@@ -93,6 +100,7 @@ def _require_same(store: Path, before: Asked, asked: Asked) -> None:
             f"{store} was begun with {', '.join(differ)}: give the same to go on, or --overwrite "
             "to begin anew"
         )
+    return True
 
 
 def _shown(value: object) -> object:
@@ -100,21 +108,47 @@ def _shown(value: object) -> object:
 
 
 def _left(data: Path, journal: Journal) -> str:
-    """Cut the journal to what was committed; gives why the two are of no use, if they are."""
+    """Cut the journal to what is in the data file; gives why the two are of no use, if they are."""
+    paged = [line.written for line in takewhile(lambda line: line.paged, journal.lines())]
+    size, commits, whole = 0, 0, False
     try:
         file = open_file(data)
-        if not file.size:
-            return ""
-        commits = Tree(file.bytes, data).transaction
+        size = file.size
+        if size:
+            tree = Tree(file.bytes, data)
+            commits, whole = tree.transaction, tree.is_whole
     except StoreError:
-        # Killed before LMDB had made its file, or the machine went down.
-        commits = 0
-    if commits > len(journal):
+        pass  # killed before it was made or closed, or the machine went down
+    if paged and not whole:
+        # Pages of our own making, with no tree above them yet: each line came behind its pages.
+        stored = sum(end <= size for end in paged)
+    else:
+        stored = commits + (len(paged) - CLOSING if paged else 0)
+    if stored > len(journal):
         return f"{journal.path} is damaged, so what {data} holds is not known"
-    journal.keep(commits)
-    damage = _damage(data, journal) if journal.last and journal.last.boot != boot() else ""
+    journal.keep(stored)
+    last, damage = journal.last, ""
+    if last and last.boot != boot():
+        damage = _damage(data, journal) if whole or not paged else _damaged_pages(data, journal)
     if damage:
         return f"the machine went down before all of {data} was on its disk ({damage})"
+    return ""
+
+
+def _damaged_pages(data: Path, journal: Journal) -> str:
+    """What a data file without a tree lacks of what the journal says; empty where it is whole."""
+    pages, bytes_ = Pages(), open_file(data).bytes
+    for entry in journal.entries():
+        if not isinstance(entry.result, Encoded):
+            continue
+        number, leaf = pages.add(entry.key.encode(), entry.result.length)
+        at = number * PAGE_BYTES + ROOM
+        if xxhash.xxh3_64_intdigest(bytes_[at : at + entry.result.length]) != entry.result.checksum:
+            return f"record {entry.key} differs from its checksum"
+        if leaf is not None:
+            begin = leaf[0] * PAGE_BYTES
+            if bytes_[begin : begin + PAGE_BYTES] != leaf[1]:
+                return f"its page {leaf[0]} is lost"
     return ""
 
 

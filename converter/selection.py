@@ -1,6 +1,6 @@
 """Which patches of a source a conversion takes: all, the first few, and only whole ones."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
@@ -20,8 +20,8 @@ from readers.errors import PatchError
 class Selection:
     """The patches to convert, in the order of their keys as far as archives have it."""
 
-    total: int | None
-    """How many there are, at most; None where only the end of an archive tells."""
+    counts: dict[str, int]
+    """Modality -> how many of them are in its folder."""
     walked: Mapping[str, Walk]
     streams: Sequence[ArchiveStream] = ()
     wanted: "Wanted | None" = None
@@ -42,6 +42,15 @@ class Selection:
         if self.wanted is not None and not self.wanted.has(patch):
             return False
         return patch.identity not in self.incomplete
+
+    @property
+    def total(self) -> int | None:
+        """How many there are at most; None where only the end of an archive tells."""
+        packed = [modality.name for stream in self.streams for modality in stream.modalities]
+        if packed and self.wanted is None:
+            return None
+        most = self.wanted.most(packed) if self.wanted is not None else {}
+        return sum({**self.counts, **most}.values())
 
     @property
     def ignored(self) -> dict[str, int]:
@@ -94,16 +103,17 @@ class Wanted:
 def select(
     description: Description,
     roots: Roots,
-    tables: Tables | None,
-    limit: int | None,
+    wanted: Wanted | None,
     problem: Problem,
     cells: Cells | None = None,
     md5: Mapping[str, str] | None = None,
+    note: Callable[[Patch], None] | None = None,
 ) -> Selection:
     """Walk the folders of a source once: count its patches, tell of those misplaced or not whole.
 
-    Archives are not touched yet, but for the first few patches where only these are wanted. `cells`
-    is memory for what comes out of them, `md5` what they are compared with.
+    Archives are not touched yet. `wanted` are the first few, where only these are; `cells` is
+    memory for what comes out of archives, `md5` what they are compared with. `note` is told of
+    every patch that is counted, also of those that turn out to be `incomplete`.
 
     Raises:
         SourceError: a modality's folder has no patch.
@@ -111,31 +121,30 @@ def select(
     """
     require_patches(description, roots)
     walks = walks_of(description, roots, problem)
-    selection = Selection(0, walks, wanted=_limited(description, roots, tables, limit))
-    wanted = selection.wanted
+    selection = Selection(dict.fromkeys(walks, 0), walks, wanted=wanted)
     most = wanted.most(roots.modalities) if wanted else None
     wish = Wish(selection.takes, most, cells, md5=md5)
     selection.streams = streams_of(description, roots, problem, wish)
     if description.complete and selection.streams:
         selection.seen = {}
-    count = 0
     seen: dict[str, set[str]] | None = {} if description.complete else None
     for walk in walks.values():
         for patch in walk:
             if selection.takes(patch):
-                count += 1
+                selection.counts[patch.modality] += 1
+                if note is not None:
+                    note(patch)
                 if seen is not None:
                     seen.setdefault(patch.identity, set()).add(patch.modality)
     if selection.streams:
-        selection.total = sum(most.values()) if most else None
         return selection
     for identity, there in (seen or {}).items():
         lacking = [name for name in roots.modalities if name not in there]
         if lacking:
             problem(_lacks(identity, lacking[0]))
             selection.incomplete.add(identity)
-            count -= len(there)
-    selection.total = count
+            for name in there:
+                selection.counts[name] -= 1
     return selection
 
 
@@ -143,17 +152,30 @@ def _lacks(identity: str, modality: str) -> PatchError:
     return PatchError(f"patch {identity} has no {modality}")
 
 
-def _limited(
+def first_few(
     description: Description, roots: Roots, tables: Tables | None, limit: int | None
 ) -> Wanted | None:
     """The first patches and their partners, where only these are asked for.
 
-    Without a table that names partners, each modality gives those of the same identity where its
-    names tell it, and its own first patches elsewhere.
+    Folders and archives are read as far as they are needed for it.
+
+    Raises:
+        SourceError: they cannot be read.
     """
     if limit is None:
         return None
     first = {name: islice(_names(description, roots, name), limit) for name in roots.modalities}
+    return with_partners(description, first, tables)
+
+
+def with_partners(
+    description: Description, first: Mapping[str, Iterable[Patch]], tables: Tables | None
+) -> Wanted:
+    """Those of the first patches of each modality that belong together.
+
+    Without a table that names partners, each modality gives those of the same identity where its
+    names tell it, and its own first patches elsewhere.
+    """
     primary = description.primary.name
     if primary not in first:
         names = {name: {patch.name for patch in patches} for name, patches in first.items()}

@@ -2,15 +2,20 @@
 
 import mmap
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
+from queue import SimpleQueue
+from typing import NamedTuple
 
 from converter.archives import WINDOW, files_size
 from converter.contents import Cells
 from converter.encode import Encoded, Encoder, Recipe
 from converter.executors import CAN_FORK, SerialExecutor, kill, process_pool
+from converter.pagefile import AHEAD
+from converter.pages import PAGE_BYTES, SMALLEST, frame_size
 from converter.sources import Patch
 from converter.worker import Chunk, encode_chunk, start_worker
 from readers.errors import PatchError, PatchpressError
@@ -19,6 +24,14 @@ from readers.errors import PatchError, PatchpressError
 CHUNK_BYTES = 4 << 20
 
 Outcome = tuple[Patch, Encoded | PatchError, memoryview]
+"""A patch, what is known of its record, and the frame that it lies in (see `worker`)."""
+
+
+class Batch(NamedTuple):
+    """The outcomes of one task. Their frames are valid until `release` is called."""
+
+    outcomes: list[Outcome]
+    release: Callable[[], None]
 
 
 @contextmanager
@@ -29,11 +42,14 @@ def encoding(
 
     `packed` are the modalities whose files come out of archives.
     """
-    capacities = {name: Encoder(recipe).capacity for name, recipe in recipes.items()}
-    slot = CHUNK_BYTES + max(capacities.values())
-    window = 2 * workers + 2 if workers else 1
+    encoders = {name: Encoder(recipe) for name, recipe in recipes.items()}
+    frames = {name: frame_size(encoder.capacity) for name, encoder in encoders.items()}
+    paged = all(encoder.fixed_size >= SMALLEST for encoder in encoders.values())
+    slot = -(-CHUNK_BYTES // PAGE_BYTES) * PAGE_BYTES + max(frames.values())
+    # Beside what workers have and what waits for them: what is on its way to the disk.
+    window = 2 * workers + 2 + AHEAD if workers else 1 + AHEAD
     shared = memoryview(mmap.mmap(-1, window * slot)) if CAN_FORK or not workers else None
-    cells = _cells(recipes, packed, capacities, window) if shared is not None else None
+    cells = _cells(recipes, packed, frames, window) if shared is not None else None
     memory = cells.memory if cells is not None else None
     executor: Executor
     if workers:
@@ -42,7 +58,7 @@ def encoding(
         start_worker(recipes, shared, memory)
         executor = SerialExecutor()
     try:
-        yield Encoding(executor, capacities, slot, window, shared, cells)
+        yield Encoding(executor, frames, slot, window, shared, cells, paged)
     except BrokenProcessPool:
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
@@ -55,53 +71,53 @@ def encoding(
 
 
 def _cells(
-    recipes: dict[str, Recipe], packed: Collection[str], capacities: dict[str, int], window: int
+    recipes: dict[str, Recipe], packed: Collection[str], frames: dict[str, int], window: int
 ) -> Cells | None:
     """Memory for the files of as many patches as can be under way; most of it is never touched."""
     if not packed:
         return None
     size = max(files_size(recipes[name].modality) for name in packed)
-    under_way = window * (CHUNK_BYTES // min(capacities[name] for name in packed) + 1)
+    under_way = window * (CHUNK_BYTES // min(frames[name] for name in packed) + 1)
     return Cells(-size % mmap.PAGESIZE + size, WINDOW + under_way)
 
 
 class Encoding:
     """A window of tasks, each with its slot of the shared memory.
 
-    Called with patches, it gives, chunk by chunk and in the order of the patches, each patch with
-    what is known of its record or its error, and its bytes, which are valid until the next chunk is
-    asked for.
+    Called with patches, it gives their outcomes, task by task and in the order of the patches.
+    `paged` tells whether records can be stored by `pages`.
     """
 
     def __init__(
         self,
         executor: Executor,
-        capacities: dict[str, int],
+        frames: dict[str, int],
         slot: int,
         window: int,
         shared: memoryview | None,
         cells: Cells | None,
+        paged: bool,
     ) -> None:
-        self.cells = cells
-        self._executor, self._capacities = executor, capacities
+        self.cells, self.paged = cells, paged
+        self._executor, self._frames = executor, frames
         self._slot, self._shared = slot, shared
-        self._free = deque(range(window))
+        self._free: SimpleQueue[int] = SimpleQueue()
+        for place in range(window):
+            self._free.put(place)
 
-    def __call__(self, patches: Iterable[Patch]) -> Iterator[list[Outcome]]:
+    def __call__(self, patches: Iterable[Patch]) -> Iterator[Batch]:
         """Encode patches."""
         waiting: deque[tuple[list[Patch], int, Future[Chunk]]] = deque()
         for chunk in self._chunks(patches):
-            if not self._free:
-                yield from self._next(waiting)
-            place = self._free.popleft()
+            while waiting and self._free.empty():
+                yield self._next(waiting)
+            place = self._free.get()  # from whoever has the batches, at the latest
             future = self._executor.submit(encode_chunk, chunk, place * self._slot, self._slot)
             waiting.append((chunk, place, future))
         while waiting:
-            yield from self._next(waiting)
+            yield self._next(waiting)
 
-    def _next(
-        self, waiting: deque[tuple[list[Patch], int, Future[Chunk]]]
-    ) -> Iterator[list[Outcome]]:
+    def _next(self, waiting: deque[tuple[list[Patch], int, Future[Chunk]]]) -> Batch:
         patches, place, future = waiting.popleft()
         chunk = future.result()
         start = place * self._slot
@@ -112,18 +128,17 @@ class Encoding:
         outcomes: list[Outcome] = []
         position = 0
         for patch, result in zip(patches, chunk.records, strict=True):
-            length = 0 if isinstance(result, PatchError) else result.length
-            outcomes.append((patch, result, memory[position : position + length]))
-            position += self._capacities[patch.modality]
-        yield outcomes
-        self._free.append(place)
+            nbytes = 0 if isinstance(result, PatchError) else frame_size(result.length)
+            outcomes.append((patch, result, memory[position : position + nbytes]))
+            position += self._frames[patch.modality]
+        return Batch(outcomes, partial(self._free.put, place))
 
     def _chunks(self, patches: Iterable[Patch]) -> Iterator[list[Patch]]:
         chunk: list[Patch] = []
         size = 0
         for patch in patches:
             chunk.append(patch)
-            size += self._capacities[patch.modality]
+            size += self._frames[patch.modality]
             if size >= CHUNK_BYTES:
                 yield chunk
                 chunk, size = [], 0

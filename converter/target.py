@@ -46,14 +46,11 @@ class Target:
         """Whether there is something to go on with."""
 
     def asked(self) -> Asked | None:
-        """What the conversion that was interrupted here was asked; None where there was none."""
-        with writing(self.store):
-            text = os.pread(self._marker, os.fstat(self._marker).st_size, 0)
-        try:
-            asked = json.loads(text)
-        except ValueError:
+        """What the conversion that was interrupted here was asked; None where none is to go on."""
+        if self.overwrite:
             return None
-        return asked if isinstance(asked, dict) else None
+        with writing(self.store):
+            return _asked(os.pread(self._marker, os.fstat(self._marker).st_size, 0))
 
     def clear(self, asked: Asked) -> None:
         """Remove an earlier store, or what an interrupted conversion left; then begin.
@@ -75,6 +72,14 @@ class Target:
                     (self.store / name).unlink(missing_ok=True)
             self.begun = True
             os.pwrite(self._marker, json.dumps(asked, indent=1).encode(), 0)
+
+
+def _asked(marker: bytes) -> Asked | None:
+    try:
+        asked = json.loads(marker)
+    except ValueError:
+        return None
+    return asked if isinstance(asked, dict) else None
 
 
 @contextmanager

@@ -361,7 +361,8 @@ def _decompressed(raw: _Parts, path: Path) -> _Readable:
             import gzip
 
             return gzip.GzipFile(fileobj=buffered)
-        return igzip.IGzipFile(fileobj=buffered)  # type: ignore[no-untyped-call]
+        opened: _Readable = igzip.IGzipFile(fileobj=buffered)  # type: ignore[no-untyped-call]
+        return opened
     if not start:
         raise SourceError(f"{path} is empty: download it again")
     return buffered

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from converter.encode import Encoded, Encoder, Recipe
+from converter.pages import PAGE_BYTES, ROOM, frame_size
 from converter.sources import Patch
 from readers.errors import PatchError
 
@@ -34,9 +35,10 @@ class Chunk(NamedTuple):
 
 
 def encode_chunk(patches: list[Patch], start: int, size: int) -> Chunk:
-    """Encode patches one behind the other, each in `capacity` bytes, into shared[start:][:size].
+    """Encode patches one behind the other, each to a frame of its own, into shared[start:][:size].
 
-    A patch that is not as described gives its `PatchError` in place of its record.
+    A frame is as many whole pages as a record takes at most, with `pages.ROOM` bytes before it and
+    zeros behind. A patch that is not as described gives its `PatchError` in place of its record.
     """
     own = memoryview(bytearray(size)) if _shared is None else None
     memory = own if own is not None else _shared[start : start + size]  # type: ignore[index]
@@ -44,10 +46,15 @@ def encode_chunk(patches: list[Patch], start: int, size: int) -> Chunk:
     position = 0
     for patch in patches:
         encoder = _encoders[patch.modality]
-        end = position + encoder.capacity
+        begin = position + ROOM
+        position += frame_size(encoder.capacity)
         try:
-            records.append(encoder.encode(patch, memory[position:end], _cells))
+            record = encoder.encode(patch, memory[begin:position], _cells)
         except PatchError as error:
             records.append(error)
-        position = end
+            continue
+        records.append(record)
+        end = begin + record.length
+        padding = -end % PAGE_BYTES
+        memory[end : end + padding] = bytes(padding)
     return Chunk(records, bytes(own) if own is not None else None)

@@ -1,62 +1,59 @@
-"""Records to one LMDB environment, with commits at fixed places, each behind a line of a journal.
+"""Records to one LMDB data file: in pages of our own making while that can be, then by LMDB.
 
-The places depend on the records alone, and so do all bytes of data.mdb: not on the number of
-workers, nor on when they finished, nor on where a conversion was interrupted.
+Keys that ascend and records that are large and not compressed (folders, and archives as published)
+go straight to their places in the file, by a thread. The first key out of order ends that: the
+tree is closed, and LMDB goes on with the file as its own. Behind all that is stored stands a line
+of the journal, so that a conversion goes on where it was interrupted.
 """
 
-import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import lmdb
+from typing import Self
 
 from converter.encode import Encoded
-from converter.journal import Journal, in_key_order
+from converter.journal import Journal, Line, in_key_order
+from converter.pagefile import PageFile
+from converter.pages import PAGE_BYTES, ROOM, Pages, aligned, is_closed, put_head
 from converter.sources import Patch
 from converter.target import writing
+from converter.transactions import Transactions, map_size
 from readers.errors import PatchError
 from readers.manifest import DATA, ContentDigest
 from readers.scan import Headers
 
-COMMIT_BYTES = 4 << 20  # dirty pages wait in memory until then: few enough to stay in the caches
-FIRST_MAP = 64 << 20
-PAGE = 4096
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
-
 
 class ShardWriter:
-    """Writes records, best in ascending order of their keys: then each page is written once.
+    """Writes records; it goes on behind the last line of the journal.
 
-    It goes on behind the last line of the journal. `headers`, `digest` and `records` tell of all
-    records, in the order of the keys when `finish` is done.
+    `headers`, `digest` and `records` tell of all records, in the order of the keys when `finish` is
+    done. A record is given as a frame: whole pages that have `pages.ROOM` bytes before it.
 
     Raises `TargetError` where the folder cannot be written or the disk is full.
     """
 
-    def __init__(self, folder: Path, journal: Journal) -> None:
+    def __init__(self, folder: Path, journal: Journal, *, paged: bool = False) -> None:
+        """Open it. `paged` says that no record will be compressed or under `pages.SMALLEST`."""
         self.folder, self.journal = folder, journal
         self.records = 0
         self.headers = Headers()
         self._digest = ContentDigest()
         self._ascending, self._last = True, b""
         self._removed: set[str] = set()
-        self._map = FIRST_MAP
-        self._written = 0
-        self._pending = 0
-        for line in journal.lines():
-            self._map, self._written = line.map_size, line.written
-            self.headers.repeat(line.headers, ())
-            for _, key, result, form in line.entries:
-                if isinstance(result, Encoded):
-                    self.headers.repeat((), (form,))
-                    self._count(key, result)
-            self._removed.update(line.removed)
+        self._pages = Pages()
+        self._parts: list[memoryview] = []
+        last = self._repeat()
         self._headers_told = len(self.headers.forms)
-        _keep_freed_memory()
+        self._begin = self._pages.end
+        self._file: PageFile | None = None
+        self._lmdb: Transactions | None = None
         with writing(folder / DATA):
-            self._open()
+            if (last.paged if last else paged) and not is_closed(folder / DATA):
+                self._file = PageFile(folder / DATA, self._begin * PAGE_BYTES)
+            else:
+                size, written = (last.map_size, last.written) if last else (0, 0)
+                self._lmdb = Transactions(folder, size, written, self._line)
 
     def __enter__(self) -> Self:
         return self
@@ -67,9 +64,9 @@ class ShardWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            self._transaction.abort()
-        self._environment.close()
+        for medium in (self._file, self._lmdb):
+            if medium is not None:
+                medium.close()
 
     @property
     def digest(self) -> str:
@@ -77,7 +74,7 @@ class ShardWriter:
         return self._digest.text()
 
     def put(
-        self, patch: Patch, result: Encoded | PatchError, record: memoryview
+        self, patch: Patch, result: Encoded | PatchError, frame: memoryview
     ) -> Encoded | PatchError:
         """Store a patch's record, or note that it has none; gives what became of it.
 
@@ -88,11 +85,28 @@ class ShardWriter:
             TargetError: the disk is full.
         """
         if not isinstance(result, PatchError):
-            if self._store(patch, result, record):
+            if self._store(patch, result, frame):
                 return result
             result = PatchError(f"the patch {patch.key} is there twice; remove one of the two")
         self.journal.note_failed(patch, result)
         return result
+
+    def flush(self, release: Callable[[], object] = bool) -> None:
+        """Hand on what was put; `release` is called when the frames are no longer needed.
+
+        Raises:
+            TargetError: the disk is full.
+        """
+        if self._file is None:
+            release()
+            return
+        parts, self._parts = self._parts, []
+        begin, self._begin = self._begin, self._pages.end
+        told, self._headers_told = self._headers_told, len(self.headers.forms)
+        entries, forms = self.journal.take(), self.headers.forms[told:]
+        line = partial(self.journal.append, 0, self._begin * PAGE_BYTES, forms, (), entries)
+        with writing(self.folder / DATA):
+            self._file.put(begin * PAGE_BYTES, parts, line if entries else bool, release)
 
     def remove(self, keys: Iterable[str]) -> None:
         """Take records out again, behind all others; those that are gone already are passed over.
@@ -100,43 +114,69 @@ class ShardWriter:
         Raises:
             TargetError: the disk is full.
         """
-        self._commit()
         wanted = sorted(set(keys) - self._removed)
         with writing(self.folder / DATA):
-            gone = [key for key in wanted if self._transaction.delete(key.encode())]
-        self._removed.update(gone)
-        self._commit(removed=gone)
+            self._removed.update(self._by_lmdb().remove(wanted))
 
     def finish(self) -> None:
-        """Commit what is left and flush all of it to the disk."""
-        self._commit()
+        """Write what is left and flush all of it to the disk.
+
+        Raises:
+            TargetError: the disk is full.
+        """
+        if self._lmdb is None:
+            self._close_tree()
+        else:
+            with writing(self.folder / DATA):
+                self._lmdb.sync()
         if not self._ascending or self._removed:
             self._sort()
-        with writing(self.folder / DATA):
-            self._environment.sync(True)
 
-    def _store(self, patch: Patch, encoded: Encoded, record: memoryview) -> bool:
-        """Store a record if its key is not there; gives whether it was."""
-        if self._written + self._pending + 2 * len(record) + COMMIT_BYTES > self._map:
-            self._commit(len(record))
-        key = patch.key.encode()
+    def _repeat(self) -> Line | None:
+        """Take over what the journal tells; gives its last line."""
+        last = None
+        for last in self.journal.lines():
+            self.headers.repeat(last.headers, ())
+            for _, key, result, form in last.entries:
+                if isinstance(result, Encoded):
+                    self.headers.repeat((), (form,))
+                    if last.paged:
+                        self._pages.add(key.encode(), result.length)
+                    self._count(key.encode(), result)
+            self._removed.update(last.removed)
+        return last
+
+    def _store(self, patch: Patch, encoded: Encoded, frame: memoryview) -> bool:
+        """Store a record if its key is not there; gives whether it was not."""
+        key, record = patch.key.encode(), frame[ROOM : ROOM + encoded.length]
+        if self._file is not None and key > self._last:
+            number, leaf = self._pages.add(key, encoded.length)
+            if leaf is not None:
+                self._parts.append(aligned(leaf[1]))
+            put_head(frame, number)
+            self._parts.append(frame)
+            self._note(patch, key, encoded, record)
+            return True
+        if self._file is not None and key == self._last:
+            return False
         with writing(self.folder / DATA):
-            if not self._transaction.put(key, record, overwrite=False, append=key > self._last):
+            shard = self._by_lmdb()
+            if not shard.put(key, record, last=key > self._last):
                 return False
-        self._count(patch.key, encoded)
-        self.journal.note(patch, encoded, self.headers.note(record))
-        self._pending += (len(record) // PAGE + 1) * PAGE
-        if self._pending >= COMMIT_BYTES:
-            self._commit()
+            self._note(patch, key, encoded, record)
+            shard.stored(len(record))
         return True
 
-    def _count(self, key: str, encoded: Encoded) -> None:
-        name = key.encode()
+    def _note(self, patch: Patch, key: bytes, encoded: Encoded, record: memoryview) -> None:
+        self._count(key, encoded)
+        self.journal.note(patch, encoded, self.headers.note(record))
+
+    def _count(self, key: bytes, encoded: Encoded) -> None:
         self.records += 1
-        self._ascending &= name > self._last
+        self._ascending &= key > self._last
         if self._ascending:
-            self._digest.add(key, encoded.checksum)
-        self._last = max(self._last, name)
+            self._digest.add(key.decode(), encoded.checksum)
+        self._last = max(self._last, key)
 
     def _sort(self) -> None:
         """Make of headers and digest what they are for the records that stay, in key order."""
@@ -147,57 +187,27 @@ class ShardWriter:
         for key, checksum in zip(ordered.keys.tolist(), ordered.checksums.tolist(), strict=True):
             self._digest.add(key.decode(), checksum)
 
-    def _commit(self, coming: int = 0, removed: Iterable[str] = ()) -> None:
-        """Write what is pending, and make room for as much again and a record of `coming` bytes."""
-        self._written += self._pending
-        # Ahead of need, as a full map would cost the transaction. Never a map of 100 TB: machines
-        # with a limited address space refuse it.
-        while self._map < 2 * (self._written + coming) + 4 * COMMIT_BYTES:
-            self._map *= 2
-        changed = bool(self._pending or removed)
-        if changed:
-            told, self._headers_told = self._headers_told, len(self.headers.forms)
-            forms = self.headers.forms[told:]
-            self.journal.append(self._map, self._written, forms, list(removed))
-        self._pending = 0
+    def _by_lmdb(self) -> Transactions:
+        """LMDB at work on the file; what was made without it is closed first."""
+        if self._lmdb is None:
+            self._close_tree()
+            written = self._pages.end * PAGE_BYTES
+            self._lmdb = Transactions(self.folder, 0, written, self._line)
+        return self._lmdb
+
+    def _close_tree(self) -> None:
+        """Make a whole data file of what was written without LMDB."""
+        if self._file is None:
+            return
+        self.flush()
+        begin = self._pages.end
         with writing(self.folder / DATA):
-            if changed:
-                self._transaction.commit()
-            else:
-                self._transaction.abort()
-            # What LMDB keeps in memory of its free pages, and the memory it uses again, decide
-            # bytes of what follows. Opened anew it knows what one knows that goes on later.
-            self._environment.close()
-            self._open()
+            self._file.wait()  # what it leaves in the journal decides nothing of the tree
+            pages, metas = self._pages.finish(map_size(0, begin * PAGE_BYTES))
+            self._file.finish(begin * PAGE_BYTES, b"".join(page for _, page in pages), metas)
+        self._file.close()
+        self._file = None
 
-    def _open(self) -> None:
-        # No sync a commit: nothing counts before the manifest, and `finish` syncs before it. No
-        # lock: the folder is ours alone.
-        self._environment = lmdb.open(
-            str(self.folder),
-            map_size=self._map,
-            sync=False,
-            metasync=False,
-            lock=False,
-            **_plain_format(),
-        )
-        self._transaction: Any = self._environment.begin(write=True)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what LMDB frees at each commit.
-
-    LMDB allocates the pages of every value and frees them when they are written. glibc would give
-    them back to the kernel, and each commit would fault them in anew, which costs several times the
-    write itself. Other C libraries have no `mallopt`, and go without.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc takes
-        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
-
-
-def _plain_format() -> dict[str, Any]:
-    """The option that keeps to the file format of LMDB 0.9, which every client reads."""
-    version = int(lmdb.__version__.split(".")[0])
-    return {"lib_version": 0} if version >= 3 else {}
+    def _line(self, size: int, written: int, removed: list[str]) -> None:
+        told, self._headers_told = self._headers_told, len(self.headers.forms)
+        self.journal.append(size, written, self.headers.forms[told:], removed)

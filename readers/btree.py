@@ -1,7 +1,8 @@
 """Where the values of an LMDB data file lie, read from its pages: no library tells.
 
 Only what a store needs of the format: the main database, plain keys, no duplicates. The layout is
-that of LMDB 0.9 with 64-bit page numbers (``mdb.c``: ``MDB_meta``, ``MDB_page``, ``MDB_node``).
+that of LMDB 0.9 with 64-bit page numbers (``mdb.c``: ``MDB_meta``, ``MDB_page``, ``MDB_node``);
+converters that make such pages take it from here.
 Nothing is trusted: every page and every value is checked to lie inside the file.
 """
 
@@ -14,15 +15,15 @@ from typing import NamedTuple
 
 from readers.errors import StoreDamaged
 
-_MAGIC, _VERSION = 0xBEEFC0DE, 1
-_META = Struct("<IIQQ")  # magic, version, address, map size; behind the page header
-_TREE = Struct("<IHHQQQQQ")  # pad (of the first: page size), flags, depth, pages by kind, root
-_TAIL = Struct("<QQ")  # last page, transaction
-_PAGE = Struct("<QHHHH")  # number, pad, flags, lower, upper
-_NODE = Struct("<HHHH")  # two halves of a size or page number, flags or its top, size of the key
-_BRANCH, _LEAF, _OVERFLOW = 0x01, 0x02, 0x04
-_BIG, _SUBTREE, _DUPLICATES = 0x01, 0x02, 0x04
-_NO_PAGE = (1 << 64) - 1
+MAGIC, VERSION = 0xBEEFC0DE, 1
+META = Struct("<IIQQ")  # magic, version, address, map size; behind the page header
+TREE = Struct("<IHHQQQQQ")  # pad (of the first: page size), flags, depth, pages by kind, root
+TAIL = Struct("<QQ")  # last page, transaction
+PAGE = Struct("<QHHHH")  # number, pad, flags, lower, upper
+NODE = Struct("<HHHH")  # two halves of a size or page number, flags or its top, size of the key
+BRANCH, LEAF, OVERFLOW = 0x01, 0x02, 0x04
+BIG, _SUBTREE, _DUPLICATES = 0x01, 0x02, 0x04
+NO_PAGE = (1 << 64) - 1
 _DEPTH = 32  # mdb.c: CURSOR_STACK
 
 
@@ -70,6 +71,11 @@ class Tree:
         self._root, self._depth = newest.root, min(newest.depth, _DEPTH)
         self._metas, self._newest = len(metas), newest
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether both meta pages are there: LMDB opens no file that lacks one."""
+        return self._metas == 2
+
     def identity(self) -> str:
         """SHA-256 over the meta pages and the root of the tree, in hexadecimal.
 
@@ -77,7 +83,7 @@ class Tree:
         of these: a write, a compaction, another file. What they do not tell is damage.
         """
         digest = hashlib.sha256(self._data[: 2 * self.page_size])
-        if self._root != _NO_PAGE:
+        if self._root != NO_PAGE:
             digest.update(self._page(self._root)[0])
         return digest.hexdigest()
 
@@ -104,7 +110,7 @@ class Tree:
         Raises:
             StoreDamaged: a page has two owners, or one of them is damaged.
         """
-        if self._metas != 2:
+        if not self.is_whole:
             raise self._damage("one of its two meta pages is lost")
         owned = bytearray(self._newest.last_page + 1)
         for number in (0, 1, *self._owned(self._root, self._depth)):
@@ -127,22 +133,22 @@ class Tree:
 
     def _owned(self, number: int, depth: int) -> Iterator[int]:
         """The pages of a tree, and those of its values that have pages of their own."""
-        if number == _NO_PAGE:
+        if number == NO_PAGE:
             return
         yield number
         page, flags, count = self._page(number)
-        if bool(flags & _LEAF) != (depth == 1):
+        if bool(flags & LEAF) != (depth == 1):
             raise self._damage(f"its page {number} has no place in the tree")
         for index in range(count):
-            if flags & _BRANCH:
+            if flags & BRANCH:
                 yield from self._owned(self._child(page, index), depth - 1)
-            elif self._node(page, index)[1] & _BIG:
+            elif self._node(page, index)[1] & BIG:
                 value = self._value(page, number, index)
                 first = value.offset // self.page_size
-                pages = -(-(_PAGE.size + value.length) // self.page_size)
+                pages = -(-(PAGE.size + value.length) // self.page_size)
                 head = first * self.page_size
-                own, _, kind, low, high = _PAGE.unpack_from(self._data, head)
-                if (own, kind & _OVERFLOW, low | high << 16) != (first, _OVERFLOW, pages):
+                own, _, kind, low, high = PAGE.unpack_from(self._data, head)
+                if (own, kind & OVERFLOW, low | high << 16) != (first, OVERFLOW, pages):
                     raise self._damage(f"its page {first} is not what it should be")
                 yield from range(first, first + pages)
 
@@ -154,10 +160,10 @@ class Tree:
         """
         number = self._root
         for _ in range(_DEPTH):
-            if number == _NO_PAGE:
+            if number == NO_PAGE:
                 return None
             page, flags, count = self._page(number)
-            if flags & _LEAF:
+            if flags & LEAF:
                 low = self._bound(page, number, count, key, 0)
                 found = self._value(page, number, low) if low < count else None
                 return found if found and found.key == key else None
@@ -179,14 +185,14 @@ class Tree:
         return low
 
     def _walk(self, number: int, depth: int) -> Iterator[Value]:
-        if number == _NO_PAGE:
+        if number == NO_PAGE:
             return
         page, flags, count = self._page(number)
         # All leaves lie at one depth: without this a page that is its own child has no end.
-        if bool(flags & _LEAF) != (depth == 1) or not count:
+        if bool(flags & LEAF) != (depth == 1) or not count:
             raise self._damage(f"its page {number} has no place in the tree")
         for index in range(count):
-            if flags & _LEAF:
+            if flags & LEAF:
                 yield self._value(page, number, index)
             else:
                 yield from self._walk(self._child(page, index), depth - 1)
@@ -195,7 +201,7 @@ class Tree:
         size, flags, key, behind = self._node(page, index)
         if flags & (_SUBTREE | _DUPLICATES):
             raise self._damage("it has named databases or duplicate keys, which no store has")
-        if not flags & _BIG:
+        if not flags & BIG:
             if behind + size > len(page):
                 raise self._damage(f"record {key!r} reaches beyond its page")
             return Value(key, number * self.page_size + behind, size)
@@ -203,28 +209,28 @@ class Tree:
             raise self._damage(f"record {key!r} reaches beyond its page")
         first = int.from_bytes(page[behind : behind + 8], "little")
         # The page itself is not looked at: an index of a million records would read a million.
-        offset = first * self.page_size + _PAGE.size
+        offset = first * self.page_size + PAGE.size
         if offset + size > len(self._data):
             raise self._damage(f"record {key!r} reaches beyond its end")
         return Value(key, offset, size)
 
     def _child(self, page: memoryview, index: int) -> int:
-        low, high, top, _ = _NODE.unpack_from(page, self._place(page, index))
+        low, high, top, _ = NODE.unpack_from(page, self._place(page, index))
         return int(low | high << 16 | top << 32)
 
     def _node(self, page: memoryview, index: int) -> tuple[int, int, bytes, int]:
         """(size of the value, flags, key, place behind the key) of a node."""
         place = self._place(page, index)
-        low, high, flags, length = _NODE.unpack_from(page, place)
-        behind = place + _NODE.size + length
+        low, high, flags, length = NODE.unpack_from(page, place)
+        behind = place + NODE.size + length
         if behind > len(page):
             raise self._damage("a key reaches beyond its page")
-        return low | high << 16, flags, bytes(page[place + _NODE.size : behind]), behind
+        return low | high << 16, flags, bytes(page[place + NODE.size : behind]), behind
 
     def _place(self, page: memoryview, index: int) -> int:
-        at = _PAGE.size + 2 * index
+        at = PAGE.size + 2 * index
         place = int.from_bytes(page[at : at + 2], "little")
-        if place + _NODE.size > len(page):
+        if place + NODE.size > len(page):
             raise self._damage("a node lies beyond its page")
         return place
 
@@ -234,10 +240,10 @@ class Tree:
         page = self._data[start : start + self.page_size]
         if len(page) < self.page_size:
             raise self._damage(f"it ends before its page {number}")
-        own, _, flags, lower, upper = _PAGE.unpack_from(page)
-        nodes = (lower - _PAGE.size) // 2
-        ordered = _PAGE.size <= lower <= upper <= self.page_size
-        if own != number or not flags & (_BRANCH | _LEAF) or not ordered:
+        own, _, flags, lower, upper = PAGE.unpack_from(page)
+        nodes = (lower - PAGE.size) // 2
+        ordered = PAGE.size <= lower <= upper <= self.page_size
+        if own != number or not flags & (BRANCH | LEAF) or not ordered:
             raise self._damage(f"its page {number} is not what it should be")
         return page, flags, nodes
 
@@ -249,15 +255,15 @@ class Tree:
 
     def _meta(self, at: int) -> _Meta | None:
         """The meta page there, or None where there is none."""
-        place = at + _PAGE.size
-        if place + _META.size + 2 * _TREE.size + _TAIL.size > len(self._data):
+        place = at + PAGE.size
+        if place + META.size + 2 * TREE.size + TAIL.size > len(self._data):
             return None
-        magic, version, _, _ = _META.unpack_from(self._data, place)
-        free = _TREE.unpack_from(self._data, place + _META.size)
-        main = _TREE.unpack_from(self._data, place + _META.size + _TREE.size)
-        last, transaction = _TAIL.unpack_from(self._data, place + _META.size + 2 * _TREE.size)
+        magic, version, _, _ = META.unpack_from(self._data, place)
+        free = TREE.unpack_from(self._data, place + META.size)
+        main = TREE.unpack_from(self._data, place + META.size + TREE.size)
+        last, transaction = TAIL.unpack_from(self._data, place + META.size + 2 * TREE.size)
         size = free[0]
-        if (magic, version) != (_MAGIC, _VERSION) or size < 512 or size & (size - 1):
+        if (magic, version) != (MAGIC, VERSION) or size < 512 or size & (size - 1):
             return None
         main_of = (main[1], main[2], main[6], main[7])
         return _Meta(size, *main_of, transaction, last, free[2], free[7])

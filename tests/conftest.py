@@ -183,6 +183,19 @@ def closed() -> Iterator[Callable[[Path, int], Path]]:
         path.chmod(mode)
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """An empty folder, where small disks can be mounted."""
+    if not shutil.which("unshare"):
+        pytest.skip("there is no unshare to mount a small disk with")
+    (tmp_path / "disk").mkdir()
+    words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none"]
+    tried = subprocess.run([*words, str(tmp_path / "disk")], capture_output=True, timeout=60)
+    if tried.returncode:
+        pytest.skip("this machine does not let a test mount a small disk")
+    return tmp_path / "disk"
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real samples and official tables."""

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from mmap import mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from converter import ConvertOptions, Report, convert
 from converter.describe import find
 from converter.description import Description
 from converter.encode import Encoded
+from converter.pages import ROOM, frame_size
 from converter.raster import Georeference
 from converter.sources import Patch
 from converter.writer import ShardWriter
@@ -200,7 +202,16 @@ def encoded(record: memoryview) -> Encoded:
 
 def put(shard: ShardWriter, key: str, record: memoryview) -> Encoded | PatchError:
     """Give a writer a record."""
-    return shard.put(patch_named(key), encoded(record), record)
+    stored = shard.put(patch_named(key), encoded(record), framed(record))
+    shard.flush()
+    return stored
+
+
+def framed(record: memoryview) -> memoryview:
+    """A record in pages of its own, as workers give it."""
+    memory = memoryview(mmap(-1, frame_size(len(record))))
+    memory[ROOM : ROOM + len(record)] = record
+    return memory
 
 
 def children(pid: int) -> list[int]:

@@ -5,8 +5,8 @@ python tests/small_commits.py BYTES convert …
 
 import sys
 
-from converter import writer
+from converter import stream, transactions
 from converter.cli import main
 
-writer.COMMIT_BYTES = int(sys.argv.pop(1))
+stream.CHUNK_BYTES = transactions.COMMIT_BYTES = int(sys.argv.pop(1))
 main()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from helpers import Ended, children, runs
 
+from converter import stream, transactions
 from converter.journal import Journal
 from readers.manifest import JOURNAL
 
@@ -86,6 +87,12 @@ class Killing:
         while process.poll() is None and not until(time.monotonic() - begun):
             assert time.monotonic() - begun < GUARD
             time.sleep(0.0005)
+
+
+def commits_of(nbytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a line stand in the journal behind so many bytes, whoever writes them."""
+    monkeypatch.setattr(stream, "CHUNK_BYTES", nbytes)
+    monkeypatch.setattr(transactions, "COMMIT_BYTES", nbytes)
 
 
 class Stopped(Exception):

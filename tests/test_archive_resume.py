@@ -10,10 +10,10 @@ import pytest
 from helpers import folder_bytes, made, patches, python
 from older_sets import SCENE, make_sen12ms
 from packing import entries, entry, interleaved, members, packed, shuffled, write
-from stopping import RUN, Killing, Stopped, lines_of, stop_behind
+from stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_behind
 from synthetic import make_tree
 
-from converter import ConvertOptions, convert, encode, writer
+from converter import ConvertOptions, convert, encode
 from converter.journal import Journal
 from converter.options import OnError
 from readers import open_store
@@ -25,7 +25,7 @@ S2 = "BigEarthNet-S2"
 
 @pytest.fixture(autouse=True)
 def _every_record_is_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "COMMIT_BYTES", 1)
+    commits_of(1, monkeypatch)
 
 
 @pytest.fixture

@@ -15,8 +15,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import Ended, band_files, children, command, folder_bytes, patches, python, runs
+from helpers import (
+    DATASET,
+    Ended,
+    band_files,
+    children,
+    command,
+    folder_bytes,
+    patches,
+    python,
+    runs,
+)
 from packing import entries, members, write
+from small_disk import COMMIT, RUN, on_small_disk
 
 from readers import open_store
 
@@ -205,43 +216,12 @@ def test_a_file_that_may_not_grow_is_one_sentence(raw: Path, tmp_path: Path, wor
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
-def on_small_disk(raw: Path, disk: Path, size: int, more: str = "true") -> tuple[Ended, list[str]]:
-    """Convert to a disk of so many bytes; the names that are in the store afterwards.
-
-    The disk is in memory, in a mount namespace that ends with the command. `more` is what the shell
-    does there when the conversion has ended; ``"$@"`` runs it again.
-    """
-    script = f"""
-        mount -t tmpfs -o size="$1" none "$2" && shift && disk="$1" && shift && "$@"; code=$?
-        ls "$disk/store" > "$disk.txt"; {more}; exit $code
-    """
-    run = [str(Path(__file__).with_name("small_commits.py")), "100000"]
-    convert = [sys.executable, *run, "convert", "bigearthnet-v2", str(raw)]
-    convert += [str(disk / "store"), "--workers", "0"]
-    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
-    done = subprocess.run(
-        [*words, str(size), str(disk), *convert], capture_output=True, text=True, timeout=300
-    )
-    names = disk.with_name(f"{disk.name}.txt").read_text().split()
-    return Ended(done.returncode, done.stdout, done.stderr), names
+# What compressed records take is not known before: no conversion is refused for its room.
+PRESSED = ("--compression", "zstd")
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Path:
-    """An empty folder, where small disks can be mounted."""
-    if not shutil.which("unshare"):
-        pytest.skip("there is no unshare to mount a small disk with")
-    (tmp_path / "disk").mkdir()
-    words = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none"]
-    tried = subprocess.run([*words, str(tmp_path / "disk")], capture_output=True, timeout=60)
-    if tried.returncode:
-        pytest.skip("this machine does not let a test mount a small disk")
-    return tmp_path / "disk"
-
-
-def converted(raw: Path, store: Path) -> None:
-    run = Path(__file__).with_name("small_commits.py")
-    ended = python(run, 100_000, "convert", "bigearthnet-v2", raw, store, "--workers", 0)
+def converted(raw: Path, store: Path, *options: object) -> None:
+    ended = python(RUN, COMMIT, "convert", DATASET, raw, store, "--workers", 0, *options)
     assert (ended.code, ended.err) == (0, "")
 
 
@@ -249,11 +229,12 @@ def converted(raw: Path, store: Path) -> None:
 def test_a_conversion_goes_on_when_there_is_room_again(
     raw: Path, tmp_path: Path, disk: Path, share: float
 ) -> None:
-    converted(raw, tmp_path / "whole")
+    converted(raw, tmp_path / "whole", *PRESSED)
     size = int((tmp_path / "whole" / "data.mdb").stat().st_size * share)
     kept = tmp_path / "kept"
     room = f'mount -o remount,size=64m "$disk" && "$@" && cp -r "$disk/store" {kept}'
-    ended, names = on_small_disk(raw, disk, size, room)
+    words = ("convert", DATASET, raw, disk / "store", "--workers", 0, *PRESSED)
+    ended, names = on_small_disk(disk, size, *words, more=room)
     assert ended.code == 2
     assert "is full" in ended.sentence
     assert {"unfinished.json", "unfinished.records"} <= set(names)
@@ -261,8 +242,37 @@ def test_a_conversion_goes_on_when_there_is_room_again(
     assert folder_bytes(kept) == folder_bytes(tmp_path / "whole")
 
 
+def test_a_disk_that_somebody_else_fills_is_one_sentence_and_room_helps(
+    raw: Path, tmp_path: Path, disk: Path
+) -> None:
+    """Uncompressed, with room enough at its begin: a pipe holds the conversion meanwhile."""
+    converted(raw, tmp_path / "whole")
+    pipe = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
+    kept, saved = tmp_path / "kept", tmp_path / "saved"
+    shutil.copy(pipe, saved)
+    script = tmp_path / "fill.sh"
+    script.write_text(f"""
+        rm {pipe} && mkfifo {pipe}
+        "$@" & exec 3> {pipe}
+        cat /dev/zero > {disk}/other 2> /dev/null
+        mv -f {saved} {pipe}; exec 3>&-
+        wait $!; code=$?
+        ls {disk}/store > {tmp_path}/left
+        rm {disk}/other; "$@" && cp -r {disk}/store {kept}
+        exit $code
+    """)
+    words = ("convert", DATASET, raw, disk / "store", "--workers", 0)
+    ended, _ = on_small_disk(disk, 64 << 20, *words, before=("sh", script))
+    assert ended.code == 2
+    assert "is full" in ended.sentence
+    assert {"unfinished.json", "unfinished.records"} <= set((tmp_path / "left").read_text().split())
+    assert folder_bytes(kept) == folder_bytes(tmp_path / "whole")
+
+
 def test_a_full_disk_is_one_sentence(raw: Path, disk: Path) -> None:
-    ended, names = on_small_disk(raw, disk, 1 << 20)
+    ended, names = on_small_disk(
+        disk, 1 << 20, "convert", DATASET, raw, disk / "store", "--workers", 0, *PRESSED
+    )
     assert ended.code == 2
     assert "is full" in ended.sentence
     assert "manifest.json" not in names
@@ -273,9 +283,10 @@ def test_a_disk_that_fills_at_the_end_is_one_sentence(
     raw: Path, tmp_path: Path, disk: Path, spare: int
 ) -> None:
     """From a disk that holds just the records up to one that holds all but the report."""
-    converted(raw, tmp_path / "whole")
+    converted(raw, tmp_path / "whole", *PRESSED)
+    size = (tmp_path / "whole" / "data.mdb").stat().st_size + spare
     ended, names = on_small_disk(
-        raw, disk, (tmp_path / "whole" / "data.mdb").stat().st_size + spare
+        disk, size, "convert", DATASET, raw, disk / "store", "--workers", 0, *PRESSED
     )
     if ended.code == 0:
         assert "manifest.json" in names

@@ -12,7 +12,7 @@ from helpers import patch_named, put, stored_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter import writer
+from converter import transactions
 from converter.encode import Encoded
 from converter.journal import Journal, in_key_order
 from converter.raster import Ground
@@ -134,63 +134,72 @@ GONE = ["p09", "p05", "p02"]
 
 
 @contextmanager
-def shard_of(store: Path) -> Iterator[ShardWriter]:
+def shard_of(store: Path, *, paged: bool) -> Iterator[ShardWriter]:
     """A writer that goes on where the last one stopped; what it wrote is kept as unfinished."""
     with (
         pytest.raises(InterruptedError),
         claim(store, overwrite=False) as target,
         begin(target, ASKED) as journal,
-        ShardWriter(store, journal) as shard,
+        ShardWriter(store, journal, paged=paged) as shard,
     ):
         yield shard
         raise InterruptedError
 
 
-def complete(store: Path, *, finish: bool) -> tuple[str, int]:
+def fill(shard: ShardWriter, keys: list[str]) -> None:
+    """Store what is not stored yet."""
+    done = {entry.key for entry in shard.journal.entries()}
+    for number, key in enumerate(KEYS):
+        if key in keys and key not in done:
+            put(shard, key, memoryview(key.encode() * 3000 * (number + 1)))
+
+
+def complete(store: Path, *, finish: bool, paged: bool) -> tuple[str, int]:
     """What a conversion does that has to take some records out again."""
-    with shard_of(store) as shard:
-        done = {entry.key for entry in shard.journal.entries()}
-        for number, key in enumerate(KEYS):
-            if key not in done:
-                put(shard, key, memoryview(key.encode() * 3000 * (number + 1)))
+    with shard_of(store, paged=paged) as shard:
+        fill(shard, KEYS)
         shard.remove(GONE)
         if finish:
             shard.finish()
         return shard.digest, shard.records
 
 
+@pytest.mark.parametrize("paged", [False, True])
+@pytest.mark.parametrize("ascending", [False, True])
 def test_records_removed_by_a_run_that_was_killed_are_removed_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paged: bool, ascending: bool
 ) -> None:
     """Killed before the journal tells of it, between that and the commit, and behind both."""
-    monkeypatch.setattr(writer, "COMMIT_BYTES", 1)
-    whole = complete(tmp_path / "whole", finish=True)
+    monkeypatch.setattr(transactions, "COMMIT_BYTES", 1)
+    if ascending:
+        monkeypatch.setitem(globals(), "KEYS", sorted(KEYS))
+    whole = complete(tmp_path / "whole", finish=True, paged=paged)
     assert whole[1] == 4
-    with shard_of(tmp_path / "before") as shard:
-        for number, key in enumerate(KEYS):
-            put(shard, key, memoryview(key.encode() * 3000 * (number + 1)))
+    with shard_of(tmp_path / "before", paged=paged) as shard:
+        fill(shard, KEYS)
     shutil.copytree(tmp_path / "before", tmp_path / "between")
-    complete(tmp_path / "behind", finish=False)
+    complete(tmp_path / "behind", finish=False, paged=paged)
     shutil.copyfile(tmp_path / "behind" / JOURNAL, tmp_path / "between" / JOURNAL)
     for name in ("before", "between", "behind", "whole"):
-        assert complete(tmp_path / name, finish=True) == whole
+        assert complete(tmp_path / name, finish=True, paged=paged) == whole
         assert (tmp_path / name / "data.mdb").read_bytes() == (
             tmp_path / "whole" / "data.mdb"
         ).read_bytes()
         assert set(stored_values(tmp_path / name)) == set(KEYS) - set(GONE)
 
 
+@pytest.mark.parametrize("paged", [False, True])
 def test_any_order_of_keys_goes_on_behind_any_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paged: bool
 ) -> None:
-    monkeypatch.setattr(writer, "COMMIT_BYTES", 1)
-    whole = complete(tmp_path / "whole", finish=True)
+    """By pages while keys ascend, and by LMDB from the first that does not."""
+    monkeypatch.setattr(transactions, "COMMIT_BYTES", 1)
+    whole = complete(tmp_path / "whole", finish=True, paged=paged)
     for stop in range(len(KEYS) + 1):
         store = tmp_path / str(stop)
-        with shard_of(store) as shard:
-            for number, key in enumerate(KEYS[:stop]):
-                put(shard, key, memoryview(key.encode() * 3000 * (number + 1)))
-        assert complete(store, finish=True) == whole
+        with shard_of(store, paged=paged) as shard:
+            fill(shard, KEYS[:stop])
+        assert complete(store, finish=True, paged=paged) == whole
         assert (store / "data.mdb").read_bytes() == (tmp_path / "whole/data.mdb").read_bytes()
 
 

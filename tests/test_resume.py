@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from helpers import band_files, made, patches, python
 from packing import packed
-from stopping import RUN, Killing, Stopped, lines_of, stop_behind
+from stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_behind
 from synthetic import make_tree
 
-from converter import resume, writer
+from converter import pipeline, resume
 from converter.journal import Journal
 from readers import open_store
 from readers.errors import PatchError, SourceError, TargetError
@@ -23,7 +23,7 @@ FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
 
 @pytest.fixture(autouse=True)
 def _every_record_is_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "COMMIT_BYTES", 1)
+    commits_of(1, monkeypatch)
 
 
 def bytes_of(store: Path) -> dict[str, bytes]:
@@ -82,7 +82,7 @@ def test_a_stop_behind_any_commit_changes_nothing(
     compression: str,
     commit: int,
 ) -> None:
-    monkeypatch.setattr(writer, "COMMIT_BYTES", commit)
+    commits_of(commit, monkeypatch)
     options = {"layout": layout, "compression": compression}
     made(raw, tmp_path / "whole", **options)
     stops = 0
@@ -157,15 +157,31 @@ def test_a_torn_line_at_the_end_is_cut_off(
 
 
 @pytest.mark.parametrize("place", [0, 400, -3])
-def test_a_changed_journal_begins_anew(
+def test_behind_a_changed_line_nothing_of_a_journal_counts(
     raw: Path, stopped: Path, whole: dict[str, bytes], place: int
 ) -> None:
     journal = bytearray((stopped / JOURNAL).read_bytes())
     journal[place] ^= 1
     (stopped / JOURNAL).write_bytes(journal)
-    with pytest.warns(UserWarning, match="unfinished.records is damaged.*begins anew"):
-        made(raw, stopped)
+    made(raw, stopped)
     assert bytes_of(stopped) == whole
+
+
+@pytest.mark.parametrize("place", [0, 400, -3])
+def test_a_changed_journal_of_lmdb_s_commits_begins_anew(
+    raw: Path, tmp_path: Path, place: int
+) -> None:
+    """What LMDB has committed nobody can take back."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_behind(patch, 7)
+        made(raw, tmp_path / "store", compression="zstd")
+    made(raw, tmp_path / "whole", compression="zstd")
+    journal = bytearray((tmp_path / "store" / JOURNAL).read_bytes())
+    journal[place] ^= 1
+    (tmp_path / "store" / JOURNAL).write_bytes(journal)
+    with pytest.warns(UserWarning, match="unfinished.records is damaged.*begins anew"):
+        made(raw, tmp_path / "store", compression="zstd")
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("marker", [b"", b'{"patchpr', b"[]", b'{"dataset": "bigearthnet-v2"}'])
@@ -224,16 +240,59 @@ def spoiled(data: bytes, how: str) -> bytes:
     return data
 
 
+@pytest.mark.parametrize("compression", ["none", "zstd"])
 @pytest.mark.parametrize("how", ["record", "cut", "meta", "metas", "trees"])
+@pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.filterwarnings("ignore:.*begins anew")
 def test_behind_a_power_failure_a_damaged_store_begins_anew(
-    raw: Path, stopped: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, how: str
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    compression: str,
+    closed: bool,
 ) -> None:
+    """In the middle, and with all records stored but no manifest."""
+    made(raw, tmp_path / "whole", compression=compression)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        if closed:
+            patch.setattr(pipeline, "join", stop)
+        else:
+            stop_behind(patch, 7)
+        made(raw, tmp_path / "store", compression=compression)
     another_boot(monkeypatch)
-    data = (stopped / "data.mdb").read_bytes()
-    (stopped / "data.mdb").write_bytes(spoiled(data, how))
-    made(raw, stopped)
-    assert bytes_of(stopped) == whole
+    data = (tmp_path / "store" / "data.mdb").read_bytes()
+    (tmp_path / "store" / "data.mdb").write_bytes(spoiled(data, how))
+    made(raw, tmp_path / "store", compression=compression)
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
+
+
+def stop(*arguments: object) -> None:
+    raise Stopped
+
+
+def test_a_leaf_that_a_power_failure_took_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaves lie among the records, long before there is a tree."""
+    make_tree(tmp_path / "raw", n=70, flagged=1)
+    made(tmp_path / "raw", tmp_path / "whole", modalities=("map",))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        stop_behind(patch, 65)
+        made(tmp_path / "raw", tmp_path / "store", modalities=("map",))
+    data = bytearray((tmp_path / "store" / "data.mdb").read_bytes())
+    leaves = [
+        at
+        for at in range(8192, len(data), 4096)
+        if int.from_bytes(data[at : at + 8], "little") == at // 4096 and data[at + 10] == 2
+    ]
+    assert leaves
+    data[leaves[0] + 4000] ^= 1
+    (tmp_path / "store" / "data.mdb").write_bytes(data)
+    another_boot(monkeypatch)
+    with pytest.warns(UserWarning, match=f"its page {leaves[0] // 4096} is lost.*begins anew"):
+        made(tmp_path / "raw", tmp_path / "store", modalities=("map",))
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
 
 
 def test_what_a_power_failure_took_is_told(

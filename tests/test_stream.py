@@ -9,6 +9,8 @@ from helpers import described, first_band, tiny_dataset
 from converter.describe import find
 from converter.encode import Recipe
 from converter.ordered import in_key_order, walks_of
+from converter.pagefile import AHEAD
+from converter.pages import ROOM, frame_size
 from converter.roots import locate
 from converter.sources import Patch, pass_over
 from converter.stream import CHUNK_BYTES, encoding
@@ -42,15 +44,18 @@ def test_records_come_in_the_order_of_the_patches(tiny: Path, tmp_path: Path, wo
     patches = patches_of(tiny, tmp_path / "raw")
     come = []
     with encoding(recipes(tiny), workers) as encode:
-        for chunk in encode(iter(patches)):
-            for patch, result, record in chunk:
+        for outcomes, release in encode(iter(patches)):
+            for patch, result, frame in outcomes:
                 assert not isinstance(result, PatchError)
-                assert len(record) == result.length
-                bands = decode(bytes(record))
+                assert len(frame) == frame_size(result.length)
+                end = ROOM + result.length
+                assert not any(frame[end:])
+                bands = decode(bytes(frame[ROOM:end]))
                 for band, pixels in bands.items():
                     path = Path(patch.folder) / f"{patch.before}{band}{patch.after}"
                     assert pixels.tobytes() == first_band(path).tobytes()
                 come.append(patch)
+            release()
     assert come == patches
 
 
@@ -61,7 +66,7 @@ def test_a_damaged_patch_gives_its_error_in_its_place(
     patches = patches_of(tiny, tmp_path / "raw")
     (Path(patches[4].folder) / f"{patches[4].name}_fine.tif").write_bytes(b"")
     with encoding(recipes(tiny), workers) as encode:
-        outcomes = [outcome[:2] for chunk in encode(iter(patches)) for outcome in chunk]
+        outcomes = [outcome[:2] for batch in encode(iter(patches)) for outcome in batch.outcomes]
     assert [patch for patch, _ in outcomes] == patches
     wrong = [patch.name for patch, result in outcomes if isinstance(result, PatchError)]
     assert wrong == [patches[4].name]
@@ -84,11 +89,12 @@ def test_no_more_patches_are_taken_than_the_window_holds(tree: Path, workers: in
                 yield patch
 
     recipe = Recipe(source, "stacked", "nearest", "none", 3)
-    window = (2 * workers + 3) * (CHUNK_BYTES // 345_600 + 1)
+    window = (2 * workers + 3 + AHEAD) * (CHUNK_BYTES // 345_600 + 1)
     with encoding({"s2": recipe}, workers) as encode:
-        for chunk in encode(endless()):
-            done += len(chunk)
+        for outcomes, release in encode(endless()):
+            done += len(outcomes)
             assert taken - done <= window
+            release()
             if done > 10 * window:
                 break
     assert done > 10 * window

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from helpers import encoded, patch_named, put, stored_values
 
-from converter import writer
+from converter import transactions
 from converter.encode import Encoded
 from converter.journal import Journal
+from converter.pages import SMALLEST
 from converter.writer import ShardWriter
 from readers.errors import PatchError
 from readers.manifest import ContentDigest
@@ -26,15 +27,16 @@ def record(size: int, seed: int = 0) -> memoryview:
 
 
 @contextmanager
-def writing_to(folder: Path) -> Iterator[ShardWriter]:
+def writing_to(folder: Path, *, paged: bool = False) -> Iterator[ShardWriter]:
     folder.mkdir(exist_ok=True)
-    with Journal(folder / "journal") as journal, ShardWriter(folder, journal) as shard:
+    with Journal(folder / "journal") as journal, ShardWriter(folder, journal, paged=paged) as shard:
         yield shard
 
 
-def test_records_come_back_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("paged", [False, True])
+def test_records_come_back_in_order(tmp_path: Path, paged: bool) -> None:
     records = {f"p{number:03}": bytes(record(5000 + number, number)) for number in range(40)}
-    with writing_to(tmp_path) as shard:
+    with writing_to(tmp_path, paged=paged) as shard:
         for key, value in records.items():
             put(shard, key, memoryview(value))
         shard.finish()
@@ -45,8 +47,8 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
 def test_many_commits_and_a_growing_map_keep_every_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "COMMIT_BYTES", 64 << 10)
-    monkeypatch.setattr(writer, "FIRST_MAP", 1 << 20)
+    monkeypatch.setattr(transactions, "COMMIT_BYTES", 64 << 10)
+    monkeypatch.setattr(transactions, "FIRST_MAP", 1 << 20)
     records = {f"p{number:04}": bytes(record(20_000, number)) for number in range(500)}
     with writing_to(tmp_path) as shard:
         for key, value in records.items():
@@ -78,9 +80,10 @@ def test_a_key_twice_is_refused_and_the_first_stays(tmp_path: Path) -> None:
     assert stored_values(tmp_path) == {"p1": b"one", "p2": b"three"}
 
 
-def test_the_same_records_give_the_same_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("paged", [False, True])
+def test_the_same_records_give_the_same_file(tmp_path: Path, paged: bool) -> None:
     for name in "ab":
-        with writing_to(tmp_path / name) as shard:
+        with writing_to(tmp_path / name, paged=paged) as shard:
             for number in range(300):
                 put(shard, f"p{number:03}", record(30_000 + 7 * number, number))
             shard.finish()
@@ -96,17 +99,19 @@ def test_an_error_of_the_caller_is_not_covered_up(tmp_path: Path) -> None:
     assert stored_values(tmp_path) == {}
 
 
+@pytest.mark.parametrize("paged", [False, True])
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_keys_in_any_order_give_what_keys_in_order_give(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: int, paged: bool
 ) -> None:
-    monkeypatch.setattr(writer, "COMMIT_BYTES", 64 << 10)
+    monkeypatch.setattr(transactions, "COMMIT_BYTES", 64 << 10)
+    smallest = SMALLEST if paged else 20
     keys = [f"p{number:03}" for number in range(200)]
     shuffled = random.Random(order).sample(keys, len(keys))  # noqa: S311
     for name, names in (("a", keys), ("b", shuffled)):
-        with writing_to(tmp_path / name) as shard:
+        with writing_to(tmp_path / name, paged=paged) as shard:
             for key in names:
-                put(shard, key, record(20 + int(key[1:]) * 97 % 9000, int(key[1:])))
+                put(shard, key, record(smallest + int(key[1:]) * 97 % 9000, int(key[1:])))
             # Twice, once behind and once before the last key.
             for key in (keys[-1], keys[50]):
                 assert isinstance(put(shard, key, record(10)), PatchError)
@@ -118,6 +123,18 @@ def test_keys_in_any_order_give_what_keys_in_order_give(
     assert stored_values(tmp_path / "a") == stored_values(tmp_path / "b")
     assert shard.digest == digest
     assert (found.form == forms).all()
+
+
+def test_only_the_first_key_out_of_order_turns_to_lmdb(tmp_path: Path) -> None:
+    """Before it every line of the journal stands behind pages, from it on behind commits."""
+    with writing_to(tmp_path, paged=True) as shard:
+        for key in ("p1", "p2", "p2", "p5", "p3", "p6", "p4"):
+            put(shard, key, record(5000))
+        shard.finish()
+        lines = [(line.paged, [e.key for e in line.entries]) for line in shard.journal.lines()]
+    assert lines[:3] == [(True, ["p1"]), (True, ["p2"]), (True, ["p2"])]
+    assert lines[3:] == [(True, ["p5"]), (False, ["p3", "p6", "p4"])]
+    assert list(stored_values(tmp_path)) == [f"p{number}" for number in range(1, 7)]
 
 
 def stored_form(number: int) -> memoryview:
