@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cold, convert, forms, loader, read, targets, venvs
+from benchmarks import archive, cold, convert, costs, forms, loader, read, targets, venvs
 from benchmarks.machine import machine, versions
 from benchmarks.picture import draw
 from benchmarks.report import Section, markdown, read_json, write_json
 from benchmarks.tree import find_patches, synthetic_tree
 
-CASES = ("convert", "read", "rgb", "cold", "loader", "gpu", "memory")
+CASES = ("convert", "archive", "costs", "read", "rgb", "cold", "loader", "gpu", "memory")
 DEFAULT = ("convert", "read")
 OTHERS = ("environments", "report")
 
@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
         f"{', '.join(OTHERS)}")  # fmt: skip
     add("--tree", type=Path, help="a BigEarthNet v2 tree (default: a made one)")
     add("--n", type=int, default=1000, help="patches of the made tree")
-    add("--memory-n", type=int, nargs="+", default=[500, 5000], metavar="N",
+    add("--memory-n", type=int, nargs="+", default=[500, 20_000], metavar="N",
         help="sizes of the made trees of the case memory")  # fmt: skip
     add("--workers", type=int, default=2, help="processes of a conversion")
     add("--batch", type=int, nargs="+", default=[64, 256], help="patches of a batch")
@@ -73,6 +73,8 @@ class Run:
         a = self.args
         cases: dict[str, Callable[[], Section]] = {
             "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds),
+            "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
+            "costs": lambda: costs.run(self.tree(), self.out),
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),
@@ -111,8 +113,10 @@ def comparable(section: Section, facts: dict[str, Any]) -> bool:
 
 def conclude(out: Path, picture: Path | None, sections: list[Section]) -> None:
     """Print the targets and draw the picture, from all cases that there are."""
-    if any(one.case not in ("convert", "memory") for one in sections):
-        print(markdown(targets.run(sections)), flush=True)
+    wanted = targets.run(sections)
+    if wanted.rows:
+        print(markdown(wanted), flush=True)
+    if any(one.case not in targets.OF_CONVERTING for one in sections):
         print(draw(sections, picture or out / "report.png"), flush=True)
 
 

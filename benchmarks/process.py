@@ -91,6 +91,24 @@ def timed(command: Sequence[str], written: Path) -> float:
     return seconds
 
 
+def ended(command: Sequence[str]) -> tuple[float, float]:
+    """Run a command; give seconds until it ended, and until `sync` had written what was left.
+
+    For commands that write so many files that an fsync of each would decide the time.
+    """
+    os.sync()
+    with tempfile.TemporaryFile() as log:
+        before = time.perf_counter()
+        process = start(command, log.fileno())
+        process.wait()
+        seconds = time.perf_counter() - before
+        os.sync()
+        on_disk = time.perf_counter() - before
+        log.seek(0)
+        check(process.returncode, command, log.read())
+    return seconds, on_disk
+
+
 def start(command: Sequence[str], log: int) -> "subprocess.Popen[bytes]":
     """Start a command as the leader of a session, in the repository's root."""
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TABLE = "metadata.parquet"
 FLAGGED_TABLE = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
 
 

@@ -45,12 +45,13 @@ class Selection:
 
     @property
     def total(self) -> int | None:
-        """How many there are at most; None where only the end of an archive tells."""
-        packed = [modality.name for stream in self.streams for modality in stream.modalities]
-        if packed and self.wanted is None:
+        """How many there are, at most; None where only the end of an archive tells."""
+        if not self.streams:
+            return sum(self.counts.values())
+        if self.wanted is None:
             return None
-        most = self.wanted.most(packed) if self.wanted is not None else {}
-        return sum({**self.counts, **most}.values())
+        packed = (modality.name for stream in self.streams for modality in stream.modalities)
+        return sum(self.wanted.most({*self.walked, *packed}).values())
 
     @property
     def ignored(self) -> dict[str, int]:

@@ -1,0 +1,206 @@
+"""What one Sentinel-2 patch costs in each step of a conversion, each step alone on one core."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+from benchmarks.archive import pack
+from benchmarks.report import Section
+from benchmarks.tree import MODALITIES, warm
+
+PATCHES = 1000  # of a tree at most: their records lie in memory where the disk is measured
+HELD = 200  # patches of an archive that are held in memory at once
+ROUNDS = 5
+NOTES = (
+    "Microseconds a patch (12 bands), the best of some rounds; files are in the page cache. `in` "
+    "says which process of a conversion does it: a worker, the one that writes, or a thread of it.",
+)
+Measured = tuple[str, str, float]
+
+
+def run(tree: Path, out: Path) -> Section:
+    """Measure every step."""
+    warm(tree / MODALITIES["s2"].folder)
+    measured = [*folders(tree), *archives(tree, out), *writing(tree, out)]
+    rows = tuple((step, where, f"{cost:,.1f}") for step, where, cost in measured)
+    raw: tuple[dict[str, object], ...] = tuple(
+        {"step": step, "in": where, "us": cost} for step, where, cost in measured
+    )
+    return Section("costs", "What a patch costs", NOTES, ("step", "in", "us"), rows, raw)
+
+
+def best(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Microseconds a patch of something that tells for how many it worked."""
+    costs = []
+    for _ in range(ROUNDS):
+        before = clock()
+        count = work()
+        costs.append(1e6 * (clock() - before) / count)
+    return min(costs)
+
+
+def encoder(layout: str) -> Any:
+    """What a worker has for Sentinel-2."""
+    from converter.describe import find
+    from converter.encode import Encoder, Recipe
+
+    modality = find("bigearthnet-v2").modalities["s2"]
+    return Encoder(Recipe(modality, layout, "nearest", "none", 0))
+
+
+def patches_of(tree: Path) -> list[Any]:
+    """Patches as the converter has them."""
+    from converter.describe import find
+    from converter.sources import Walk, pass_over
+
+    modality = find("bigearthnet-v2").modalities["s2"]
+    return list(islice(Walk(modality, tree / modality.folder, pass_over), PATCHES))
+
+
+def folders(tree: Path) -> list[Measured]:
+    """From the files of a folder to a record."""
+    patches = patches_of(tree)
+    paths = [sorted(os.listdir(patch.folder)) for patch in patches]
+    buffer = bytearray(1 << 16)
+
+    def system_calls() -> int:
+        for patch, names in zip(patches, paths, strict=True):
+            folder = os.open(patch.folder, os.O_RDONLY | os.O_DIRECTORY)
+            os.listdir(folder)
+            for name in names:
+                file = os.open(name, os.O_RDONLY, dir_fd=folder)
+                os.readv(file, (buffer,))
+                os.close(file)
+            os.close(folder)
+        return len(patches)
+
+    def walk() -> int:
+        return len(patches_of(tree))
+
+    found: list[Measured] = [
+        ("walk: names to patches, twice", "writer", 2 * best(walk)),
+        ("system calls alone: list, open, read, close", "worker", best(system_calls)),
+    ]
+    for layout in ("native", "stacked"):
+        one = encoder(layout)
+        record = memoryview(bytearray(one.capacity))
+        found.append((f"{layout} record of a folder, all of it", "worker", encoding(one, patches)))
+        found.append((f"of it the checksum ({one.capacity:,} bytes)", "worker", checksum(record)))
+    return found
+
+
+def encoding(one: Any, patches: Sequence[Any]) -> float:
+    """All that a worker does for a patch."""
+    record = memoryview(bytearray(one.capacity))
+
+    def work() -> int:
+        for patch in patches:
+            one.encode(patch, record)
+        return len(patches)
+
+    return best(work)
+
+
+def checksum(record: memoryview) -> float:
+    """XXH3-64 of a record."""
+    import xxhash
+
+    return best(lambda: sum(1 for _ in range(200) if xxhash.xxh3_64_intdigest(record) >= 0))
+
+
+def archives(tree: Path, out: Path) -> list[Measured]:
+    """From an archive to a record."""
+    import zstandard
+
+    from converter.archives import ArchiveStream, Wish, files_size
+    from converter.contents import Cells
+    from converter.describe import find
+    from converter.roots import Archive
+    from converter.sources import pass_over
+
+    modality = find("bigearthnet-v2").modalities["s2"]
+    path = pack(tree, out / "archives") / f"{modality.folder}.tar.zst"
+    warm(path)
+    count = sum(1 for _ in (tree / modality.folder).glob("*/*"))
+    chunk = bytearray(1 << 20)
+
+    def decompress() -> int:
+        with path.open("rb", buffering=0) as file:
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(file)
+            while reader.readinto(chunk):
+                pass
+        return count
+
+    def stream(wish: Wish) -> ArchiveStream:
+        return ArchiveStream([Archive((path,))], [modality], pass_over, wish)
+
+    def names() -> int:
+        return sum(1 for _ in stream(Wish(lambda patch: True, names_only=True)))
+
+    cells = Cells(-(-files_size(modality) // 4096) * 4096, 2)
+
+    def gather() -> int:
+        return sum(1 for _ in stream(Wish(lambda patch: True, cells=cells)))
+
+    held = list(islice(stream(Wish(lambda patch: True)), HELD))
+    return [
+        ("decompress the archive (zstd)", "thread", best(decompress)),
+        ("tar headers to patches", "writer", best(names, time.thread_time)),
+        ("the same, and pixels to shared memory", "writer", best(gather, time.thread_time)),
+        ("native record of an archive's patch", "worker", encoding(encoder("native"), held)),
+        ("stacked record of an archive's patch", "worker", encoding(encoder("stacked"), held)),
+    ]
+
+
+def writing(tree: Path, out: Path) -> list[Measured]:
+    """From a record to the disk."""
+    found: list[Measured] = []
+    for layout in ("native", "stacked"):
+        handing, disk = storing(tree, out / "costs", layout)
+        found.append((f"{layout} record handed on, noted, counted", "writer", handing))
+        found.append((f"{layout} record to the disk, waiting included", "thread", disk))
+    return found
+
+
+def storing(tree: Path, folder: Path, layout: str) -> tuple[float, float]:
+    """Microseconds a record in the process that writes, and until all are on the disk."""
+    from converter.journal import Journal
+    from converter.pages import ROOM, frame_size
+    from converter.writer import ShardWriter
+
+    one, patches = encoder(layout), patches_of(tree)
+    size = frame_size(one.capacity)
+    frames = memoryview(mmap(-1, size * len(patches)))
+    parts = [frames[at : at + size] for at in range(0, len(frames), size)]
+    results = [one.encode(p, part[ROOM:]) for p, part in zip(patches, parts, strict=True)]
+    spent: list[float] = []
+
+    def store() -> int:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = time.thread_time()
+        with (
+            Journal(folder / "journal") as journal,
+            ShardWriter(folder, journal, paged=True) as writer,
+        ):
+            for at, (patch, result, part) in enumerate(
+                zip(patches, results, parts, strict=True), 1
+            ):
+                writer.put(patch, result, part)
+                if at % 12 == 0:  # as many as a task has
+                    writer.flush()
+            spent.append(1e6 * (time.thread_time() - before) / len(patches))
+            writer.finish()
+        return len(patches)
+
+    def fresh() -> int:
+        shutil.rmtree(folder, ignore_errors=True)
+        return store()
+
+    disk = best(fresh)
+    shutil.rmtree(folder)
+    return min(spent), disk
