@@ -271,3 +271,13 @@ def test_an_archive_that_may_not_be_read_is_one_sentence(
     done = powerless("convert", DATASET, archives, tmp_path / "store", "--workers", 0)
     assert done.code == 1
     assert f"{path} cannot be read" in done.sentence
+
+
+@pytest.mark.xfail(run=False, reason="igzip_lib.IsalError ends the reading thread, all else waits")
+def test_a_damaged_deflate_stream_is_one_sentence(raw: Path, tmp_path: Path) -> None:
+    source = packed(raw, tmp_path / "packed", "tar.gz")
+    path = source / f"{S2}.tar.gz"
+    data = path.read_bytes()
+    path.write_bytes(data[:10] + b"\xff" + data[11:])  # a block of the kind that there is not
+    with pytest.raises(SourceError, match=f"{path} cannot be decompressed to its end"):
+        made(source, tmp_path / "store")
