@@ -1,27 +1,17 @@
 """A published archive as a stream of its files: read once, from front to back, never unpacked.
 
-`.tar`, `.tar.gz` and `.tar.zst`, whole or split in parts that are read as one. Decompression runs
-in a thread of its own: zlib, isal and zstd let Python go on meanwhile.
+`.tar`, `.tar.gz` and `.tar.zst`, whole or split in parts that are read as one.
 """
 
-import hashlib
-import io
-import threading
-import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
-import zstandard
-
-from readers.errors import SourceError, SourceMissing
+from converter.decompress import Ahead, Parts, decompressed
+from readers.errors import SourceError
 
 BLOCK = 512  # of tar
-CHUNK = 1 << 20  # decompressed at a time: large enough to let other threads run for long
-CHUNKS_AHEAD = 8
-READ = 1 << 20
 NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
 HEADERS_KEPT = 64
 _FOLDER, _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"5", b"L", b"K", b"x", b"g"
@@ -58,8 +48,8 @@ class TarStream:
             SourceMissing, SourceError: a part is not there, or it is no such archive.
         """
         self.path = paths[0]
-        self._raw = _Parts(paths, md5=md5)
-        self._bytes = _Ahead(_decompressed(self._raw, self.path), self.path)
+        self._raw = Parts(paths, md5=md5)
+        self._bytes = Ahead(decompressed(self._raw, self.path), self.path)
         self._chunk = memoryview(b"")
         self._at = 0
         self._left = 0
@@ -84,8 +74,8 @@ class TarStream:
 
     def close(self) -> None:
         """End the thread and close the files."""
-        self._bytes.close()
-        self._raw.close()
+        if self._bytes.close():
+            self._raw.close()
 
     @property
     def consumed(self) -> int:
@@ -269,172 +259,3 @@ def _name(header: bytes) -> str:
         prefix = header[345:500].partition(b"\0")[0]
         name = prefix + b"/" + name if prefix else name
     return name.decode(errors="surrogateescape")
-
-
-class _Parts(io.RawIOBase):
-    """Files read as one, the MD5 of each taken on the way."""
-
-    def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:
-        self._waiting = deque(paths)
-        self._file: io.FileIO | None = None
-        self._start = b""
-        self._hash: Any = None
-        self._digests: dict[Path, str] = {}
-        self._md5 = md5
-        self.consumed = 0
-        for path in paths:
-            if not path.is_file():
-                raise SourceMissing(f"there is no file {path}")
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def start(self, nbytes: int) -> bytes:
-        """The first bytes, which are read again by who reads next."""
-        start = bytearray(nbytes)
-        at = 0
-        while at < nbytes and (got := self._read(memoryview(start)[at:])):
-            at += got  # a part may be shorter than that
-        self._start = bytes(start[:at])
-        return self._start
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill what one file gives; 0 at the end of the last."""
-        if self._start:
-            given = self._start[: len(buffer)]
-            self._start = self._start[len(given) :]
-            memoryview(buffer)[: len(given)] = given
-            return len(given)
-        return self._read(buffer)
-
-    def _read(self, buffer: Any) -> int:
-        while True:
-            if self._file is None:
-                if not self._waiting:
-                    return 0
-                self._file = io.FileIO(self._waiting.popleft())
-                self._hash = hashlib.md5(usedforsecurity=False) if self._md5 else None
-            got = self._file.readinto(buffer) or 0
-            if got:
-                self.consumed += got
-                if self._hash is not None:
-                    self._hash.update(memoryview(buffer)[:got])
-                return got
-            if self._hash is not None:
-                self._digests[Path(str(self._file.name))] = self._hash.hexdigest()
-            self._file.close()
-            self._file = None
-
-    def digests(self) -> dict[Path, str]:
-        """Of each file, when all have been read."""
-        if not self._md5:
-            raise ValueError("the archive was opened without md5")
-        buffer = bytearray(READ)
-        while self.readinto(buffer):
-            pass
-        return self._digests
-
-    def close(self) -> None:
-        """Close the file that is open."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        super().close()
-
-
-class _Readable(Protocol):
-    def readinto(self, buffer: memoryview, /) -> int | None: ...
-
-
-def _decompressed(raw: _Parts, path: Path) -> _Readable:
-    start = raw.start(6)
-    buffered = io.BufferedReader(raw, READ)
-    if start[:4] == b"\x28\xb5\x2f\xfd" or start[1:4] == b"\x2a\x4d\x18":
-        # A window of long distance matching (zstd --long) is taken, too.
-        context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        return context.stream_reader(buffered, read_size=READ, read_across_frames=True)
-    if start[:2] == b"\x1f\x8b":
-        try:
-            from isal import igzip
-        except ModuleNotFoundError:
-            import gzip
-
-            return gzip.GzipFile(fileobj=buffered)
-        opened: _Readable = igzip.IGzipFile(fileobj=buffered)  # type: ignore[no-untyped-call]
-        return opened
-    if not start:
-        raise SourceError(f"{path} is empty: download it again")
-    return buffered
-
-
-class _Ahead:
-    """A stream read ahead by a thread, into a ring of reused chunks."""
-
-    def __init__(self, source: _Readable, path: Path) -> None:
-        self._source, self._path = source, path
-        self._given: bytearray | None = None
-        self._empty = deque(bytearray(CHUNK) for _ in range(CHUNKS_AHEAD))
-        self._full: deque[tuple[bytearray, int] | BaseException] = deque()
-        self._changed = threading.Condition()
-        self._closed = self._ended = False
-        self._thread = threading.Thread(target=self._run, name="patchpress-archive", daemon=True)
-        self._thread.start()
-
-    def next(self) -> memoryview:
-        """The next bytes, none at the end; valid until the next call.
-
-        Raises:
-            SourceError: the compressed data is damaged or cut.
-        """
-        with self._changed:
-            if self._given is not None:
-                self._empty.append(self._given)
-                self._given = None
-                self._changed.notify_all()
-            while not self._full:
-                if self._ended:
-                    return memoryview(b"")
-                self._changed.wait()
-            entry = self._full.popleft()
-        if isinstance(entry, BaseException):
-            self._ended = True
-            raise entry
-        self._given, length = entry
-        self._ended = length == 0
-        return memoryview(self._given)[:length]
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._empty and not self._closed:
-                    self._changed.wait()
-                if self._closed:
-                    return
-                chunk = self._empty.popleft()
-            entry: tuple[bytearray, int] | BaseException
-            try:
-                entry = chunk, self._fill(memoryview(chunk))
-            except (OSError, EOFError, zlib.error, zstandard.ZstdError, ValueError) as error:
-                entry = SourceError(f"{self._path} cannot be decompressed to its end ({error})")
-            with self._changed:
-                self._full.append(entry)
-                self._changed.notify_all()
-            if isinstance(entry, BaseException) or entry[1] == 0:
-                return
-
-    def _fill(self, chunk: memoryview) -> int:
-        at = 0
-        while at < len(chunk) and not self._closed:
-            got = self._source.readinto(chunk[at:])
-            if not got:
-                break
-            at += got
-        return at
-
-    def close(self) -> None:
-        """End the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()

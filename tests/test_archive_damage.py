@@ -260,7 +260,6 @@ def test_an_archive_that_is_downloaded_again_goes_on(
     assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
 
 
-@pytest.mark.xfail(strict=True, reason="tarstream lets the PermissionError through: a traceback")
 def test_an_archive_that_may_not_be_read_is_one_sentence(
     archives: Path,
     tmp_path: Path,
@@ -273,7 +272,6 @@ def test_an_archive_that_may_not_be_read_is_one_sentence(
     assert f"{path} cannot be read" in done.sentence
 
 
-@pytest.mark.xfail(run=False, reason="igzip_lib.IsalError ends the reading thread, all else waits")
 def test_a_damaged_deflate_stream_is_one_sentence(raw: Path, tmp_path: Path) -> None:
     source = packed(raw, tmp_path / "packed", "tar.gz")
     path = source / f"{S2}.tar.gz"

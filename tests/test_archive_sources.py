@@ -24,7 +24,7 @@ from packing import (
 )
 from synthetic import Row, make_tree
 
-from converter import ConvertOptions, Report, convert, tarstream
+from converter import ConvertOptions, Report, convert, decompress
 from converter.options import OnError
 from readers import open_store
 from readers.errors import PatchError
@@ -201,7 +201,7 @@ def test_the_first_patches_are_found_without_reading_all(tmp_path: Path) -> None
     packed(tmp_path / "raw", tmp_path / "packed", "tar")
     size = sum(path.stat().st_size for path in (tmp_path / "packed").glob("*.tar"))
     taken = 0
-    read = tarstream._Parts._read
+    read = decompress.Parts._read
 
     def counted(parts: Any, buffer: Any) -> int:
         nonlocal taken
@@ -210,8 +210,8 @@ def test_the_first_patches_are_found_without_reading_all(tmp_path: Path) -> None
         return got
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tarstream, "CHUNKS_AHEAD", 1)
-        patch.setattr(tarstream._Parts, "_read", counted)
+        patch.setattr(decompress, "CHUNKS_AHEAD", 1)
+        patch.setattr(decompress.Parts, "_read", counted)
         made(tmp_path / "packed", tmp_path / "store", limit=2, modalities=("s2",))
     assert taken < size / 2
     assert len(open_store(tmp_path / "store")) == 2

@@ -27,7 +27,7 @@ from packing import (
 )
 from synthetic import Row, make_tree
 
-from converter import ConvertOptions, against, convert, plain, tarstream
+from converter import ConvertOptions, against, convert, decompress, plain
 from converter.against import CHUNK, CHUNK_BYTES
 from converter.contents import Contents
 from converter.describe import built_in, find
@@ -216,7 +216,7 @@ def test_for_the_first_patches_no_more_is_read(
     packed(tmp_path / "raw", tmp_path / "packed", "tar")
     made(tmp_path / "packed", tmp_path / "store", limit=2, modalities=("s2",))
     taken = 0
-    read = tarstream._Parts._read
+    read = decompress.Parts._read
 
     def counted(parts: Any, buffer: Any) -> int:
         nonlocal taken
@@ -224,8 +224,8 @@ def test_for_the_first_patches_no_more_is_read(
         taken += got
         return got
 
-    monkeypatch.setattr(tarstream, "CHUNKS_AHEAD", 1)
-    monkeypatch.setattr(tarstream._Parts, "_read", counted)
+    monkeypatch.setattr(decompress, "CHUNKS_AHEAD", 1)
+    monkeypatch.setattr(decompress.Parts, "_read", counted)
     assert verify(tmp_path / "store", tmp_path / "packed", workers=0).compared == 2
     assert taken < (tmp_path / "packed" / f"{S2}.tar").stat().st_size / 2
 

@@ -10,7 +10,7 @@ import pytest
 from helpers import DATASET, Ended, folder_bytes, made
 from packing import packed, split
 
-from converter import ConvertOptions, Report, convert, tarstream
+from converter import ConvertOptions, Report, convert, decompress
 from converter.describe import built_in, find
 from converter.md5 import check_published
 from readers.errors import SourceError
@@ -152,7 +152,7 @@ def test_no_byte_is_read_twice(
 ) -> None:
     """All of an archive is read where only a part of its patches is wanted, but once."""
     taken: dict[str, int] = {}
-    read = tarstream._Parts._read
+    read = decompress.Parts._read
 
     def counted(parts: Any, buffer: Any) -> int:
         got = read(parts, buffer)
@@ -161,7 +161,7 @@ def test_no_byte_is_read_twice(
             taken[name] = taken.get(name, 0) + got
         return got
 
-    monkeypatch.setattr(tarstream._Parts, "_read", counted)
+    monkeypatch.setattr(decompress.Parts, "_read", counted)
     toml = described(source, tmp_path / "mine.toml")
     checked(toml, source, tmp_path / "store", limit=limit)
     assert taken == {path.name: path.stat().st_size for path in source.glob("*.tar.zst")}

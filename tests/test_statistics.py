@@ -259,7 +259,7 @@ def test_nothing_merges_with_anything() -> None:
 
 @given(floats, floats)
 def test_bins_of_floats_are_in_their_order(a: float, b: float) -> None:
-    low, high = sorted((a, b))
+    low, high = sorted((a, b), key=lambda value: (value, math.copysign(1, value)))
     first, second = float_bins(np.array([low, high], np.float32))
     assert first <= second
     least, greatest = bin_edges(np.array([first]))

@@ -3,8 +3,11 @@
 import gzip
 import hashlib
 import io
+import os
+import sys
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 import zstandard
 
+from converter import decompress
 from converter.tarstream import TarStream
 from readers.errors import SourceError, SourceMissing
 
@@ -210,3 +214,51 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
         TarStream([tmp_path / "a", tmp_path / "b"])
     with pytest.raises(SourceError, match="download it again"):
         read([tmp_path / "a"])
+
+
+def test_a_disk_that_never_answers_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe in the place of an archive, which nobody writes to."""
+    monkeypatch.setattr(decompress, "PATIENCE", 0.01)
+    path = tmp_path / "a.tar"
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    os.write(writer, archive(FILES)[:1000])
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    stream = TarStream([path])
+    stream.close()
+    assert threads()
+    os.close(writer)
+    end = time.monotonic() + 60
+    while threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not threads()
+
+
+def test_what_came_before_damage_is_given_first(tmp_path: Path) -> None:
+    data = archive({f"patch_{n}": np.random.default_rng(n).bytes(200_000) for n in range(9)})
+    packed = bytearray(gzip.compress(data, 1))
+    packed[-100_000:] = bytes(100_000)
+    (tmp_path / "a.tar.gz").write_bytes(packed)
+    with pytest.raises(SourceError, match=r"to its end.*last whole file is patch_7"):
+        read([tmp_path / "a.tar.gz"])
+    assert not threads()
+
+
+@pytest.mark.parametrize("isal", [True, False])
+def test_gzip_members_one_behind_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isal: bool
+) -> None:
+    """As `cat` and pigz make them, with zeros behind; by either library."""
+    if not isal:
+        monkeypatch.setitem(sys.modules, "isal", None)
+    data = archive(FILES)
+    middle = len(data) // 3
+    members = [gzip.compress(part) for part in (data[:middle], b"", data[middle:])]
+    (tmp_path / "a.tar.gz").write_bytes(b"".join(members) + bytes(1000))
+    assert read([tmp_path / "a.tar.gz"]) == FILES
+    (tmp_path / "a.tar.gz").write_bytes(b"".join(members)[:-9])
+    with pytest.raises(SourceError, match="to its end"):
+        read([tmp_path / "a.tar.gz"])
+    assert not threads()
