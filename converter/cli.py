@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import converter.blas  # noqa: F401 -- before NumPy
 from converter.endings import run
 from converter.options import (
     Codec,

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 import zstandard
 
@@ -17,8 +17,7 @@ from readers.errors import SourceError, SourceMissing
 
 CHUNK = 1 << 20  # decompressed at a time: large enough to let other threads run for long
 CHUNKS_AHEAD = 8
-READ = 1 << 20
-GZIP_READ = 128 << 10  # compressed at a time
+READ = 128 << 10  # compressed at a time: memory of that size is used again, and not faulted in anew
 _GZIP = 16 + 15  # wbits: gzip, with the largest window
 PATIENCE = 1.0  # seconds for a thread to end that may wait for a disk
 
@@ -30,6 +29,7 @@ class Parts(io.RawIOBase):
         self._waiting = deque(paths)
         self._file: io.FileIO | None = None
         self._start = b""
+        self._buffer = bytearray()
         self._hash: Any = None
         self._digests: dict[Path, str] = {}
         self._md5 = md5
@@ -50,6 +50,12 @@ class Parts(io.RawIOBase):
             at += got  # a part may be shorter than that
         self._start = bytes(start[:at])
         return self._start
+
+    def read(self, size: int = READ) -> bytes:
+        """The next bytes, none at the end of the last file."""
+        if len(self._buffer) != size:
+            self._buffer = bytearray(size)
+        return bytes(memoryview(self._buffer)[: self.readinto(self._buffer)])
 
     def readinto(self, buffer: Any) -> int:
         """Fill what one file gives; 0 at the end of the last."""
@@ -120,22 +126,21 @@ def decompressed(raw: Parts, path: Path) -> _Readable:
         SourceError: they are empty, or cannot be read.
     """
     start = raw.start(6)
-    buffered = io.BufferedReader(raw, READ)
     if start[:4] == b"\x28\xb5\x2f\xfd" or start[1:4] == b"\x2a\x4d\x18":
         # A window of long distance matching (zstd --long) is taken, too.
         context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        return context.stream_reader(buffered, read_size=READ, read_across_frames=True)
+        return context.stream_reader(cast("IO[bytes]", raw), READ, read_across_frames=True)
     if start[:2] == b"\x1f\x8b":
-        return _Gzip(buffered)
+        return _Gzip(raw)
     if not start:
         raise SourceError(f"{path} is empty: download it again")
-    return buffered
+    return raw
 
 
 class _Gzip:
     """Decompressed gzip, all members one behind the other; what stands before damage is given."""
 
-    def __init__(self, source: "io.BufferedReader[Any]") -> None:
+    def __init__(self, source: Parts) -> None:
         self._source = source
         self._packed = b""
         self._member = _decompressor()
@@ -153,7 +158,7 @@ class _Gzip:
                 self._packed = self._member.unused_data.lstrip(b"\0")
                 self._member, self._begun = _decompressor(), False
             if not self._packed:
-                self._packed = self._source.read1(GZIP_READ)
+                self._packed = self._source.read(READ)
                 if not self._packed:
                     if self._begun:
                         raise EOFError("it is cut")

@@ -227,6 +227,9 @@ def test_a_disk_that_never_answers_keeps_nobody_waiting(
     os.write(writer, archive(FILES)[:1000])
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     stream = TarStream([path])
+    while stream.consumed < 1000:
+        time.sleep(0.01)
+    time.sleep(0.1)  # now it waits for the rest
     stream.close()
     assert threads()
     os.close(writer)
