@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from converter.apart import Unpacker
 from converter.contents import Cells, Contents
 from converter.description import ModalitySource
 from converter.fitting import Form, Forms
@@ -40,6 +41,8 @@ class Wish(NamedTuple):
     """Whether patches come without their files."""
     md5: Mapping[str, str] | None = None
     """File name -> the MD5 that it must have, where that is checked."""
+    unpackers: list[Unpacker] | None = None
+    """Processes that decompress, for one stream each; without one it has a thread."""
 
 
 @dataclass(slots=True)
@@ -107,12 +110,22 @@ class ArchiveStream:
             SourceError: an archive is damaged, ends early, is another dataset's, has another MD5
                 than published, or has the files of a patch too far apart.
         """
+        unpackers = self._wish.unpackers
+        unpacker = unpackers.pop() if unpackers else None
+        try:
+            yield from self._patches(unpacker)
+        finally:
+            if unpackers is not None and unpacker is not None:
+                unpackers.append(unpacker)
+
+    def _patches(self, unpacker: Unpacker | None) -> Iterator[Patch]:
         come = Counter[str]()
         self._before = 0
+        md5 = self._wish.md5 is not None
         for archive in self.archives:
             if self._enough(come):
                 return
-            with TarStream(archive.parts, md5=self._wish.md5 is not None) as stream:
+            with TarStream(archive.parts, md5=md5, unpacker=unpacker) as stream:
                 self._stream = stream
                 gathering = _Gathering(stream, self._forms, self._problem, self._wish)
                 for patch in gathering:

@@ -1,13 +1,13 @@
 """The bytes of an archive: its parts read as one, decompressed, and read ahead by a thread.
 
-zlib, isal and zstd let Python go on meanwhile.
+zlib, isal and zstd let Python go on meanwhile; `apart` has a process in the place of the thread.
 """
 
 import hashlib
 import io
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -18,6 +18,7 @@ from readers.errors import SourceError, SourceMissing
 CHUNK = 1 << 20  # decompressed at a time: large enough to let other threads run for long
 CHUNKS_AHEAD = 8
 READ = 128 << 10  # compressed at a time: memory of that size is used again, and not faulted in anew
+PIECE = 128 << 10  # asked for at once: so much is lost at most of what stands before damage
 _GZIP = 16 + 15  # wbits: gzip, with the largest window
 PATIENCE = 1.0  # seconds for a thread to end that may wait for a disk
 
@@ -185,11 +186,60 @@ def _decompressor() -> Any:
     return isal_zlib.decompressobj(_GZIP)
 
 
-class Ahead:
-    """A stream read ahead by a thread, into a ring of reused chunks."""
+class Unpacked:
+    """The decompressed bytes of an archive, piece by piece."""
 
-    def __init__(self, source: _Readable, path: Path) -> None:
-        self._source, self._path = source, path
+    def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:
+        """Open its parts.
+
+        Raises:
+            SourceMissing, SourceError: a part is not there, or it is no such archive.
+        """
+        self._path = paths[0]
+        self._raw = Parts(paths, md5=md5)
+        self._source = decompressed(self._raw, self._path)
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the archive taken from the disk."""
+        return self._raw.consumed
+
+    def digests(self) -> dict[Path, str]:
+        """The MD5 of each part, what lies behind the end of the archive included."""
+        return self._raw.digests()
+
+    def fill(
+        self, chunk: memoryview, stop: Callable[[], bool] = bool
+    ) -> tuple[int, SourceError | None]:
+        """How many bytes came, none at the end, and what went wrong behind them."""
+        at = 0
+        try:
+            while at < len(chunk) and not stop():
+                got = self._source.readinto(chunk[at : at + PIECE])
+                if not got:
+                    break
+                at += got
+        except SourceError as error:
+            return at, error
+        except Exception as error:  # each library has its own, and whoever waits must hear of it
+            return at, SourceError(f"{self._path} cannot be decompressed to its end ({error})")
+        return at, None
+
+    def close(self) -> None:
+        """Close the files."""
+        self._raw.close()
+
+
+class Ahead:
+    """The bytes of an archive, read ahead by a thread into a ring of reused chunks."""
+
+    def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:
+        """Open its parts.
+
+        Raises:
+            SourceMissing, SourceError: a part is not there, or it is no such archive.
+        """
+        self._unpacked = Unpacked(paths, md5=md5)
         self._given: bytearray | None = None
         self._empty = deque(bytearray(CHUNK) for _ in range(CHUNKS_AHEAD))
         self._full: deque[tuple[bytearray, int] | SourceError] = deque()
@@ -197,6 +247,11 @@ class Ahead:
         self._closed = self._ended = False
         self._thread = threading.Thread(target=self._run, name="patchpress-archive", daemon=True)
         self._thread.start()
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the archive taken from the disk, those read ahead included."""
+        return self._unpacked.consumed
 
     def next(self) -> memoryview:
         """The next bytes, none at the end; valid until the next call.
@@ -221,6 +276,19 @@ class Ahead:
         self._ended = length == 0
         return memoryview(self._given)[:length]
 
+    def digests(self) -> dict[Path, str]:
+        """The MD5 of each part, once the archive is at its end."""
+        return self._unpacked.digests()
+
+    def close(self) -> None:
+        """End the thread; one that is stuck in a disk that never answers is left alone."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(PATIENCE)
+        if not self._thread.is_alive():
+            self._unpacked.close()
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -229,7 +297,7 @@ class Ahead:
                 if self._closed:
                     return
                 chunk = self._empty.popleft()
-            filled, error = self._fill(memoryview(chunk))
+            filled, error = self._unpacked.fill(memoryview(chunk), lambda: self._closed)
             with self._changed:
                 if filled or error is None:
                     self._full.append((chunk, filled))
@@ -238,26 +306,3 @@ class Ahead:
                 self._changed.notify_all()
             if error is not None or not filled:
                 return
-
-    def _fill(self, chunk: memoryview) -> tuple[int, SourceError | None]:
-        """How many bytes came, and what went wrong behind them."""
-        at = 0
-        try:
-            while at < len(chunk) and not self._closed:
-                got = self._source.readinto(chunk[at:])
-                if not got:
-                    break
-                at += got
-        except SourceError as error:
-            return at, error
-        except Exception as error:  # each library has its own, and whoever waits must hear of it
-            return at, SourceError(f"{self._path} cannot be decompressed to its end ({error})")
-        return at, None
-
-    def close(self) -> bool:
-        """End the thread; gives whether it ended, and is not stuck in a disk that never answers."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(PATIENCE)
-        return not self._thread.is_alive()

@@ -62,7 +62,8 @@ def kill(executor: Executor) -> None:
             process.kill()
 
 
-def _start(initializer: Callable[..., None], args: tuple[Any, ...], parent: int) -> None:
+def become_worker(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it does."""
     # Ctrl-C reaches the whole group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -70,4 +71,8 @@ def _start(initializer: Callable[..., None], args: tuple[Any, ...], parent: int)
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _start(initializer: Callable[..., None], args: tuple[Any, ...], parent: int) -> None:
+    become_worker(parent)
     initializer(*args)

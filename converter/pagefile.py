@@ -13,7 +13,7 @@ from queue import Queue
 from typing import NamedTuple
 
 AHEAD = 2  # pieces that wait to be written
-AT_ONCE = 1 << 20  # bytes a system call: larger ones were slower
+AT_ONCE = 4 << 20  # bytes a system call: behind each the thread waits for Python again
 PARTS = 512  # of one system call; POSIX allows 1,024 on Linux
 _DIRECT = getattr(os, "O_DIRECT", 0)
 

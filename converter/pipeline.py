@@ -92,12 +92,15 @@ class _Conversion:
     def run(self, target: Target) -> Report:
         recipes, self.logs = self.request.recipes(), self.request.logs()
         # Workers fork before pyarrow and LMDB are opened here: they need neither.
-        with encoding(recipes, self.options.worker_count, self.roots.packed) as encode:
+        workers, roots = self.options.worker_count, self.roots
+        with encoding(recipes, workers, roots.packed, roots.streams) as encode:
             tables = self.request.tables()
             published = self.request.published()
             place = self.description, self.roots
             wanted = first_few(*place, tables, self.options.limit)
-            chosen = select(*place, wanted, self._problem, encode.cells, published)
+            chosen = select(
+                *place, wanted, self._problem, encode.cells, published, encode.unpackers
+            )
             asked = self.request.asked()
             begun = goes_on(self.store, target.asked(), asked)
             require_room(self.store, Need(self.request, chosen, tables), begun=begun)

@@ -60,6 +60,11 @@ class Roots(NamedTuple):
         """The modalities that come out of archives."""
         return tuple(name for name, place in self.modalities.items() if place.archives)
 
+    @property
+    def streams(self) -> int:
+        """How many streams the archives are read in: modalities of the same ones share theirs."""
+        return len({place.archives for place in self.modalities.values() if place.archives})
+
     def some(self, names: Iterable[str]) -> dict[str, Path]:
         """Those of the files that have these names."""
         return {name: self.files[name] for name in names if name in self.files}

@@ -6,6 +6,7 @@ from heapq import merge
 from itertools import islice
 from operator import attrgetter
 
+from converter.apart import Unpacker
 from converter.archives import ArchiveStream, Wish
 from converter.contents import Cells
 from converter.description import Description
@@ -108,12 +109,14 @@ def select(
     problem: Problem,
     cells: Cells | None = None,
     md5: Mapping[str, str] | None = None,
+    unpackers: list[Unpacker] | None = None,
     note: Callable[[Patch], None] | None = None,
 ) -> Selection:
     """Walk the folders of a source once: count its patches, tell of those misplaced or not whole.
 
     Archives are not touched yet. `wanted` are the first few, where only these are; `cells` is
-    memory for what comes out of archives, `md5` what they are compared with. `note` is told of
+    memory for what comes out of archives, `md5` what they are compared with, `unpackers` who
+    decompresses them. `note` is told of
     every patch that is counted, also of those that turn out to be `incomplete`.
 
     Raises:
@@ -124,7 +127,7 @@ def select(
     walks = walks_of(description, roots, problem)
     selection = Selection(dict.fromkeys(walks, 0), walks, wanted=wanted)
     most = wanted.most(roots.modalities) if wanted else None
-    wish = Wish(selection.takes, most, cells, md5=md5)
+    wish = Wish(selection.takes, most, cells, md5=md5, unpackers=unpackers)
     selection.streams = streams_of(description, roots, problem, wish)
     if description.complete and selection.streams:
         selection.seen = {}

@@ -10,6 +10,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from converter.apart import Unpacker, start_unpackers
 from converter.archives import WINDOW, files_size
 from converter.contents import Cells, let_go, shared_memory
 from converter.encode import Encoded, Encoder, Recipe
@@ -36,11 +37,11 @@ class Batch(NamedTuple):
 
 @contextmanager
 def encoding(
-    recipes: dict[str, Recipe], workers: int, packed: Collection[str] = ()
+    recipes: dict[str, Recipe], workers: int, packed: Collection[str] = (), streams: int = 0
 ) -> Iterator["Encoding"]:
     """Encodes patches: in `workers` processes, or in this one for 0.
 
-    `packed` are the modalities whose files come out of archives.
+    `packed` are the modalities whose files come out of archives, in so many `streams`.
     """
     encoders = {name: Encoder(recipe) for name, recipe in recipes.items()}
     frames = {name: frame_size(encoder.capacity) for name, encoder in encoders.items()}
@@ -51,6 +52,7 @@ def encoding(
     shared = shared_memory(window * slot) if CAN_FORK or not workers else None
     cells = _cells(recipes, packed, frames, window) if shared is not None else None
     memory = cells.memory if cells is not None else None
+    unpackers = start_unpackers(streams) if workers else []
     executor: Executor
     if workers:
         executor = process_pool(workers, start_worker, recipes, shared, memory)
@@ -58,7 +60,7 @@ def encoding(
         start_worker(recipes, shared, memory)
         executor = SerialExecutor()
     try:
-        yield Encoding(executor, frames, slot, window, shared, cells, paged)
+        yield Encoding(executor, frames, slot, window, shared, cells, paged, unpackers)
     except BrokenProcessPool:
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
@@ -68,6 +70,8 @@ def encoding(
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+        for unpacker in unpackers:
+            unpacker.kill()
         for each in (shared, memory):
             let_go(each)
 
@@ -87,7 +91,8 @@ class Encoding:
     """A window of tasks, each with its slot of the shared memory.
 
     Called with patches, it gives their outcomes, task by task and in the order of the patches.
-    `paged` tells whether records can be stored by `pages`.
+    `paged` tells whether records can be stored by `pages`; `unpackers` are processes to decompress
+    what the patches come from.
     """
 
     def __init__(
@@ -99,8 +104,9 @@ class Encoding:
         shared: memoryview | None,
         cells: Cells | None,
         paged: bool,
+        unpackers: list[Unpacker],
     ) -> None:
-        self.cells, self.paged = cells, paged
+        self.cells, self.paged, self.unpackers = cells, paged, list(unpackers)
         self._executor, self._frames = executor, frames
         self._slot, self._shared = slot, shared
         self._free: SimpleQueue[int] = SimpleQueue()

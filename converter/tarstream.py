@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from converter.decompress import Ahead, Parts, decompressed
+from converter.apart import Unpacker
+from converter.decompress import Ahead
 from readers.errors import SourceError
 
 BLOCK = 512  # of tar
@@ -41,15 +42,16 @@ class _Header(NamedTuple):
 class TarStream:
     """The files of one archive in their order; each is read, or passed over, before the next."""
 
-    def __init__(self, paths: Sequence[Path], *, md5: bool = False) -> None:
-        """Open the parts of an archive.
+    def __init__(
+        self, paths: Sequence[Path], *, md5: bool = False, unpacker: Unpacker | None = None
+    ) -> None:
+        """Open the parts of an archive, to be decompressed by that process or else by a thread.
 
         Raises:
             SourceMissing, SourceError: a part is not there, or it is no such archive.
         """
         self.path = paths[0]
-        self._raw = Parts(paths, md5=md5)
-        self._bytes = Ahead(decompressed(self._raw, self.path), self.path)
+        self._bytes = unpacker.read(paths, md5=md5) if unpacker else Ahead(paths, md5=md5)
         self._chunk = memoryview(b"")
         self._at = 0
         self._left = 0
@@ -73,14 +75,13 @@ class TarStream:
         self.close()
 
     def close(self) -> None:
-        """End the thread and close the files."""
-        if self._bytes.close():
-            self._raw.close()
+        """End what decompresses, and close the files."""
+        self._bytes.close()
 
     @property
     def consumed(self) -> int:
         """Bytes of the archive taken from the disk, those read ahead included."""
-        return self._raw.consumed
+        return self._bytes.consumed
 
     def __iter__(self) -> Iterator[Member]:
         """Each file, with its whole path; folders are passed over.
@@ -149,7 +150,7 @@ class TarStream:
 
         What lies behind the end of the archive is read for it, too.
         """
-        return self._raw.digests()
+        return self._bytes.digests()
 
     def _pass(self, nbytes: int) -> None:
         if self._at + nbytes <= len(self._chunk):
