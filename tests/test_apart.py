@@ -83,8 +83,8 @@ def test_damage_is_what_it_is_to_the_thread(tmp_path: Path, unpacker: Unpacker, 
         told.append((bytes(taken), str(error.value)))
         reading.close()
     assert told[0] == told[1]
-    assert told[0][0] == DATA[: len(told[0][0])]
     assert len(told[0][0]) > CHUNK
+    assert told[0][0][:CHUNK] == DATA[:CHUNK]
 
 
 def test_what_cannot_be_opened_is_told_at_once(tmp_path: Path, unpacker: Unpacker) -> None:
