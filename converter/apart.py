@@ -71,7 +71,7 @@ class Reading:
         self._end: _Told | None = None
         self.consumed = 0
         """Bytes of the archive taken from the disk, those read ahead included."""
-        self._send((tuple(paths), md5))
+        self._send((self._job, tuple(paths), md5))
 
     def next(self) -> memoryview:
         """The next bytes, none at the end; valid until the next call.
@@ -132,14 +132,12 @@ def _died() -> PatchpressError:
 def _serve(pipe: Connection, ring: memoryview, parent: int) -> None:
     """What the process does: one archive after the other, until its parent is gone."""
     become_worker(parent)
-    job = 0
     while True:
         try:
             message = pipe.recv()
             if message is None or isinstance(message, int):
                 continue  # of an archive that was at its end before
-            job += 1
-            _unpack(pipe, ring, job, *message)
+            _unpack(pipe, ring, *message)
         except (EOFError, OSError):
             return
 
