@@ -34,6 +34,7 @@ def parse() -> argparse.Namespace:
     add("--n", type=int, default=1000, help="patches of the made tree")
     add("--memory-n", type=int, nargs="+", default=[500, 20_000], metavar="N",
         help="sizes of the made trees of the case memory")  # fmt: skip
+    add("--s2", action="store_true", help="of the case convert: Sentinel-2 alone")
     add("--workers", type=int, default=2, help="processes of a conversion")
     add("--batch", type=int, nargs="+", default=[64, 256], help="patches of a batch")
     add("--rounds", type=int, default=5, help="timed repetitions")
@@ -72,7 +73,7 @@ class Run:
         """Run one."""
         a = self.args
         cases: dict[str, Callable[[], Section]] = {
-            "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds),
+            "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds, alone=a.s2),
             "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
             "costs": lambda: costs.run(self.tree(), self.out),
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),

@@ -63,6 +63,7 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> Section:
     for turn in range(rounds):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             clear(work)
+            warm(archive)
             times[name].append(ended(contestants[name]))
     shutil.rmtree(work)
     patches = len(find_patches(tree, "s2"))

@@ -131,7 +131,8 @@ def _foretell(dataset: str, source: Path, store: Path, options: ConvertOptions) 
 def verify(
     store: Store,
     against: Annotated[
-        Path | None, typer.Option(help="Source folder: compare every pixel with it, too.")
+        Path | None,
+        typer.Option(help="Source folder, unpacked or archives: compare every pixel, too."),
     ] = None,
     path: Annotated[
         list[str] | None, typer.Option(help="A modality that lies elsewhere, as NAME=PATH.")
@@ -184,7 +185,8 @@ def plot(
 def datasets(
     show: Annotated[str | None, typer.Option(help="Print the description of this dataset.")] = None,
     guess: Annotated[
-        Path | None, typer.Option(help="Say which description fits this folder.")
+        Path | None,
+        typer.Option(help="Say which description fits this folder, of patches or archives."),
     ] = None,
 ) -> None:
     """List what can be converted, and what each expects on disk."""

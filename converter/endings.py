@@ -29,6 +29,7 @@ def run(app: typer.Typer) -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
+    gc.set_threshold(100_000, 50, 50)  # what is imported is never garbage, but searched each time
     atexit.register(gc.freeze)  # to search what lives until the end for cycles takes some 30 ms
     try:
         # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
