@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from converter.contents import let_go, shared_memory
 from converter.decompress import CHUNK, CHUNKS_AHEAD, Unpacked
-from converter.executors import CAN_FORK, become_worker
+from converter.executors import CAN_FORK, become_worker, forking
 from readers.errors import PatchpressError, SourceError
 
 
@@ -40,7 +40,8 @@ class Unpacker:
         self._process = context.Process(
             target=_serve, args=(other, self.ring, os.getpid()), daemon=True
         )
-        self._process.start()
+        with forking():
+            self._process.start()
         other.close()
 
     def read(self, paths: Sequence[Path], *, md5: bool) -> "Reading":

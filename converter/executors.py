@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -32,6 +33,17 @@ class SerialExecutor(Executor):
         return future
 
 
+@contextmanager
+def forking() -> Iterator[None]:
+    """Where this process forks, with no threads but NumPy's idle BLAS threads, which expect it.
+
+    Python 3.12 warns of any.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
 def process_pool(workers: int, initializer: Callable[..., None], *args: Any) -> Executor:
     """A pool of processes that has started; each has run ``initializer(*args)``.
 
@@ -42,10 +54,7 @@ def process_pool(workers: int, initializer: Callable[..., None], *args: Any) -> 
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start, initargs=(initializer, args, os.getpid())
     )
-    with warnings.catch_warnings():
-        # Python 3.12 warns that a process with threads forks: these are NumPy's idle BLAS threads,
-        # which expect it.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with forking():
         for future in [pool.submit(os.getpid) for _ in range(workers)]:
             future.result()
     return pool

@@ -16,6 +16,7 @@ from helpers import children, runs
 from converter import apart
 from converter.apart import Unpacker, start_unpackers
 from converter.decompress import CHUNK, CHUNKS_AHEAD, Ahead
+from converter.executors import forking
 from readers.errors import PatchpressError, SourceError, SourceMissing
 
 DATA = np.random.default_rng(5).bytes(3 * CHUNK + 12_345)
@@ -110,7 +111,8 @@ def test_a_process_that_dies_is_one_sentence(tmp_path: Path, unpacker: Unpacker)
 
 
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
-    parent = os.fork()
+    with forking():
+        parent = os.fork()
     if parent == 0:
         start_unpackers(2)
         signal.pause()
