@@ -4,7 +4,6 @@ Pixels are decoded by libtiff (imagecodecs) or GDAL here, never by the reader th
 two ways that agree on every pixel are worth more than one.
 """
 
-import mmap
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converter.archives import WINDOW, Wish, files_size
+from converter.archives import Wish, cells_for, files_size
 from converter.contents import Cells, Folder, open_folder
 from converter.description import Description, ModalitySource
 from converter.executors import CAN_FORK, SerialExecutor, process_pool
@@ -127,12 +126,9 @@ def _wish(store: Store, cells: Cells | None, *, partial: bool) -> Wish:
 
 def _cells(description: Description, roots: Roots, window: int) -> Cells | None:
     """Memory for the files of as many patches as can be under way, if archives have some."""
-    sizes = [files_size(description.modalities[name]) for name in roots.packed]
-    if not sizes:
-        return None
-    chunk = min(CHUNK, CHUNK_BYTES // min(sizes) + 1)
-    size = max(sizes)
-    return Cells(-size % mmap.PAGESIZE + size, WINDOW + (window + 1) * chunk)
+    modalities = [description.modalities[name] for name in roots.packed]
+    smallest = min(map(files_size, modalities), default=CHUNK_BYTES)
+    return cells_for(modalities, (window + 1) * min(CHUNK, CHUNK_BYTES // smallest + 1))
 
 
 def _chunks(patches: Iterable[Patch], description: Description) -> Iterator[list[Patch]]:

@@ -5,8 +5,9 @@ reaches; nothing is unpacked to the disk.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import PAGESIZE
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,14 @@ def files_size(modality: ModalitySource) -> int:
         np.dtype(band.dtype).itemsize * band.shape[0] * band.shape[1] for band in modality.bands
     )
     return (2 if modality.any_size else 1) * pixels + HEAD * (len(modality.bands) + 1)
+
+
+def cells_for(modalities: Iterable[ModalitySource], under_way: int) -> Cells | None:
+    """Memory for the files of that many patches and of those begun; most of it is never touched."""
+    sizes = [files_size(modality) for modality in modalities]
+    if not sizes:
+        return None
+    return Cells(-max(sizes) % PAGESIZE + max(sizes), WINDOW + under_way)
 
 
 class ArchiveStream:

@@ -4,7 +4,6 @@ Refused is only what cannot fit: where the size is not known, or the disk may st
 given, a conversion begins, and goes on when there is room again.
 """
 
-import mmap
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from converter.archives import files_size
 from converter.description import ModalitySource
 from converter.options import Codec, Layout, OnError
+from converter.pages import PAGE_BYTES, ROOM, pages_of
 from converter.request import Request
 from converter.selection import Selection
 from converter.tables import Tables
@@ -22,11 +22,9 @@ from converter.target import OWN_FILES
 from readers.errors import TargetError
 from readers.manifest import record_form
 
-# LMDB takes the system's page, up to this (mdb.c: MAX_PAGESIZE).
-PAGE = min(mmap.PAGESIZE, 1 << 15)
-_HEAD, _NODE, _POINTER, _NUMBER = 16, 8, 2, 8  # bytes: of a page, a node, its place, a page number
+_NODE, _POINTER, _NUMBER = 8, 2, 8  # bytes: of a node, its place, a page number
 # A node with its key and value beyond this has its value on pages of its own (me_nodemax).
-_IN_NODE = ((PAGE - _HEAD) // 2 & ~1) - _POINTER
+_IN_NODE = ((PAGE_BYTES - ROOM) // 2 & ~1) - _POINTER
 _METAS = 2
 _TAR = 2048  # bytes beside a file in an archive at most: its header, a long name, the last block
 _PART_LEFT = 0.95  # share of the patches that are whole at least, where damaged ones are left out
@@ -50,15 +48,15 @@ def data_bytes(kinds: Iterable[Records]) -> int:
         for length in lengths:
             share = number / len(lengths)
             own = _NODE + key + length > _IN_NODE
-            pages += share * ceil((_HEAD + length) / PAGE) if own else 0
+            pages += share * pages_of(length) if own else 0
             leaves += share * (_POINTER + _NODE + key + (_NUMBER if own else length))
         keys = max(keys, key)
-    level = ceil(leaves / (PAGE - _HEAD))
+    level = ceil(leaves / (PAGE_BYTES - ROOM))
     tree = level
     while level > 1:
-        level = ceil(level * (_POINTER + _NODE + keys) / (PAGE - _HEAD))
+        level = ceil(level * (_POINTER + _NODE + keys) / (PAGE_BYTES - ROOM))
         tree += level
-    return PAGE * (_METAS + tree + ceil(pages))
+    return PAGE_BYTES * (_METAS + tree + ceil(pages))
 
 
 class Need(NamedTuple):

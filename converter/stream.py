@@ -1,6 +1,5 @@
 """Patches to encoded records: chunks through workers, in order, in a window of reused memory."""
 
-import mmap
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -11,7 +10,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from converter.apart import Unpacker, start_unpackers
-from converter.archives import WINDOW, files_size
+from converter.archives import cells_for
 from converter.contents import Cells, let_go, shared_memory
 from converter.encode import Encoded, Encoder, Recipe
 from converter.executors import CAN_FORK, SerialExecutor, kill, process_pool
@@ -79,12 +78,10 @@ def encoding(
 def _cells(
     recipes: dict[str, Recipe], packed: Collection[str], frames: dict[str, int], window: int
 ) -> Cells | None:
-    """Memory for the files of as many patches as can be under way; most of it is never touched."""
-    if not packed:
-        return None
-    size = max(files_size(recipes[name].modality) for name in packed)
-    under_way = window * (CHUNK_BYTES // min(frames[name] for name in packed) + 1)
-    return Cells(-size % mmap.PAGESIZE + size, WINDOW + under_way)
+    """Memory for the files of as many patches as can be under way."""
+    smallest = min((frames[name] for name in packed), default=CHUNK_BYTES)
+    modalities = [recipes[name].modality for name in packed]
+    return cells_for(modalities, window * (CHUNK_BYTES // smallest + 1))
 
 
 class Encoding:

@@ -102,9 +102,8 @@ class ShardWriter:
             return
         parts, self._parts = self._parts, []
         begin, self._begin = self._begin, self._pages.end
-        told, self._headers_told = self._headers_told, len(self.headers.forms)
-        entries, forms = self.journal.take(), self.headers.forms[told:]
-        line = partial(self.journal.append, 0, self._begin * PAGE_BYTES, forms, (), entries)
+        entries, end = self.journal.take(), self._begin * PAGE_BYTES
+        line = partial(self.journal.append, 0, end, self._new_forms(), (), entries)
         with writing(self.folder / DATA):
             self._file.put(begin * PAGE_BYTES, parts, line if entries else bool, release)
 
@@ -209,5 +208,9 @@ class ShardWriter:
         self._file = None
 
     def _line(self, size: int, written: int, removed: list[str]) -> None:
+        self.journal.append(size, written, self._new_forms(), removed)
+
+    def _new_forms(self) -> tuple[bytes, ...]:
+        """The headers that no line of the journal has yet."""
         told, self._headers_told = self._headers_told, len(self.headers.forms)
-        self.journal.append(size, written, self.headers.forms[told:], removed)
+        return self.headers.forms[told:]

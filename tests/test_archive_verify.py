@@ -27,7 +27,7 @@ from packing import (
 )
 from synthetic import Row, make_tree
 
-from converter import ConvertOptions, against, convert, decompress, plain
+from converter import ConvertOptions, against, archives, convert, decompress, plain
 from converter.against import CHUNK, CHUNK_BYTES
 from converter.contents import Contents
 from converter.describe import built_in, find
@@ -307,7 +307,7 @@ def test_no_more_is_held_than_the_window(
     """Memory does not grow with the archive: cells are used again, and nothing is pickled."""
     monkeypatch.setattr(against, "CHUNK_BYTES", 400_000)
     packed(tree, tmp_path / "packed", "tar")
-    monkeypatch.setattr(against, "WINDOW", 3)
+    monkeypatch.setattr(archives, "WINDOW", 3)
     spilled: list[str] = []
     add = Contents.add
 
