@@ -11,8 +11,12 @@ import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
+import pytest
 import zstandard
+
+from converter import decompress
 
 CODECS: dict[str, Callable[[bytes], bytes]] = {
     "tar": bytes,
@@ -132,3 +136,16 @@ def unpacked(path: Path) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as tar:
         files = {member.name: tar.extractfile(member) for member in tar}
         return {name: file.read() for name, file in files.items() if file is not None}
+
+
+def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes of archives each read takes from now on, in this process."""
+    taken: list[int] = []
+    read = decompress.Parts._read
+
+    def counted(parts: decompress.Parts, buffer: Any) -> int:
+        taken.append(read(parts, buffer))
+        return taken[-1]
+
+    monkeypatch.setattr(decompress.Parts, "_read", counted)
+    return taken
