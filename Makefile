@@ -28,7 +28,7 @@ install: $(STAMP) ## a virtual environment in .venv with the package in it
 
 demo: $(STAMP) ## a small synthetic data set: made, converted, verified, read, drawn
 	rm -rf $(DEMO) && mkdir $(DEMO)
-	$(BIN)/python tests/synthetic.py --out $(DEMO)/raw --n 48
+	$(BIN)/python -m tests.support.synthetic --out $(DEMO)/raw --n 48
 	$(BIN)/patchpress convert bigearthnet-v2 $(DEMO)/raw $(DEMO)/ben.store
 	$(BIN)/patchpress verify $(DEMO)/ben.store --against $(DEMO)/raw
 	$(BIN)/patchpress inspect $(DEMO)/ben.store

@@ -91,7 +91,7 @@ def row(trial: Trial) -> tuple[str, ...]:
 def convert_command(source: Path, store: Path, layout: str, workers: int) -> list[str]:
     """Give the command that makes a store of Sentinel-2."""
     return [
-        sys.executable, "-m", "converter", "convert", "bigearthnet-v2", str(source), str(store),
+        sys.executable, "-m", "patchpress", "convert", "bigearthnet-v2", str(source), str(store),
         "--modality", "s2", "--layout", layout, "--workers", str(workers),
     ]  # fmt: skip
 

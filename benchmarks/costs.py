@@ -46,8 +46,8 @@ def best(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter
 
 def encoder(layout: str) -> Any:
     """What a worker has for Sentinel-2."""
-    from converter.describe import find
-    from converter.encode import Encoder, Recipe
+    from patchpress.converter.descriptions.parse import find
+    from patchpress.converter.encoding.encoder import Encoder, Recipe
 
     modality = find("bigearthnet-v2").modalities["s2"]
     return Encoder(Recipe(modality, layout, "nearest", "none", 0))
@@ -55,8 +55,9 @@ def encoder(layout: str) -> Any:
 
 def patches_of(tree: Path) -> list[Any]:
     """Patches as the converter has them."""
-    from converter.describe import find
-    from converter.sources import Walk, pass_over
+    from patchpress.converter.descriptions.parse import find
+    from patchpress.converter.sources.folders import Walk
+    from patchpress.converter.sources.patch import pass_over
 
     modality = find("bigearthnet-v2").modalities["s2"]
     return list(islice(Walk(modality, tree / modality.folder, pass_over), PATCHES))
@@ -117,11 +118,11 @@ def archives(tree: Path, out: Path) -> list[Measured]:
     """From an archive to a record."""
     import zstandard
 
-    from converter.archives import ArchiveStream, Wish, files_size
-    from converter.contents import Cells
-    from converter.describe import find
-    from converter.roots import Archive
-    from converter.sources import pass_over
+    from patchpress.converter.descriptions.parse import find
+    from patchpress.converter.memory import Cells
+    from patchpress.converter.sources.archives import ArchiveStream, Wish, files_size
+    from patchpress.converter.sources.locate import Archive
+    from patchpress.converter.sources.patch import pass_over
 
     modality = find("bigearthnet-v2").modalities["s2"]
     path = pack(tree, out / "archives") / f"{modality.folder}.tar.zst"
@@ -169,9 +170,9 @@ def writing(tree: Path, out: Path) -> list[Measured]:
 
 def storing(tree: Path, folder: Path, layout: str) -> tuple[float, float]:
     """Microseconds a record in the process that writes, and until all are on the disk."""
-    from converter.journal import Journal
-    from converter.pages import ROOM, frame_size
-    from converter.writer import ShardWriter
+    from patchpress.converter.encoding.frame import ROOM, frame_size
+    from patchpress.converter.storage.journal import Journal
+    from patchpress.converter.storage.writer import ShardWriter
 
     one, patches = encoder(layout), patches_of(tree)
     size = frame_size(one.capacity)

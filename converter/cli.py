@@ -6,9 +6,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-import converter.blas  # noqa: F401 -- before NumPy
-from converter.endings import run
-from converter.options import (
+import patchpress.converter.blas  # noqa: F401 -- before NumPy
+from patchpress.converter.exits import run
+from patchpress.converter.options import (
     Codec,
     ConvertOptions,
     Layout,
@@ -18,7 +18,7 @@ from converter.options import (
     SplitBy,
     TableSplit,
 )
-from readers.errors import OptionError, TargetError
+from patchpress.readers.errors import OptionError, TargetError
 
 app = typer.Typer(
     help="Satellite patches in, training batches out.",
@@ -107,8 +107,8 @@ def convert(
     )
     if dry:
         _foretell(dataset, source, store, options)
-    from converter.pipeline import convert as convert_dataset
-    from converter.progress import progress_for_terminal
+    from patchpress.converter.commands.convert import convert as convert_dataset
+    from patchpress.converter.progress import progress_for_terminal
 
     with progress_for_terminal() as progress:
         report = convert_dataset(dataset, source, store, options, progress)
@@ -118,7 +118,7 @@ def convert(
 
 def _foretell(dataset: str, source: Path, store: Path, options: ConvertOptions) -> NoReturn:
     """Print what a conversion would do, and end as far as is known as it would end."""
-    from converter.dry_run import dry_run
+    from patchpress.converter.commands.dry_run import dry_run
 
     forecast = dry_run(dataset, source, store, options)
     print(forecast.text())
@@ -143,8 +143,8 @@ def verify(
     ] = None,
 ) -> None:
     """Read every record back: count, checksum, shape; with a source, every pixel."""
-    from converter.progress import progress_for_terminal
-    from converter.verify import verify as verify_store
+    from patchpress.converter.commands.verify import verify as verify_store
+    from patchpress.converter.progress import progress_for_terminal
 
     with progress_for_terminal() as progress:
         verdict = verify_store(store, against, _paths(path or []), workers, progress, dataset)
@@ -160,7 +160,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what is in a store, or in one of its records."""
-    from converter.summary import record_text, store_text
+    from patchpress.converter.commands.inspect import record_text, store_text
 
     print(store_text(store) if key is None else record_text(store, key))
 
@@ -175,7 +175,7 @@ def plot(
     ] = None,
 ) -> None:
     """Draw records: colour where there are red, green and blue bands, grey or classes elsewhere."""
-    from converter.plots import plot as plot_records
+    from patchpress.converter.commands.plot import plot as plot_records
 
     plot_records(store, keys or [], out)
     print(out)
@@ -190,7 +190,7 @@ def datasets(
     ] = None,
 ) -> None:
     """List what can be converted, and what each expects on disk."""
-    from converter.summary import dataset_source, datasets_text, guess_text
+    from patchpress.converter.commands.datasets import dataset_source, datasets_text, guess_text
 
     if guess is not None:
         print(guess_text(guess))
@@ -211,8 +211,7 @@ def split_table(
     ] = None,
 ) -> None:
     """Write the split column of a table anew, by the place of each patch in its tile."""
-    from converter.split_tables import rewrite_table
-    from converter.table_rules import RULES
+    from patchpress.converter.commands.split_table import RULES, rewrite_table
 
     counts = rewrite_table(table, out, RULES[split])
     print(f"{out or table}: {split} split")
@@ -235,8 +234,8 @@ def stats(
     ] = None,
 ) -> None:
     """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
-    from converter.progress import progress_for_terminal
-    from converter.statistics import compute, save, statistics_file, statistics_text
+    from patchpress.converter.commands.stats import compute, save, statistics_file, statistics_text
+    from patchpress.converter.progress import progress_for_terminal
 
     file = statistics_file(store, out)
     with progress_for_terminal() as progress:
@@ -256,8 +255,8 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="JSON file to write, too.")] = None,
 ) -> None:
     """Measure how fast this store reads here: warm and cold, singly, in batches, by the loader."""
-    from converter.speed import bench as measure_store
-    from converter.speed import bench_text, write_bench
+    from patchpress.converter.commands.bench import bench as measure_store
+    from patchpress.converter.commands.bench import bench_text, write_bench
 
     found = measure_store(
         store, modality, batch, seconds, lambda what: print(what, file=sys.stderr)
@@ -279,8 +278,8 @@ def index(
     ] = None,
 ) -> None:
     """Find anew where each record lies; with a dataset, make another program's LMDB a store."""
-    from converter.index import index as index_store
-    from converter.progress import progress_for_terminal
+    from patchpress.converter.commands.index import index as index_store
+    from patchpress.converter.progress import progress_for_terminal
 
     with progress_for_terminal() as progress:
         found = index_store(store, dataset, _paths(path or []), progress)

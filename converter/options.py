@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from readers.errors import OptionError
+from patchpress.readers.errors import OptionError
 
 
 class Layout(StrEnum):

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from readers import open_store
+from patchpress import open_store
 
 BATCH = 64
 ROUNDS = 20

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from readers import SelectionEmpty, StatisticsMissing, Store, open_store
-from readers.feed import feed
-from readers.loader import PatchLoader
-from readers.statistics import Statistics
+from patchpress import SelectionEmpty, StatisticsMissing, Store, open_store
+from patchpress.readers.feed import feed
+from patchpress.readers.loader import PatchLoader
+from patchpress.readers.statistics import Statistics
 
 
 @dataclass
@@ -101,7 +101,7 @@ def statistics_of(store: Store, modality: str, split: str | None) -> Statistics:
     try:
         return store.statistics(modality, split)
     except StatisticsMissing:
-        from converter.statistics import compute, save, statistics_file
+        from patchpress.converter.commands.stats import compute, save, statistics_file
 
         found = compute(store.path, split, [modality])
         save(store.path, found, statistics_file(store.path, None))

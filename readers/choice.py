@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from readers.errors import BandMissing, OptionError, SelectionEmpty
-from readers.manifest import Manifest, Modality
-from readers.table import presence_column
+from patchpress.readers.errors import BandMissing, OptionError, SelectionEmpty
+from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.table import presence_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from readers.store import Store
+    from patchpress.readers.store import Store
 
 Bands = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 Where = Any

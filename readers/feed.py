@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from readers.errors import OptionError
-from readers.images import IMAGE
-from readers.loader import PatchLoader
-from readers.normalize import normalize
-from readers.samples import Samples
-from readers.statistics import Statistics, joined
+from patchpress.readers.errors import OptionError
+from patchpress.readers.images import IMAGE
+from patchpress.readers.loader import PatchLoader
+from patchpress.readers.normalize import normalize
+from patchpress.readers.samples import Samples
+from patchpress.readers.statistics import Statistics, joined
 
 
 def feed(
@@ -34,9 +34,9 @@ def feed(
     Args:
         loader: of torch tensors.
         device: where the batches are wanted.
-        statistics: of the images' bands (`readers.statistics`), or each modality's by its name,
+        statistics: of the images' bands (`statistics`), or each modality's by its name,
             which are picked and joined as the images are; without it images are cast only.
-        how: see `readers.normalize.normalize`.
+        how: see `patchpress.readers.normalize.normalize`.
 
     Raises:
         OptionError: a loader of NumPy arrays, or statistics for other modalities.

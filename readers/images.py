@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from readers.choice import image_dtype
-from readers.errors import OptionError
-from readers.manifest import Modality
-from readers.records import Records
+from patchpress.readers.choice import image_dtype
+from patchpress.readers.errors import OptionError
+from patchpress.readers.format.manifest import Modality
+from patchpress.readers.records import Records
 
 Array = npt.NDArray[Any]
 IMAGE = "image"

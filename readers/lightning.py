@@ -10,16 +10,16 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from readers.choice import Choice
-from readers.errors import OptionError
-from readers.feed import statistics_of
-from readers.images import IMAGE
-from readers.loader import PatchLoader
-from readers.normalize import normalize
-from readers.samples import Samples
-from readers.statistics import Statistics
-from readers.store import Store, open_store
-from readers.torch_dataset import PatchDataset, Transform
+from patchpress.readers.choice import Choice
+from patchpress.readers.errors import OptionError
+from patchpress.readers.feed import statistics_of
+from patchpress.readers.images import IMAGE
+from patchpress.readers.loader import PatchLoader
+from patchpress.readers.normalize import normalize
+from patchpress.readers.samples import Samples
+from patchpress.readers.statistics import Statistics
+from patchpress.readers.store import Store, open_store
+from patchpress.readers.torch_dataset import PatchDataset, Transform
 
 STAGES = {
     "fit": ("train", "validation"),
@@ -62,7 +62,7 @@ class PatchDataModule(LightningDataModule):
             seed: of the training order.
             statistics: of the images' bands, or each modality's by its name.
             transform: applied to each sample; needs ``num_workers`` of 1 or more.
-            **choice: see `readers.choice.Choice`.
+            **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
             StoreError: there is no finished store.

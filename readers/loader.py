@@ -9,11 +9,11 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from readers.choice import Choice
-from readers.errors import OptionError
-from readers.order import Order
-from readers.samples import Samples, samples_of
-from readers.store import Store
+from patchpress.readers.choice import Choice
+from patchpress.readers.errors import OptionError
+from patchpress.readers.order import Order
+from patchpress.readers.samples import Samples, samples_of
+from patchpress.readers.store import Store
 
 ARRAYS = ("torch", "numpy")
 Ring = deque["_Buffer"]
@@ -77,7 +77,7 @@ class PatchLoader:
             arrays: `torch` tensors, or `numpy` arrays.
             pin: page-locked buffers, from which copies to a GPU run by themselves; by default
                 where torch sees a GPU.
-            **choice: see `readers.choice.Choice`.
+            **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
             SelectionEmpty: nothing is selected; the message lists what there is.

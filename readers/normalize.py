@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from readers.errors import BufferUnfit
-from readers.statistics import Statistics
+from patchpress.readers.errors import BufferUnfit
+from patchpress.readers.statistics import Statistics
 
 
 def normalize(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from readers.errors import OptionError
+from patchpress.readers.errors import OptionError
 
 
 @dataclass(frozen=True)

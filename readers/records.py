@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from readers.errors import BufferUnfit, GridsDiffer
-from readers.fetch import FromExtents
-from readers.store import Store
+from patchpress.readers.access.fetch import FromExtents
+from patchpress.readers.errors import BufferUnfit, GridsDiffer
+from patchpress.readers.store import Store
 
 Array = npt.NDArray[Any]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from readers.choice import (
+from patchpress.readers.choice import (
     FIRST,
     Bands,
     Choice,
@@ -24,13 +24,13 @@ from readers.choice import (
     rows_with,
     targets_asked,
 )
-from readers.errors import OptionError, SelectionEmpty
-from readers.images import IMAGE, Field, Image, join
-from readers.manifest import Modality
-from readers.records import Records
-from readers.store import Store, open_store
-from readers.table import key_column, keys_in
-from readers.targets import IGNORED, CodeTable, check_order, class_order, label_array
+from patchpress.readers.errors import OptionError, SelectionEmpty
+from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.table import key_column, keys_in
+from patchpress.readers.images import IMAGE, Field, Image, join
+from patchpress.readers.records import Records
+from patchpress.readers.store import Store, open_store
+from patchpress.readers.targets import IGNORED, CodeTable, check_order, class_order, label_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ class Samples:
         form: str = "tuple",
         with_key: bool = False,
     ) -> None:
-        """Find the rows and their records; `readers.choice.Choice` says what each argument means.
+        """Find the rows and their records; `choice.Choice` says what each argument means.
 
         Raises:
             SelectionEmpty: nothing is selected; the message lists what there is.

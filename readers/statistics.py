@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from readers.errors import (
+from patchpress.readers.errors import (
     BandMissing,
     OptionError,
     StatisticsMissing,
     StatisticsStale,
     StoreDamaged,
 )
-from readers.manifest import STATISTICS, Manifest
-from readers.table import split_name
+from patchpress.readers.format.manifest import STATISTICS, Manifest
+from patchpress.readers.format.table import split_name
 
 Array = npt.NDArray[Any]
 Constants = tuple[Any, Any]  # what is taken away, and what it is divided by: each (C, 1, 1)

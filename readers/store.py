@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from readers.btree import Tree
-from readers.checksums import Checksums
-from readers.environment import Environment
-from readers.errors import (
+from patchpress.readers.access.checksums import Checksums
+from patchpress.readers.access.environment import Environment
+from patchpress.readers.access.extents import read_extents
+from patchpress.readers.access.fetch import Desk, FromExtents, FromLmdb, Mode, Place, Source
+from patchpress.readers.access.files import DataFile, open_file
+from patchpress.readers.access.headers import Forms
+from patchpress.readers.access.plan import Plan
+from patchpress.readers.access.view import view_of
+from patchpress.readers.errors import (
     BufferUnfit,
     ExtentsUnusable,
     GridsDiffer,
@@ -27,21 +32,16 @@ from readers.errors import (
     StoreDamaged,
     ViewImpossible,
 )
-from readers.extents import read_extents
-from readers.fetch import Desk, FromExtents, FromLmdb, Mode, Place, Source
-from readers.files import DataFile, open_file
-from readers.forms import Forms
-from readers.manifest import DATA, Manifest, Modality, read_manifest
-from readers.plan import Plan
-from readers.record import ZSTD_MAGIC
-from readers.table import read_table, record_keys
-from readers.view import view_of
+from patchpress.readers.format.btree import Tree
+from patchpress.readers.format.manifest import DATA, Manifest, Modality, read_manifest
+from patchpress.readers.format.record import ZSTD_MAGIC
+from patchpress.readers.format.table import read_table, record_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from readers.records import Records
-    from readers.statistics import Statistics
+    from patchpress.readers.records import Records
+    from patchpress.readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
 NAMES_COMPARED, NEIGHBOURS = 50_000, 300  # more names take seconds to compare with one
@@ -188,13 +188,13 @@ class Store:
         return read_table(self.path, self.manifest, split, columns, modality)
 
     def statistics(self, modality: str, split: str | None = None) -> "Statistics":
-        """What ``patchpress stats`` kept beside the store, for `readers.normalize` and `feed`.
+        """What ``patchpress stats`` kept beside the store, for `normalize` and `feed`.
 
         Raises:
             StatisticsMissing, StatisticsStale: there are none, or of other data; run it (again).
             SelectionEmpty: no such split or modality.
         """
-        from readers.statistics import read_statistics
+        from patchpress.readers.statistics import read_statistics
 
         return read_statistics(self.path, self.manifest, modality, split)
 
@@ -213,7 +213,7 @@ class Store:
         Raises:
             KeyMissing, BandMissing, GridsDiffer: as `read_batch`.
         """
-        from readers.records import Records
+        from patchpress.readers.records import Records
 
         return Records(self, keys, bands)
 

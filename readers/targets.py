@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from readers.errors import OptionError, StoreDamaged
-from readers.manifest import Manifest, Modality
+from patchpress.readers.errors import OptionError, StoreDamaged
+from patchpress.readers.format.manifest import Manifest, Modality
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from readers.choice import Choice
-from readers.samples import Samples, samples_of
-from readers.slots import Slots
-from readers.store import Store
+from patchpress.readers.choice import Choice
+from patchpress.readers.samples import Samples, samples_of
+from patchpress.readers.slots import Slots
+from patchpress.readers.store import Store
 
 Transform = Callable[[Any], Any]
 
@@ -53,7 +53,7 @@ class PatchDataset(Dataset[Any]):
             store: path of a store, an opened one, or samples chosen before.
             split: `train`, `validation` (or `val`), `test`; all by default.
             transform: applied to each sample, in the form that it has.
-            **choice: see `readers.choice.Choice`.
+            **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
             SelectionEmpty: nothing is selected; the message lists what there is.

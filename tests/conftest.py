@@ -13,19 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Ended, made
 from hypothesis import settings
-from skips import pytest_addoption as add_fail_skipped
-from skips import (  # noqa: F401 -- hooks of pytest
-    pytest_configure,
-    pytest_sessionfinish,
-    pytest_terminal_summary,
-)
-from synthetic import Row, make_tree
 
-from converter.cli import main
-from readers import Store, open_store
-from readers.manifest import EXTENTS
+from patchpress import Store, open_store
+from patchpress.converter.cli import main
+from patchpress.readers.format.manifest import EXTENTS
+from tests.support.helpers import Ended, made
+from tests.support.skips import pytest_addoption as add_fail_skipped
+from tests.support.skips import pytest_configure, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401 -- hooks of pytest
+from tests.support.synthetic import Row, make_tree
 
 # The same examples in every run: a run that fails can be run again.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -158,7 +154,7 @@ def powerless() -> Callable[..., Ended]:
 
     def run(*words: object) -> Ended:
         done = subprocess.run(
-            [*before, sys.executable, "-m", "converter", *map(str, words)],
+            [*before, sys.executable, "-m", "patchpress", *map(str, words)],
             capture_output=True,
             text=True,
             timeout=120,

@@ -64,11 +64,11 @@ class Copies:
 
 
 class GpuPatchLoader(Feed):
-    """`readers.feed`: PatchLoader's pinned ring, copied on its own stream, normalised there."""
+    """`feed`: PatchLoader's pinned ring, copied on its own stream, normalised there."""
 
     name = "Patchpress, PatchLoader and feed"
     note = "from the page cache to normalised float32 on the device"
-    needs = ("lmdb", "readers", "torch")
+    needs = ("lmdb", "patchpress", "torch")
 
     def __init__(self) -> None:
         self.path = Path()
@@ -87,21 +87,21 @@ class GpuPatchLoader(Feed):
 
 
 class OnDevice:
-    """An epoch of `readers.feed` each time."""
+    """An epoch of `patchpress.readers.feed` each time."""
 
     def __init__(self, loader: Any, device: Any) -> None:
         self.loader, self.device = loader, device
         self.statistics = statistics()
 
     def __iter__(self) -> Iterator[Fed]:
-        from readers.feed import feed
+        from patchpress.readers.feed import feed
 
         return map(fed, feed(self.loader, self.device, self.statistics))
 
 
 def statistics() -> Any:
     """Made-up statistics, alike for all bands."""
-    from readers.statistics import PERCENTILES, BandStatistics, Statistics
+    from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics
 
     percentiles = tuple(float(percentile) for percentile in PERCENTILES)
     bands = tuple(

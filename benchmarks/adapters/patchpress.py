@@ -10,7 +10,7 @@ from benchmarks.adapters.protocol import NATIVE, Batch, Job, Pixels, Reader, Sou
 from benchmarks.tree import S2_BANDS
 
 if TYPE_CHECKING:
-    from readers import Store
+    from patchpress import Store
 
 
 class PatchpressConverter:
@@ -21,13 +21,13 @@ class PatchpressConverter:
 
     def available(self) -> str | None:
         """Say what is missing."""
-        return missing("converter.__main__")
+        return missing("patchpress")
 
     def command(self, job: Job) -> list[str]:
         """Give the command line."""
         chosen = [word for modality in job.modalities for word in ("--modality", modality)]
         return [
-            sys.executable, "-m", "converter", "convert", "bigearthnet-v2",
+            sys.executable, "-m", "patchpress", "convert", "bigearthnet-v2",
             str(job.tree), str(job.store), *chosen,
             "--layout", job.layout, "--workers", str(job.workers),
         ]  # fmt: skip
@@ -38,7 +38,7 @@ class PatchpressStacked(Reader):
 
     name = "Patchpress, stacked"
     note = "into the reused buffer"
-    needs = ("lmdb", "readers")
+    needs = ("lmdb", "patchpress")
 
     def __init__(self) -> None:
         self.store: Store | None = None
@@ -53,7 +53,7 @@ class PatchpressStacked(Reader):
 
     def prepare(self, sources: Sources) -> None:
         """Open the store."""
-        from readers import open_store
+        from patchpress import open_store
 
         self.store = open_store(self.path(sources))
 
@@ -102,7 +102,7 @@ class PatchpressStackedCold(PatchpressStacked):
 
     def prepare(self, sources: Sources) -> None:
         """Open the store."""
-        from readers import open_store
+        from patchpress import open_store
 
         self.store = open_store(self.path(sources), mode=self.mode)
 

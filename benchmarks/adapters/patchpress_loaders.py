@@ -1,6 +1,6 @@
 """Patchpress for torch: PatchLoader, a stock DataLoader over PatchDataset, and the bare loop.
 
-All that the benchmarks know of `readers.loader` and `readers.torch_dataset` stands here.
+All that the benchmarks know of `loader` and `patchpress.readers.torch_dataset` stands here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from benchmarks.adapters.torch_loader import Epochs, torch_loader
 class Stacked(Peer):
     """A stacked store."""
 
-    needs: tuple[str, ...] = ("lmdb", "readers", "torch")
+    needs: tuple[str, ...] = ("lmdb", "patchpress", "torch")
 
     def __init__(self) -> None:
         self.path = Path()
@@ -36,14 +36,14 @@ CHOICE: dict[str, Any] = {"modalities": "s2", "target": None, "with_key": True}
 
 def patch_dataset(store: Path) -> Any:
     """A map-style data set."""
-    from readers.torch_dataset import PatchDataset
+    from patchpress.readers.torch_dataset import PatchDataset
 
     return PatchDataset(str(store), **CHOICE)
 
 
 def patch_loader(store: Path, batch: int, **options: Any) -> Any:
     """Shuffled batches through reused buffers, which are page-locked where there is a GPU."""
-    from readers.loader import PatchLoader
+    from patchpress.readers.loader import PatchLoader
 
     return PatchLoader(str(store), batch, shuffle=True, seed=0, **CHOICE, **options)
 
@@ -59,12 +59,12 @@ class BareLoop(Stacked, Loader):
 
     name = "Patchpress, bare read_batch loop"
     note = "one thread, one reused buffer, no torch: what a loader of ours is compared with"
-    needs = ("lmdb", "readers")
+    needs = ("lmdb", "patchpress")
     workers = (0,)
 
     def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
         """Shuffle, read."""
-        from readers import open_store
+        from patchpress import open_store
 
         store = open_store(self.path)
         return ReadBatches(store, store.keys("s2"), batch)

@@ -1,0 +1,184 @@
+"""`convert`: sources -> workers -> writer, with a bounded window between them."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from patchpress.converter.descriptions.description import Description
+from patchpress.converter.encoding.encoder import Encoded
+from patchpress.converter.encoding.stream import Batch, encoding
+from patchpress.converter.options import ConvertOptions, OnError
+from patchpress.converter.planning.request import Request, request_of
+from patchpress.converter.planning.selection import Selection, first_few, select
+from patchpress.converter.planning.space import Need, require_room
+from patchpress.converter.progress import Progress, Silent
+from patchpress.converter.sources.locate import Roots
+from patchpress.converter.sources.patch import Patch
+from patchpress.converter.storage.directfile import AHEAD
+from patchpress.converter.storage.folder import Target, claim, writing
+from patchpress.converter.storage.manifest import manifest_of, stored_modality
+from patchpress.converter.storage.report import Report, report_of, save_report
+from patchpress.converter.storage.resume import begin, goes_on, pass_over
+from patchpress.converter.storage.writer import ShardWriter
+from patchpress.converter.tables.metadata import Joined, join, write_metadata
+from patchpress.converter.tables.recordlog import RecordLog
+from patchpress.readers.access.extents import write_extents
+from patchpress.readers.access.scan import build
+from patchpress.readers.errors import PatchError, SourceError
+from patchpress.readers.format.manifest import (
+    DATA,
+    METADATA,
+    Compression,
+    Manifest,
+    Shard,
+    write_manifest,
+)
+
+
+def convert(
+    dataset: str,
+    source: str | Path,
+    store: str | Path,
+    options: ConvertOptions | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Convert a published dataset to a store; what ``patchpress convert`` calls.
+
+    Args:
+        dataset: name of a built-in description, or the path of a TOML file.
+        source: folder that holds the dataset as published.
+        store: folder to write; it is a store once its manifest.json is there.
+        options: how to store it, and what to do with damaged patches.
+        progress: told of every chunk of patches.
+
+    Raises:
+        DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError: as their
+            names say; the store is left without a manifest.
+    """
+    options = options or ConvertOptions()
+    source, store = Path(source), Path(store)
+    begun = time.monotonic()
+    asked = request_of(dataset, source, options)
+    conversion = _Conversion(asked, store, progress or Silent())
+    with claim(store, overwrite=options.overwrite) as target:
+        report = conversion.run(target)
+        report.seconds = time.monotonic() - begun
+        save_report(report, store)
+    return report
+
+
+@dataclass
+class _Conversion:
+    """One run: what it was asked, and what it has stored so far."""
+
+    request: Request
+    store: Path
+    progress: Progress
+    logs: dict[str, RecordLog] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    @property
+    def description(self) -> Description:
+        return self.request.description
+
+    @property
+    def options(self) -> ConvertOptions:
+        return self.request.options
+
+    @property
+    def roots(self) -> Roots:
+        return self.request.roots
+
+    def run(self, target: Target) -> Report:
+        recipes, self.logs = self.request.recipes(), self.request.logs()
+        # Workers fork before pyarrow and LMDB are opened here: they need neither.
+        workers, roots = self.options.worker_count, self.roots
+        with encoding(recipes, workers, roots.packed, roots.streams, writing=AHEAD) as encode:
+            tables = self.request.tables()
+            published = self.request.published()
+            place = self.description, self.roots
+            wanted = first_few(*place, tables, self.options.limit)
+            chosen = select(
+                *place, wanted, self._problem, encode.cells, published, encode.unpackers
+            )
+            asked = self.request.asked()
+            begun = goes_on(self.store, target.asked(), asked)
+            require_room(self.store, Need(self.request, chosen, tables), begun=begun)
+            with (
+                begin(target, asked) as journal,
+                ShardWriter(self.store, journal, paged=encode.paged) as writer,
+            ):
+                self.progress.start(chosen.total)
+                left = pass_over(chosen, journal, self._note, self.progress)
+                self._write(encode(left), chosen, writer)
+                self._take_out_lacking(chosen, writer)
+                writer.finish()
+        joined = join(self.description, self.logs, tables, self.roots.files, self.request.choice)
+        shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, writer.digest)
+        with writing(self.store):
+            write_extents(self.store, build(self.store, [DATA], writer.headers))
+            write_metadata(self.store / METADATA, joined.table)
+            manifest = self._manifest(joined, shard)
+            write_manifest(self.store, manifest)
+        return self._report(joined, manifest, chosen)
+
+    def _problem(self, error: PatchError) -> None:
+        if self.options.on_error is OnError.stop:
+            raise error
+        self.skipped.append(str(error))
+
+    def _note(self, patch: Patch, result: Encoded | PatchError) -> None:
+        """Note what became of a patch, in this run or in an earlier one."""
+        if isinstance(result, PatchError):
+            self._problem(result)
+        else:
+            self.logs[patch.modality].add(patch, result)
+
+    def _write(self, batches: Iterable[Batch], chosen: Selection, writer: ShardWriter) -> None:
+        """Store every record in order."""
+        for outcomes, release in batches:
+            nbytes = 0
+            for patch, result, frame in outcomes:
+                stored = writer.put(patch, result, frame)
+                self._note(patch, stored)
+                nbytes += 0 if isinstance(stored, PatchError) else stored.length
+            writer.flush(release)
+            self.progress.advance(len(outcomes), nbytes, chosen.share)
+        if not writer.records:
+            raise SourceError(f"no patch could be converted: {self.skipped[0]}")
+
+    def _take_out_lacking(self, chosen: Selection, writer: ShardWriter) -> None:
+        """Leave out patches of which only the end of an archive told that they are not whole."""
+        lacking = chosen.lacking(self.roots.modalities)
+        if not lacking:
+            return
+        for error in dict.fromkeys(lacking.values()):
+            self._problem(error)
+        writer.remove(lacking)
+        for log in self.logs.values():
+            log.leave_out(chosen.incomplete)
+
+    def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
+        options, description = self.options, self.description
+        compression = Compression(str(options.compression), options.zstd_level)
+        modalities = {
+            name: stored_modality(
+                *(description, name, str(options.layout), str(options.resampling)),
+                *(compression, len(log)),
+            )
+            for name, log in self.logs.items()
+        }
+        settings = self.request.settings()
+        return manifest_of(self.store, description, joined, modalities, shard, settings)
+
+    def _report(self, joined: Joined, manifest: Manifest, chosen: Selection) -> Report:
+        roots = self.roots
+        report = report_of(
+            self.store, self.description, joined, manifest, roots.files, roots.absent
+        )
+        if self.options.limit:  # then most rows are left out on purpose
+            report.rows_without_pixels = 0
+        report.skipped, report.ignored = self.skipped, chosen.ignored
+        report.ignored_files = chosen.ignored_files
+        return report

@@ -1,0 +1,103 @@
+"""`datasets`: what can be converted, what each expects on disk, and which one a folder is."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from patchpress.converter.descriptions.description import Description, ModalitySource
+from patchpress.converter.descriptions.parse import built_in, find, load
+from patchpress.converter.sources.folders import Walk, entries
+from patchpress.converter.sources.locate import archive_name
+from patchpress.converter.sources.patch import pass_over
+from patchpress.converter.text import columns
+from patchpress.readers.errors import DescriptionError, SourceError, SourceMissing
+
+
+def datasets_text() -> str:
+    """Each built-in description: what it is, and what it expects on disk."""
+    return "\n\n".join(_dataset_lines(load(path)) for path in built_in().values())
+
+
+def _dataset_lines(description: Description) -> str:
+    dataset = description.dataset
+    rows: list[list[object]] = []
+    for modality in description.modalities.values():
+        note = f"{len(modality.bands)} bands" if len(modality.bands) > 1 else "1 band"
+        rows.append([modality.name, f"{modality.folder}/{modality.paths[0]}", note])
+        rows += [["", packed, "archive"] for packed in _packed(modality, description.md5)]
+    rows += [[name, file, "table"] for name, file in description.files().items()]
+    head = f"{dataset.name}: {dataset.title}\n  licence {dataset.licence}, {dataset.url}"
+    return "\n".join([head, *columns(rows)])
+
+
+def _packed(modality: ModalitySource, published: Iterable[str]) -> list[str]:
+    """Its archives, each with the endings it is published with, or else those that are read."""
+    known: dict[str, list[str]] = {stem: [] for stem in modality.archives}
+    for file in published:
+        name = archive_name(file)
+        if name is None or name.stem not in known:
+            continue
+        ending = file.removeprefix(name.stem)
+        if not name.part:
+            known[name.stem].append(ending)
+        elif set(name.part) <= set("a0"):  # of its parts the first says enough
+            known[name.stem].append(f"{ending}, …")
+    lines = []
+    for stem, endings in known.items():
+        *others, last = endings or [".tar.zst", ".tar.gz", ".tar"]
+        lines.append(f"{stem}{', '.join(others)}{' or ' * bool(others)}{last}")
+    return [f"{'and' if at else 'or'} {line}" for at, line in enumerate(lines)]
+
+
+def guess_text(source: Path) -> str:
+    """Which built-in descriptions fit a folder: the parts that each finds there.
+
+    Archives are known by their names alone, and not opened.
+
+    Raises:
+        SourceMissing: there is no such folder.
+        SourceError: none fits.
+    """
+    if not source.is_dir():
+        raise SourceMissing(f"source {source} is no folder")
+    fits = []
+    for name, path in built_in().items():
+        found = _found(load(path), source)
+        if found:
+            fits.append([name, f"has {', '.join(found)}"])
+    if not fits:
+        raise SourceError(
+            f"no description fits {source}; see `patchpress datasets` for what each expects, and "
+            "docs/your-own-dataset.md for one of your own"
+        )
+    return "\n".join(columns(fits, ""))
+
+
+def _found(description: Description, source: Path) -> list[str]:
+    """The modalities that a folder has, unpacked or in archives."""
+    archives: dict[str, str] = {}
+    for file in entries(source):
+        name = archive_name(file)
+        if name is not None and (source / file).is_file():
+            archives.setdefault(name.stem, f"{file}, …" if name.part else file)
+    found = []
+    for modality in description.modalities.values():
+        folder = source / modality.folder
+        packed = [archives[stem] for stem in modality.archives if stem in archives]
+        if folder.is_dir() and next(iter(Walk(modality, folder, pass_over)), None) is not None:
+            found.append(modality.name)
+        elif packed:
+            found.append(f"{modality.name} ({', '.join(packed)})")
+    return found
+
+
+def dataset_source(name: str) -> str:
+    """The TOML text of a built-in description.
+
+    Raises:
+        DescriptionError: there is none of that name.
+    """
+    known = built_in()
+    if name not in known:
+        find(name)
+        raise DescriptionError(f"{name} is a file of yours: only built-in ones are shown")
+    return known[name].read_text(encoding="utf-8").rstrip()

@@ -1,0 +1,202 @@
+"""`dry_run`: what a conversion would do, without writing anything."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchpress.converter.commands.forecast import Forecast, Foreseen
+from patchpress.converter.descriptions.description import LabelRule
+from patchpress.converter.encoding.encoder import Encoded, Recipe
+from patchpress.converter.options import Codec, ConvertOptions, usable_cpus
+from patchpress.converter.planning.request import Request, request_of
+from patchpress.converter.planning.sample import Measured, measure
+from patchpress.converter.planning.space import Need, lack_of_room
+from patchpress.converter.planning.survey import Gathered, gather
+from patchpress.converter.storage.disk import Records, data_bytes, disk_of, room_there
+from patchpress.converter.storage.folder import survey
+from patchpress.converter.storage.journal import Journal
+from patchpress.converter.storage.resume import goes_on
+from patchpress.converter.tables.metadata import Joined, join, split_counts
+from patchpress.readers.format.manifest import JOURNAL, record_form
+from patchpress.readers.format.table import presence_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Labels = tuple[str, str, int | None]
+
+WRITING = 5e8  # bytes a second: a plain SSD for a long time; a slow disk is said, not guessed
+BESIDE = 80  # bytes a record in metadata.parquet and extents.safetensors, and its key again
+
+
+def dry_run(
+    dataset: str, source: str | Path, store: str | Path, options: ConvertOptions | None = None
+) -> Forecast:
+    """Say what `convert` would do with the same arguments; nothing is written anywhere.
+
+    Folders are walked and tables are read as `convert` does; of archives the beginning is read, for
+    some seconds at most. Sizes and times come from a sample that is encoded.
+
+    Raises:
+        DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError: as
+            `convert` before it writes. Too little room is none of them: see `Forecast.lack`.
+    """
+    request = request_of(dataset, Path(source), options or ConvertOptions())
+    store = Path(store)
+    before = survey(store, overwrite=request.options.overwrite)
+    tables = request.tables()
+    request.published()
+    found = gather(request, tables)
+    begun = goes_on(store, before, request.asked())
+    recipes = request.recipes()
+    measured = measure(recipes, {name: s.patches() for name, s in found.samples.items()})
+    options, description = request.options, request.description
+    forecast = Forecast(
+        *(str(store), description.dataset.name, str(options.layout), str(options.compression)),
+        {name: _foreseen(name, recipes[name], found, measured[name]) for name in recipes},
+        goes_on=begun,
+        stored=_stored(store) if begun else 0,
+        primary=description.primary.name,
+        absent=request.roots.absent,
+        ignored=found.chosen.ignored,
+        skipped=found.skipped,
+        tried=sum(m.tried for m in measured.values()),
+        damaged=[sentence for m in measured.values() for sentence in m.damaged],
+        there=room_there(store),
+        disk=disk_of(store),
+        lack=lack_of_room(store, Need(request, found.chosen, tables), begun=begun),
+        workers=options.worker_count,
+    )
+    known = {name: log for name, log in found.logs.items() if name not in found.about}
+    joined = None
+    if description.primary.name in known or not found.about:
+        joined = join(description, known, tables, request.roots.files, request.choice)
+        _tell_rows(forecast, request, found, joined)
+    elif forecast.primary in forecast.modalities:
+        forecast.rows, forecast.rows_about = forecast.modalities[forecast.primary].patches, True
+    forecast.labels = _labels(request, found, joined)
+    _estimate(forecast, found, measured)
+    return forecast
+
+
+def _stored(store: Path) -> int:
+    """How many records an interrupted conversion has stored."""
+    path = store / JOURNAL
+    if not path.is_file():
+        return 0
+    with Journal(path) as journal:
+        return sum(isinstance(entry.result, Encoded) for entry in journal.entries())
+
+
+def _foreseen(name: str, recipe: Recipe, found: Gathered, measured: Measured) -> Foreseen:
+    lengths = measured.lengths
+    usual = record_form(name, recipe.layout, recipe.modality.bands).size
+    exact = recipe.codec == Codec.none and not recipe.modality.any_size
+    length = usual if exact or not lengths else sum(lengths) / len(lengths)
+    by = "the tables" if name in found.listed else ""
+    if name in found.about and found.counts[name] is not None:
+        by = "the beginning of the archives"
+    bands = recipe.modality.bands
+    return Foreseen(bands, found.counts[name], name in found.about, by, length, not exact)
+
+
+def _tell_rows(forecast: Forecast, request: Request, found: Gathered, joined: Joined) -> None:
+    """Rows, partners and splits, by the same join that makes a store's metadata.parquet."""
+    description, primary = request.description, forecast.primary
+    known = [name for name in found.logs if name not in found.about]
+    rows = float(len(joined.table))
+    for name, share in found.share.items():
+        alone = len(joined.without_partner.get(name, {}).get(primary, ()))
+        rows += alone / share - alone if share else 0
+    forecast.rows, forecast.rows_about = rows, bool(found.share)
+    if not request.options.limit:  # then most rows are left out on purpose
+        forecast.rows_without_pixels = joined.rows_without_pixels
+    forecast.without_row = {name: len(names) for name, names in joined.without_row.items()}
+    absent = joined.listed_without_pixels.items()
+    forecast.listed_without_pixels = {name: len(names) for name, names in absent}
+    splits = split_counts(description, joined.table, known)
+    forecast.splits = {split: counts["rows"] for split, counts in splits.items()}
+    if primary not in known:
+        return
+    whole = len(found.logs[primary])
+    for other in known:
+        if other == primary or description.modalities[other].alone:
+            continue
+        with_other = whole - len(joined.without_partner.get(primary, {}).get(other, ()))
+        share = found.share.get(other, 1)
+        count = min(whole, with_other / share) if share else 0
+        forecast.partners[other] = count, other in found.share
+
+
+def _labels(request: Request, found: Gathered, joined: Joined | None) -> list[Labels]:
+    """What gives the label columns, and for how many rows."""
+    columns: dict[str, list[str]] = {}
+    counts: dict[str, int | None] = {}
+    for column, rule in request.description.labels.items():
+        given = rule
+        while given.rule == "mapped":
+            given = request.description.labels[given.source]
+        source, modalities = _giver(request, given)
+        if not source:
+            continue
+        columns.setdefault(source, []).append(column)
+        if joined is None or {*modalities} & {*found.about, *found.share}:
+            counts[source] = None
+        elif modalities:
+            counts[source] = _with_any(joined.table, modalities)
+        else:
+            counts[source] = len(joined.table) - joined.table[given.column].null_count
+    return [(", ".join(names), source, counts[source]) for source, names in columns.items()]
+
+
+def _giver(request: Request, rule: LabelRule) -> tuple[str, list[str]]:
+    """What gives a column of labels; where each record does, of which modalities."""
+    there = {name: request.description.modalities[name] for name in request.roots.modalities}
+    if request.roots.some(request.description.tables):
+        return "the tables", []
+    if rule.rule:
+        return (f"the codes of {rule.source}", [rule.source]) if rule.source in there else ("", [])
+    beside = [n for n, m in there.items() if m.sidecar and rule.column in m.sidecar.columns]
+    if beside:
+        return "the JSON file of each patch", beside
+    named = any(rule.column in modality.columns for modality in there.values())
+    return "the names of folders and files" if named else "", []
+
+
+def _with_any(rows: "pa.Table", modalities: list[str]) -> int:
+    """How many rows have a record of one of these."""
+    import pyarrow.compute as pc
+
+    there = rows[presence_column(modalities[0])]
+    for name in modalities[1:]:
+        there = pc.or_(there, rows[presence_column(name)])
+    return int(pc.sum(there).as_py() or 0)
+
+
+def _estimate(forecast: Forecast, found: Gathered, measured: dict[str, Measured]) -> None:
+    """Sizes and time, where the number of patches is known."""
+    kinds, keys, decoding = [], 0.0, 0.0
+    for name, foreseen in forecast.modalities.items():
+        count, sample = foreseen.patches, found.samples[name].patches()
+        if count is None:
+            return
+        lengths = measured[name].lengths if foreseen.record_about else []
+        key = sum(len(patch.key.encode()) for patch in sample) / max(1, len(sample))
+        kinds.append(Records(count, lengths or [round(foreseen.record)], key))
+        keys += count * key
+        decoding += count * measured[name].pace
+    number = sum(kind.number for kind in kinds)
+    forecast.data = data_bytes(kinds)
+    forecast.bytes = round(forecast.data + number * BESIDE + keys)
+    if not decoding:
+        return
+    left = max(0.0, 1 - forecast.stored / number)
+    writing = left * forecast.data / WRITING + found.reading
+    forecast.seconds = _together(left * decoding, writing, forecast.workers)
+
+
+def _together(decoding: float, writing: float, workers: int) -> float:
+    """Seconds of a conversion, of what its workers and what its one writer have to do."""
+    if not workers:
+        return decoding + writing
+    cpus = usable_cpus()
+    return max(decoding / min(workers, cpus), writing, (decoding + writing) / cpus)

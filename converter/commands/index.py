@@ -1,0 +1,150 @@
+"""`index`: where each record lies, found anew; or an LMDB of another program made a store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import xxhash
+
+from patchpress.converter.commands.adopt import adopt
+from patchpress.converter.descriptions.parse import find
+from patchpress.converter.progress import Progress, Silent
+from patchpress.converter.storage.folder import writing
+from patchpress.converter.storage.report import Report
+from patchpress.readers.access.extents import Extents, write_extents
+from patchpress.readers.access.files import open_file
+from patchpress.readers.access.scan import Scan, build, scan
+from patchpress.readers.errors import OptionError, StoreDamaged
+from patchpress.readers.format.manifest import (
+    DATA,
+    EXTENTS,
+    MANIFEST,
+    MARKER,
+    ContentDigest,
+    Manifest,
+    Shard,
+    read_manifest,
+    write_manifest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What `index` did with a finished store."""
+
+    store: str
+    records: int
+    bytes: int
+    """Size of the file with the extents."""
+    resized: bool = False
+    """Whether the data file was another copy of the same records."""
+
+    def text(self) -> str:
+        """One line for people, or two."""
+        path = Path(self.store) / EXTENTS
+        lines = [f"{path}: {self.records:,} records, {self.bytes:,} bytes"]
+        if self.resized:
+            lines.append("the data file was compacted: its records are the same, its size is noted")
+        return "\n".join(lines)
+
+
+def index(
+    store: str | Path,
+    dataset: str | None = None,
+    paths: Mapping[str, Path] | None = None,
+    progress: Progress | None = None,
+) -> Indexed | Report:
+    """Make the extents of a finished store anew, or adopt the LMDB of another program.
+
+    Args:
+        store: folder with the data file.
+        dataset: name of the description by which records without a manifest are known, or the path
+            of a TOML file; None for a finished store.
+        paths: tables and lists of the dataset, by their names in the description.
+        progress: told of every few records that are read.
+
+    Raises:
+        StoreMissing, StoreUnfinished, StoreDamaged, FormatUnknown: there is nothing to index.
+        OptionError, DescriptionError, SourceError: as `patchpress.converter.commands.adopt.adopt`.
+        TargetError: the folder cannot be written.
+    """
+    store, progress = Path(store), progress or Silent()
+    if dataset is None or not _adoptable(store):
+        manifest = read_manifest(store)
+        if dataset is not None or paths:
+            raise OptionError(
+                f"{store} is a finished store of {manifest.dataset.name}: leave --dataset and "
+                "--path out, which are for records that another program wrote"
+            )
+        return _index(store, manifest, progress)
+    return adopt(store, find(dataset), paths or {}, progress)
+
+
+def _adoptable(store: Path) -> bool:
+    """Whether the records are another program's: not yet adopted, or to be adopted anew."""
+    if (store / MANIFEST).exists():
+        return "adopted" in read_manifest(store).options
+    return (store / DATA).exists() and not (store / MARKER).exists()
+
+
+def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
+    progress.start(manifest.records)
+    extents = build(
+        store, [shard.path for shard in manifest.shards], told=lambda n: progress.advance(n, 0)
+    )
+    if len(extents) != manifest.records:
+        raise StoreDamaged(
+            f"{store} has {len(extents):,} records where the manifest counts "
+            f"{manifest.records:,}: {_again(store, manifest)}"
+        )
+    shards = _as_they_are(store, manifest, extents, progress)
+    resized = shards != manifest.shards
+    with writing(store):
+        write_extents(store, extents)
+        if resized:
+            write_manifest(store, replace(manifest, shards=shards))
+    return Indexed(str(store), len(extents), (store / EXTENTS).stat().st_size, resized)
+
+
+def _as_they_are(
+    store: Path, manifest: Manifest, extents: Extents, progress: Progress
+) -> tuple[Shard, ...]:
+    """The shards with the sizes of their files: what a compaction changes, and nothing else.
+
+    Raises:
+        StoreDamaged: a file of another size does not hold the same records.
+    """
+    shards = []
+    for shard, facts in zip(manifest.shards, extents.files, strict=True):
+        if facts["bytes"] != shard.bytes:
+            digest = _digest(store / shard.path, scan(store / shard.path), progress)
+            if digest != shard.digest:
+                raise StoreDamaged(
+                    f"{store / shard.path} has {facts['bytes']} bytes where the manifest promises "
+                    f"{shard.bytes}, and other records: {_again(store, manifest)}"
+                )
+        shards.append(replace(shard, bytes=facts["bytes"]))
+    return tuple(shards)
+
+
+def _again(store: Path, manifest: Manifest) -> str:
+    """The way out where the records are others."""
+    if "adopted" in manifest.options:
+        return f"run `patchpress index {store} --dataset NAME` again, with its tables"
+    return "copy or convert the store again"
+
+
+def _digest(path: Path, found: Scan, progress: Progress) -> str:
+    """The digest over keys and checksums of a data file, every value read."""
+    data = open_file(path, readahead=True).bytes
+    digest = ContentDigest()
+    progress.start(len(found.keys))
+    places = zip(found.keys.tolist(), found.offset.tolist(), found.length.tolist(), strict=True)
+    for name, offset, length in places:
+        value = data[offset : offset + length]
+        try:
+            digest.add(name.decode(), xxhash.xxh3_64_intdigest(value))
+        except ValueError:  # no text, or out of order: no record of the manifest's
+            return ""
+        progress.advance(1, length)
+    return digest.text()

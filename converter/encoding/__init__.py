@@ -1,0 +1,4 @@
+"""The files of a patch to the bytes of its record: decode, resample, check, serialize.
+
+May import `sources`, `descriptions` and the ground.
+"""

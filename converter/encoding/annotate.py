@@ -1,0 +1,77 @@
+"""What a patch says of itself beside its pixels: a JSON sidecar, and labels from its own codes."""
+
+import json
+from typing import Any
+
+from patchpress.converter.descriptions.description import LabelRule, ModalitySource
+from patchpress.converter.descriptions.labels import (
+    canonical,
+    code_counts,
+    derive,
+)
+from patchpress.converter.sources.files import Folder
+from patchpress.converter.sources.patch import Patch
+from patchpress.readers.errors import PatchError, TableError
+
+
+class Annotator:
+    """Gives the values of a modality's columns for one patch after the other."""
+
+    def __init__(self, modality: ModalitySource, rules: tuple[LabelRule, ...]) -> None:
+        self._modality = modality
+        self._derived = [rule for rule in rules if rule.source == modality.name]
+        self._given = {rule.column: rule for rule in rules if not rule.rule}
+
+    def __call__(self, patch: Patch, folder: Folder, pixels: memoryview) -> tuple[object, ...]:
+        """The values, in the order of `columns_of`; `pixels` are those of the record.
+
+        Raises:
+            PatchError: the sidecar is missing, does not parse or lacks a key; an unknown label or
+                code. The message starts with the file's name.
+        """
+        if not (self._modality.columns or self._modality.sidecar or self._derived):
+            return ()
+        named = dict(zip(self._modality.columns, patch.values, strict=True))
+        values: list[object] = [self._checked(c, v, patch.before) for c, v in named.items()]
+        if self._modality.sidecar is not None:
+            values += self.sidecar(patch, folder)
+        if self._derived:
+            values += derive(self._derived, code_counts(self._modality, pixels), patch.before)
+        return tuple(values)
+
+    def sidecar(self, patch: Patch, folder: Folder) -> list[object]:
+        """What the JSON file of a patch gives, in the order of the sidecar's columns.
+
+        Raises:
+            PatchError: as a call.
+        """
+        sidecar = self._modality.sidecar
+        if sidecar is None:
+            return []
+        name = sidecar.file.replace(f"{{{self._modality.key_field}}}", patch.name)
+        try:
+            content = json.loads(folder.read(name))
+        except ValueError as error:
+            raise PatchError(f"{name} is no JSON ({error})") from None
+        if not isinstance(content, dict):
+            raise PatchError(f"{name} is no JSON object")
+        values: list[object] = []
+        for column, key in sidecar.columns.items():
+            if key not in content:
+                raise PatchError(f"{name} has no key {key!r}; it has {', '.join(content)}")
+            values.append(self._checked(column, content[key], name))
+        return values
+
+    def _checked(self, column: str, value: Any, file: str) -> object:
+        """A string, or a tuple of them; labels in their canonical spelling."""
+        listed = isinstance(value, list)
+        names = value if listed else [value]
+        if not all(isinstance(name, str) for name in names):
+            raise PatchError(f"{file} gives {value!r} for {column}, which must be text")
+        rule = self._given.get(column)
+        if rule is not None:
+            try:
+                names = [canonical(rule, name) for name in names]
+            except TableError as error:
+                raise PatchError(f"{file}: {error}") from None
+        return tuple(names) if listed else names[0]

@@ -1,0 +1,264 @@
+"""One patch's files to one record's bytes, in memory given by the caller. What a worker does."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+
+from patchpress.converter.descriptions.description import BAND, LabelRule, ModalitySource
+from patchpress.converter.encoding.annotate import Annotator
+from patchpress.converter.encoding.bandreader import BandReader
+from patchpress.converter.encoding.resample import resample_into
+from patchpress.converter.encoding.tiff import Array, Ground
+from patchpress.converter.sources.files import Folder, open_folder
+from patchpress.converter.sources.patch import Patch
+from patchpress.readers.errors import PatchError
+from patchpress.readers.format.manifest import Band, record_form
+from patchpress.readers.format.record import Compressor, Form
+
+SIZE_MARGIN = 2  # a patch of any size may have so many times the pixels of the usual one
+
+
+class Recipe(NamedTuple):
+    """How the records of one modality are made: all that a worker must know."""
+
+    modality: ModalitySource
+    layout: str
+    resampling: str
+    codec: str
+    level: int
+    nan: str = "refuse"
+    rules: tuple[LabelRule, ...] = ()
+    """Label columns that come from this modality's sidecar or codes."""
+
+
+class Encoded(NamedTuple):
+    """What is known of one record: length, XXH3-64 of its bytes, ground, values of columns."""
+
+    length: int
+    checksum: int
+    ground: Ground | None
+    values: tuple[object, ...] = ()
+
+
+class Encoder:
+    """Makes records of one modality; one per process, not safe between threads."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        modality = recipe.modality
+        self._modality = modality
+        self._bands = modality.bands
+        # What a band may be called, where files that are no bands lie beside them.
+        self._band = re.compile(modality.fields.get(BAND, ".*"))
+        self._layout = recipe.layout
+        self._method = recipe.resampling if modality.interpolated else "nearest"
+        self._form = record_form(modality.name, recipe.layout, modality.bands)
+        self._places = _places(self._form, self._bands, native=recipe.layout == "native")
+        self._readers = [BandReader(band.dtype, band.shape) for band in self._bands]
+        self._whole = BandReader(self._bands[0].dtype, self._bands[0].shape, len(self._bands))
+        # A coarse band of a stacked record is read here first; its pages stay mapped.
+        self._coarse = {band.shape: np.empty(band.shape, band.dtype) for band in self._bands}
+        self._together = np.empty(0, self._bands[0].dtype)
+        self._compress = Compressor(recipe.level) if recipe.codec == "zstd" else None
+        self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
+        self._annotate = Annotator(modality, recipe.rules)
+        self._size = self._form.size * (SIZE_MARGIN if modality.any_size else 1)
+        self._scratch = bytearray(self._size if self._compress else 0)
+
+    @property
+    def capacity(self) -> int:
+        """Bytes that a record takes at most, compressed or not."""
+        # ZSTD_compressBound of zstd.h, rounded up
+        return self._size if self._compress is None else self._size + (self._size >> 8) + 1024
+
+    @property
+    def fixed_size(self) -> int:
+        """Bytes that each record takes; 0 where they differ."""
+        return 0 if self._compress is not None or self._modality.any_size else self._size
+
+    def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
+        """Write the patch's record to the start of `out` (at least `capacity` bytes).
+
+        `cells` is the memory where files out of archives are.
+
+        Raises:
+            PatchError: a band is missing, extra, damaged, of another dtype or size, or covers
+                other ground than the first; the message names the file.
+        """
+        whole = out if self._compress is None else memoryview(self._scratch)
+        folder = open_folder(patch.folder, patch.contents, cells)
+        try:
+            self._check_files(patch, folder)
+            form, ground = self._fill(patch, folder, whole)
+            if self._refuse_nan:
+                self._check_nan(patch, whole[len(form.header) : form.size])
+            values = self._annotate(patch, folder, whole[self._places[0][0] :])
+        except PatchError as error:
+            raise PatchError(f"{patch.folder}/{error}") from None
+        finally:
+            folder.close()
+        record = whole[: form.size]
+        if self._compress is not None:
+            frame = self._compress(record)
+            record = out[: len(frame)]
+            record[:] = frame
+        return Encoded(len(record), xxhash.xxh3_64_intdigest(record), ground, values)
+
+    def _check_files(self, patch: Patch, folder: Folder) -> None:
+        """Refuse a patch with a band too many or too few; other files beside them are no harm."""
+        if not patch.after:
+            return
+        expected = {f"{patch.before}{band.name}{patch.after}" for band in self._bands}
+        there = set(folder.names())
+        if there == expected:
+            return
+        missing = sorted(expected - there)
+        if missing:
+            raise PatchError(f"{missing[0]} is missing")
+        extra = sorted(
+            name
+            for name in there - expected
+            if name.startswith(patch.before)
+            and name.endswith(patch.after)
+            and self._band.fullmatch(name, len(patch.before), len(name) - len(patch.after))
+        )
+        if extra:
+            raise PatchError(f"{extra[0]} is a band that the description does not have")
+
+    def _fill(self, patch: Patch, folder: Folder, record: memoryview) -> tuple[Form, Ground | None]:
+        if self._modality.any_size:
+            return self._fill_any(patch, folder, record)
+        header = self._form.header
+        record[: len(header)] = header
+        if not patch.after and len(self._bands) > 1:
+            return self._form, self._fill_together(patch, folder, record)
+        return self._form, self._fill_bands(patch, folder, record)
+
+    def _fill_bands(self, patch: Patch, folder: Folder, record: memoryview) -> Ground | None:
+        ground: Ground | None = None
+        for index, (band, reader) in enumerate(zip(self._bands, self._readers, strict=True)):
+            name = f"{patch.before}{band.name}{patch.after}" if patch.after else patch.before
+            start, shape = self._places[index]
+            if shape == band.shape:
+                covered = reader.read_into(name, folder, record[start : start + reader.nbytes])
+            else:
+                coarse = self._coarse[band.shape]
+                covered = reader.read_into(name, folder, coarse.data.cast("B"))
+                plane = np.frombuffer(record, coarse.dtype, shape[0] * shape[1], start)
+                resample_into(coarse, plane.reshape(shape), self._method)
+            if index == 0:
+                ground = covered
+            elif covered != ground:
+                coarser = min(self._bands[0].shape, band.shape)
+                self._check_ground(name, ground, covered, coarser)
+        return ground
+
+    def _fill_together(self, patch: Patch, folder: Folder, record: memoryview) -> Ground | None:
+        """One file with all bands, which then have one shape."""
+        shape = (len(self._bands), *self._bands[0].shape)
+        if not self._together.size:
+            self._together = np.empty(shape, self._bands[0].dtype)
+        ground = self._whole.read_into(patch.before, folder, self._together.data.cast("B"))
+        size = self._readers[0].nbytes
+        for (start, _), band in zip(self._places, self._together, strict=True):
+            record[start : start + size] = band.data.cast("B")
+        return ground
+
+    def _fill_any(
+        self, patch: Patch, folder: Folder, record: memoryview
+    ) -> tuple[Form, Ground | None]:
+        """Bands of whatever size: each record has its own header."""
+        arrays: list[Array] = []
+        if patch.after:
+            names = [f"{patch.before}{band.name}{patch.after}" for band in self._bands]
+            ground = None
+            for index, (name, reader) in enumerate(zip(names, self._readers, strict=True)):
+                found, covered = reader.read_any(name, folder)
+                arrays.append(found[0])
+                ground = covered if index == 0 else ground
+                if covered != ground:
+                    coarser = min(arrays[0].shape, found.shape[1:])
+                    self._check_ground(name, ground, covered, coarser)
+        else:
+            names = [patch.before]
+            found, ground = self._whole.read_any(patch.before, folder)
+            arrays.extend(found)
+        bands = tuple(
+            Band(band.name, band.gsd, band.dtype, (array.shape[0], array.shape[1]))
+            for band, array in zip(self._bands, arrays, strict=True)
+        )
+        if self._layout == "stacked":
+            self._require_usual(patch, bands)
+        form = record_form(self._modality.name, self._layout, bands)
+        if form.size > self._size:
+            raise PatchError(f"{names[0]} is of {arrays[0].shape}, more than twice the usual size")
+        record[: len(form.header)] = form.header
+        for (start, shape), array in zip(
+            _places(form, bands, native=self._layout == "native"), arrays, strict=True
+        ):
+            out = np.frombuffer(record, array.dtype, shape[0] * shape[1], start).reshape(shape)
+            resample_into(np.ascontiguousarray(array), out, self._method)
+        return form, ground
+
+    def _require_usual(self, patch: Patch, bands: tuple[Band, ...]) -> None:
+        for band, usual in zip(bands, self._bands, strict=True):
+            if band.shape != usual.shape:
+                raise PatchError(
+                    f"{patch.before}{band.name if patch.after else ''}{patch.after} has "
+                    f"{band.shape[0]} x {band.shape[1]} pixels, not {usual.shape[0]} x "
+                    f"{usual.shape[1]}: sizes differ inside this dataset, so convert it with "
+                    "--layout native"
+                )
+
+    def _check_nan(self, patch: Patch, pixels: memoryview) -> None:
+        values = np.frombuffer(pixels, self._bands[0].dtype)
+        # One sum is far cheaper than isnan; infinities alone could make it NaN, too.
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = values.sum()
+        if np.isnan(total):
+            count = int(np.isnan(values).sum())
+            if count:
+                raise PatchError(
+                    f"{patch.before} has {count:,} pixels that are NaN; --nan keep stores them"
+                )
+
+    def _check_ground(
+        self, name: str, one: Ground | None, other: Ground | None, shape: tuple[int, ...]
+    ) -> None:
+        if not same_ground(one, other, shape, self._modality.ground_tolerance):
+            raise PatchError(
+                f"{name} covers {_shown(other)}, but {self._bands[0].name} of the same patch "
+                f"{_shown(one)}"
+            )
+
+
+def _places(
+    form: Form, bands: tuple[Band, ...], *, native: bool
+) -> list[tuple[int, tuple[int, int]]]:
+    """For each band its first byte in a record, and the (height, width) it has there."""
+    if native:
+        starts = {tensor.name: len(form.header) + tensor.offset for tensor in form.tensors}
+        return [(starts[band.name], band.shape) for band in bands]
+    (tensor,) = form.tensors
+    _, height, width = tensor.shape
+    plane = tensor.nbytes // len(bands)
+    return [(len(form.header) + index * plane, (height, width)) for index in range(len(bands))]
+
+
+def same_ground(
+    one: Ground | None, other: Ground | None, shape: tuple[int, ...], tolerance: float
+) -> bool:
+    """Whether two rasters cover the same ground, to `tolerance` pixels of a grid of that shape."""
+    if one is None or other is None:
+        return one is other
+    pixel = max(abs(other.right - other.left) / shape[1], abs(other.top - other.bottom) / shape[0])
+    return one.epsg == other.epsg and all(
+        abs(a - b) <= tolerance * pixel for a, b in zip(one[1:], other[1:], strict=True)
+    )
+
+
+def _shown(ground: Ground | None) -> str:
+    if ground is None:
+        return "no known ground"
+    return f"EPSG:{ground.epsg} {ground.left:g} {ground.bottom:g} {ground.right:g} {ground.top:g}"

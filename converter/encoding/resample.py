@@ -1,0 +1,54 @@
+"""One coarse band onto the target grid: nearest, bilinear or cubic.
+
+Both grids share their outer edges, so pixel centres lie half a pixel inside
+(``align_corners=False`` elsewhere). Nearest repeats pixels and can be undone exactly. Bilinear and
+cubic (Catmull-Rom, a = -0.5) follow GDAL: weights that reach over the edge are left out and the
+rest scaled to sum 1.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.converter.encoding.tiff import Array
+from patchpress.readers.format.stack import repeat_into
+
+
+def resample_into(band: Array, out: Array, method: str) -> None:
+    """Fill `out` (H, W) from `band` (h, w) of the same dtype; H and W are multiples of h and w.
+
+    Integers are rounded to the nearest and kept within their dtype's range.
+    """
+    if method == "nearest" or band.shape == out.shape:
+        repeat_into(band, out)
+        return
+    down = weights(band.shape[0], out.shape[0], method)
+    across = weights(band.shape[1], out.shape[1], method)
+    # float64 keeps every sum of 16-bit values exact far below the rounding step.
+    values = down @ band.astype(np.float64) @ across.T
+    if np.issubdtype(out.dtype, np.integer):
+        limits = np.iinfo(out.dtype)
+        np.rint(values, out=values)
+        np.clip(values, limits.min, limits.max, out=values)
+    out[...] = values
+
+
+@lru_cache(maxsize=64)
+def weights(coarse: int, fine: int, method: str) -> npt.NDArray[np.float64]:
+    """The (fine, coarse) matrix that resamples one axis."""
+    centres = (np.arange(fine) + 0.5) * coarse / fine - 0.5
+    distance = np.abs(centres[:, None] - np.arange(coarse)[None, :])
+    matrix = _linear(distance) if method == "bilinear" else _cubic(distance)
+    normal: npt.NDArray[np.float64] = matrix / matrix.sum(axis=1, keepdims=True)
+    return normal
+
+
+def _linear(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.maximum(0.0, 1.0 - distance)
+
+
+def _cubic(distance: npt.NDArray[np.float64], a: float = -0.5) -> npt.NDArray[np.float64]:
+    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+    far = a * distance**3 - 5 * a * distance**2 + 8 * a * distance - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))

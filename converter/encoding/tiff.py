@@ -1,0 +1,241 @@
+"""The directory of a TIFF taken apart: tags, strips, georeference, checked against its length."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.readers.errors import PatchError
+
+Array = npt.NDArray[Any]
+
+
+# Tags and types: TIFF 6.0; 33550, 33922, 34264, 34735: GeoTIFF 1.1 (OGC 19-008r4).
+WIDTH, HEIGHT, BITS, COMPRESSION = 256, 257, 258, 259
+
+
+FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS = 266, 273, 277, 278, 279
+
+
+PLANAR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS = 284, 322, 324, 325
+
+
+SAMPLE_FORMAT, PHOTOMETRIC = 339, 262
+
+
+PIXEL_SCALE, TIEPOINT, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
+
+
+_TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
+
+
+_TYPES |= {16: "Q", 17: "q", 18: "Q"}
+
+
+_COUNTS = (1, 3, 4, 16)
+
+
+_PLACES = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, ROWS_PER_STRIP, TILE_WIDTH)
+
+
+_SHAPES = (WIDTH, HEIGHT, SAMPLES, PLANAR, BITS, SAMPLE_FORMAT)
+
+
+_INTEGERS = (*_PLACES, *_SHAPES, COMPRESSION, PHOTOMETRIC, FILL_ORDER, GEO_KEYS)
+
+
+_RIGHT_TYPES: dict[int, tuple[int, ...]] = dict.fromkeys(_INTEGERS, _COUNTS)
+
+
+_RIGHT_TYPES |= dict.fromkeys((PIXEL_SCALE, TIEPOINT, TRANSFORMATION), (12,))
+
+
+_KINDS = {1: "u", 2: "i", 3: "f"}
+
+
+_MODEL, _RASTER, _GEOGRAPHIC, _PROJECTED = 1024, 1025, 2048, 3072
+
+
+_USER_DEFINED = 32767
+
+
+class Georeference(NamedTuple):
+    """Where pixels lie: EPSG code (None if unknown) and (a, b, c, d, e, f) as in affine.Affine.
+
+    x = a * column + b * row + c and y = d * column + e * row + f of a pixel's upper-left corner.
+    """
+
+    epsg: int | None
+    transform: tuple[float, float, float, float, float, float]
+
+
+class Ground(NamedTuple):
+    """The ground that a raster covers, in units of its coordinate reference system."""
+
+    epsg: int | None
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The first image directory of a TIFF: its tags, and where each tag's values lie."""
+
+    tags: Mapping[int, tuple[Any, ...]]
+    places: Mapping[int, int]
+    end: int
+    """The first byte behind the directory and all values of its tags."""
+    byteorder: str
+    classic: bool
+
+    def first(self, tag: int, default: int) -> int:
+        """The first value of an integer tag."""
+        return int(self.tags[tag][0]) if self.tags.get(tag) else default
+
+
+def read_directory(data: bytes) -> Directory | None:
+    """The first image directory, None where the bytes are no TIFF or end inside it."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None or len(data) < 16:
+        return None
+    try:
+        version = struct.unpack_from(f"{order}H", data, 2)[0]
+        if version == 42:
+            return _entries(data, order, struct.unpack_from(f"{order}I", data, 4)[0], classic=True)
+        if version == 43:
+            return _entries(data, order, struct.unpack_from(f"{order}Q", data, 8)[0], classic=False)
+    except (struct.error, OverflowError):
+        return None
+    return None
+
+
+def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory:
+    count_format, entry_format, inline = ("H", "HHI", 4) if classic else ("Q", "HHQ", 8)
+    count = struct.unpack_from(order + count_format, data, start)[0]
+    position = start + struct.calcsize(order + count_format)
+    head = struct.calcsize(order + entry_format)
+    if count > 4096:
+        raise struct.error("more tags than a TIFF has")
+    tags, places = {}, {}
+    end = position + count * (head + inline)
+    for _ in range(count):
+        tag, kind, number = struct.unpack_from(order + entry_format, data, position)
+        place = position + head
+        if tag in tags:  # which of the two counts, readers do not agree
+            raise struct.error("a tag twice")
+        if kind not in _RIGHT_TYPES.get(tag, _TYPES):
+            raise struct.error("a tag of the wrong type")
+        if kind in _TYPES:
+            form = f"{order}{number}{_TYPES[kind]}"
+            if struct.calcsize(form) > inline:
+                place = struct.unpack_from(order + ("I" if classic else "Q"), data, place)[0]
+            if place + struct.calcsize(form) > len(data):
+                raise struct.error("a tag's values lie behind the end")
+            tags[tag] = struct.unpack_from(form, data, place)
+            places[tag] = place
+            end = max(end, place + struct.calcsize(form))
+        position += head + inline
+    return Directory(tags, places, end, order, classic)
+
+
+def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | None:
+    """(offset, bytes) of each strip of a plain TIFF, None for a TIFF that is not plain.
+
+    Raises:
+        PatchError: the file is shorter than its strips.
+    """
+    bits = set(directory.tags.get(BITS, (1,)))
+    kind = set(directory.tags.get(SAMPLE_FORMAT, (1,)))
+    plain = (
+        directory.classic
+        and directory.byteorder == "<"
+        and directory.first(COMPRESSION, 1) == 1
+        and directory.first(FILL_ORDER, 1) == 1
+        and directory.first(PHOTOMETRIC, 1) in (0, 1, 2, 3)
+        and TILE_WIDTH not in directory.tags
+        and len(bits) == 1
+        and bits <= {8, 16, 32, 64}
+        and len(kind) == 1
+        and kind <= _KINDS.keys()
+    )
+    if not plain:
+        return None
+    strips = list(
+        zip(
+            directory.tags.get(STRIP_OFFSETS, ()),
+            directory.tags.get(STRIP_COUNTS, ()),
+            strict=False,
+        )
+    )
+    expected = _strip_bytes(directory, len(strips))
+    sizes = [count for _, count in strips]
+    if not strips or sizes != expected or any(offset == 0 for offset, _ in strips):
+        return None
+    end = max(offset + count for offset, count in strips)
+    if end > length:
+        raise PatchError(f"is truncated: its pixels end at byte {end:,}, the file at {length:,}")
+    return strips
+
+
+def _strip_bytes(directory: Directory, strips: int) -> list[int]:
+    """Bytes of each strip as dtype and shape demand; none where they demand another number."""
+    height, samples = directory.first(HEIGHT, 0), directory.first(SAMPLES, 1)
+    together = samples if directory.first(PLANAR, 1) == 1 else 1
+    row = directory.first(WIDTH, 0) * together * directory.first(BITS, 8) // 8
+    step = min(directory.first(ROWS_PER_STRIP, height) or height, height)
+    # A damaged height may promise a thousand million rows: count before listing.
+    if not (step and together) or -(-height // step) * (samples // together) != strips:
+        return []
+    rows = [min(step, height - start) for start in range(0, height, step)]
+    return [row * n for n in rows] * (samples // together)
+
+
+def plain_dtype(directory: Directory) -> np.dtype[Any]:
+    """The dtype of a plain TIFF's samples."""
+    kind = _KINDS[directory.first(SAMPLE_FORMAT, 1)]
+    return np.dtype(f"<{kind}{directory.first(BITS, 8) // 8}")
+
+
+def shape_of(directory: Directory) -> tuple[int, int, int]:
+    """(bands, height, width)."""
+    return directory.first(SAMPLES, 1), directory.first(HEIGHT, 0), directory.first(WIDTH, 0)
+
+
+def georeference_of(directory: Directory) -> Georeference | None:
+    """EPSG code and transform from the GeoTIFF tags, None where there is no transform."""
+    tags = directory.tags
+    keys = _geo_keys(tags.get(GEO_KEYS, ()))
+    if len(tags.get(TRANSFORMATION, ())) == 16:
+        m = tags[TRANSFORMATION]
+        transform = (m[0], m[1], m[3], m[4], m[5], m[7])
+    elif len(tags.get(PIXEL_SCALE, ())) >= 2 and len(tags.get(TIEPOINT, ())) >= 6:
+        (sx, sy), (i, j, _, x, y) = tags[PIXEL_SCALE][:2], tags[TIEPOINT][:5]
+        transform = (sx, 0.0, x - i * sx, 0.0, -sy, y + j * sy)
+    else:
+        return None
+    if keys.get(_RASTER) == 2:  # coordinates of pixel centres, as GDAL reads them
+        a, b, c, d, e, f = transform
+        transform = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
+    code = keys.get(_PROJECTED) if keys.get(_MODEL) != 2 else keys.get(_GEOGRAPHIC)
+    return Georeference(code if code and code < _USER_DEFINED else None, transform)
+
+
+def _geo_keys(directory: tuple[int, ...]) -> dict[int, int]:
+    entries = zip(*(directory[n::4] for n in range(4)), strict=False)
+    next(entries, None)
+    return {key: value for key, location, _, value in entries if location == 0}
+
+
+def ground_of(georeference: Georeference | None, height: int, width: int) -> Ground | None:
+    """The bounds of a raster of that size; None where it is not georeferenced."""
+    if georeference is None:
+        return None
+    a, b, c, d, e, f = georeference.transform
+    xs = [c + a * col + b * row for col in (0, width) for row in (0, height)]
+    ys = [f + d * col + e * row for col in (0, width) for row in (0, height)]
+    return Ground(georeference.epsg, min(xs), min(ys), max(xs), max(ys))

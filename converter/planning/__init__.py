@@ -1,0 +1,4 @@
+"""What a conversion takes, found out before it writes: options, patches, samples, free space.
+
+May import `storage`, `tables`, `encoding`, `sources`, `descriptions` and the ground.
+"""

@@ -1,0 +1,120 @@
+"""What a conversion is asked to do, and all that follows from that before a patch is read."""
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.labels import columns_of
+from patchpress.converter.descriptions.parse import find
+from patchpress.converter.encoding.encoder import Recipe
+from patchpress.converter.options import ConvertOptions
+from patchpress.converter.sources.locate import Roots, locate
+from patchpress.converter.sources.md5 import check_published
+from patchpress.converter.storage.folder import Asked
+from patchpress.converter.storage.resume import VERSION
+from patchpress.converter.tables.derived import SplitChoice, check_choice
+from patchpress.converter.tables.official import Tables, check_tables
+from patchpress.converter.tables.recordlog import RecordLog
+
+
+class Request(NamedTuple):
+    """A data set by its description, where it lies, and how it is to be stored."""
+
+    description: Description
+    options: ConvertOptions
+    roots: Roots
+
+    @property
+    def choice(self) -> SplitChoice:
+        """How rows are split."""
+        options = self.options
+        return SplitChoice(str(options.split), options.validation, options.seed)
+
+    def settings(self) -> dict[str, str | int | float | None]:
+        """What decides the bytes of a store, for its manifest."""
+        options = self.options
+        return {
+            "dataset": self.description.dataset.name,
+            "layout": str(options.layout),
+            "resampling": str(options.resampling),
+            "compression": str(options.compression),
+            "level": options.zstd_level or None,
+            "on_error": str(options.on_error),
+            "limit": options.limit,
+            "split": str(options.split),
+            "validation": options.validation,
+            "seed": options.seed if options.validation else None,
+            "nan": str(options.nan),
+        }
+
+    def asked(self) -> Asked:
+        """All that decides what is stored, to be compared where a conversion goes on."""
+        settings = self.settings()
+        # One that stopped at a damaged patch may go on without it.
+        del settings["on_error"]
+        description = hashlib.sha256(repr(self.description).encode()).hexdigest()
+        places = {name: place.paths for name, place in self.roots.modalities.items()}
+        places |= {name: (path,) for name, path in self.roots.files.items()}
+        paths = {f"path {n}": ", ".join(str(p.resolve()) for p in ps) for n, ps in places.items()}
+        return {VERSION: version("patchpress"), **settings, "description": description, **paths}
+
+    def recipes(self) -> dict[str, Recipe]:
+        """Modality -> how its records are made."""
+        options = self.options
+        # Labels are derived from maps only where no table gives them; `verify` compares the two.
+        tables = self.roots.some(self.description.tables)
+        rules = tuple(r for r in self.description.labels.values() if not (tables and r.rule))
+        return {
+            name: Recipe(
+                self.description.modalities[name],
+                str(options.layout),
+                str(options.resampling),
+                str(options.compression),
+                options.zstd_level,
+                str(options.nan),
+                rules,
+            )
+            for name in self.roots.modalities
+        }
+
+    def logs(self) -> dict[str, RecordLog]:
+        """Modality -> a log for what is known of its records, still empty."""
+        return {
+            name: RecordLog(columns_of(recipe.modality, recipe.rules), self.description.identity)
+            for name, recipe in self.recipes().items()
+        }
+
+    def tables(self) -> Tables | None:
+        """The official tables, checked.
+
+        Raises:
+            TableError: one is not as described.
+        """
+        paths = self.roots.some(self.description.tables)
+        return check_tables(self.description, paths) if paths else None
+
+    def published(self) -> dict[str, str] | None:
+        """The MD5 that each archive must have, where that is to be checked; tables are at once.
+
+        Raises:
+            OptionError, SourceError: as `check_published`.
+        """
+        if not self.options.check_md5:
+            return None
+        places = self.roots.modalities.values()
+        parts = [part for place in places for archive in place.archives for part in archive.parts]
+        return check_published(self.description, parts, self.roots.files.values())
+
+
+def request_of(dataset: str, source: Path, options: ConvertOptions) -> Request:
+    """Understand what is asked for, and find where the source has it.
+
+    Raises:
+        DescriptionError, OptionError, SourceError: as their names say.
+    """
+    description = find(dataset)
+    asked = Request(description, options, Roots({}, {}, ()))
+    check_choice(description, asked.choice)
+    return asked._replace(roots=locate(description, source, options.paths, options.modalities))

@@ -1,0 +1,55 @@
+"""Files against the MD5s that their publishers gave."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from patchpress.converter.descriptions.description import Description
+from patchpress.readers.errors import OptionError, SourceError
+
+
+def check_published(
+    description: Description, archives: Iterable[Path], files: Iterable[Path]
+) -> dict[str, str]:
+    """Compare tables and lists now; gives what the archives must have, by file name.
+
+    Files that were published without an MD5 are passed over where they are no archives.
+
+    Raises:
+        OptionError: no archive, or one whose MD5 is not known: there is nothing to compare with.
+        SourceError: a table has another MD5, or cannot be read.
+    """
+    published, archives = description.md5, list(archives)
+    if not archives:
+        raise OptionError("--check-md5 needs archives: unpacked folders have no published MD5")
+    for path in archives:
+        if path.name not in published:
+            known = ", ".join(published) or "none"
+            raise OptionError(
+                f"the MD5 of {path.name} is not known: leave out --check-md5, or give the file its "
+                f"published name ({known})"
+            )
+    for path in files:
+        if path.name in published:
+            require(path, _digest(path), published[path.name])
+    return {path.name: published[path.name] for path in archives}
+
+
+def require(path: Path, found: str, published: str) -> None:
+    """Refuse a file whose MD5 is another.
+
+    Raises:
+        SourceError: it is.
+    """
+    if found != published:
+        raise SourceError(
+            f"{path} has the MD5 {found}, but {published} was published: download it again"
+        )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read ({error.strerror})") from None

@@ -1,0 +1,59 @@
+"""One patch of one modality: where its files lie, and what its record is called."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from patchpress.converter.descriptions.description import ModalitySource
+from patchpress.converter.sources.files import Contents
+from patchpress.readers.errors import PatchError
+
+Problem = Callable[[PatchError], None]
+
+
+class Patch(NamedTuple):
+    """One patch of one modality: where its files lie and what its record is called."""
+
+    modality: str
+    key: str
+    name: str
+    """The published name: the value of the key's column."""
+    identity: str
+    """The identity of the row, empty where only a table or a sidecar knows it."""
+    folder: str
+    before: str
+    after: str
+    """A band's file is ``before + band + after``; a file of all bands is ``before``."""
+    values: tuple[str, ...]
+    """Values of the modality's columns, in their order."""
+    contents: Contents | None = None
+    """Its files, where they come out of an archive; else they are in the folder."""
+
+
+def patch_of(
+    modality: ModalitySource,
+    known: Mapping[str, str],
+    folder: str = "",
+    before: str = "",
+    after: str = "",
+) -> Patch:
+    """The patch whose fields are known, with its names made of them."""
+    name = modality.patch.format_map(known)
+    return Patch(
+        modality.name,
+        modality.key.replace(f"{{{modality.key_field}}}", name),
+        name,
+        modality.identity.format_map(known) if modality.identity else "",
+        folder,
+        before,
+        after,
+        tuple(template.format_map(known) for template in modality.columns.values()),
+    )
+
+
+def misplaced(path: str, said: str) -> PatchError:
+    """What is wrong with a file or folder whose name says another folder than it lies in."""
+    return PatchError(f"{path} lies in the wrong folder: its name says {said}")
+
+
+def pass_over(error: PatchError) -> None:
+    """For a walk whose misplaced patches are told of elsewhere."""

@@ -1,0 +1,233 @@
+"""The folder that becomes a store: refused where it is something else, locked while it is made."""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+from patchpress.readers.errors import TargetError
+from patchpress.readers.format.manifest import (
+    DATA,
+    EXTENTS,
+    FORMAT,
+    JOURNAL,
+    MANIFEST,
+    MARKER,
+    METADATA,
+    STATISTICS,
+)
+
+LOCK = "lock.mdb"
+NO_ROOM = 8 << 20  # bytes: two commits of the writer
+OWN_FILES = (
+    *(MANIFEST, f"{MANIFEST}.partial", METADATA, DATA, LOCK, MARKER, JOURNAL),
+    *(EXTENTS, f"{EXTENTS}.partial", STATISTICS, f"{STATISTICS}.partial"),
+)
+
+Asked = Mapping[str, str | int | float | None]
+
+# A worker that outlives a killed conversion by a moment must not hold its lock.
+_markers: set[int] = set()
+os.register_at_fork(after_in_child=lambda: _let_go())
+
+
+class Target:
+    """The folder while it is ours alone."""
+
+    def __init__(self, store: Path, marker: int, *, overwrite: bool) -> None:
+        self.store, self._marker, self.overwrite = store, marker, overwrite
+        self.begun = False
+        """Whether there is something to go on with."""
+
+    def asked(self) -> Asked | None:
+        """What the conversion that was interrupted here was asked; None where none is to go on."""
+        if self.overwrite:
+            return None
+        with writing(self.store):
+            return _asked(os.pread(self._marker, os.fstat(self._marker).st_size, 0))
+
+    def clear(self, asked: Asked) -> None:
+        """Remove an earlier store, or what an interrupted conversion left; then begin.
+
+        Called when the source has been found in order: until then an earlier store stays whole.
+
+        Raises:
+            TargetError: a finished store without `overwrite`; no right to remove or to write.
+        """
+        if (self.store / MANIFEST).exists() and not self.overwrite:
+            self.begun = False
+            raise TargetError(_finished(self.store))
+        with writing(self.store):
+            # A marker without content says at every moment that there is nothing to go on with.
+            (self.store / MANIFEST).unlink(missing_ok=True)
+            os.ftruncate(self._marker, 0)
+            for name in OWN_FILES:
+                if name != MARKER:
+                    (self.store / name).unlink(missing_ok=True)
+            self.begun = True
+            os.pwrite(self._marker, json.dumps(asked, indent=1).encode(), 0)
+
+
+def _asked(marker: bytes) -> Asked | None:
+    try:
+        asked = json.loads(marker)
+    except ValueError:
+        return None
+    return asked if isinstance(asked, dict) else None
+
+
+@contextmanager
+def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
+    """Make `store` a folder of ours that nobody else writes, and take our marker away at the end.
+
+    What an interrupted conversion left is kept. Nothing that is not ours is ever removed.
+
+    Raises:
+        TargetError: there is a finished store and no `overwrite`, something else, a conversion at
+            work, or no right to write.
+    """
+    _check(store, overwrite=overwrite)
+    with writing(store):
+        new = not store.exists()
+        store.mkdir(parents=True, exist_ok=True)
+        begun = (store / MARKER).exists()
+        marker = os.open(store / MARKER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    _markers.add(marker)
+    target = Target(store, marker, overwrite=overwrite)
+    target.begun = begun
+    try:
+        _lock(marker, store)
+        yield target
+        with writing(store):
+            _end(store, new=new)
+    except BaseException:
+        # A refused source leaves everything as it was.
+        if not target.begun:
+            (store / JOURNAL).unlink(missing_ok=True)
+            (store / MARKER).unlink(missing_ok=True)
+            if new:
+                store.rmdir()
+        raise
+    finally:
+        _markers.discard(marker)
+        os.close(marker)
+
+
+def survey(store: Path, *, overwrite: bool) -> Asked | None:
+    """What `claim` and `Target.asked` would say, told without writing anything.
+
+    Raises:
+        TargetError: as `claim`.
+    """
+    _check(store, overwrite=overwrite)
+    place = store.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    with writing(store):
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not (store / MARKER).exists():
+            return None
+        with (store / MARKER).open("rb") as marker:
+            _lock(marker.fileno(), store, fcntl.LOCK_SH)
+            return None if overwrite else _asked(marker.read())
+
+
+def _let_go() -> None:
+    """Close what a forked process inherited; the lock stays with the parent."""
+    while _markers:
+        os.close(_markers.pop())
+
+
+def _end(store: Path, *, new: bool) -> None:
+    """Take away what says that the store is unfinished, when all of it is on the disk."""
+    if new:
+        _flush_folder(store.parent)
+    # In this order: a manifest beside the marker alone is a finished store, too.
+    (store / JOURNAL).unlink(missing_ok=True)
+    (store / MARKER).unlink(missing_ok=True)
+    _flush_folder(store)
+
+
+def _flush_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def writing(store: Path) -> Iterator[None]:
+    """Turn what the system says of a failed write into one sentence.
+
+    Raises:
+        TargetError: in place of any OSError or LMDB error.
+    """
+    try:
+        yield
+    except TargetError:
+        raise
+    except (OSError, lmdb.Error) as error:
+        if _is_full(store, error):
+            raise TargetError(
+                f"the disk of {store} is full: make room and run the same command again"
+            ) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise TargetError(
+            f"{store} cannot be written ({reason}): make that possible, or choose another place"
+        ) from None
+
+
+def _is_full(store: Path, error: Exception) -> bool:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error):
+        return True
+    try:
+        # LMDB calls a write that the full disk cut short an input/output error.
+        return shutil.disk_usage(store).free < NO_ROOM
+    except OSError:
+        return False
+
+
+def _check(store: Path, *, overwrite: bool) -> None:
+    if not os.path.lexists(store):
+        return
+    if not store.is_dir():
+        raise TargetError(f"{store} is a file, not a folder: choose another place for the store")
+    foreign = sorted(set(os.listdir(store)) - set(OWN_FILES))
+    ours = _is_ours(store / MANIFEST) or (store / MARKER).exists()
+    if foreign or (not ours and bool(os.listdir(store))):
+        there = foreign[0] if foreign else sorted(os.listdir(store))[0]
+        raise TargetError(
+            f"{store} is a folder with other things in it ({there}): choose a new or empty one"
+        )
+    # A conversion that was killed behind its manifest still has its last steps to do.
+    marked = (store / MARKER).exists() and (store / MARKER).stat().st_size
+    if (store / MANIFEST).exists() and not (overwrite or marked):
+        raise TargetError(_finished(store))
+
+
+def _finished(store: Path) -> str:
+    return f"{store} is a finished store: choose another place, or give --overwrite to replace it"
+
+
+def _is_ours(manifest: Path) -> bool:
+    """Whether it is a store's manifest; other programs have files of that name, too."""
+    return manifest.exists() and f'"{FORMAT}"'.encode() in manifest.read_bytes()[:100]
+
+
+def _lock(marker: int, store: Path, kind: int = fcntl.LOCK_EX) -> None:
+    try:
+        fcntl.flock(marker, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise TargetError(
+            f"another conversion is writing {store}: wait for its end, or choose another place"
+        ) from None

@@ -1,0 +1,72 @@
+"""What ends a conversion and an adoption alike: the manifest, and the report of what was found."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.labels import codes_in
+from patchpress.converter.tables.metadata import Joined, split_counts
+from patchpress.readers.format.manifest import (
+    METADATA,
+    Compression,
+    Manifest,
+    Modality,
+    Shard,
+    file_digest,
+)
+
+Settings = Mapping[str, str | int | float | None]
+
+
+def stored_modality(
+    description: Description,
+    name: str,
+    layout: str,
+    resampling: str,
+    compression: Compression,
+    records: int,
+) -> Modality:
+    """A modality of the description as a manifest says it: with how its records are stored."""
+    modality = description.modalities[name]
+    return Modality(
+        name=name,
+        title=modality.title,
+        kind=modality.kind,
+        key=modality.key,
+        layout=layout,
+        resampling=resampling if modality.interpolated else "nearest",
+        compression=compression,
+        bands=modality.bands,
+        records=records,
+        rgb=modality.rgb,
+        any_size=modality.any_size,
+        codes=codes_in(description, name),
+    )
+
+
+def manifest_of(
+    store: Path,
+    description: Description,
+    joined: Joined,
+    modalities: Mapping[str, Modality],
+    shard: Shard,
+    options: Settings,
+) -> Manifest:
+    """The manifest of a store whose metadata.parquet is written."""
+    names = joined.table.column_names
+    return Manifest(
+        dataset=description.dataset,
+        modalities=modalities,
+        classes={c: names_ for c, names_ in description.classes.items() if c in names},
+        rows=len(joined.table),
+        splits=split_counts(description, joined.table, modalities),
+        split_column=description.split_column or "split",
+        metadata_digest=file_digest(store / METADATA),
+        shards=(shard,),
+        options=options,
+        software={
+            package: version(package)
+            for package in ("patchpress", "lmdb", "numpy", "pyarrow", "zstandard")
+        },
+    )

@@ -1,0 +1,176 @@
+"""What a conversion found: counts, and the names of all that was not as expected."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from patchpress.converter.descriptions.description import Description
+from patchpress.converter.storage.folder import writing
+from patchpress.converter.tables.metadata import Joined
+from patchpress.converter.text import named
+from patchpress.readers.format.manifest import Manifest
+
+
+@dataclass
+class Report:
+    """The outcome of one conversion."""
+
+    store: str
+    dataset: str
+    layout: str
+    compression: str
+    records: dict[str, int] = field(default_factory=dict)
+    """Modality -> records stored."""
+    bytes: int = 0
+    """Size of the data file."""
+    seconds: float = 0.0
+    rows: int = 0
+    splits: dict[str, dict[str, int]] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    """Modalities and tables that the source does not have."""
+    labelled: bool = True
+    labels_from: str = ""
+    """The modality whose codes gave the labels, where no table did."""
+    rows_without_pixels: int = 0
+    without_partner: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    without_row: dict[str, list[str]] = field(default_factory=dict)
+    listed_without_pixels: dict[str, list[str]] = field(default_factory=dict)
+    """Official list -> names in it that are not in the source."""
+    other_ground: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """One sentence for each patch that was left out."""
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Modality -> entries of its folder that are no patches."""
+    ignored_files: dict[str, int] = field(default_factory=dict)
+    """Archive -> files of it that belong to no patch."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 where patches were left out."""
+        return 1 if self.skipped else 0
+
+    def remarkable(self) -> bool:
+        """Whether there is anything that only the report file lists in full."""
+        return bool(
+            self.skipped
+            or self.without_partner
+            or self.without_row
+            or self.other_ground
+            or self.listed_without_pixels
+        )
+
+    def text(self) -> str:
+        """The report for people, names cut after a few."""
+        counts = ", ".join(f"{n:,} {name}" for name, n in self.records.items())
+        lines = [
+            f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}",
+            f"  records            {counts}",
+            f"  data               {self.bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s",
+            f"  rows               {self.rows:,}",
+        ]
+        lines += [
+            f"  split {split:<12} {counts['rows']:,}" for split, counts in self.splits.items()
+        ]
+        without = self.rows - sum(counts["rows"] for counts in self.splits.values())
+        if without:
+            lines.append(f"  split none         {without:,}")
+        if self.labels_from:
+            lines.append(
+                f"  labels             from the codes of {self.labels_from}: there is no table"
+            )
+        if not self.labelled:
+            lines.append("  labels             none: the source gives none")
+        if self.absent:
+            lines.append(f"  not in the source  {', '.join(self.absent)}")
+        if self.rows_without_pixels:
+            lines.append(f"  rows without pixels, left out: {self.rows_without_pixels:,}")
+        for name, names in self.listed_without_pixels.items():
+            lines.append(f"  names in the list {name} without pixels: {len(names):,}")
+        for one, partners in self.without_partner.items():
+            for other, names in partners.items():
+                lines += named(f"{one} without {other}", names)
+        for name, names in self.without_row.items():
+            lines += named(f"{name} without a row in the tables", names)
+        lines += named("patches whose modalities cover different ground", self.other_ground)
+        for name, count in self.ignored.items():
+            lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
+        for name, count in self.ignored_files.items():
+            lines.append(f"  files of {name} that belong to no patch: {count:,}")
+        lines += named("patches left out because of errors", self.skipped)
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write all of it, every name included, as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def is_report(path: Path) -> bool:
+    """Whether there is a report of ours; other programs may have a file of that name."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"store", "dataset", "without_partner"} <= content.keys()
+
+
+def report_path(store: Path) -> Path:
+    """Where the report of a store is written: beside it."""
+    whole = store.absolute()  # the working folder's own name is empty
+    return whole.with_name(f"{whole.name}.report.json")
+
+
+def report_of(
+    store: Path,
+    description: Description,
+    joined: Joined,
+    manifest: Manifest,
+    files: Mapping[str, Path],
+    absent: tuple[str, ...],
+) -> Report:
+    """What the join found, as far as it is the same for whatever made the store."""
+    modalities = manifest.modalities.values()
+    return Report(
+        store=str(store),
+        dataset=manifest.dataset.name,
+        layout=", ".join(dict.fromkeys(m.layout for m in modalities)),
+        compression=", ".join(dict.fromkeys(m.compression.codec for m in modalities)),
+        records={modality.name: modality.records for modality in modalities},
+        bytes=sum(shard.bytes for shard in manifest.shards),
+        rows=manifest.rows,
+        splits={name: dict(counts) for name, counts in manifest.splits.items()},
+        absent=absent,
+        labelled=any(column in joined.table.column_names for column in manifest.classes),
+        labels_from=_labels_from(description, joined, manifest, files),
+        listed_without_pixels=joined.listed_without_pixels,
+        rows_without_pixels=joined.rows_without_pixels,
+        without_partner=joined.without_partner,
+        without_row=joined.without_row,
+        other_ground=joined.other_ground,
+    )
+
+
+def _labels_from(
+    description: Description, joined: Joined, manifest: Manifest, files: Mapping[str, Path]
+) -> str:
+    """The modality whose codes gave labels, if one did."""
+    if any(name in files for name in description.tables):
+        return ""
+    columns = joined.table.column_names
+    rules = description.labels.values()
+    sources = [r.source for r in rules if r.source in manifest.modalities and r.column in columns]
+    return sources[0] if sources else ""
+
+
+def save_report(report: Report, store: Path) -> None:
+    """Write the report beside the store where only the file lists all, and take an old one away.
+
+    Raises:
+        TargetError: it cannot be written there.
+    """
+    beside = report_path(store)
+    with writing(beside):
+        if report.remarkable():
+            report.write(beside)
+        elif is_report(beside):
+            beside.unlink()

@@ -1,0 +1,50 @@
+"""Numbers, sizes, times and names as people read them; tables as aligned text."""
+
+from collections.abc import Sequence
+
+
+def size(nbytes: float) -> str:
+    """Bytes for people, in decimal units."""
+    for unit, least in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if nbytes >= least:
+            return f"{nbytes / least:,.1f} {unit}"
+    return f"{nbytes / 1e3:,.1f} kB"
+
+
+def number(count: float, *, about: bool) -> str:
+    """A count for people; three digits of an estimated one."""
+    if not about:
+        return f"{count:,.0f}"
+    return f"about {float(f'{count:.3g}'):,.0f}"
+
+
+def span(seconds: float) -> str:
+    """A time for people, as exact as an estimate is."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 100:
+        return f"{5 * round(seconds / 5)} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+SHOWN = 5  # names in the printed report; the file has them all
+
+
+def named(title: str, names: list[str]) -> list[str]:
+    """Lines with the first few of some names; none where there are none."""
+    if not names:
+        return []
+    more = [f"    … and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
+    return [f"  {title}: {len(names):,}", *(f"    {name}" for name in names[:SHOWN]), *more]
+
+
+def columns(rows: Sequence[Sequence[object]], indent: str = "  ") -> list[str]:
+    """Rows as aligned text, two spaces between columns."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+    return [
+        (indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
+        for row in cells
+    ]

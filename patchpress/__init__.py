@@ -1,0 +1,180 @@
+"""Satellite patches in, training batches out: convert a dataset once, then read it at full speed.
+
+Each public name is imported when it is first asked for, so that importing this package loads
+nothing: the reader never loads what converting needs, nor does either of them load torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from patchpress.converter.commands.bench import bench
+    from patchpress.converter.commands.convert import convert
+    from patchpress.converter.commands.dry_run import dry_run
+    from patchpress.converter.commands.forecast import Forecast
+    from patchpress.converter.commands.index import index
+    from patchpress.converter.commands.verify import Verdict, verify
+    from patchpress.converter.options import (
+        Codec,
+        ConvertOptions,
+        Layout,
+        Nan,
+        OnError,
+        Resampling,
+        SplitBy,
+    )
+    from patchpress.converter.storage.report import Report
+    from patchpress.readers.errors import (
+        BandMissing,
+        BufferUnfit,
+        DescriptionError,
+        ExtentsUnusable,
+        FormatUnknown,
+        GridsDiffer,
+        KeyMissing,
+        OptionError,
+        PatchError,
+        PatchpressError,
+        SelectionEmpty,
+        SourceError,
+        SourceMissing,
+        StatisticsMissing,
+        StatisticsStale,
+        StoreDamaged,
+        StoreError,
+        StoreMissing,
+        StoreUnfinished,
+        TableError,
+        TargetError,
+        ViewImpossible,
+    )
+    from patchpress.readers.feed import feed
+    from patchpress.readers.lightning import PatchDataModule
+    from patchpress.readers.loader import PatchLoader
+    from patchpress.readers.normalize import normalize
+    from patchpress.readers.samples import Samples
+    from patchpress.readers.statistics import Statistics
+    from patchpress.readers.store import Store, open_store
+    from patchpress.readers.torch_dataset import PatchDataset
+
+    __version__: str
+
+__all__ = [
+    "BandMissing",
+    "BufferUnfit",
+    "Codec",
+    "ConvertOptions",
+    "DescriptionError",
+    "ExtentsUnusable",
+    "Forecast",
+    "FormatUnknown",
+    "GridsDiffer",
+    "KeyMissing",
+    "Layout",
+    "Nan",
+    "OnError",
+    "OptionError",
+    "PatchDataModule",
+    "PatchDataset",
+    "PatchError",
+    "PatchLoader",
+    "PatchpressError",
+    "Report",
+    "Resampling",
+    "Samples",
+    "SelectionEmpty",
+    "SourceError",
+    "SourceMissing",
+    "SplitBy",
+    "Statistics",
+    "StatisticsMissing",
+    "StatisticsStale",
+    "Store",
+    "StoreDamaged",
+    "StoreError",
+    "StoreMissing",
+    "StoreUnfinished",
+    "TableError",
+    "TargetError",
+    "Verdict",
+    "ViewImpossible",
+    "__version__",
+    "bench",
+    "convert",
+    "dry_run",
+    "feed",
+    "index",
+    "normalize",
+    "open_store",
+    "verify",
+]
+
+_NAMES = {
+    "converter.commands.bench": ("bench",),
+    "converter.commands.convert": ("convert",),
+    "converter.commands.dry_run": ("dry_run",),
+    "converter.commands.forecast": ("Forecast",),
+    "converter.commands.index": ("index",),
+    "converter.commands.verify": ("Verdict", "verify"),
+    "converter.options": (
+        "Codec",
+        "ConvertOptions",
+        "Layout",
+        "Nan",
+        "OnError",
+        "Resampling",
+        "SplitBy",
+    ),
+    "converter.storage.report": ("Report",),
+    "readers.errors": (
+        "BandMissing",
+        "BufferUnfit",
+        "DescriptionError",
+        "ExtentsUnusable",
+        "FormatUnknown",
+        "GridsDiffer",
+        "KeyMissing",
+        "OptionError",
+        "PatchError",
+        "PatchpressError",
+        "SelectionEmpty",
+        "SourceError",
+        "SourceMissing",
+        "StatisticsMissing",
+        "StatisticsStale",
+        "StoreDamaged",
+        "StoreError",
+        "StoreMissing",
+        "StoreUnfinished",
+        "TableError",
+        "TargetError",
+        "ViewImpossible",
+    ),
+    "readers.feed": ("feed",),
+    "readers.lightning": ("PatchDataModule",),
+    "readers.loader": ("PatchLoader",),
+    "readers.normalize": ("normalize",),
+    "readers.samples": ("Samples",),
+    "readers.statistics": ("Statistics",),
+    "readers.store": ("Store", "open_store"),
+    "readers.torch_dataset": ("PatchDataset",),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    value: object
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("patchpress")
+    elif name in _MODULE_OF:
+        value = getattr(import_module(f"patchpress.{_MODULE_OF[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,411 @@
+"""manifest.json: what a store holds, as frozen dataclasses and as bytes that never vary.
+
+The manifest is written last, by rename, so a folder without one is an unfinished store. It has no
+path, host name or time of day: the same input and options give the same bytes.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchpress.readers.errors import (
+    BandMissing,
+    FormatUnknown,
+    SelectionEmpty,
+    StoreDamaged,
+    StoreMissing,
+    StoreUnfinished,
+)
+from patchpress.readers.format.record import SAFETENSORS_DTYPES, Form, form_of
+
+FORMAT = "patchpress"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+DATA = "data.mdb"
+METADATA = "metadata.parquet"
+EXTENTS = "extents.safetensors"
+STATISTICS = "statistics.json"
+MARKER = "unfinished.json"  # there from the first byte of a conversion until the manifest is
+JOURNAL = "unfinished.records"  # beside it: what is stored so far
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One channel: its name, ground sampling distance in metres, dtype and own (height, width)."""
+
+    name: str
+    gsd: float
+    dtype: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How a record's bytes are stored: `none`, or one `zstd` frame of that level."""
+
+    codec: str = "none"
+    level: int = 0
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One instrument's view of a patch, and how its records are stored.
+
+    `key` names a record from a row of the metadata table, as in ``{patch_id}_reference_map``.
+    """
+
+    name: str
+    title: str
+    kind: str
+    """``image``, or ``classes`` for codes that are never interpolated."""
+    key: str
+    layout: str
+    resampling: str
+    compression: Compression
+    bands: tuple[Band, ...]
+    records: int
+    rgb: tuple[str, ...] = ()
+    """The bands that show as red, green and blue, where there are such."""
+    any_size: bool = False
+    """Whether records may differ in size; `bands` have the usual one."""
+    codes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    """Of codes in the first band: label column -> code, as text -> index of its class, None for a
+    code that belongs to no class."""
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, height, width) of the stacked array, on the finest band's grid."""
+        return (len(self.bands), *max(band.shape for band in self.bands))
+
+    @property
+    def nests(self) -> bool:
+        """Whether every band's pixels divide the finest grid, so that bands can be stacked."""
+        _, height, width = self.shape
+        return all(height % h == 0 and width % w == 0 for h, w in (b.shape for b in self.bands))
+
+    @cached_property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The dtype of the stacked array: that of its bands."""
+        return np.dtype(self.bands[0].dtype).newbyteorder("<")
+
+    @cached_property
+    def band_names(self) -> tuple[str, ...]:
+        """Band names in the sensor's own order, the order of the stacked array."""
+        return tuple(band.name for band in self.bands)
+
+    @cached_property
+    def form(self) -> Form:
+        """The header and tensor places that all its records share."""
+        return record_form(self.name, self.layout, self.bands)
+
+    def indices(self, bands: Sequence[str] | None) -> list[int]:
+        """Positions of the named bands, all in order for None.
+
+        Raises:
+            BandMissing: a name that the modality does not have.
+        """
+        if bands is None:
+            return list(range(len(self.bands)))
+        missing = [name for name in bands if name not in self.band_names]
+        if missing or not bands:
+            wanted = f"has no band {missing[0]!r}" if missing else "was asked for no band at all"
+            raise BandMissing(
+                f"modality {self.name!r} {wanted}; it has {', '.join(self.band_names)}"
+            )
+        return [self.band_names.index(name) for name in bands]
+
+
+def record_form(name: str, layout: str, bands: tuple[Band, ...]) -> Form:
+    """The form of a modality's records in a layout: one tensor, or one a band.
+
+    Stacked records carry their band names, comma-separated, as ``bands`` in ``__metadata__``;
+    native ones carry no metadata, as other writers of that layout do.
+    """
+    if layout == "native":
+        return form_of([(band.name, band.dtype, band.shape) for band in bands])
+    height, width = max(band.shape for band in bands)
+    return form_of(
+        [(name, bands[0].dtype, (len(bands), height, width))],
+        {"bands": ",".join(band.name for band in bands)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One LMDB environment: its data file, size in bytes, and a digest of what it holds.
+
+    `digest` is the SHA-256 over key, a zero byte and the record's checksum (8 bytes, big-endian),
+    in key order: equal for equal contents, however LMDB laid out its pages.
+    """
+
+    path: str
+    records: int
+    bytes: int
+    digest: str
+
+
+class ContentDigest:
+    """The digest of a shard, from its keys and checksums as they come."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._last = b""
+
+    def add(self, key: str, checksum: int) -> None:
+        """Note the next record; keys must ascend, since their order is part of the digest.
+
+        Raises:
+            ValueError: the key does not follow the one before.
+        """
+        name = key.encode()
+        if name <= self._last:
+            raise ValueError(f"key {key!r} does not follow {self._last.decode()!r}")
+        self._last = name
+        self._hash.update(name + b"\0" + checksum.to_bytes(8, "big"))
+
+    def text(self) -> str:
+        """``sha256:`` and the digest in hexadecimal."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Whose data it is."""
+
+    name: str
+    version: str
+    title: str
+    licence: str
+    citation: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that a reader must know of a store before it opens the data."""
+
+    dataset: Dataset
+    modalities: Mapping[str, Modality]
+    classes: Mapping[str, tuple[str, ...]]
+    """Class names of each label column, in the official order."""
+    rows: int
+    """Rows of the metadata table."""
+    splits: Mapping[str, Mapping[str, int]]
+    """Split -> modality -> records; the rows of that split under ``rows``."""
+    split_column: str
+    """The column of the table with the split."""
+    metadata_digest: str
+    """``sha256:`` and the SHA-256 of metadata.parquet."""
+    shards: tuple[Shard, ...]
+    options: Mapping[str, str | int | float | None]
+    software: Mapping[str, str]
+    format_version: int = FORMAT_VERSION
+    format: str = field(default=FORMAT)
+
+    @property
+    def records(self) -> int:
+        """How many records the store has."""
+        return sum(shard.records for shard in self.shards)
+
+    def matches(self, form: Form) -> list[Modality]:
+        """The modalities that a record of this form may be of, as `matching` finds them."""
+        return matching(self.modalities.values(), form)
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name.
+
+        Raises:
+            SelectionEmpty: the store has none.
+        """
+        try:
+            return self.modalities[name]
+        except KeyError:
+            raise SelectionEmpty(
+                f"the store has no modality {name!r}; it has {', '.join(self.modalities)}"
+            ) from None
+
+
+def matching(modalities: Iterable[Modality], form: Form) -> list[Modality]:
+    """The modalities that a record of this form may be of, with the record's own band shapes.
+
+    More than one where native records of two modalities have the same bands: only their keys tell
+    such apart.
+    """
+    found = []
+    for modality in modalities:
+        if modality.form.header == form.header:
+            found.append(modality)
+        elif modality.any_size and {t.name for t in form.tensors} == set(modality.band_names):
+            shapes = {t.name: (t.shape[0], t.shape[-1]) for t in form.tensors}
+            bands = tuple(replace(b, shape=shapes[b.name]) for b in modality.bands)
+            own = replace(modality, bands=bands)
+            if own.form.header == form.header:
+                found.append(own)
+    return found
+
+
+def to_bytes(manifest: Manifest) -> bytes:
+    """The manifest as JSON, keys in a fixed order, ending in a newline."""
+    content = asdict(manifest)
+    ordered = {key: content.pop(key) for key in ("format", "format_version", "dataset")}
+    for modality in content["modalities"].values():
+        del modality["name"]
+    return (json.dumps(ordered | content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
+    """The manifest behind its JSON.
+
+    Raises:
+        FormatUnknown: written by another format version.
+        StoreDamaged: not a manifest.
+    """
+    try:
+        content: dict[str, Any] = json.loads(data)
+        version = content["format_version"]
+        if content["format"] != FORMAT:
+            raise StoreDamaged(f"{where} is no manifest of a store: its format is not {FORMAT!r}")
+        if version != FORMAT_VERSION:
+            raise FormatUnknown(
+                f"{where} has format version {version}, this package reads {FORMAT_VERSION}: "
+                "install the patchpress that wrote it, or convert again"
+            )
+        if not content["modalities"] or not content["shards"]:
+            raise ValueError("no modality or no shard")
+        return Manifest(
+            dataset=Dataset(**content["dataset"]),
+            modalities={
+                name: _modality(name, entry) for name, entry in content["modalities"].items()
+            },
+            classes={name: tuple(names) for name, names in content["classes"].items()},
+            rows=content["rows"],
+            splits=content["splits"],
+            split_column=content["split_column"],
+            metadata_digest=content["metadata_digest"],
+            shards=tuple(_shard(entry) for entry in content["shards"]),
+            options=content["options"],
+            software=content["software"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, (FormatUnknown, StoreDamaged)):
+            raise
+        raise StoreDamaged(
+            f"{where} does not parse ({type(error).__name__}: {error}): copy the store again"
+        ) from None
+
+
+def _shard(entry: dict[str, Any]) -> Shard:
+    shard = Shard(**entry)
+    if not (isinstance(shard.path, str) and shard.path):
+        raise ValueError(f"a shard with the path {shard.path!r}")
+    if not (type(shard.bytes) is int and shard.bytes > 0):
+        raise ValueError(f"shard {shard.path!r} of {shard.bytes!r} bytes")
+    if not (type(shard.records) is int and shard.records >= 0):
+        raise ValueError(f"shard {shard.path!r} of {shard.records!r} records")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", str(shard.digest)):
+        raise ValueError(f"shard {shard.path!r} with the digest {shard.digest!r}")
+    return shard
+
+
+def _modality(name: str, entry: dict[str, Any]) -> Modality:
+    for band in entry["bands"]:
+        shape = band["shape"]
+        if not (isinstance(band["name"], str) and band["dtype"] in SAFETENSORS_DTYPES):
+            raise ValueError(f"band {band['name']!r} of dtype {band['dtype']!r}")
+        if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+            raise ValueError(f"band {band['name']!r} of shape {shape!r}")
+    if not entry["bands"]:
+        raise ValueError(f"modality {name!r} without bands")
+    bands = tuple(
+        Band(band["name"], band["gsd"], band["dtype"], (band["shape"][0], band["shape"][1]))
+        for band in entry["bands"]
+    )
+    return Modality(
+        name=name,
+        title=entry["title"],
+        kind=entry["kind"],
+        key=entry["key"],
+        layout=entry["layout"],
+        resampling=entry["resampling"],
+        compression=Compression(**entry["compression"]),
+        bands=bands,
+        records=entry["records"],
+        rgb=tuple(entry["rgb"]),
+        any_size=entry["any_size"],
+        codes=entry.get("codes", {}),
+    )
+
+
+def file_digest(path: Path) -> str:
+    """``sha256:`` and the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def read_manifest(store: Path) -> Manifest:
+    """The manifest of the store in that folder.
+
+    Raises:
+        StoreMissing, StoreUnfinished, StoreDamaged, FormatUnknown.
+    """
+    path = store / MANIFEST
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if (store / DATA).exists():
+            raise StoreUnfinished(_unfinished(store)) from None
+        raise StoreMissing(f"there is no store at {store}: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise StoreDamaged(
+            f"{path} cannot be read ({error.strerror}): make it readable, or copy the store again"
+        ) from None
+    return from_bytes(data, str(path))
+
+
+def _unfinished(store: Path) -> str:
+    """The sentence about records without a manifest, and what to do about them."""
+    what = f"{store} has records but no {MANIFEST}"
+    again = "run the same `patchpress convert` again"
+    if (store / MARKER).exists():
+        return f"{what}: its conversion did not end; {again}, and it goes on where it stopped"
+    return (
+        f"{what}: where its conversion did not end, {again}; where another program wrote it, run "
+        f"`patchpress index {store} --dataset NAME`"
+    )
+
+
+def write_manifest(store: Path, manifest: Manifest) -> None:
+    """Write manifest.json by rename, so that it is whole or absent, and flush it to disk."""
+    write_whole(store / MANIFEST, to_bytes(manifest))
+
+
+def write_whole(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file by rename, so that it is whole or absent, and flush it and its folder to disk.
+
+    Raises:
+        OSError: the folder cannot be written; nothing of the new file is left.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

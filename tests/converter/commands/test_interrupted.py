@@ -1,0 +1,296 @@
+"""Conversions that end before their end: Ctrl-C, killed processes, full disks.
+
+Where a conversion must be at work, one of its files is a pipe: the process that opens it waits
+there until this test lets go, whatever the speed of the machine.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from patchpress import open_store
+from tests.support.helpers import (
+    DATASET,
+    Ended,
+    band_files,
+    children,
+    command,
+    folder_bytes,
+    patches,
+    python,
+    runs,
+)
+from tests.support.packing import entries, members, write
+from tests.support.small_disk import COMMIT, RUN, on_small_disk
+
+GUARD = 60.0  # seconds until a test gives up; none is decided by it
+
+
+class Waiting:
+    """A `convert` with workers that waits at the pipe of one file, neither first nor last."""
+
+    def __init__(self, raw: Path, store: Path, workers: int) -> None:
+        self.path = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
+        self._data = self.path.read_bytes()
+        self.path.unlink()
+        os.mkfifo(self.path)
+        words = ["convert", "bigearthnet-v2", str(raw), str(store), "--workers", str(workers)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "patchpress", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._pipe = self._opened()
+        self.workers = children(self.process.pid)
+
+    def _opened(self) -> int:
+        """The pipe's other end, as soon as the conversion has opened it."""
+        end = time.monotonic() + GUARD
+        while time.monotonic() < end:
+            try:
+                return os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                assert self.process.poll() is None, self.process.communicate()
+                time.sleep(0.01)
+        raise TimeoutError("the conversion never came to its pipe")
+
+    def let_go(self) -> None:
+        """Put the file back, then end the pipe: who read from it finds the file next."""
+        if self._pipe >= 0:
+            self.path.unlink()
+            self.path.write_bytes(self._data)
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def ended(self) -> Ended:
+        self.let_go()
+        out, err = self.process.communicate(timeout=GUARD)
+        return Ended(self.process.returncode, out, err)
+
+    def close(self) -> None:
+        self.let_go()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def waiting(raw: Path, tmp_path: Path) -> Iterator[Callable[[int], Waiting]]:
+    """Start a conversion of `raw` to ``tmp_path / "store"`` that waits."""
+    started: list[Waiting] = []
+
+    def start(workers: int) -> Waiting:
+        started.append(Waiting(raw, tmp_path / "store", workers))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def gone(processes: list[int]) -> bool:
+    """Whether all of them end; waits for what the kernel still has to do."""
+    end = time.monotonic() + GUARD
+    while any(runs(pid) for pid in processes) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not any(runs(pid) for pid in processes)
+
+
+def assert_unfinished_and_goes_on(raw: Path, store: Path) -> None:
+    assert not (store / "manifest.json").exists()
+    ended = command("convert", "bigearthnet-v2", raw, store, "--workers", 0)
+    assert (ended.code, ended.err) == (0, "")
+    assert len(open_store(store)) == 15
+    assert not [name for name in os.listdir(store) if name.startswith("unfinished")]
+
+
+@pytest.mark.parametrize("archives", [(), ("BigEarthNet-S1", "Reference_Maps")])
+def test_ctrl_c_does_not_wait_for_a_worker_that_is_stuck(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path, archives: tuple[str, ...]
+) -> None:
+    for name in archives:
+        write(raw / f"{name}.tar.zst", entries(raw, members(raw, name)))
+        shutil.rmtree(raw / name)
+    conversion = waiting(2)
+    os.killpg(conversion.process.pid, signal.SIGINT)
+    # Nobody lets go of the pipe: who waited for the worker would wait for ever.
+    assert conversion.process.wait(GUARD) == 1
+    assert gone(conversion.workers)
+    conversion.let_go()
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+def test_a_killed_conversion_goes_on_before_its_workers_are_gone(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    conversion.process.kill()
+    conversion.process.wait(GUARD)
+    conversion.let_go()
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_is_one_sentence_and_exit_code_1(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path, workers: int
+) -> None:
+    conversion = waiting(workers)
+    assert len(conversion.workers) == workers
+    os.killpg(conversion.process.pid, signal.SIGINT)
+    ended = conversion.ended()
+    assert ended.code == 1
+    assert ended.sentence.startswith("interrupted")
+    assert "go on" in ended.sentence
+    assert gone(conversion.workers)
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+def test_killed_workers_are_one_sentence(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    for worker in conversion.workers:  # one of them waits at the pipe, the others may be idle
+        os.kill(worker, signal.SIGKILL)
+    ended = conversion.ended()
+    assert ended.code != 0
+    assert "decoding process died" in ended.sentence
+    assert gone(conversion.workers)
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+def test_a_killed_conversion_leaves_no_processes(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    conversion.process.kill()
+    assert gone(conversion.workers)
+    conversion.ended()
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+def test_a_terminated_conversion_leaves_no_processes_and_no_manifest(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path
+) -> None:
+    conversion = waiting(2)
+    conversion.process.terminate()
+    assert conversion.ended().code != 0
+    assert gone(conversion.workers)
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_conversion_at_once_is_refused(
+    waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path, overwrite: bool
+) -> None:
+    conversion = waiting(1)
+    options = ["--overwrite"] * overwrite
+    ended = command("convert", "bigearthnet-v2", raw, tmp_path / "store", *options)
+    assert ended.code == 2
+    assert "another conversion is writing" in ended.sentence
+    assert conversion.process.poll() is None
+    first = conversion.ended()
+    assert (first.code, first.err) == (0, "")
+    assert len(open_store(tmp_path / "store")) == 15
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_may_not_grow_is_one_sentence(raw: Path, tmp_path: Path, workers: int) -> None:
+    arguments = ("convert", "bigearthnet-v2", raw, tmp_path / "store", "--workers", workers)
+    ended = command(*arguments, preexec_fn=limited)
+    assert ended.code == 2
+    assert "data.mdb" in ended.sentence
+    assert_unfinished_and_goes_on(raw, tmp_path / "store")
+
+
+# What compressed records take is not known before: no conversion is refused for its room.
+PRESSED = ("--compression", "zstd")
+
+
+def converted(raw: Path, store: Path, *options: object) -> None:
+    ended = python(RUN, COMMIT, "convert", DATASET, raw, store, "--workers", 0, *options)
+    assert (ended.code, ended.err) == (0, "")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9, 1.0, 1.002])
+def test_a_conversion_goes_on_when_there_is_room_again(
+    raw: Path, tmp_path: Path, disk: Path, share: float
+) -> None:
+    converted(raw, tmp_path / "whole", *PRESSED)
+    size = int((tmp_path / "whole" / "data.mdb").stat().st_size * share)
+    kept = tmp_path / "kept"
+    room = f'mount -o remount,size=64m "$disk" && "$@" && cp -r "$disk/store" {kept}'
+    words = ("convert", DATASET, raw, disk / "store", "--workers", 0, *PRESSED)
+    ended, names = on_small_disk(disk, size, *words, more=room)
+    assert ended.code == 2
+    assert "is full" in ended.sentence
+    assert {"unfinished.json", "unfinished.records"} <= set(names)
+    assert "manifest.json" not in names
+    assert folder_bytes(kept) == folder_bytes(tmp_path / "whole")
+
+
+def test_a_disk_that_somebody_else_fills_is_one_sentence_and_room_helps(
+    raw: Path, tmp_path: Path, disk: Path
+) -> None:
+    """Uncompressed, with room enough at its begin: a pipe holds the conversion meanwhile."""
+    converted(raw, tmp_path / "whole")
+    pipe = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
+    kept, saved = tmp_path / "kept", tmp_path / "saved"
+    shutil.copy(pipe, saved)
+    script = tmp_path / "fill.sh"
+    script.write_text(f"""
+        rm {pipe} && mkfifo {pipe}
+        "$@" & exec 3> {pipe}
+        cat /dev/zero > {disk}/other 2> /dev/null
+        mv -f {saved} {pipe}; exec 3>&-
+        wait $!; code=$?
+        ls {disk}/store > {tmp_path}/left
+        rm {disk}/other; "$@" && cp -r {disk}/store {kept}
+        exit $code
+    """)
+    words = ("convert", DATASET, raw, disk / "store", "--workers", 0)
+    ended, _ = on_small_disk(disk, 64 << 20, *words, before=("sh", script))
+    assert ended.code == 2
+    assert "is full" in ended.sentence
+    assert {"unfinished.json", "unfinished.records"} <= set((tmp_path / "left").read_text().split())
+    assert folder_bytes(kept) == folder_bytes(tmp_path / "whole")
+
+
+def test_a_full_disk_is_one_sentence(raw: Path, disk: Path) -> None:
+    ended, names = on_small_disk(
+        disk, 1 << 20, "convert", DATASET, raw, disk / "store", "--workers", 0, *PRESSED
+    )
+    assert ended.code == 2
+    assert "is full" in ended.sentence
+    assert "manifest.json" not in names
+
+
+@pytest.mark.parametrize("spare", range(0, 48 << 10, 8 << 10))
+def test_a_disk_that_fills_at_the_end_is_one_sentence(
+    raw: Path, tmp_path: Path, disk: Path, spare: int
+) -> None:
+    """From a disk that holds just the records up to one that holds all but the report."""
+    converted(raw, tmp_path / "whole", *PRESSED)
+    size = (tmp_path / "whole" / "data.mdb").stat().st_size + spare
+    ended, names = on_small_disk(
+        disk, size, "convert", DATASET, raw, disk / "store", "--workers", 0, *PRESSED
+    )
+    if ended.code == 0:
+        assert "manifest.json" in names
+    else:
+        assert ended.code == 2
+        assert "is full" in ended.sentence
+        assert "manifest.json" not in names

@@ -1,0 +1,104 @@
+"""Labels that follow from reference maps: where no table gives them, and against those that do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from patchpress import open_store, verify
+from patchpress.readers.errors import TableError
+from tests.support.helpers import Ended, made
+from tests.support.synthetic import FLAGGED_TABLE, TABLE, Row
+
+
+def relabel(source: Path, change: Callable[[list[list[str]]], list[list[str]]]) -> None:
+    """Change the labels of the first table."""
+    table = pq.read_table(source / TABLE)
+    at = table.schema.get_field_index("labels")
+    labels = pa.array(change(table["labels"].to_pylist()), table.schema.field("labels").type)
+    pq.write_table(table.set_column(at, table.schema.field("labels"), labels), source / TABLE)
+
+
+def test_without_tables_labels_follow_from_the_maps(raw: Path, tmp_path: Path) -> None:
+    given = [pq.read_table(raw / name) for name in (TABLE, FLAGGED_TABLE)]
+    expected = {r["patch_id"]: r["labels"] for table in given for r in table.to_pylist()}
+    (raw / TABLE).unlink()
+    (raw / FLAGGED_TABLE).unlink()
+    report = made(raw, tmp_path / "store", modalities=("s2", "map"))
+    assert report.labelled
+    found = open_store(tmp_path / "store").table(columns=["patch_id", "labels"]).to_pylist()
+    assert {row["patch_id"]: row["labels"] for row in found} == expected
+
+
+@pytest.mark.parametrize("kind", [("stacked", "none"), ("native", "zstd")])
+def test_verify_names_a_row_whose_labels_are_not_those_of_its_map(
+    raw: Path, tmp_path: Path, kind: tuple[str, str]
+) -> None:
+    relabel(raw, lambda labels: [["Pastures", "Urban fabric"], *labels[1:]])
+    made(raw, tmp_path / "store", layout=kind[0], compression=kind[1])
+    patch = pq.read_table(raw / TABLE)["patch_id"][0].as_py()
+    verdict = verify(tmp_path / "store")
+    assert len(verdict.problems) == 1
+    assert f"labels of {patch}: the table says Pastures, Urban fabric" in verdict.problems[0]
+
+
+def test_verify_is_content_where_table_and_maps_agree(stacked: Path) -> None:
+    assert verify(stacked).good
+
+
+def test_another_spelling_in_the_table_becomes_the_canonical_name(
+    raw: Path, tmp_path: Path
+) -> None:
+    relabel(raw, lambda labels: [[name.upper() for name in row] for row in labels])
+    made(raw, tmp_path / "store")
+    classes = open_store(tmp_path / "store").manifest.classes["labels"]
+    table = open_store(tmp_path / "store").table(columns=["labels"])
+    assert {name for row in table["labels"].to_pylist() for name in row} <= set(classes)
+
+
+def test_an_unknown_label_names_table_patch_and_the_nearest(raw: Path, tmp_path: Path) -> None:
+    relabel(raw, lambda labels: [["Arable lamd"], *labels[1:]])
+    patch = pq.read_table(raw / TABLE)["patch_id"][0].as_py()
+    with pytest.raises(TableError, match=rf"{TABLE}, patch {patch}: .*'Arable lamd'.*Arable land"):
+        made(raw, tmp_path / "store")
+    assert not (tmp_path / "store" / "manifest.json").exists()
+
+
+def test_the_geographic_split_is_the_published_one(
+    tree: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    made(tree, tmp_path / "store", split="geographic")
+    table = open_store(tmp_path / "store").table()
+    assert table.column_names[:4] == ["patch_id", "labels", "split", "country"]
+    assert table["split"].to_pylist() == [row["split"] for row in rows]
+
+
+def test_no_split_on_request(tree: Path, tmp_path: Path) -> None:
+    report = made(tree, tmp_path / "store", split="none")
+    assert report.splits == {}
+    assert "split" not in open_store(tmp_path / "store").table().column_names
+
+
+def test_split_table_rewrites_only_the_split(
+    patchpress: Callable[..., Ended], tree: Path, tmp_path: Path
+) -> None:
+    original = pq.read_table(tree / TABLE)
+    at = original.schema.get_field_index("split")
+    wrong = pa.array(["train"] * len(original), original.schema.field("split").type)
+    source = tmp_path / "table.parquet"
+    pq.write_table(original.set_column(at, original.schema.field("split"), wrong), source)
+    ended = patchpress("split-table", source, "--split", "geographic", "--out", tmp_path / "new")
+    assert ended.code == 0
+    assert pq.read_table(tmp_path / "new").equals(original)
+
+
+@pytest.mark.parametrize("name", ["s2", "train"])
+def test_guess_needs_a_folder_of_a_known_form(
+    patchpress: Callable[..., Ended], tree: Path, tmp_path: Path, name: str
+) -> None:
+    ended = patchpress("datasets", "--guess", tree)
+    assert ended.out.split()[0] == "bigearthnet-v2"
+    (tmp_path / name).mkdir()
+    assert "no description fits" in patchpress("datasets", "--guess", tmp_path).sentence

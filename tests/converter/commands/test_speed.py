@@ -1,0 +1,80 @@
+"""`bench` measures what it says; no test looks at how fast."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from patchpress import open_store
+from patchpress.converter.commands.bench import Measured, bench_text, drop, measure
+from tests.support.helpers import Ended
+
+SECONDS = "0.01"
+
+
+def test_every_way_is_measured_warm_and_cold(
+    stacked: Path, tmp_path: Path, patchpress: Callable[..., Ended]
+) -> None:
+    out = tmp_path / "bench.json"
+    ended = patchpress("bench", stacked, "--seconds", SECONDS, "--batch", 4, "--out", out)
+    assert ended.code == 0, ended.err
+    found = json.loads(out.read_text())
+    ways = [(one["cache"], one["case"], one["mode"]) for one in found]
+    once = [("single", "auto"), ("batch", "auto"), ("batch", "map"), ("batch", "direct")]
+    assert ways == [(c, *way) for c in ("warm", "cold") for way in [*once, ("loader", "auto")]]
+    for one in found:
+        assert one["reason"] or one["patches"] > 0
+        if not one["reason"]:
+            assert one["asked"] == one["patches"] * 345_600
+    assert len(ended.out.splitlines()) == 2 + len(found)
+
+
+@pytest.mark.parametrize("case", ["single", "batch"])
+def test_warm_reads_ask_the_disk_for_nothing(stacked: Path, case: str) -> None:
+    found = measure(str(stacked), "s2", case, "map", "warm", 4, 0.01)
+    assert found.patches > 0
+    assert found.fetched == 0
+
+
+def test_a_cold_batch_reads_what_was_asked_and_little_more(stacked: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    copy.mkdir()
+    for file in stacked.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    if drop([copy / "data.mdb"]):
+        pytest.skip("this file system does not let go of its cache (tmpfs?)")
+    os.sync()
+    # A time without end: every record once.
+    found = measure(str(copy), "s2", "batch", "direct", "cold", 5, 1e9)
+    assert found.patches == len(open_store(copy).keys("s2"))
+    if not found.fetched:
+        pytest.skip("this system does not count what a process has from disks")
+    assert found.fetched <= 1.1 * found.asked + 200_000  # the table and the extents, too
+
+
+def test_what_could_not_be_measured_says_why() -> None:
+    one = Measured("s2", "batch", "auto", "cold", 64, 0, 0.0, 0, 0, "someone else reads it")
+    assert "someone else reads it" in bench_text([one])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--modality", "s9"], 1, "no modality 's9'; it has s2, s1, map"),
+        (["--batch", "0"], 2, "0 records a batch"),
+        (["--seconds", "-1"], 2, "-1.0 seconds"),
+    ],
+)
+def test_wrong_questions_are_refused(
+    stacked: Path, patchpress: Callable[..., Ended], words: list[str], code: int, sentence: str
+) -> None:
+    ended = patchpress("bench", stacked, *words)
+    assert ended.code == code
+    assert sentence in ended.sentence
+
+
+def test_no_store_is_one_sentence(tmp_path: Path, patchpress: Callable[..., Ended]) -> None:
+    ended = patchpress("bench", tmp_path / "none")
+    assert (ended.code, "no store" in ended.sentence) == (1, True)

@@ -1,0 +1,200 @@
+"""Every form of TIFF against rasterio: pixels, EPSG code and transform."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from patchpress.converter.encoding.raster import decode, decode_imagecodecs, decode_rasterio
+from patchpress.converter.encoding.tiff import Georeference, ground_of, plain_strips, read_directory
+from patchpress.readers.errors import PatchError
+from tests.support.helpers import UTM, Array, by_rasterio, geotiff
+
+TILED: dict[str, Any] = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
+FORMS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "one row a strip": {"blockysize": 1},
+    "deflate": {"compress": "deflate"},
+    "deflate, predictor 2": {"compress": "deflate", "predictor": 2},
+    "lzw": {"compress": "lzw"},
+    "lzw, predictor 2": {"compress": "lzw", "predictor": 2},
+    "packbits": {"compress": "packbits"},
+    "zstd": {"compress": "zstd"},
+    "lzma": {"compress": "lzma"},
+    "tiled": TILED,
+    "tiled, deflate": TILED | {"compress": "deflate"},
+    "BigTIFF": {"BIGTIFF": "YES"},
+    "BigTIFF, deflate": {"BIGTIFF": "YES", "compress": "deflate"},
+    "big-endian": {"ENDIANNESS": "BIG"},
+    "big-endian, deflate, predictor 2": {
+        "ENDIANNESS": "BIG",
+        "compress": "deflate",
+        "predictor": 2,
+    },
+    "big-endian BigTIFF": {"ENDIANNESS": "BIG", "BIGTIFF": "YES"},
+    "12 bits": {"NBITS": 12},
+    "sparse": {"SPARSE_OK": True},
+}
+
+
+def pixels(dtype: str, count: int = 1, height: int = 33, width: int = 40) -> Array:
+    random = np.random.default_rng(count)
+    if np.dtype(dtype).kind == "f":
+        return random.normal(-11, 5, (count, height, width)).astype(dtype)
+    limits = np.iinfo(dtype)
+    high = min(int(limits.max), 4095)
+    return random.integers(limits.min, high, (count, height, width), dtype, endpoint=True)
+
+
+def assert_as_rasterio(path: Path) -> None:
+    raster = decode(path.read_bytes())
+    array, georeference = by_rasterio(path)
+    assert raster.array.dtype == array.dtype
+    np.testing.assert_array_equal(raster.array, array)
+    assert raster.georeference == georeference
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_forms(tmp_path: Path, form: str, count: int, interleave: str) -> None:
+    options = UTM | FORMS[form] | {"interleave": interleave, "photometric": "MINISBLACK"}
+    path = geotiff(tmp_path / "image.tif", pixels("uint16", count), **options)
+    assert_as_rasterio(path)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", ["plain", "deflate", "tiled", "big-endian"])
+def test_dtypes(tmp_path: Path, dtype: str, form: str) -> None:
+    assert_as_rasterio(geotiff(tmp_path / "image.tif", pixels(dtype), **UTM, **FORMS[form]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_floating_point_predictor(tmp_path: Path, dtype: str) -> None:
+    options: dict[str, Any] = {"compress": "deflate", "predictor": 3}
+    assert_as_rasterio(geotiff(tmp_path / "image.tif", pixels(dtype), **UTM, **options))
+
+
+@pytest.mark.parametrize("photometric", ["MINISWHITE", "MINISBLACK", "RGB", "PALETTE"])
+def test_photometric_interpretations_keep_the_numbers(tmp_path: Path, photometric: str) -> None:
+    bands = pixels("uint8", 3 if photometric == "RGB" else 1)
+    path = tmp_path / "image.tif"
+    if photometric == "PALETTE":
+        geotiff(path, bands, **UTM)
+        with rasterio.open(path, "r+") as file:
+            file.write_colormap(1, {value: (value, 0, 0, 255) for value in range(256)})
+    else:
+        geotiff(path, bands, photometric=photometric, **UTM)
+    assert_as_rasterio(path)
+
+
+def test_an_image_with_a_mask_and_overviews_gives_its_pixels(tmp_path: Path) -> None:
+    path = geotiff(tmp_path / "image.tif", pixels("uint16", 1, 64, 64), **UTM)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(np.eye(64, dtype=bool))
+        file.build_overviews([2])
+    assert_as_rasterio(path)
+
+
+def test_a_file_with_holes_gives_zeros_there(tmp_path: Path) -> None:
+    bands = pixels("uint16", 1, 64, 64)
+    bands[:, 16:48] = 0
+    assert_as_rasterio(geotiff(tmp_path / "image.tif", bands, **UTM, **TILED, SPARSE_OK=True))
+
+
+REFERENCES: dict[str, dict[str, Any]] = {
+    "UTM": UTM,
+    "southern UTM": {"crs": "EPSG:32719", "transform": Affine(20, 0, 5e5, 0, -20, 7e6)},
+    "geographic": {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 13.4, 0, -1e-4, 52.5)},
+    "LAEA Europe": {"crs": "EPSG:3035", "transform": Affine(10, 0, 4e6, 0, -10, 3e6)},
+    "rotated": {"crs": "EPSG:32633", "transform": Affine(9, 2, 4e5, 3, -8, 5e6)},
+    "rows upwards": {"crs": "EPSG:32633", "transform": Affine(10, 0, 4e5, 0, 10, 5e6)},
+    "no code": {"crs": "+proj=tmerc +lat_0=1 +lon_0=2 +k=0.9 +ellps=WGS84",
+                "transform": UTM["transform"]},
+    "no system": {"transform": UTM["transform"]},
+    "no transform": {"crs": "EPSG:32633"},
+    "none": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("form", ["plain", "deflate", "tiled", "BigTIFF", "big-endian"])
+@pytest.mark.parametrize("point", [False, True], ids=["area", "point"])
+def test_georeferences(tmp_path: Path, reference: str, form: str, point: bool) -> None:
+    options = REFERENCES[reference] | FORMS[form]
+    assert_as_rasterio(geotiff(tmp_path / "image.tif", pixels("uint16"), point=point, **options))
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_the_parser_and_gdal_agree_on_georeferences(tmp_path: Path, reference: str) -> None:
+    path = geotiff(tmp_path / "image.tif", pixels("uint16"), **REFERENCES[reference])
+    data = path.read_bytes()
+    assert decode_rasterio(data).georeference == decode(data).georeference
+
+
+def test_a_tie_point_may_lie_inside_the_image(tmp_path: Path) -> None:
+    for column, row in ((0, 0), (3, 0), (0, 5), (20, 16.5)):
+        data = geotiff(tmp_path / "image.tif", pixels("uint16"), **UTM).read_bytes()
+        tie = struct.pack("<5d", 0, 0, 0, 331_200, 5_331_600)
+        assert data.count(tie) == 1
+        inside = struct.pack("<5d", column, row, 0, 331_200, 5_331_600)
+        (tmp_path / "image.tif").write_bytes(data.replace(tie, inside))
+        assert_as_rasterio(tmp_path / "image.tif")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reference", ["UTM", "geographic", "rotated", "none"])
+def test_plain_files_are_taken_apart_here(tmp_path: Path, dtype: str, reference: str) -> None:
+    path = geotiff(tmp_path / "image.tif", pixels(dtype), **REFERENCES[reference])
+    data = path.read_bytes()
+    directory = read_directory(data)
+    assert directory is not None
+    assert plain_strips(directory, len(data))
+
+
+@pytest.mark.parametrize("form", [name for name in FORMS if name not in ("plain", "sparse")])
+def test_what_plain_files_are_not(tmp_path: Path, form: str) -> None:
+    path = geotiff(tmp_path / "image.tif", pixels("uint16"), **UTM, **FORMS[form])
+    data = path.read_bytes()
+    directory = read_directory(data)
+    assert directory is not None
+    strips = plain_strips(directory, len(data))
+    assert bool(strips) == (form == "one row a strip")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_decoders_agree(tmp_path: Path, form: str) -> None:
+    bands = pixels("uint16", 2)
+    path = geotiff(tmp_path / "image.tif", bands, **UTM, **FORMS[form])
+    data = path.read_bytes()
+    for array in (decode(data).array, decode_imagecodecs(data), decode_rasterio(data).array):
+        np.testing.assert_array_equal(array, bands)
+
+
+@pytest.mark.parametrize("data", [b"", b"II*\0", b"MM\0*", b"no TIFF at all" * 9, bytes(1000)])
+def test_what_is_no_tiff_is_refused_in_one_line(data: bytes) -> None:
+    with pytest.raises(PatchError) as refused:
+        decode(data)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_ground_of_a_raster_are_its_bounds(tmp_path: Path) -> None:
+    for options in (UTM, REFERENCES["rotated"], REFERENCES["rows upwards"]):
+        path = geotiff(tmp_path / "image.tif", pixels("uint8"), **options)
+        with rasterio.open(path) as file:
+            a, b, c, d, e, f = file.transform[:6]
+        corners = [(0, 0), (40, 0), (0, 33), (40, 33)]
+        xs = [a * column + b * row + c for column, row in corners]
+        ys = [d * column + e * row + f for column, row in corners]
+        ground = ground_of(decode(path.read_bytes()).georeference, 33, 40)
+        assert ground == (32633, min(xs), min(ys), max(xs), max(ys))
+
+
+def test_no_georeference_covers_no_ground() -> None:
+    assert ground_of(None, 1, 1) is None
+    assert ground_of(Georeference(None, (1, 0, 0, 0, -1, 0)), 2, 3) == (None, 0, -2, 3, 0)

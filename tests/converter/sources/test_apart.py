@@ -1,0 +1,141 @@
+"""Decompression in a process of its own: the same bytes as by the thread, whatever happens."""
+
+import gzip
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+
+from patchpress.converter.processes import forking
+from patchpress.converter.sources import unpacker as apart
+from patchpress.converter.sources.decompress import CHUNK, CHUNKS_AHEAD, Ahead
+from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
+from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
+from tests.support.helpers import children, runs
+
+DATA = np.random.default_rng(5).bytes(3 * CHUNK + 12_345)
+
+
+@pytest.fixture
+def unpacker() -> Iterator[Unpacker]:
+    (started,) = start_unpackers(1)
+    yield started
+    started.kill()
+
+
+def archive(folder: Path, data: bytes = DATA, name: str = "a.tar.zst") -> Path:
+    """Any bytes: what they are is nobody's business here."""
+    packed = gzip.compress(data, 1) if name.endswith("gz") else zstandard.compress(data, 1)
+    (folder / name).write_bytes(packed)
+    return folder / name
+
+
+def read(bytes_: "apart.Reading | Ahead") -> bytes:
+    taken = bytearray()
+    while len(some := bytes_.next()):
+        taken += some
+    assert not len(bytes_.next())
+    return bytes(taken)
+
+
+@pytest.mark.parametrize("name", ["a.tar.zst", "a.tar.gz"])
+def test_one_archive_after_the_other(tmp_path: Path, unpacker: Unpacker, name: str) -> None:
+    for length in (0, 1, CHUNK, len(DATA)):
+        path = archive(tmp_path, DATA[:length], name)
+        reading = unpacker.read([path], md5=True)
+        assert read(reading) == DATA[:length]
+        assert reading.consumed == path.stat().st_size
+        digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        assert reading.digests() == {path: digest}
+        reading.close()
+
+
+def test_one_that_is_left_before_its_end_does_not_show_in_the_next(
+    tmp_path: Path, unpacker: Unpacker
+) -> None:
+    long = archive(tmp_path, DATA * (CHUNKS_AHEAD + 2), "long.tar.zst")
+    short = archive(tmp_path)
+    for chunks in (0, 1, 5, 2 * CHUNKS_AHEAD):
+        reading = unpacker.read([long], md5=False)
+        for _ in range(chunks):
+            assert len(reading.next())
+        reading.close()
+        reading = unpacker.read([short], md5=False)
+        assert read(reading) == DATA
+        reading.close()
+
+
+@pytest.mark.parametrize("name", ["a.tar.zst", "a.tar.gz"])
+def test_damage_is_what_it_is_to_the_thread(tmp_path: Path, unpacker: Unpacker, name: str) -> None:
+    path = archive(tmp_path, name=name)
+    path.write_bytes(path.read_bytes()[: 2 * CHUNK] + b"\xff" * (1 << 20))
+    told = []
+    for reading in (unpacker.read([path], md5=False), Ahead([path], md5=False)):
+        taken = bytearray()
+        with pytest.raises(SourceError, match=f"{path} cannot be decompressed to its end") as error:
+            while len(some := reading.next()):
+                taken += some
+        told.append((bytes(taken), str(error.value)))
+        reading.close()
+    assert told[0] == told[1]
+    assert len(told[0][0]) > CHUNK
+    assert told[0][0][:CHUNK] == DATA[:CHUNK]
+
+
+def test_what_cannot_be_opened_is_told_at_once(tmp_path: Path, unpacker: Unpacker) -> None:
+    with pytest.raises(SourceMissing, match="no file"):
+        unpacker.read([tmp_path / "absent.tar"], md5=False)
+    (tmp_path / "empty.tar").write_bytes(b"")
+    with pytest.raises(SourceError, match="empty"):
+        unpacker.read([tmp_path / "empty.tar"], md5=False)
+    reading = unpacker.read([archive(tmp_path)], md5=False)
+    assert read(reading) == DATA
+    reading.close()
+
+
+def test_a_process_that_dies_is_one_sentence(tmp_path: Path, unpacker: Unpacker) -> None:
+    reading = unpacker.read([archive(tmp_path, DATA * (CHUNKS_AHEAD + 2))], md5=False)
+    assert len(reading.next())
+    (child,) = children(os.getpid())
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(PatchpressError, match="decompresses died"):
+        while True:
+            reading.next()
+    reading.close()
+
+
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
+    with forking():
+        parent = os.fork()
+    if parent == 0:
+        start_unpackers(2)
+        signal.pause()
+    end = time.monotonic() + 60
+    while len(started := children(parent)) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert len(started) == 2
+    time.sleep(0.2)  # until they know whose children they are
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    while any(runs(child) for child in started) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not any(runs(child) for child in started)
+
+
+def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
+    (unpacker,) = start_unpackers(1)
+    reading = unpacker.read([archive(tmp_path)], md5=False)
+    chunk = reading.next()
+    assert any(chunk)
+    unpacker.kill()
+    assert not children(os.getpid())
+    assert not any(chunk)
+    with pytest.raises(PatchpressError, match="decompresses died"):
+        reading.next()
+        reading.next()

@@ -1,0 +1,328 @@
+"""Places of values in an LMDB data file, against what lmdb's own cursor gives."""
+
+import random
+import shutil
+from contextlib import closing
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+import lmdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from patchpress import StoreDamaged
+from patchpress.readers.format.btree import Tree
+
+PAGE = 4096
+OPTIONS: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
+Records = dict[bytes, bytes]
+
+
+def opened(folder: Path, **options: Any) -> Any:
+    return closing(lmdb.open(str(folder), **({"map_size": 1 << 26} | OPTIONS | options)))
+
+
+def written(folder: Path, records: Records, *, commits: int = 1) -> Path:
+    """The data file of a new environment with these records, in so many transactions."""
+    pairs = list(records.items())
+    with opened(folder) as environment:
+        for number in range(commits):
+            with environment.begin(write=True) as transaction:
+                for key, value in pairs[number::commits]:
+                    transaction.put(key, value)
+    return folder / "data.mdb"
+
+
+def by_cursor(folder: Path) -> list[tuple[bytes, bytes]]:
+    with opened(folder) as environment, environment.begin() as transaction:
+        return [(bytes(key), bytes(value)) for key, value in transaction.cursor()]
+
+
+def tree_of(file: Path) -> Tree:
+    return Tree(memoryview(file.read_bytes()), file)
+
+
+def by_pages(file: Path) -> list[tuple[bytes, bytes]]:
+    data = file.read_bytes()
+    values = Tree(memoryview(data), file).values()
+    return [(v.key, data[v.offset : v.offset + v.length]) for v in values]
+
+
+def assert_same(folder: Path) -> None:
+    """Every value where the cursor finds it, by walking and by searching."""
+    expected = by_cursor(folder)
+    file = folder / "data.mdb"
+    assert by_pages(file) == expected
+    tree = tree_of(file)
+    assert tree.entries == len(expected)
+    there = {value.key: value for value in tree.values()}
+    for key in [key for key, _ in expected][:: max(len(expected) // 50, 1)]:
+        assert tree.find(key) == there[key]
+        for stranger in (key + b"\0", key[:-1], key[:-1] + bytes([key[-1] ^ 1])):
+            assert tree.find(stranger) == there.get(stranger)
+    assert tree.find(b"") is None
+    assert tree.find(b"\xff" * 600) is None
+
+
+def values_of(sizes: list[int], width: int = 8) -> Records:
+    draw = random.Random(3)  # noqa: S311
+    return {
+        f"{number:0{width}}".encode(): draw.randbytes(size) for number, size in enumerate(sizes)
+    }
+
+
+SHAPES: dict[str, Records] = {
+    "nothing": {},
+    "one key": {b"k": b"v"},
+    "an empty value": {b"k": b"", b"l": b"x"},
+    "one big value": {b"k": bytes(100_000)},
+    "keys of every length": {b"k" * n: str(n).encode() for n in range(1, 512)},
+    "values inside of their pages": values_of([n % 1500 for n in range(400)]),
+    "values at the edge of a page": values_of(list(range(1980, 2060)) + list(range(4040, 4120))),
+    "big values": values_of([5_000 + 611 * n for n in range(40)]),
+    "two levels": values_of([40] * 300),
+    "three levels": values_of([4] * 900, width=200),
+    "four levels": values_of([4] * 2000, width=500),
+    "bytes of every kind": {bytes([a, b]): bytes([b]) for a in range(256) for b in (0, 1, 255)},
+}
+
+
+MIXED = values_of([n * 97 % 7000 for n in range(120)], width=120)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("commits", [1, 7])
+def test_every_value_lies_where_the_cursor_finds_it(
+    tmp_path: Path, shape: str, commits: int
+) -> None:
+    written(tmp_path, SHAPES[shape], commits=commits)
+    assert_same(tmp_path)
+
+
+def test_the_shapes_have_the_levels_they_claim(tmp_path: Path) -> None:
+    for levels, shape in ((2, "two levels"), (3, "three levels"), (4, "four levels")):
+        written(tmp_path / shape, SHAPES[shape])
+        with opened(tmp_path / shape) as environment:
+            assert environment.stat()["depth"] == levels
+
+
+def test_each_transaction_is_seen_by_its_own_meta_page(tmp_path: Path) -> None:
+    identities = []
+    for number in range(6):
+        written(tmp_path, {f"k{number}".encode(): bytes(number * 900)})
+        assert_same(tmp_path)
+        assert tree_of(tmp_path / "data.mdb").transaction == number + 1
+        identities.append(tree_of(tmp_path / "data.mdb").identity())
+    assert len(set(identities)) == 6
+
+
+def test_deleted_and_replaced_records_leave_no_trace(tmp_path: Path) -> None:
+    records = values_of([n * 37 % 9000 for n in range(300)])
+    written(tmp_path, records, commits=5)
+    for step in range(4):
+        with opened(tmp_path) as environment, environment.begin(write=True) as transaction:
+            for number, key in enumerate(records):
+                if number % 5 == step:
+                    transaction.delete(key)
+                elif number % 7 == step:
+                    transaction.put(key, b"new" * (number + step))
+        assert_same(tmp_path)
+    with opened(tmp_path) as environment, environment.begin(write=True) as transaction:
+        for key in records:
+            transaction.delete(key)
+    assert_same(tmp_path)
+    assert by_pages(tmp_path / "data.mdb") == []
+
+
+@pytest.mark.parametrize("compact", [True, False])
+@pytest.mark.parametrize("shape", ["nothing", "big values", "four levels"])
+def test_a_copied_environment_is_read(tmp_path: Path, compact: bool, shape: str) -> None:
+    written(tmp_path / "one", SHAPES[shape], commits=3)
+    (tmp_path / "two").mkdir()
+    with opened(tmp_path / "one") as environment:
+        environment.copy(str(tmp_path / "two"), compact=compact)
+    assert_same(tmp_path / "two")
+    assert by_cursor(tmp_path / "two") == by_cursor(tmp_path / "one")
+
+
+def test_a_sparse_file_as_long_as_its_map_is_read(tmp_path: Path) -> None:
+    with opened(tmp_path, writemap=True) as environment, environment.begin(write=True) as t:
+        for key, value in SHAPES["big values"].items():
+            t.put(key, value)
+    assert (tmp_path / "data.mdb").stat().st_size == 1 << 26
+    assert_same(tmp_path)
+
+
+@settings(max_examples=60)
+@given(
+    st.dictionaries(st.binary(min_size=1, max_size=60), st.binary(max_size=3000), max_size=40),
+    st.integers(1, 4),
+    st.sets(st.integers(0, 39)),
+)
+def test_any_records_are_found(
+    tmp_path_factory: pytest.TempPathFactory, records: Records, commits: int, gone: set[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    written(folder, records, commits=commits)
+    with opened(folder) as environment, environment.begin(write=True) as transaction:
+        for number, key in enumerate(records):
+            if number in gone:
+                transaction.delete(key)
+    assert_same(folder)
+    shutil.rmtree(folder)
+
+
+def test_a_named_database_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path, max_dbs=1) as environment:
+        environment.open_db(b"inner", dupsort=True)
+    with pytest.raises(StoreDamaged, match="named databases"):
+        by_pages(tmp_path / "data.mdb")
+
+
+@pytest.mark.parametrize("flags", [0x02, 0x04, 0x08], ids=["backwards", "duplicates", "numbers"])
+def test_a_database_of_other_keys_is_refused(tmp_path: Path, flags: int) -> None:
+    """MDB_REVERSEKEY, MDB_DUPSORT, MDB_INTEGERKEY: py-lmdb cannot set them on the main database."""
+    data = bytearray(written(tmp_path, MIXED).read_bytes())
+    for start in (0, PAGE):
+        data[start + 16 + 24 + 48 + 4] |= flags
+    with pytest.raises(StoreDamaged, match="not plain"):
+        Tree(memoryview(data), tmp_path / "data.mdb")
+
+
+@given(st.binary(max_size=300) | st.binary(min_size=8192, max_size=8300))
+def test_any_bytes_are_no_data_file(data: bytes) -> None:
+    with pytest.raises(StoreDamaged):
+        Tree(memoryview(data), Path("data.mdb"))
+
+
+def outcome(data: bytes) -> list[tuple[bytes, bytes]] | None:
+    """What is read, every place inside of the file; None for StoreDamaged; nothing else."""
+    try:
+        tree = Tree(memoryview(data), Path("data.mdb"))
+        tree.identity()
+        values = list(tree.values())
+        for key in MIXED:
+            tree.find(key)
+    except StoreDamaged as error:
+        assert "\n" not in str(error)
+        return None
+    assert all(value.offset + value.length <= len(data) for value in values)
+    return [(v.key, data[v.offset : v.offset + v.length]) for v in values]
+
+
+def test_a_file_cut_at_any_page_is_damaged_or_whole(tmp_path: Path) -> None:
+    file = written(tmp_path, MIXED, commits=4)
+    data, right = file.read_bytes(), by_cursor(tmp_path)
+    found = [outcome(data[:end]) for end in range(0, len(data), PAGE)]
+    assert all(each in (None, right) for each in found)
+    assert found[0] is found[1] is found[2] is None
+    for end in (1, 100, PAGE - 1, PAGE + 100, len(data) - 1, len(data) - PAGE - 1):
+        assert outcome(data[:end]) in (None, right)
+
+
+def tree_pages(data: bytes) -> list[int]:
+    """First bytes of the pages of branches and leaves, also of those that are free."""
+    header = Struct("<QHH")
+    found = []
+    for start in range(2 * PAGE, len(data), PAGE):
+        number, _, flags = header.unpack_from(data, start)
+        if number == start // PAGE and flags in (1, 2):
+            found.append(start)
+    return found
+
+
+def test_flipped_bits_are_damage_or_the_answer_and_never_an_end_without_word(
+    tmp_path: Path,
+) -> None:
+    file = written(tmp_path, MIXED, commits=4)
+    data = file.read_bytes()
+    # The headers of meta and tree pages wholly, then places all over them by chance.
+    places = [start + at for start in (0, PAGE) for at in range(8, 160)]
+    pages = tree_pages(data)
+    assert len(pages) > 3
+    places += [start + at for start in pages[:6] for at in range(16)]
+    draw = random.Random(5)  # noqa: S311
+    places += [draw.choice(pages) + draw.randrange(PAGE) for _ in range(600)]
+    copy = bytearray(data)
+    damaged = 0
+    for place in places:
+        bit = 1 << draw.randrange(8)
+        copy[place] ^= bit
+        damaged += outcome(bytes(copy)) is None
+        copy[place] ^= bit
+    assert damaged > 100
+    assert bytes(copy) == data
+
+
+def test_a_page_that_is_its_own_child_has_an_end(tmp_path: Path) -> None:
+    file = written(tmp_path, SHAPES["four levels"])
+    data = bytearray(file.read_bytes())
+    tree = Tree(memoryview(bytes(data)), file)
+    root = next(p // PAGE for p in tree_pages(bytes(data)) if tree._root == p // PAGE)
+    start = root * PAGE
+    (lower,) = Struct("<H").unpack_from(data, start + 12)
+    for index in range((lower - 16) // 2):
+        (node,) = Struct("<H").unpack_from(data, start + 16 + 2 * index)
+        Struct("<HHH").pack_into(data, start + node, root & 0xFFFF, root >> 16, 0)
+    changed = Tree(memoryview(bytes(data)), file)
+    with pytest.raises(StoreDamaged):
+        list(changed.values())
+    with pytest.raises(StoreDamaged):
+        changed.find(b"0")
+
+
+def free_lists(folder: Path) -> None:
+    """Records that come and go, so that there are free pages, and pages that were freed twice."""
+    draw = random.Random(5)  # noqa: S311
+    written(folder, {f"{n:04}".encode(): draw.randbytes(n * 37 % 9000) for n in range(300)})
+    with opened(folder) as environment:
+        for number in range(40):
+            with environment.begin(write=True) as transaction:
+                for _ in range(5):
+                    transaction.delete(f"{draw.randrange(300):04}".encode())
+                transaction.put(f"{number * 7:04}".encode(), draw.randbytes(number * 411))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pages_of_a_sound_file_have_one_owner(tmp_path: Path, shape: str) -> None:
+    tree_of(written(tmp_path, SHAPES[shape], commits=7)).check_pages()
+
+
+def test_every_page_of_a_file_has_an_owner(tmp_path: Path) -> None:
+    free_lists(tmp_path)
+    tree_of(tmp_path / "data.mdb").check_pages()
+
+
+def test_a_lost_page_of_a_tree_is_found(tmp_path: Path) -> None:
+    """Of that of the free pages, too, which reading records never sees."""
+    free_lists(tmp_path)
+    data = (tmp_path / "data.mdb").read_bytes()
+    keys = [key for key, _ in by_pages(tmp_path / "data.mdb")]
+    unseen = 0
+    for place in range(2 * PAGE, len(data), PAGE):
+        lost = data[:place] + bytes(PAGE) + data[place + PAGE :]
+        tree = Tree(memoryview(lost), tmp_path)
+        try:
+            found = [value.key for value in tree.values()]
+        except StoreDamaged:
+            continue
+        assert found == keys
+        try:
+            tree.check_pages()
+        except StoreDamaged:
+            unseen += 1
+    assert unseen >= 2
+
+
+def test_a_page_with_two_owners_is_found(tmp_path: Path) -> None:
+    free_lists(tmp_path)
+    data = bytearray((tmp_path / "data.mdb").read_bytes())
+    tree = tree_of(tmp_path / "data.mdb")
+    (value,) = [v for v in tree.values() if v.length > PAGE][:1]
+    taken = (value.offset // PAGE).to_bytes(8, "little")
+    lists = [v for v in tree._walk(tree._newest.free_root, tree._newest.free_depth) if v.length > 8]
+    data[lists[0].offset + 8 : lists[0].offset + 16] = taken
+    with pytest.raises(StoreDamaged, match="is used twice"):
+        Tree(memoryview(bytes(data)), tmp_path).check_pages()

@@ -1,0 +1,155 @@
+"""Damaged records are `StoreDamaged`, whatever the damage: no other exception, never a hang."""
+
+import json
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.format.record import (
+    Compressor,
+    Decompressor,
+    decode,
+    encode,
+    header_of,
+    parse_header,
+)
+
+RECORD = encode(
+    {"B01": np.arange(4, dtype=np.uint16), "VV": np.ones((2, 3), np.float32)}, {"bands": "B01"}
+)
+FRAME = Compressor(3)(RECORD)
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=4)
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+sizes = st.integers(-4, 16) | st.sampled_from([2**31, 2**32, 2**62, 2**63, 2**64])
+tensors = st.fixed_dictionaries(
+    {},
+    optional={
+        "dtype": st.sampled_from(["U8", "U16", "F32", "F64", "BOOL", "BF16"]) | values,
+        "shape": st.lists(sizes, max_size=3) | values,
+        "data_offsets": st.lists(sizes, min_size=2, max_size=2) | values,
+    },
+)
+headers = st.dictionaries(st.text(max_size=4), tensors | values, max_size=3)
+headers |= st.builds(lambda notes, rest: {"__metadata__": notes, **rest}, values, headers)
+
+
+def written(text: bytes) -> bytes:
+    """A header with its length before it."""
+    return len(text).to_bytes(8, "little") + text
+
+
+def decoded_or_damaged(record: bytes) -> None:
+    try:
+        decode(record)
+    except StoreDamaged as error:
+        assert str(error)
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_decode_or_are_damaged(data: bytes) -> None:
+    decoded_or_damaged(data)
+    decoded_or_damaged(written(data) + data)
+
+
+@given(headers, st.binary(max_size=32))
+@example({"a": {"dtype": "U8", "shape": [2**32, 2**32], "data_offsets": [0, 0]}}, b"")
+@example({"a": {"dtype": "U8", "shape": [-1, -4], "data_offsets": [0, 4]}}, b"1234")
+@example({"a": {"dtype": "U8", "shape": [4.0], "data_offsets": [0, 4]}}, b"1234")
+@example({"a": {"dtype": "U8", "shape": "ab", "data_offsets": [0, 4]}}, b"1234")
+@example({"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4, 4]}}, b"1234")
+def test_any_json_header_decodes_or_is_damaged(header: object, pixels: bytes) -> None:
+    decoded_or_damaged(written(json.dumps(header).encode()) + pixels)
+
+
+def test_a_deeply_nested_header_is_damaged() -> None:
+    with pytest.raises(StoreDamaged):
+        parse_header(written(b"[" * 500_000))
+
+
+@pytest.mark.parametrize(
+    ("shape", "offsets"),
+    [
+        pytest.param([4], [[0, 4], [2, 6]], id="overlap"),
+        pytest.param([4], [[0, 4], [6, 10]], id="gap"),
+        pytest.param([4], [[2, 6], [6, 10]], id="not from the start"),
+        pytest.param([5], [[0, 4], [4, 8]], id="more than its bytes"),
+        pytest.param([3], [[0, 4], [4, 8]], id="fewer than its bytes"),
+    ],
+)
+def test_tensors_must_fill_their_bytes(shape: list[int], offsets: list[list[int]]) -> None:
+    header = {
+        name: {"dtype": "U8", "shape": shape, "data_offsets": places}
+        for name, places in zip("ab", offsets, strict=True)
+    }
+    with pytest.raises(StoreDamaged):
+        parse_header(written(json.dumps(header).encode()))
+
+
+@pytest.mark.parametrize("length", range(len(RECORD)))
+def test_a_truncated_record_is_damaged(length: int) -> None:
+    with pytest.raises(StoreDamaged):
+        decode(RECORD[:length])
+
+
+def test_a_record_with_more_bytes_is_damaged() -> None:
+    with pytest.raises(StoreDamaged, match="promises"):
+        decode(RECORD + b"\0")
+
+
+def test_a_flipped_bit_decodes_or_is_damaged() -> None:
+    for place in range(len(RECORD)):
+        for bit in range(8):
+            damaged = bytearray(RECORD)
+            damaged[place] ^= 1 << bit
+            decoded_or_damaged(bytes(damaged))
+
+
+def test_a_length_beyond_any_header_is_damaged() -> None:
+    for length in (2**20 + 1, 2**40, 2**64 - 1):
+        with pytest.raises(StoreDamaged):
+            header_of(length.to_bytes(8, "little") + bytes(100))
+
+
+def test_a_truncated_frame_is_damaged() -> None:
+    for length in range(len(FRAME)):
+        with pytest.raises(StoreDamaged):
+            Decompressor()(FRAME[:length])
+
+
+@given(st.binary(max_size=40))
+def test_bytes_behind_the_magic_number_are_a_frame_or_damaged(data: bytes) -> None:
+    try:
+        Decompressor()(b"\x28\xb5\x2f\xfd" + data)
+    except StoreDamaged as error:
+        assert str(error)
+
+
+def test_a_frame_that_promises_more_than_memory_is_damaged() -> None:
+    # RFC 8878, 3.1.1.1: an 8-byte content size in a single segment.
+    promise = b"\x28\xb5\x2f\xfd" + b"\xe0" + (2**60).to_bytes(8, "little")
+    with pytest.raises(StoreDamaged):
+        Decompressor()(promise + bytes(8))
+
+
+def test_a_frame_without_its_size_is_damaged() -> None:
+    frame = zstandard.ZstdCompressor(write_content_size=False).compress(RECORD)
+    with pytest.raises(StoreDamaged):
+        Decompressor()(frame)
+
+
+def test_a_decompressor_works_after_damage() -> None:
+    decompress = Decompressor()
+    with pytest.raises(StoreDamaged):
+        decompress(FRAME[:-1])
+    assert bytes(decompress(FRAME)) == RECORD

@@ -1,0 +1,163 @@
+"""`feed`: batches of a loader on a device, as `normalize` gives them, in memory of their own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from patchpress import open_store
+from patchpress.readers.errors import BandMissing, OptionError
+from patchpress.readers.loader import PatchLoader
+from patchpress.readers.normalize import normalize
+from patchpress.readers.samples import Samples
+from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics, joined
+from tests.support.loading import filling, same
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+
+from patchpress.readers.feed import feed  # noqa: E402
+
+BOTH = {"modalities": ["s2", "s1"], "joined": False}
+
+
+def statistics(store: str, modality: str) -> Statistics:
+    """Made-up statistics, of another mean and deviation for each band."""
+    names = open_store(store).manifest.modality(modality).band_names
+    percentiles = tuple(float(percentile) for percentile in PERCENTILES)
+    bands = tuple(
+        BandStatistics(name, 1, 0, 100.0 + number, 7.0 + number, 0.0, 1e4, percentiles)
+        for number, name in enumerate(names)
+    )
+    return Statistics(modality, "train", 1, bands)
+
+
+@pytest.fixture
+def path(stacked: Path) -> str:
+    return str(stacked)
+
+
+@pytest.fixture
+def s2(path: str) -> Statistics:
+    return statistics(path, "s2")
+
+
+@pytest.fixture
+def s1(path: str) -> Statistics:
+    return statistics(path, "s1")
+
+
+def loader_of(path: str, **choice: Any) -> PatchLoader:
+    return PatchLoader(path, 4, shuffle=True, seed=1, **choice)
+
+
+@pytest.mark.parametrize("how", ["standard", "range"])
+def test_batches_are_normalised_and_stay(path: str, s2: Statistics, how: str) -> None:
+    loader = loader_of(path, target=["labels", "map"], with_key=True)
+    held = list(feed(loader, "cpu", s2, how=how))
+    samples = loader.samples
+    everything = samples.keys(range(15))
+    assert sorted(key for *_, keys in held for key in keys) == sorted(everything)
+    for image, label, mask, keys in held:
+        read = samples.read([everything.index(key) for key in keys])
+        wanted = normalize(torch.from_numpy(read["image"]), s2, how=how)
+        assert torch.equal(image, wanted)
+        same((label, mask), (read["label"], read["mask"]))
+
+
+@pytest.mark.parametrize("dtype", [None, "float32"])
+def test_without_statistics_images_become_float32_of_their_own(path: str, dtype: Any) -> None:
+    loader = loader_of(path, dtype=dtype, with_key=True, target=None)
+    for image, keys in list(feed(loader, "cpu")):
+        wanted = np.stack([loader.samples.store.read(key) for key in keys])
+        same(image, wanted.astype(np.float32))
+
+
+def test_each_modality_has_its_own_statistics(path: str, s2: Statistics, s1: Statistics) -> None:
+    loader = loader_of(path, **BOTH, form="dict")
+    wanted = [{name: batch[name].clone() for name in ("image_s2", "image_s1")} for batch in loader]
+    loader.set_epoch(0)
+    for batch, stored in zip(feed(loader, "cpu", {"s1": s1, "s2": s2}), wanted, strict=True):
+        assert torch.equal(batch["image_s2"], normalize(stored["image_s2"], s2))
+        assert torch.equal(batch["image_s1"], normalize(stored["image_s1"], s1))
+
+
+def test_statistics_are_picked_and_joined_as_the_bands_are(
+    path: str, s2: Statistics, s1: Statistics
+) -> None:
+    # All bands in another order: the shapes would fit, and every band be wrong.
+    bands = list(reversed(s2.band_names))
+    cases: list[tuple[dict[str, Any], Any, Statistics]] = [
+        ({"bands": bands}, s2, s2.pick(bands)),
+        ({"bands": "rgb"}, s2, s2.pick(["B04", "B03", "B02"])),
+        ({"bands": "rgb"}, {"s1": s1, "s2": s2}, s2.pick(["B04", "B03", "B02"])),
+        ({"modalities": "s1"}, {"s2": s2, "s1": s1}, s1),
+        ({"modalities": ["s1", "s2"]}, {"s2": s2, "s1": s1}, joined(s1, s2)),
+        ({"modalities": ["s2", "s1"]}, joined(s2, s1), joined(s2, s1)),
+        ({"modalities": ["s1", "s2"]}, joined(s2, s1), joined(s1, s2)),
+    ]
+    for choice, given, wanted in cases:
+        loader = loader_of(path, target=None, **choice)
+        stored = next(iter(loader)).clone()
+        loader.set_epoch(0)
+        assert torch.equal(next(feed(loader, "cpu", given)), normalize(stored, wanted))
+
+
+def test_a_loader_gives_tensors_on_the_memory_of_its_ring(path: str) -> None:
+    choice: dict[str, Any] = {"target": ["labels", "map"], "with_key": True}
+    tensors = PatchLoader(path, 4, shuffle=True, **choice)
+    arrays = PatchLoader(path, 4, shuffle=True, arrays="numpy", **choice)
+    places = set()
+    for _ in range(2):
+        for found, wanted in zip(tensors, arrays, strict=True):
+            same(found, wanted)
+            assert all(type(part) is torch.Tensor for part in found[:3])
+            places.add(found[0].data_ptr())
+    assert len(places) == 3  # keep and ahead
+
+
+def test_a_feed_left_early_leaves_no_thread(path: str) -> None:
+    loader = loader_of(path, target=None)
+    for _ in feed(loader, "cpu"):
+        break
+    assert filling() == []
+    assert sum(map(len, feed(loader, "cpu"))) == 15
+    assert loader.epoch == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_batches_on_a_gpu_are_those_of_the_cpu(path: str, s2: Statistics) -> None:
+    for keep in (1, 2, 3):
+        loader = loader_of(path, keep=keep)
+        wanted = list(feed(loader, "cpu", s2))
+        loader.set_epoch(0)
+        held = list(feed(loader, "cuda", s2))
+        for (image, label), (other, same_label) in zip(held, wanted, strict=True):
+            assert torch.allclose(image.cpu(), other)
+            assert torch.equal(label.cpu(), same_label)
+
+
+def test_what_cannot_be_is_said_in_a_sentence(path: str, s2: Statistics, s1: Statistics) -> None:
+    def said(kind: Any, loader: PatchLoader, *given: Any, **options: Any) -> str:
+        with pytest.raises(kind) as error:
+            next(feed(loader, "cpu", *given, **options))
+        return str(error.value)
+
+    numpy = PatchLoader(path, 4, arrays="numpy")
+    assert said(OptionError, numpy) == (
+        "feed moves torch tensors: make the loader with arrays='torch'"
+    )
+    apart = loader_of(path, **BOTH)
+    assert said(OptionError, apart, s2) == (
+        "images are not joined: give statistics by modality (s2, s1)"
+    )
+    assert said(OptionError, apart, {"s2": s2}) == (
+        "there are no statistics of 's1' among those given: s2"
+    )
+    assert "no band 'VV'" in said(BandMissing, loader_of(path, modalities="s1"), s2)
+    assert "'best'" in said(OptionError, loader_of(path), s2, how="best")
+
+
+def test_samples_name_the_bands_of_each_image(path: str) -> None:
+    samples = Samples(path, modalities=["s2", "s1"], bands=["B02", "VH"])
+    assert samples.bands("image") == {"s2": ("B02",), "s1": ("VH",)}

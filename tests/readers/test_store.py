@@ -1,0 +1,288 @@
+"""The contract of `Store`, over every kind of store: what each call gives, and what it refuses.
+
+What a store holds is checked in test_convert; here reading is checked against `Store.read`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from patchpress import (
+    BandMissing,
+    BufferUnfit,
+    KeyMissing,
+    OptionError,
+    SelectionEmpty,
+    Store,
+    StoreDamaged,
+    open_store,
+)
+from tests.support.synthetic import Row
+
+S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+ORDERS = [
+    ["B04", "B03", "B02"],
+    ["B02", "B03", "B04"],
+    ["B12"],
+    ["B01", "B09", "B01"],
+    ["B8A", "B08", "B09", "B11", "B12", "B01"],
+    list(reversed(S2_BANDS)),
+]
+Make = Callable[[Any], Any]
+
+
+@pytest.fixture
+def optical(rows: list[Row]) -> list[str]:
+    return [row["patch_id"] for row in rows]
+
+
+@pytest.fixture
+def radar(rows: list[Row]) -> list[str]:
+    return [row["s1_name"] for row in rows]
+
+
+def test_length_keys_and_iteration_agree(
+    store: Store, optical: list[str], radar: list[str]
+) -> None:
+    maps = [f"{name}_reference_map" for name in optical]
+    assert store.keys("s2") == optical
+    assert store.keys("s1") == radar
+    assert store.keys("map") == maps
+    assert store.keys() == list(store) == [*optical, *radar, *maps]
+    assert len(store) == 45
+
+
+def test_containment(store: Store, optical: list[str]) -> None:
+    assert optical[0] in store
+    assert f"{optical[0]}_reference_map" in store
+    for stranger in (optical[0][:-1], f"{optical[0]} ", "", "x" * 600, None, 7, b"bytes"):
+        assert stranger not in store
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test", "val"])
+def test_keys_of_a_split_are_those_of_its_rows(store: Store, rows: list[Row], split: str) -> None:
+    name = "validation" if split == "val" else split
+    assert store.keys("s1", split=split) == [row["s1_name"] for row in rows if row["split"] == name]
+    assert len(store.keys(split=split)) == 3 * len(store.keys("s2", split))
+
+
+@pytest.mark.parametrize("bands", ORDERS, ids="-".join)
+def test_bands_are_read_by_name_in_any_order(
+    store: Store, optical: list[str], bands: list[str]
+) -> None:
+    whole = store.read(optical[0])
+    picked = store.read(optical[0], bands)
+    np.testing.assert_array_equal(picked, whole[[S2_BANDS.index(name) for name in bands]])
+    batch = store.read_batch(optical[:3], tuple(bands))
+    np.testing.assert_array_equal(batch[0], picked)
+
+
+def test_what_is_read_is_ones_own(store: Store, optical: list[str]) -> None:
+    first = store.read(optical[0])
+    assert first.flags.c_contiguous
+    assert first.flags.writeable
+    before = first.copy()
+    first[:] = 0
+    np.testing.assert_array_equal(store.read(optical[0]), before)
+    second = store.read(optical[1])
+    store.read(optical[2])
+    np.testing.assert_array_equal(store.read(optical[1]), second)
+
+
+def test_a_batch_is_its_records_in_the_order_of_the_keys(
+    store: Store, optical: list[str], radar: list[str]
+) -> None:
+    for keys in (optical, radar, optical[::-1], [optical[4], optical[0], optical[4], optical[4]]):
+        batch = store.read_batch(keys)
+        assert batch.shape == (len(keys), *store.read(keys[0]).shape)
+        for key, array in zip(keys, batch, strict=True):
+            assert array.tobytes() == store.read(key).tobytes()
+
+
+def test_keys_may_be_any_sequence_of_names(store: Store, optical: list[str]) -> None:
+    expected = store.read_batch(optical[:4])
+    np.testing.assert_array_equal(store.read_batch(tuple(optical[:4])), expected)
+    np.testing.assert_array_equal(store.read_batch(np.array(optical[:4])), expected)  # type: ignore[arg-type]
+
+
+def test_out_is_filled_and_returned_again_and_again(store: Store, optical: list[str]) -> None:
+    out = np.full((2, 3, 120, 120), 77, np.uint16)
+    bands = ["B8A", "B01", "B04"]
+    for keys in (optical[:2], optical[2:4], optical[:2]):
+        assert store.read_batch(keys, bands, out=out) is out
+        np.testing.assert_array_equal(out, store.read_batch(keys, bands))
+    single = np.empty((12, 120, 120), np.uint16)
+    assert store.read(optical[1], out=single) is single
+    np.testing.assert_array_equal(single, store.read(optical[1]))
+
+
+def test_out_may_be_part_of_a_larger_buffer(store: Store, optical: list[str]) -> None:
+    ring = np.zeros((5, 2, 12, 120, 120), np.uint16)
+    store.read_batch(optical[:2], out=ring[3])
+    np.testing.assert_array_equal(ring[3], store.read_batch(optical[:2]))
+    assert not ring[[0, 1, 2, 4]].any()
+
+
+UNFIT: dict[str, Make] = {
+    "fewer rows": lambda fit: fit[:1],
+    "fewer bands": lambda fit: fit[:, :2].copy(),
+    "another size": lambda fit: np.full((2, 3, 60, 240), 9, fit.dtype),
+    "no batch": lambda fit: fit[0],
+    "one dimension": lambda fit: fit.reshape(-1),
+    "another dtype": lambda fit: fit.astype(np.int16),
+    "a wider dtype": lambda fit: fit.astype(np.uint32),
+    "big-endian": lambda fit: fit.astype(">u2"),
+    "Fortran order": np.asfortranarray,
+    "strided": lambda fit: np.repeat(fit, 2, axis=0)[::2],
+    "no array": lambda fit: fit.tolist(),
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_an_unfit_out_is_refused_before_it_is_written(
+    store: Store, optical: list[str], unfit: str
+) -> None:
+    out = UNFIT[unfit](np.full((2, 3, 120, 120), 9, np.uint16))
+    before = np.array(out)
+    with pytest.raises(BufferUnfit):
+        store.read_batch(optical[:2], ["B01", "B02", "B03"], out=out)
+    np.testing.assert_array_equal(np.array(out), before)
+
+
+def test_a_read_only_out_is_refused(store: Store, optical: list[str]) -> None:
+    out = np.zeros((12, 120, 120), np.uint16)
+    out.flags.writeable = False
+    with pytest.raises(BufferUnfit, match="writeable"):
+        store.read(optical[0], out=out)
+    assert not out.any()
+
+
+def test_an_empty_batch_is_refused(store: Store) -> None:
+    with pytest.raises(BufferUnfit, match="at least one key"):
+        store.read_batch([])
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_missing_key_names_the_nearest(store: Store, optical: list[str], batch: bool) -> None:
+    wrong = f"{optical[3][:-1]}x"
+    with pytest.raises(KeyMissing) as missing:
+        store.read_batch([optical[0], wrong]) if batch else store.read(wrong)
+    assert wrong in str(missing.value)
+    assert optical[3] in str(missing.value)
+    assert not str(missing.value).startswith(("'", '"'))
+
+
+@pytest.mark.parametrize("key", ["", "nothing like it", "x" * 600, "é" * 300])
+def test_any_text_that_is_no_key_is_missing(store: Store, key: str) -> None:
+    with pytest.raises(KeyMissing):
+        store.read(key)
+    with pytest.raises(KeyMissing):
+        store.read_batch([key])
+    with pytest.raises(KeyMissing):
+        store.modality_of(key)
+
+
+def test_a_missing_band_lists_those_there_are(
+    store: Store, optical: list[str], radar: list[str]
+) -> None:
+    with pytest.raises(BandMissing, match="'B10'.*B01, B02.*B12"):
+        store.read(optical[0], ["B04", "B10"])
+    with pytest.raises(BandMissing, match="'B04'.*VV, VH"):
+        store.read_batch(radar[:2], ["B04"])
+    with pytest.raises(BandMissing):
+        store.read(optical[0], [])
+
+
+def test_nothing_is_written_where_a_band_is_missing(store: Store, optical: list[str]) -> None:
+    out = np.full((2, 12, 120, 120), 9, np.uint16)
+    with pytest.raises(BandMissing):
+        store.read_batch(optical[:2], ["B04", "none"], out=out)
+    assert (out == 9).all()
+
+
+def test_modalities_do_not_mix_in_a_batch(
+    store: Store, optical: list[str], radar: list[str]
+) -> None:
+    for keys in ([optical[0], radar[0]], [radar[0], optical[0]]):
+        with pytest.raises(ValueError, match="one modality"):
+            store.read_batch(keys)
+    with pytest.raises(ValueError, match="one modality"):
+        store.read_batch([f"{optical[0]}_reference_map", optical[0]])
+
+
+def test_a_record_knows_its_modality(store: Store, optical: list[str], radar: list[str]) -> None:
+    assert store.modality_of(optical[0]).name == "s2"
+    assert store.modality_of(radar[0]).name == "s1"
+    assert store.modality_of(f"{optical[0]}_reference_map").name == "map"
+
+
+@pytest.mark.parametrize(("asked", "split"), [("val", "validation"), ("train", "train")])
+def test_tables_of_a_split(store: Store, rows: list[Row], asked: str, split: str) -> None:
+    table = store.table(split=asked, columns=["patch_id", "split", "labels"])
+    assert table.column_names == ["patch_id", "split", "labels"]
+    expected = [row for row in rows if row["split"] == split]
+    assert table["patch_id"].to_pylist() == [row["patch_id"] for row in expected]
+    assert table["labels"].to_pylist() == [row["labels"] for row in expected]
+    assert set(table["split"].to_pylist()) == {split}
+    assert store.table(split=asked, columns=["labels"]).column_names == ["labels"]
+
+
+def test_selections_of_nothing_list_what_there_is(store: Store) -> None:
+    with pytest.raises(SelectionEmpty, match="'dev'.*train, validation, test"):
+        store.table(split="dev")
+    with pytest.raises(SelectionEmpty, match="'dev'"):
+        store.keys(split="dev")
+    with pytest.raises(SelectionEmpty, match="'s3'.*s2, s1, map"):
+        store.keys("s3")
+    with pytest.raises(OptionError, match="'label'.*labels"):
+        store.table(columns=["label"])
+
+
+def test_the_name_of_a_store_says_what_it_holds(store: Store) -> None:
+    assert str(store.path) in repr(store)
+    assert "15 s2, 15 s1, 15 map" in repr(store)
+
+
+def test_a_store_opens_by_text_and_by_path(store: Store) -> None:
+    assert open_store(str(store.path)).keys() == open_store(Path(store.path)).keys()
+
+
+def test_a_damaged_record_is_refused_by_its_name(
+    stores: dict[tuple[str, str], Path], optical: list[str], tmp_path: Path
+) -> None:
+    data = bytearray((stores["stacked", "none"] / "data.mdb").read_bytes())
+    start = data.index(b'{"__metadata__":{"bands":"B01')
+    data[start + 3] ^= 1
+    for name in ("manifest.json", "metadata.parquet"):
+        (tmp_path / name).write_bytes((stores["stacked", "none"] / name).read_bytes())
+    (tmp_path / "data.mdb").write_bytes(data)
+    store = open_store(tmp_path)
+    damaged = []
+    for key in optical:
+        try:
+            store.read(key)
+        except StoreDamaged as error:
+            assert key in str(error)
+            damaged.append(key)
+    assert len(damaged) == 1
+
+
+def test_a_batch_with_a_name_that_is_no_text_is_missing(store: Store, optical: list[str]) -> None:
+    with pytest.raises(KeyMissing):
+        store.read_batch([optical[0], "\udc80"])
+
+
+def test_a_large_store_compares_a_missing_key_with_its_neighbours(
+    store: Store, optical: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchpress.readers.store.NAMES_COMPARED", 0)
+    monkeypatch.setattr("patchpress.readers.store.NEIGHBOURS", 2)
+    wrong = optical[3][:-1] + "x"
+    with pytest.raises(KeyMissing, match=optical[3][:-3]):
+        store.read(wrong)
+    for far in ("zzz", "A", "x" * 600, "\udc80"):
+        with pytest.raises(KeyMissing, match="no record"):
+            store.read(far)

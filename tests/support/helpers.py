@@ -1,0 +1,247 @@
+"""What several test modules share: commands, GeoTIFFs by GDAL, a tiny dataset of one's own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import warnings
+from mmap import mmap
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import xxhash
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+from patchpress import ConvertOptions, Report, convert
+from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.parse import find
+from patchpress.converter.encoding.encoder import Encoded
+from patchpress.converter.encoding.frame import ROOM, frame_size
+from patchpress.converter.encoding.tiff import Georeference
+from patchpress.converter.sources.patch import Patch
+from patchpress.converter.storage.writer import ShardWriter
+from patchpress.readers.errors import PatchError
+
+Array = npt.NDArray[Any]
+DATASET = "bigearthnet-v2"
+UTM: dict[str, Any] = {
+    "crs": "EPSG:32633",
+    "transform": Affine(10, 0, 331_200, 0, -10, 5_331_600),
+}
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line that a refused command writes, without its prefix."""
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("patchpress: "), self.err
+        return lines[0].removeprefix("patchpress: ")
+
+
+def python(*words: object, **options: Any) -> Ended:
+    """Run the interpreter to its end."""
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], capture_output=True, text=True, timeout=300, **options
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def command(*words: object, **options: Any) -> Ended:
+    """Run `patchpress` in a process of its own, to its end."""
+    return python("-m", "patchpress", *words, **options)
+
+
+def made(source: Path, store: Path, **options: Any) -> Report:
+    """Convert in this process, as few processes as the options say (none beside this one)."""
+    return convert(DATASET, source, store, ConvertOptions(**{"workers": 0} | options))
+
+
+def described() -> Description:
+    """The built-in description that most tests convert by."""
+    return find(DATASET)
+
+
+def geotiff(path: Path, bands: Array, *, point: bool = False, **options: Any) -> Path:
+    """Let GDAL write bands (count, height, width) with its creation options."""
+    count, height, width = bands.shape
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width}
+    profile |= {"dtype": bands.dtype.name} | options
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", **profile) as file:
+            if point:
+                file.update_tags(AREA_OR_POINT="Point")
+            file.write(bands)
+    return path
+
+
+def by_rasterio(path: Path | str) -> tuple[Array, Georeference | None]:
+    """All bands and the georeference, as GDAL reads them: the oracle."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as file:
+            array = file.read()
+            if file.transform.is_identity:
+                return array, None  # GDAL's way to say that there is none
+            epsg = file.crs.to_epsg() if file.crs else None
+            return array, Georeference(epsg, tuple(file.transform[:6]))
+
+
+def first_band(path: Path) -> Array:
+    """``rasterio.open(path).read(1)``, whatever the file has of georeference."""
+    array: Array = by_rasterio(path)[0][0]
+    return array
+
+
+def band_files(source: Path, modality: str, name: str) -> dict[str, Path]:
+    """Band -> file of one patch in a tree of the published form."""
+    folder = described().modalities[modality].folder
+    (patch,) = (source / folder).glob(f"*/{name}")
+    if modality == "map":
+        return {"Data": patch / f"{name}_reference_map.tif"}
+    names = [band.name for band in described().modalities[modality].bands]
+    return {band: patch / f"{name}_{band}.tif" for band in names}
+
+
+def patches(source: Path, modality: str) -> list[str]:
+    """Names of the patches of a tree, sorted."""
+    folder = described().modalities[modality].folder
+    return sorted(path.name for path in (source / folder).glob("*/*"))
+
+
+def packed(source: Path, codec: str = "") -> Path:
+    """Put each folder of a tree into an archive in its place; gives `source`."""
+    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
+        ending, mode = (f".tar.{codec}", f"w:{codec}") if codec else (".tar", "w")
+        with tarfile.open(f"{folder}{ending}", mode) as archive:  # type: ignore[call-overload]
+            archive.add(folder, folder.name)
+        shutil.rmtree(folder)
+    return source
+
+
+# Two bands, one of them coarse, in a flat folder: the least that shows what stacking does.
+TINY = """
+[dataset]
+name = "tiny"
+version = "1"
+title = "Tiny"
+licence = "none"
+url = "none"
+citation = "none"
+
+[modalities.a]
+title = "A"
+kind = "{kind}"
+folder = "A"
+path = "{group}/{name}/{name}_{band}.tif"
+key = "{name}"
+bands = [
+    { name = "fine", gsd = 10, dtype = "uint16", shape = [12, 12] },
+    { name = "coarse", gsd = 20, dtype = "uint16", shape = [6, 6] },
+]
+
+[modalities.a.fields]
+group = '\\w+'
+name = 'p\\d+'
+"""
+
+
+def tiny_dataset(root: Path, groups: dict[str, list[str]], kind: str = "image") -> Path:
+    """Write a dataset under `root / "raw"` and its description; gives the description's path."""
+    random = np.random.default_rng(7)
+    for group, names in groups.items():
+        for name in names:
+            folder = root / "raw" / "A" / group / name
+            folder.mkdir(parents=True)
+            for band, size in (("fine", 12), ("coarse", 6)):
+                pixels = random.integers(0, 65_536, (1, size, size), np.uint16)
+                transform = Affine(120 / size, 0, 0, 0, -120 / size, 120)
+                file = folder / f"{name}_{band}.tif"
+                geotiff(file, pixels, crs="EPSG:32633", transform=transform)
+    path = root / "tiny.toml"
+    path.write_text(TINY.replace("{kind}", kind))
+    return path
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    """Name -> bytes of all files under a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def stored_values(store: Path) -> dict[str, bytes]:
+    """Key -> value of every record, by lmdb alone, in the order of the keys.
+
+    From a copy: lmdb opens a path once a process, and this process may be reading the store.
+    """
+    with TemporaryDirectory() as copy:
+        shutil.copyfile(store / "data.mdb", f"{copy}/data.mdb")
+        with (
+            lmdb.open(copy, readonly=True, lock=False) as environment,
+            environment.begin() as transaction,
+        ):
+            return {bytes(key).decode(): bytes(value) for key, value in transaction.cursor()}
+
+
+def patch_named(key: str) -> Patch:
+    """A patch of which nothing but its name matters."""
+    return Patch("a", key, key, "", "", "", "", ())
+
+
+def encoded(record: memoryview) -> Encoded:
+    """What a worker says of a record without ground or values."""
+    return Encoded(len(record), xxhash.xxh3_64_intdigest(record), None)
+
+
+def put(shard: ShardWriter, key: str, record: memoryview) -> Encoded | PatchError:
+    """Give a writer a record."""
+    stored = shard.put(patch_named(key), encoded(record), framed(record))
+    shard.flush()
+    return stored
+
+
+def framed(record: memoryview) -> memoryview:
+    """A record in pages of its own, as workers give it."""
+    memory = memoryview(mmap(-1, frame_size(len(record))))
+    memory[ROOM : ROOM + len(record)] = record
+    return memory
+
+
+def children(pid: int) -> list[int]:
+    """Processes whose parent is `pid`."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            stat = Path("/proc", entry, "stat").read_text()
+        except OSError:
+            continue
+        if stat.rpartition(")")[2].split()[1] == str(pid):
+            found.append(int(entry))
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"

@@ -1,0 +1,77 @@
+"""What the tests of data sets and loaders share: what a sample must be, by `Store.read` alone."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress import Store
+
+Array = npt.NDArray[Any]
+THREADS = "patchpress"  # what the names of a loader's threads begin with
+
+
+def rows_in(store: Store, split: str | None = None) -> list[dict[str, Any]]:
+    """The rows of the table, one dict each."""
+    found: list[dict[str, Any]] = store.table(split).to_pylist()
+    return found
+
+
+def hot(labels: Sequence[str] | None, names: Sequence[str]) -> Array:
+    """Zeros and ones for some labels, float32."""
+    return np.array([name in (labels or ()) for name in names], np.float32)
+
+
+def classes_of(store: Store, key: str, column: str = "labels", ignored: int = -100) -> Array:
+    """A reference map as class indices, pixel by pixel from the manifest's codes."""
+    modality = store.modality_of(key)
+    codes = modality.codes[column]
+    classes = {int(code): ignored if k is None else k for code, k in codes.items()}
+    pixels = store.read(key)[0]
+    return np.array([classes[int(code)] for code in pixels.flat], np.int64).reshape(pixels.shape)
+
+
+def plain(array: Any) -> Array:
+    """A tensor or an array as a NumPy array."""
+    return np.asarray(array.numpy() if hasattr(array, "numpy") else array)
+
+
+def same(found: Any, wanted: Any) -> None:
+    """Compare values, dtypes and shapes bit by bit, in whatever structure."""
+    if isinstance(wanted, Mapping):
+        assert list(found) == list(wanted)
+        for name in wanted:
+            same(found[name], wanted[name])
+    elif isinstance(wanted, (tuple, list)):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            same(one, other)
+    elif isinstance(wanted, str):
+        assert found == wanted
+    else:
+        array = plain(found)
+        assert (array.dtype, array.shape) == (wanted.dtype, wanted.shape)
+        assert array.tobytes() == wanted.tobytes()
+
+
+def stacked_like(samples: Iterable[Any]) -> Any:
+    """Samples of the same structure as one batch of it."""
+    listed = list(samples)
+    first = listed[0]
+    if isinstance(first, Mapping):
+        return {name: stacked_like(sample[name] for sample in listed) for name in first}
+    if isinstance(first, tuple):
+        return tuple(stacked_like(parts) for parts in zip(*listed, strict=True))
+    return listed if isinstance(first, str) else np.stack(listed)
+
+
+def flat(lists: Iterable[Iterable[Any]]) -> list[Any]:
+    """What is in some lists, as one."""
+    return [thing for some in lists for thing in some]
+
+
+def filling() -> list[str]:
+    """Names of the threads of loaders that run now."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(THREADS)]

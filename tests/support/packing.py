@@ -1,0 +1,151 @@
+"""Packs trees as their publishers do: GNU tar, members by name, no folders, nobody's files.
+
+What no publisher does, but a packer may, can be asked for: another order, a split into parts.
+"""
+
+import gzip
+import io
+import random
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from patchpress.converter.sources import decompress
+
+CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "tar": bytes,
+    "tar.gz": lambda data: gzip.compress(data, 1, mtime=0),
+    "tar.zst": lambda data: zstandard.compress(data, 1),
+}
+MTIME = 1_718_000_000
+BLOCK, RECORD = 512, 10_240  # of tar: a header; what its end is padded to
+
+Order = Callable[[list[str]], Iterable[str]]
+
+
+def members(root: Path, folder: str) -> list[str]:
+    """The paths under `root` of all files in a folder, as `tar --sort=name` has them."""
+    paths = [path for path in (root / folder).rglob("*") if path.is_file()]
+    return [str(path.relative_to(root)) for path in sorted(paths, key=lambda path: path.parts)]
+
+
+def entry(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE) -> bytes:
+    """One member: its headers, its bytes, and what pads them."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.mtime, info.linkname = len(data), kind, MTIME, ""
+    if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+        info.linkname = "elsewhere"
+    return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % BLOCK)
+
+
+def entries(root: Path, names: Iterable[str], prefix: str = "") -> list[bytes]:
+    """A member for each file, under another folder where `prefix` gives one."""
+    return [entry(prefix + name, (root / name).read_bytes()) for name in names]
+
+
+def ended(parts: Iterable[bytes]) -> bytes:
+    """Members with the end of an archive behind them."""
+    data = b"".join(parts) + bytes(2 * BLOCK)
+    return data + bytes(-len(data) % RECORD)
+
+
+def write(path: Path, parts: Iterable[bytes]) -> Path:
+    """Write an archive of these members, compressed as its name says; gives its path."""
+    codec = next(codec for codec in sorted(CODECS, reverse=True) if path.name.endswith(codec))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(CODECS[codec](ended(parts)))
+    return path
+
+
+def letters(at: int) -> str:
+    """How `split` names a part: aa, ab, …"""
+    return f"a{'abcdefgh'[at]}"
+
+
+def split(path: Path, count: int, ending: Callable[[int], str] = letters) -> list[Path]:
+    """Cut a file into so many parts, as `split` names them, and remove it."""
+    data = path.read_bytes()
+    size = -(-len(data) // count)
+    parts = [path.with_name(f"{path.name}{ending(at)}") for at in range(count)]
+    for at, part in enumerate(parts):
+        part.write_bytes(data[at * size : (at + 1) * size])
+    path.unlink()
+    return parts
+
+
+def packed(
+    tree: Path,
+    out: Path,
+    codec: str = "tar.zst",
+    *,
+    folders: Sequence[str] = (),
+    order: Order = list,
+    prefix: str = "",
+) -> Path:
+    """An archive for each folder of a tree and copies of all files beside them; gives `out`.
+
+    Only these `folders`, where some are given: the others are copied.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(tree.iterdir()):
+        if path.is_file():
+            shutil.copyfile(path, out / path.name)
+        elif folders and path.name not in folders:
+            shutil.copytree(path, out / path.name)
+        else:
+            names = order(members(tree, path.name))
+            write(out / f"{path.name}.{codec}", entries(tree, names, prefix))
+    return out
+
+
+def shuffled(names: list[str]) -> list[str]:
+    """The files of each patch in another order, the patches in theirs."""
+    draw = random.Random(7)  # noqa: S311
+    groups = by_folder(names)
+    return [name for group in groups for name in draw.sample(group, len(group))]
+
+
+def interleaved(patches: int) -> Order:
+    """The files of so many patches in turn, and then of the next ones."""
+
+    def order(names: list[str]) -> list[str]:
+        groups = by_folder(names)
+        batches = [groups[at : at + patches] for at in range(0, len(groups), patches)]
+        turns = [turn for batch in batches for turn in zip_longest(*batch)]
+        return [name for turn in turns for name in turn if name is not None]
+
+    return order
+
+
+def by_folder(names: Iterable[str]) -> list[list[str]]:
+    """Names that follow one another, those of one folder together."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.rpartition("/")[0], []).append(name)
+    return list(groups.values())
+
+
+def unpacked(path: Path) -> dict[str, bytes]:
+    """Every file of an archive without compression, by Python's own reader."""
+    with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as tar:
+        files = {member.name: tar.extractfile(member) for member in tar}
+        return {name: file.read() for name, file in files.items() if file is not None}
+
+
+def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes of archives each read takes from now on, in this process."""
+    taken: list[int] = []
+    read = decompress.Parts._read
+
+    def counted(parts: decompress.Parts, buffer: Any) -> int:
+        taken.append(read(parts, buffer))
+        return taken[-1]
+
+    monkeypatch.setattr(decompress.Parts, "_read", counted)
+    return taken

@@ -1,0 +1,13 @@
+"""`patchpress` with commits of so many bytes: for tests that interrupt it between any two records.
+
+python tests/small_commits.py BYTES convert …
+"""
+
+import sys
+
+from patchpress.converter.cli import main
+from patchpress.converter.encoding import stream
+from patchpress.converter.storage import transactions
+
+stream.CHUNK_BYTES = transactions.COMMIT_BYTES = int(sys.argv.pop(1))
+main()
