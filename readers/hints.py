@@ -1,0 +1,26 @@
+"""The end of a sentence about an unknown name: the names nearest to it, or all there are."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+SHOWN = 40
+"""Names listed if none is near; of more the first of them, and how many there are."""
+
+
+def hint(name: object, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+    """``nearest is 'a'``, ``nearest are 'a', 'b'``, or ``there are a, b, c``.
+
+    Args:
+        name: what was asked for; a value that is no text is near to none.
+        known: the names there are.
+        most: how many near ones are named.
+        cutoff: how alike a name must be, 0 to 1 (see `difflib.get_close_matches`).
+    """
+    names = list(known)
+    near = get_close_matches(name, names, n=most, cutoff=cutoff) if isinstance(name, str) else []
+    if near:
+        return f"nearest {'is' if len(near) == 1 else 'are'} {', '.join(map(repr, near))}"
+    if not names:
+        return "there are none"
+    more = f", … ({len(names):,} in all)" if len(names) > SHOWN else ""
+    return f"there are {', '.join(names[:SHOWN])}{more}"

@@ -1,0 +1,21 @@
+"""What an error says of an unknown name."""
+
+from patchpress.readers.hints import SHOWN, hint
+
+
+def test_the_nearest_names_come_first() -> None:
+    assert hint("trian", ["train", "test"]) == "nearest is 'train'"
+    assert hint("trian", ["train", "train2"], most=2) == "nearest are 'train', 'train2'"
+
+
+def test_without_a_near_name_all_are_listed() -> None:
+    assert hint("zzz", ["train", "test"]) == "there are train, test"
+    assert hint(3, ["train"]) == "there are train"
+    assert hint("zzz", []) == "there are none"
+
+
+def test_of_very_many_names_the_first_are_listed_and_all_counted() -> None:
+    names = [f"patch{number:04}" for number in range(2 * SHOWN)]
+    found = hint("zzz", names)
+    assert found.count(",") == SHOWN
+    assert found.endswith(f"({2 * SHOWN} in all)")
