@@ -1,4 +1,4 @@
-"""The raw tree that all contestants start from: made by tests/synthetic.py or given."""
+"""The raw tree that all contestants start from: made by tests/support/synthetic.py or given."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ def synthetic_tree(out: Path, n: int, seed: int) -> Path:
     if not (root / FLAGGED_TABLE).exists():  # the last file to be written
         if root.exists():
             raise SystemExit(f"{root} is half a tree: delete it and start again")
-        maker = REPOSITORY / "tests" / "synthetic.py"
+        maker = REPOSITORY / "tests" / "support" / "synthetic.py"
         options = ["--out", str(root), "--n", str(n), "--seed", str(seed)]
         subprocess.run([sys.executable, str(maker), *options], check=True)
     return root

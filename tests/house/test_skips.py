@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.helpers import Ended, python
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 MODULE = """
 import pytest
 def test_one(): pass
@@ -20,9 +20,9 @@ def test_three(): pass
 
 
 def run(folder: Path, *words: str) -> Ended:
-    options = ("-p", "skips", "-p", "no:cacheprovider", "--rootdir", folder)
+    options = ("-p", "tests.support.skips", "-p", "no:cacheprovider", "--rootdir", folder)
     return python("-m", "pytest", *options, *words, folder, cwd=folder,
-                  env={"PYTHONPATH": str(TESTS), "PATH": ""})  # fmt: skip
+                  env={"PYTHONPATH": str(ROOT), "PATH": ""})  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [MODULE, WHOLE], ids=["a test", "a module"])

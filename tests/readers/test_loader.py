@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice, pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,14 +33,6 @@ BANDS = ["B02", "B05"]
 def small(stacked: Path) -> Samples:
     """15 samples of two bands, with keys."""
     return Samples(str(stacked), bands=BANDS, with_key=True)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    yield
-    if filling():  # of a pass that only the collector finds
-        gc.collect()
-    assert filling() == []
 
 
 def loader_of(samples: Samples, batch: int = 4, **options: Any) -> PatchLoader:

@@ -33,7 +33,7 @@ from tests.support.published_forms import (
 )
 
 Array = npt.NDArray[Any]
-SAMPLES = Path(__file__).parents[2] / "shared" / "data" / "others"
+SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "others"
 CASES = [(name, "made") for name in TREES] + [(n, "sample") for n, t in TREES.items() if t.sampled]
 ODD = [name for name, tree in TREES.items() if not all(r.usual for r in tree.records)]
 
