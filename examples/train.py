@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -120,6 +121,7 @@ def main() -> None:
     store = open_store(args.store)
     modality = args.modality or next(iter(store.manifest.modalities))
     split = "train" if "train" in store.manifest.splits else None
+    choice: dict[str, Any] = {} if args.target == "labels" else {"target": None}
     try:
         loader = PatchLoader(
             store,
@@ -128,7 +130,7 @@ def main() -> None:
             shuffle=True,
             keep=2,
             modalities=modality,
-            **({} if args.target == "labels" else {"target": None}),
+            **choice,
         )
     except SelectionEmpty as error:
         raise SystemExit(f"train.py: {error}") from None
