@@ -14,9 +14,9 @@ from pathlib import Path
 import xxhash
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.labels import columns_of
+from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.descriptions.patterns import key_pattern
-from patchpress.converter.encoding.annotate import Annotator
+from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.files import MemoryFolder
@@ -25,7 +25,7 @@ from patchpress.converter.sources.patch import Patch, patch_of
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.manifest import manifest_of, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
-from patchpress.converter.tables.derived import SplitChoice
+from patchpress.converter.tables.derived import SplitOptions
 from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
@@ -148,10 +148,10 @@ class _Adoption:
     def __post_init__(self) -> None:
         description = self.description
         # Labels are derived from maps only where no table gives them, as in a conversion.
-        rules = tuple(r for r in description.labels.values() if not (self.tables and r.rule))
+        rules = description.record_rules(has_tables=self.tables is not None)
         modalities = description.modalities
-        self._annotators = {name: Annotator(m, rules) for name, m in modalities.items()}
-        self._columns = {name: columns_of(m, rules) for name, m in modalities.items()}
+        self._column_readers = {name: ColumnReader(m, rules) for name, m in modalities.items()}
+        self._columns = {name: record_columns(m, rules) for name, m in modalities.items()}
         self._keys = {name: key_pattern(m) for name, m in modalities.items()}
         self._known = [
             stored_modality(description, name, layout, "nearest", Compression(), 0)
@@ -172,7 +172,7 @@ class _Adoption:
             )
         extents = build(self.store, [DATA], self.headers)
         ordered = {n: self.logs[n] for n in self.description.modalities if n in self.logs}
-        joined = join(self.description, ordered, self.tables, self.files, SplitChoice())
+        joined = join(self.description, ordered, self.tables, self.files, SplitOptions())
         shard = Shard(DATA, len(found.keys), int(found.facts["bytes"]), digest)
         modalities = {
             name: stored_modality(
@@ -234,7 +234,7 @@ class _Adoption:
             columns = self._columns[modality.name]
             log = self.logs[modality.name] = RecordLog(columns, self.description.identity)
         try:
-            values = self._annotators[modality.name](patch, NO_FILES, value[kind.first :])
+            values = self._column_readers[modality.name].read(patch, NO_FILES, value[kind.first :])
         except PatchError as error:
             raise SourceError(f"record {key!r} of {self.store / DATA}: {error}") from None
         log.add(patch, Encoded(len(value), checksum, None, values))

@@ -114,7 +114,9 @@ class _Conversion:
                 self._write(encode(left), chosen, writer)
                 self._take_out_lacking(chosen, writer)
                 writer.finish()
-        joined = join(self.description, self.logs, tables, self.roots.files, self.request.choice)
+        joined = join(
+            self.description, self.logs, tables, self.roots.files, self.request.split_options
+        )
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, writer.digest)
         with writing(self.store):
             write_extents(self.store, build(self.store, [DATA], writer.headers))
@@ -157,7 +159,7 @@ class _Conversion:
             self._problem(error)
         writer.remove(lacking)
         for log in self.logs.values():
-            log.leave_out(chosen.incomplete)
+            log.remove_rows(chosen.incomplete)
 
     def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
         options, description = self.options, self.description

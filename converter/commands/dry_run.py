@@ -69,7 +69,7 @@ def dry_run(
     known = {name: log for name, log in found.logs.items() if name not in found.about}
     joined = None
     if description.primary.name in known or not found.about:
-        joined = join(description, known, tables, request.roots.files, request.choice)
+        joined = join(description, known, tables, request.roots.files, request.split_options)
         _tell_rows(forecast, request, found, joined)
     elif forecast.primary in forecast.modalities:
         forecast.rows, forecast.rows_about = forecast.modalities[forecast.primary].patches, True

@@ -3,7 +3,7 @@
 from typing import Any
 
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
-from patchpress.converter.descriptions.labels import code_counts, derive
+from patchpress.converter.descriptions.labels import count_codes, labels_from_counts
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.record import ZSTD_MAGIC, Decompressor, form_in
 from patchpress.readers.format.table import key_column
@@ -40,7 +40,9 @@ class MapLabels:
         first = form.tensor(source.bands[0].name) or form.tensors[0]
         pixels = record[len(form.header) + first.offset :]
         try:
-            values = derive(self._rules[modality.name], code_counts(source, pixels), "its map")
+            values = labels_from_counts(
+                self._rules[modality.name], count_codes(source, pixels), "its map"
+            )
         except PatchError as error:
             return str(error)
         self._found.setdefault(modality.name, {})[key] = values

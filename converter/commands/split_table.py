@@ -38,7 +38,7 @@ def geographic(names: "pa.ChunkedArray") -> "pa.Array":
         splits, primary = description.splits, description.primary
         if splits is None or not splits.position:
             continue
-        form = f"^(?:{primary.fields[primary.key_field]})$"
+        form = f"^(?:{primary.fields[primary.key_column]})$"
         rest = names.filter(pc.invert(pc.match_substring_regex(names, form)))
         if not len(rest):
             return by_position(names, splits.position, splits.tile_m, splits.patch_m)

@@ -35,7 +35,7 @@ class Nomenclature:
         """The names sorted by code point: the other index order in use."""
         return tuple(sorted(self.names))
 
-    def canonical(self, name: str) -> str:
+    def canonical_name(self, name: str) -> str:
         """The canonical name of a class, whatever the spelling, case or blanks of `name`.
 
         Raises:
@@ -56,17 +56,17 @@ class Nomenclature:
         """The place of a class in the official order, from 0.
 
         Raises:
-            TableError: as `canonical`.
+            TableError: as `canonical_name`.
         """
-        return self.names.index(self.canonical(name))
+        return self.names.index(self.canonical_name(name))
 
     def codes_of(self, name: str) -> tuple[int, ...]:
         """The codes of a class, in ascending order.
 
         Raises:
-            TableError: as `canonical`.
+            TableError: as `canonical_name`.
         """
-        wanted = self.canonical(name)
+        wanted = self.canonical_name(name)
         return tuple(sorted(code for code, known in self.codes.items() if known == wanted))
 
     def mapping_to(self, other: "Nomenclature") -> dict[str, str | None]:
@@ -138,7 +138,7 @@ def parse(text: str, file: str) -> Nomenclature:
     head = keys.section("nomenclature")
     name, title, scheme = (head.take(key, str) for key in ("name", "title", "code_scheme"))
     codes: dict[int, str | None] = {}
-    _add_codes(codes, head.integers("unclassified"), None, head.fail("unclassified", ""))
+    _add_codes(codes, head.integers("unclassified"), None, head.error("unclassified", ""))
     head.end()
     names: list[str] = []
     spellings: dict[str, str] = {}
@@ -147,14 +147,14 @@ def parse(text: str, file: str) -> Nomenclature:
         names.append(item.take("name", str))
         own = item.integers("codes")
         if not own:
-            raise item.fail("codes", "must list at least one code")
-        _add_codes(codes, own, names[-1], item.fail("codes", ""))
-        _add_spelling(spellings, names[-1], names[-1], item.fail("name", ""))
+            raise item.error("codes", "must list at least one code")
+        _add_codes(codes, own, names[-1], item.error("codes", ""))
+        _add_spelling(spellings, names[-1], names[-1], item.error("name", ""))
         for variant in item.strings("variants", optional=True):
-            _add_spelling(spellings, variant, names[-1], item.fail("variants", ""))
+            _add_spelling(spellings, variant, names[-1], item.error("variants", ""))
         item.end()
     if not names:
-        raise keys.fail("classes", "must list at least one class")
+        raise keys.error("classes", "must list at least one class")
     keys.end()
     return Nomenclature(name, title, scheme, tuple(names), codes, spellings)
 

@@ -76,8 +76,8 @@ class ModalitySource:
 
     `paths` are relative to `folder`, alternatives of one another; a part in braces is a field,
     matched by its regular expression in `fields` (named groups in it are fields, too). `name` is
-    the published name of a patch, made of fields, and stands in the table column `key_field`; `key`
-    is the record's name, made of that column. The field `band` stands for the bands' names; with an
+    the published name of a patch, made of fields, and is in the table column `key_column`; `key` is
+    the record's name, made of that column. The field `band` stands for the bands' names; with an
     expression of its own, files that do not match it are passed over. A modality of kind `classes`
     holds codes and is never interpolated.
     """
@@ -109,7 +109,7 @@ class ModalitySource:
     """How far the grounds of two bands may differ, in pixels of the coarser."""
 
     @property
-    def key_field(self) -> str:
+    def key_column(self) -> str:
         """The table column that names its records."""
         return fields_of(self.key)[0]
 
@@ -142,7 +142,7 @@ class Description:
     @property
     def primary(self) -> ModalitySource:
         """The modality whose column is the identity of a metadata row."""
-        return next(m for m in self.modalities.values() if m.key_field == self.identity)
+        return next(m for m in self.modalities.values() if m.key_column == self.identity)
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
@@ -158,6 +158,13 @@ class Description:
     def split_names(self) -> tuple[str, ...]:
         """The splits in their order."""
         return self.splits.names if self.splits else ()
+
+    def record_rules(self, *, has_tables: bool) -> tuple[LabelRule, ...]:
+        """The rules for label columns that records fill.
+
+        If the source has tables, these give the labels, and no column is computed from a map.
+        """
+        return tuple(rule for rule in self.labels.values() if not (has_tables and rule.rule))
 
     def files(self) -> dict[str, str]:
         """Every file beside the patches that a source may have: part name -> file name."""

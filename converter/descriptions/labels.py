@@ -24,7 +24,7 @@ of IGBP scene labels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ClassPixels:
     """The pixels of one map by class."""
 
     by_class: tuple[int, ...]
@@ -38,7 +38,7 @@ class Tally:
         return sum(self.by_class) + self.unclassified
 
 
-def tally(counts: Mapping[int, int], nomenclature: Nomenclature) -> Tally:
+def count_classes(counts: Mapping[int, int], nomenclature: Nomenclature) -> ClassPixels:
     """Sum the pixels of each class.
 
     Raises:
@@ -60,22 +60,24 @@ def tally(counts: Mapping[int, int], nomenclature: Nomenclature) -> Tally:
             unclassified += int(count)
         else:
             pixels[name] += int(count)
-    found = Tally(tuple(pixels.values()), unclassified)
+    found = ClassPixels(tuple(pixels.values()), unclassified)
     if not found.total:
         raise PatchError("the map has no pixels: there is nothing to label")
     return found
 
 
-def present(counts: Mapping[int, int], nomenclature: Nomenclature) -> tuple[list[str], float]:
+def classes_present(
+    counts: Mapping[int, int], nomenclature: Nomenclature
+) -> tuple[list[str], float]:
     """Every class that has a pixel, by name (alphabetical), and the unlabelled part of the map.
 
     The rule of arXiv:2407.03653: no least area, no ranking. The part is 0 to 1, of all pixels;
     whether it is small enough for the labels to stand says `well_labelled`.
 
     Raises:
-        PatchError: as `tally`.
+        PatchError: as `count_classes`.
     """
-    found = tally(counts, nomenclature)
+    found = count_classes(counts, nomenclature)
     names = [name for name, count in zip(nomenclature.names, found.by_class, strict=True) if count]
     return sorted(names), found.unclassified / found.total
 
@@ -85,20 +87,20 @@ def well_labelled(unlabelled: float) -> bool:
     return unlabelled < UNLABELLED_LIMIT
 
 
-def fractions(counts: Mapping[int, int], nomenclature: Nomenclature) -> list[float]:
+def class_fractions(counts: Mapping[int, int], nomenclature: Nomenclature) -> list[float]:
     """The part of the map that each class covers, 0 to 1, in the official order.
 
     Unclassified pixels belong to no class and yet to the total: where there are some, the parts sum
     to less than 1.
 
     Raises:
-        PatchError: as `tally`.
+        PatchError: as `count_classes`.
     """
-    found = tally(counts, nomenclature)
+    found = count_classes(counts, nomenclature)
     return [count / found.total for count in found.by_class]
 
 
-def single(parts: Sequence[float], nomenclature: Nomenclature) -> str | None:
+def largest_class(parts: Sequence[float], nomenclature: Nomenclature) -> str | None:
     """The class with the largest of `fractions`; of equal ones the first in the official order.
 
     None where no pixel has a class, though an argmax alone would name the first.
@@ -108,7 +110,7 @@ def single(parts: Sequence[float], nomenclature: Nomenclature) -> str | None:
     return nomenclature.names[list(parts).index(largest)] if largest > 0 else None
 
 
-def multi(
+def classes_covering(
     parts: Sequence[float], nomenclature: Nomenclature, threshold: float = MULTI_THRESHOLD
 ) -> list[str]:
     """The classes whose `fractions` reach the threshold (0 < threshold <= 1), in official order.
@@ -130,7 +132,9 @@ def _check_length(parts: Sequence[float], nomenclature: Nomenclature) -> None:
         )
 
 
-def codes_in(description: Description, modality: str) -> dict[str, dict[str, int | None]]:
+def class_index_of_codes(
+    description: Description, modality: str
+) -> dict[str, dict[str, int | None]]:
     """Label column -> code in a map -> index of its class in the official order, for the manifest.
 
     Only of columns that are labels by class: columns of one class list share their codes, and the
@@ -149,14 +153,14 @@ def codes_in(description: Description, modality: str) -> dict[str, dict[str, int
     return found
 
 
-def columns_of(modality: ModalitySource, rules: tuple[LabelRule, ...]) -> list[str]:
+def record_columns(modality: ModalitySource, rules: tuple[LabelRule, ...]) -> list[str]:
     """The table columns that records of a modality fill, in the order of an annotator's values."""
     sidecar = list(modality.sidecar.columns) if modality.sidecar else []
     derived = [rule.column for rule in rules if rule.source == modality.name]
     return [*modality.columns, *sidecar, *derived]
 
 
-def code_counts(modality: ModalitySource, pixels: memoryview) -> dict[int, int]:
+def count_codes(modality: ModalitySource, pixels: memoryview) -> dict[int, int]:
     """How many pixels each code of the first band has."""
     band = modality.bands[0]
     codes = np.frombuffer(pixels, band.dtype, band.shape[0] * band.shape[1])
@@ -164,7 +168,7 @@ def code_counts(modality: ModalitySource, pixels: memoryview) -> dict[int, int]:
     return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
 
-def derive(rules: list[LabelRule], counts: dict[int, int], file: str) -> list[object]:
+def labels_from_counts(rules: list[LabelRule], counts: dict[int, int], file: str) -> list[object]:
     """Labels from code counts, one value a rule: a tuple of names, a name, or fractions.
 
     Raises:
@@ -178,16 +182,16 @@ def derive(rules: list[LabelRule], counts: dict[int, int], file: str) -> list[ob
 
 def _derived(rule: LabelRule, nomenclature: Nomenclature, counts: dict[int, int]) -> object:
     if rule.rule == "present":
-        return tuple(present(counts, nomenclature)[0])
-    shares = fractions(counts, nomenclature)
+        return tuple(classes_present(counts, nomenclature)[0])
+    shares = class_fractions(counts, nomenclature)
     if rule.rule == "fractions":
         return tuple(shares)
     if rule.rule == "single":
-        return single(shares, nomenclature)
-    return tuple(multi(shares, nomenclature))
+        return largest_class(shares, nomenclature)
+    return tuple(classes_covering(shares, nomenclature))
 
 
-def canonical(rule: LabelRule, name: str) -> str:
+def canonical_label(rule: LabelRule, name: str) -> str:
     """A label in its canonical spelling.
 
     Raises:
@@ -196,7 +200,7 @@ def canonical(rule: LabelRule, name: str) -> str:
     if name in rule.classes:
         return name
     if rule.nomenclature:
-        return load(rule.nomenclature).canonical(name)
+        return load(rule.nomenclature).canonical_name(name)
     from difflib import get_close_matches
 
     near = get_close_matches(name, rule.classes, n=1)

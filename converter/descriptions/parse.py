@@ -17,7 +17,7 @@ from patchpress.converter.descriptions.description import (
     Splits,
     fields_of,
 )
-from patchpress.converter.descriptions.patterns import PathForm
+from patchpress.converter.descriptions.patterns import PathPattern
 from patchpress.converter.descriptions.strict import Section
 from patchpress.readers.errors import DescriptionError, PatchpressError
 from patchpress.readers.format.manifest import Band, Dataset
@@ -57,7 +57,7 @@ def parse(text: str, file: str) -> Description:
     head.end()
     sections = root.section("modalities").sections()
     if not sections:
-        raise root.fail("modalities", "must describe at least one modality")
+        raise root.error("modalities", "must describe at least one modality")
     identity = _identity(next(iter(sections.values())))
     modalities = {name: _modality(name, part, identity) for name, part in sections.items()}
     description = Description(
@@ -86,7 +86,7 @@ def _md5(root: Section) -> dict[str, str]:
     published = root.mapping("md5")
     for name, digest in published.items():
         if not re.fullmatch("[0-9a-f]{32}", digest):
-            raise root.fail(f"md5.{name}", f"must be 32 hexadecimal digits, not {digest!r}")
+            raise root.error(f"md5.{name}", f"must be 32 hexadecimal digits, not {digest!r}")
     return published
 
 
@@ -98,7 +98,7 @@ def _check_overlap(modalities: dict[str, ModalitySource], root: Section) -> None
             one, two = modalities[other], modalities[name]
             same = set(one.paths) & set(two.paths)
             if one.folder == two.folder and same:
-                raise root.fail(
+                raise root.error(
                     f"modalities.{name}.path", f"takes the same files as {other}: {same.pop()}"
                 )
 
@@ -141,10 +141,12 @@ def _splits(section: Section) -> Splits | None:
     _check_pattern(section, "geographic.position", splits.position, {"x", "y"})
     _check_pattern(section, "groups.pattern", splits.group, {"group"})
     if splits.position and not 0 < splits.patch_m < splits.tile_m:
-        raise section.fail("geographic.patch_m", "and tile_m must be metres, the tile's the larger")
+        raise section.error(
+            "geographic.patch_m", "and tile_m must be metres, the tile's the larger"
+        )
     for name in splits.lists:
         if name not in splits.names:
-            raise section.fail(f"lists.{name}", f"is none of {', '.join(splits.names)}")
+            raise section.error(f"lists.{name}", f"is none of {', '.join(splits.names)}")
     return splits
 
 
@@ -154,9 +156,9 @@ def _check_pattern(section: Section, key: str, pattern: str, groups: set[str]) -
     try:
         missing = groups - re.compile(pattern).groupindex.keys()
     except re.error as error:
-        raise section.fail(key, f"is no regular expression: {error}") from None
+        raise section.error(key, f"is no regular expression: {error}") from None
     if missing:
-        raise section.fail(key, f"has no group named {sorted(missing)[0]!r}")
+        raise section.error(key, f"has no group named {sorted(missing)[0]!r}")
 
 
 def _pairs(section: Section) -> Pairs | None:
@@ -176,23 +178,23 @@ def _labels(section: Section, modalities: dict[str, ModalitySource]) -> dict[str
             try:
                 classes = load_nomenclature(nomenclature).names
             except PatchpressError as error:
-                raise part.fail("nomenclature", f"is unknown ({error})") from None
+                raise part.error("nomenclature", f"is unknown ({error})") from None
         else:
             classes = part.strings("classes")
         rule, source = part.take("rule", str, ""), part.take("from", str, "")
         part.end()
         if rule and rule not in RULES:
-            raise part.fail("rule", f"must be one of {', '.join(RULES)}, not {rule!r}")
+            raise part.error("rule", f"must be one of {', '.join(RULES)}, not {rule!r}")
         if bool(rule) != bool(source):
-            raise part.fail("from", "and rule belong together")
+            raise part.error("from", "and rule belong together")
         if rule in MAP_RULES and (source not in modalities or modalities[source].interpolated):
-            raise part.fail("from", f"must name a modality of kind classes, not {source!r}")
+            raise part.error("from", f"must name a modality of kind classes, not {source!r}")
         if rule in MAP_RULES and modalities[source].any_size:
-            raise part.fail("from", f"must name a modality of one size, and {source} has any_size")
+            raise part.error("from", f"must name a modality of one size, and {source} has any_size")
         if rule == "mapped" and source not in rules:
-            raise part.fail("from", f"must name a label column above, not {source!r}")
+            raise part.error("from", f"must name a label column above, not {source!r}")
         if rule and not nomenclature:
-            raise part.fail("nomenclature", "is missing: the rule needs its codes")
+            raise part.error("nomenclature", "is missing: the rule needs its codes")
         rules[column] = LabelRule(column, tuple(classes), nomenclature, rule, source)
     return rules
 
@@ -206,7 +208,7 @@ def _modality(name: str, section: Section, identity: str) -> ModalitySource:
     )
     key = _braces(section.take("key", str), "key", section)
     if len(fields_of(key)) != 1:
-        raise section.fail("key", "must hold one column of the table, in braces")
+        raise section.error("key", "must hold one column of the table, in braces")
     column = fields_of(key)[0]
     patch = _braces(section.take("name", str, f"{{{column}}}"), "name", section)
     row = _braces(section.take("patch", str, patch if column == identity else ""), "patch", section)
@@ -251,15 +253,15 @@ def _bands(section: Section) -> list[Band]:
     shape = section.take("shape", list)
     count = section.take("count", int, 0)
     if gsd <= 0:
-        raise section.fail("gsd", f"must be metres above 0, not {gsd}")
+        raise section.error("gsd", f"must be metres above 0, not {gsd}")
     if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
-        raise section.fail("shape", f"must be [height, width] in pixels, not {shape!r}")
+        raise section.error("shape", f"must be [height, width] in pixels, not {shape!r}")
     if count < 0:
-        raise section.fail("count", f"must be how many bands there are, not {count}")
+        raise section.error("count", f"must be how many bands there are, not {count}")
     name, dtype = section.take("name", str), section.take("dtype", str)
     section.end()
     if dtype not in SAFETENSORS_DTYPES:
-        raise section.fail("dtype", f"must be a NumPy dtype such as uint16, not {dtype!r}")
+        raise section.error("dtype", f"must be a NumPy dtype such as uint16, not {dtype!r}")
     names = [f"{name}{number}" for number in range(1, count + 1)] if count else [name]
     return [Band(name, gsd, dtype, (shape[0], shape[1])) for name in names]
 
@@ -267,26 +269,26 @@ def _bands(section: Section) -> list[Band]:
 def _check_modality(modality: ModalitySource, section: Section) -> None:
     bands = modality.bands
     if not bands:
-        raise section.fail("bands", "must list at least one band")
+        raise section.error("bands", "must list at least one band")
     names = [band.name for band in bands]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled is not None:
-        raise section.fail("bands", f"names {doubled!r} twice")
+        raise section.error("bands", f"names {doubled!r} twice")
     together = [path for path in modality.paths if f"{{{BAND}}}" not in path]
     if together and len({band.shape for band in bands}) > 1:
-        raise section.fail("path", "has no {band}, though its bands differ in shape")
+        raise section.error("path", "has no {band}, though its bands differ in shape")
     if len({band.dtype for band in bands}) > 1:
-        raise section.fail("bands", "must have one dtype: they are stacked into one array")
+        raise section.error("bands", "must have one dtype: they are stacked into one array")
     finest = max(band.shape for band in bands)
     for band in bands:
         if finest[0] % band.shape[0] or finest[1] % band.shape[1]:
-            raise section.fail(
+            raise section.error(
                 "bands", f"has {band.name!r} of {band.shape}, which does not divide {finest}"
             )
     if modality.rgb and (len(modality.rgb) != 3 or set(modality.rgb) - set(names)):
-        raise section.fail("rgb", f"must name three of the bands, not {list(modality.rgb)!r}")
+        raise section.error("rgb", f"must name three of the bands, not {list(modality.rgb)!r}")
     if modality.kind not in KINDS:
-        raise section.fail("kind", f"must be one of {', '.join(KINDS)}, not {modality.kind!r}")
+        raise section.error("kind", f"must be one of {', '.join(KINDS)}, not {modality.kind!r}")
 
 
 def _check_fields(modality: ModalitySource, section: Section) -> None:
@@ -294,19 +296,19 @@ def _check_fields(modality: ModalitySource, section: Section) -> None:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise section.fail(f"fields.{name}", f"is no regular expression: {error}") from None
+            raise section.error(f"fields.{name}", f"is no regular expression: {error}") from None
     known = set(modality.fields) | {
         group for pattern in modality.fields.values() for group in re.compile(pattern).groupindex
     }
     for path in modality.paths:
         _require_fields(path, "path", set(modality.fields) | {BAND}, section)
         if BAND in fields_of(path.rpartition("/")[0]):
-            raise section.fail("path", "may have {band} in the file's name only")
+            raise section.error("path", "may have {band} in the file's name only")
         try:
-            PathForm(path, modality.fields)
+            PathPattern(path, modality.fields)
         except re.error as error:
-            raise section.fail("path", f"cannot be made a regular expression: {error}") from None
-    if modality.patch == f"{{{modality.key_field}}}":
+            raise section.error("path", f"cannot be made a regular expression: {error}") from None
+    if modality.patch == f"{{{modality.key_column}}}":
         # Without a name of its own a patch is called what stands in the key's braces.
         _require_fields(modality.patch, "key", known, section)
     _require_fields(modality.patch, "name", known, section)
@@ -318,7 +320,7 @@ def _check_fields(modality: ModalitySource, section: Section) -> None:
 def _require_fields(template: str, key: str, known: set[str], section: Section) -> None:
     for name in fields_of(template):
         if name not in known:
-            raise section.fail(key, f"has the field {{{name}}}, which fields do not define")
+            raise section.error(key, f"has the field {{{name}}}, which fields do not define")
 
 
 def _braces(template: str, key: str, section: Section) -> str:
@@ -326,7 +328,7 @@ def _braces(template: str, key: str, section: Section) -> str:
     try:
         fields_of(template)
     except ValueError as error:
-        raise section.fail(key, f"has braces that do not match ({error})") from None
+        raise section.error(key, f"has braces that do not match ({error})") from None
     return template
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from patchpress.converter.descriptions.description import BAND, ModalitySource, fields_of
 
 
-class PathForm:
+class PathPattern:
     """One form of a modality's paths, taken apart."""
 
     def __init__(self, path: str, fields: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ def disagreement(known: Mapping[str, str], fields: Mapping[str, str]) -> str | N
 
 def key_pattern(modality: ModalitySource) -> re.Pattern[str]:
     """What a record of the modality may be called; the fields of its patch are named groups."""
-    template = modality.key.replace(f"{{{modality.key_field}}}", modality.patch)
+    template = modality.key.replace(f"{{{modality.key_column}}}", modality.patch)
     # A field that stands in others only has no expression of its own.
     loose = dict.fromkeys(fields_of(template), ".+")
     return _pattern(template, {**loose, **modality.fields})

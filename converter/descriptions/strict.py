@@ -21,7 +21,7 @@ class Section:
         """The keys not taken yet."""
         return list(self._left)
 
-    def fail(self, key: str, problem: str) -> DescriptionError:
+    def error(self, key: str, problem: str) -> DescriptionError:
         """The error about one key, to be raised."""
         where = f"{self.path}.{key}" if self.path else key
         return DescriptionError(f"{self.file}: key {where!r} {problem}")
@@ -34,10 +34,10 @@ class Section:
         """
         value = self._left.pop(key, default)
         if value is None:
-            raise self.fail(key, "is missing")
+            raise self.error(key, "is missing")
         # bool is an int to isinstance; a description has no use for that.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.fail(key, f"must be {_NAMES[kind]}, not {value!r}")
+            raise self.error(key, f"must be {_NAMES[kind]}, not {value!r}")
         return value
 
     def peek(self, key: str) -> Any:
@@ -61,7 +61,7 @@ class Section:
         values = self.take(key, list)
         # bool is an int to isinstance; a list of codes has no use for that.
         if not all(type(value) is int for value in values):
-            raise self.fail(key, f"must be a list of whole numbers, not {values!r}")
+            raise self.error(key, f"must be a list of whole numbers, not {values!r}")
         return values
 
     def mapping(self, key: str) -> dict[str, str]:
@@ -75,17 +75,17 @@ class Section:
             return ()
         values = self.take(key, list)
         if not values or not all(isinstance(value, str) for value in values):
-            raise self.fail(key, "must be a list of strings, not empty")
+            raise self.error(key, "must be a list of strings, not empty")
         doubled = next((v for v in values if values.count(v) > 1), None)
         if doubled is not None:
-            raise self.fail(key, f"names {doubled!r} twice")
+            raise self.error(key, f"names {doubled!r} twice")
         return tuple(values)
 
     def section(self, key: str, *, optional: bool = False) -> "Section":
         """A table inside this one; an optional one may be absent, and is empty then."""
         content = self._left.pop(key, {} if optional else None)
         if content is None:
-            raise self.fail(key, "is missing")
+            raise self.error(key, "is missing")
         return Section(content, f"{self.path}.{key}" if self.path else key, self.file)
 
     def sections(self) -> dict[str, "Section"]:
@@ -99,7 +99,7 @@ class Section:
             DescriptionError: there is an unknown key.
         """
         for key in self._left:
-            raise self.fail(key, "is unknown")
+            raise self.error(key, "is unknown")
 
 
 _NAMES: dict[type, str] = {

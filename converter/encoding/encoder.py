@@ -7,8 +7,8 @@ import numpy as np
 import xxhash
 
 from patchpress.converter.descriptions.description import BAND, LabelRule, ModalitySource
-from patchpress.converter.encoding.annotate import Annotator
 from patchpress.converter.encoding.bandreader import BandReader
+from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, Ground
 from patchpress.converter.sources.files import Folder, open_folder
@@ -62,7 +62,7 @@ class Encoder:
         self._together = np.empty(0, self._bands[0].dtype)
         self._compress = Compressor(recipe.level) if recipe.codec == "zstd" else None
         self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
-        self._annotate = Annotator(modality, recipe.rules)
+        self._column_reader = ColumnReader(modality, recipe.rules)
         self._size = self._form.size * (SIZE_MARGIN if modality.any_size else 1)
         self._scratch = bytearray(self._size if self._compress else 0)
 
@@ -93,7 +93,7 @@ class Encoder:
             form, ground = self._fill(patch, folder, whole)
             if self._refuse_nan:
                 self._check_nan(patch, whole[len(form.header) : form.size])
-            values = self._annotate(patch, folder, whole[self._places[0][0] :])
+            values = self._column_reader.read(patch, folder, whole[self._places[0][0] :])
         except PatchError as error:
             raise PatchError(f"{patch.folder}/{error}") from None
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.labels import columns_of
+from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.descriptions.parse import find
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions
@@ -14,7 +14,7 @@ from patchpress.converter.sources.locate import Roots, locate
 from patchpress.converter.sources.md5 import check_published
 from patchpress.converter.storage.folder import Asked
 from patchpress.converter.storage.resume import VERSION
-from patchpress.converter.tables.derived import SplitChoice, check_choice
+from patchpress.converter.tables.derived import SplitOptions, check_split_options
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
 
@@ -27,10 +27,10 @@ class Request(NamedTuple):
     roots: Roots
 
     @property
-    def choice(self) -> SplitChoice:
+    def split_options(self) -> SplitOptions:
         """How rows are split."""
         options = self.options
-        return SplitChoice(str(options.split), options.validation, options.seed)
+        return SplitOptions(str(options.split), options.validation, options.seed)
 
     def settings(self) -> dict[str, str | int | float | None]:
         """What decides the bytes of a store, for its manifest."""
@@ -63,9 +63,9 @@ class Request(NamedTuple):
     def recipes(self) -> dict[str, Recipe]:
         """Modality -> how its records are made."""
         options = self.options
-        # Labels are derived from maps only where no table gives them; `verify` compares the two.
+        # If there are tables, `verify` compares their labels with those of the maps.
         tables = self.roots.some(self.description.tables)
-        rules = tuple(r for r in self.description.labels.values() if not (tables and r.rule))
+        rules = self.description.record_rules(has_tables=bool(tables))
         return {
             name: Recipe(
                 self.description.modalities[name],
@@ -82,7 +82,9 @@ class Request(NamedTuple):
     def logs(self) -> dict[str, RecordLog]:
         """Modality -> a log for what is known of its records, still empty."""
         return {
-            name: RecordLog(columns_of(recipe.modality, recipe.rules), self.description.identity)
+            name: RecordLog(
+                record_columns(recipe.modality, recipe.rules), self.description.identity
+            )
             for name, recipe in self.recipes().items()
         }
 
@@ -116,5 +118,5 @@ def request_of(dataset: str, source: Path, options: ConvertOptions) -> Request:
     """
     description = find(dataset)
     asked = Request(description, options, Roots({}, {}, ()))
-    check_choice(description, asked.choice)
+    check_split_options(description, asked.split_options)
     return asked._replace(roots=locate(description, source, options.paths, options.modalities))

@@ -195,7 +195,7 @@ def with_partners(
     if tables is not None:
         by_column = partners(tables, identities)
         by_column[description.identity] |= identities
-        names = {name: by_column[description.modalities[name].key_field] for name in first}
+        names = {name: by_column[description.modalities[name].key_column] for name in first}
         return Wanted(names, identities)
     names = {
         name: {patch.name for patch in patches}

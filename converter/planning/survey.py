@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from patchpress.converter.encoding.annotate import Annotator
+from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.options import OnError
 from patchpress.converter.planning.request import Request
@@ -29,7 +29,7 @@ from patchpress.converter.sources.files import open_folder
 from patchpress.converter.sources.locate import Place
 from patchpress.converter.sources.order import streams_of
 from patchpress.converter.sources.patch import Patch, pass_over
-from patchpress.converter.tables.names import Listed
+from patchpress.converter.tables.listed_patches import ListedPatches
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.errors import PatchError
@@ -77,8 +77,8 @@ class _Gathering:
         self._samples = {name: Spread(self._most(name, each)) for name in self._roots.modalities}
         self._logs = request.logs()
         self._unread = {name: Spread(SIDECARS) for name in self._logs if self._asks_sidecar(name)}
-        self._listed = Listed(self._description, tables, self._roots.files)
-        self._by_tables = {name for name in self._packed if self._listed.names(name)}
+        self._listed = ListedPatches(self._description, tables, self._roots.files)
+        self._by_tables = {name for name in self._packed if self._listed.has(name)}
         # Where a modality has no columns, all that is known of its records beside their names.
         self._bare = {n: Encoded(0, 0, None) for n, log in self._logs.items() if not log.columns}
         self._skipped: list[str] = []
@@ -132,7 +132,7 @@ class _Gathering:
                     found.share[name] = read / spread.seen
         if chosen.incomplete:
             for log in found.logs.values():
-                log.leave_out(chosen.incomplete)
+                log.remove_rows(chosen.incomplete)
         return found
 
     def _look_up(self, name: str, wanted: Wanted | None) -> int:
@@ -267,7 +267,7 @@ class _Gathering:
         try:
             folder = open_folder(patch.folder, patch.contents)
             try:
-                given = Annotator(modality, ()).sidecar(patch, folder)
+                given = ColumnReader(modality, ()).read_sidecar(patch, folder)
             finally:
                 folder.close()
         except PatchError:

@@ -282,7 +282,7 @@ class _Gathering:
         patch = patch_of(modality, known, f"{self._stream.path}/{folder}", before, after)
         names = [f"{before}{band.name}{after}" for band in modality.bands] if after else [before]
         if modality.sidecar is not None:
-            names.append(modality.sidecar.file.replace(f"{{{modality.key_field}}}", patch.name))
+            names.append(modality.sidecar.file.replace(f"{{{modality.key_column}}}", patch.name))
         wanted = self._wish.takes(patch)
         if wanted and not self._wish.names_only:
             cells = self._wish.cells

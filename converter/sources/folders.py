@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import ModalitySource
-from patchpress.converter.descriptions.patterns import PathForm, disagreement
+from patchpress.converter.descriptions.patterns import PathPattern, disagreement
 from patchpress.converter.sources.patch import Patch, Problem, misplaced, patch_of
 from patchpress.readers.errors import SourceError
 
@@ -20,7 +20,7 @@ class Walk:
 
     def __init__(self, modality: ModalitySource, root: Path, problem: Problem) -> None:
         self.modality, self.root, self._problem = modality, root, problem
-        self._paths = [PathForm(path, modality.fields) for path in modality.paths]
+        self._paths = [PathPattern(path, modality.fields) for path in modality.paths]
         self.ignored = 0
         self.first_ignored = ""
         self.ascending = True
@@ -35,7 +35,7 @@ class Walk:
                 yield patch
 
     def _descend(
-        self, path: PathForm, folder: str, depth: int, known: dict[str, str]
+        self, path: PathPattern, folder: str, depth: int, known: dict[str, str]
     ) -> Iterator[Patch]:
         if depth == len(path.folders):
             yield from self._files(path, folder, known)
@@ -49,7 +49,7 @@ class Walk:
             else:
                 self._ignore(f"{folder}/{name}")
 
-    def _files(self, path: PathForm, folder: str, known: dict[str, str]) -> Iterator[Patch]:
+    def _files(self, path: PathPattern, folder: str, known: dict[str, str]) -> Iterator[Patch]:
         """The patch that a folder is, or the patches whose files it holds."""
         if path.is_folder_a_patch:
             after = path.after.format_map(known) if path.has_band else ""

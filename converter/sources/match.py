@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import BAND, ModalitySource
-from patchpress.converter.descriptions.patterns import PathForm, disagreement
+from patchpress.converter.descriptions.patterns import PathPattern, disagreement
 
 
 class Form(NamedTuple):
     """One form of a modality's paths."""
 
     modality: ModalitySource
-    path: PathForm
+    path: PathPattern
     folder: str
     """The name of the modality's folder, `.` where it has none."""
     band: re.Pattern[str]
@@ -45,7 +45,7 @@ class Forms:
         self._forms = [
             Form(
                 modality,
-                PathForm(path, modality.fields),
+                PathPattern(path, modality.fields),
                 _last(modality.folder),
                 re.compile(modality.fields.get(BAND, ".*")),
             )

@@ -40,7 +40,7 @@ def patch_of(
     name = modality.patch.format_map(known)
     return Patch(
         modality.name,
-        modality.key.replace(f"{{{modality.key_field}}}", name),
+        modality.key.replace(f"{{{modality.key_column}}}", name),
         name,
         modality.identity.format_map(known) if modality.identity else "",
         folder,

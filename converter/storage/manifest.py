@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.labels import codes_in
+from patchpress.converter.descriptions.labels import class_index_of_codes
 from patchpress.converter.tables.metadata import Joined, split_counts
 from patchpress.readers.format.manifest import (
     METADATA,
@@ -41,7 +41,7 @@ def stored_modality(
         records=records,
         rgb=modality.rgb,
         any_size=modality.any_size,
-        codes=codes_in(description, name),
+        codes=class_index_of_codes(description, name),
     )
 
 

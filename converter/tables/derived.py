@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class SplitChoice:
+class SplitOptions:
     """How patches are split: `official`, `geographic` or `none`, and a drawn validation part."""
 
     strategy: str = "official"
@@ -34,7 +34,7 @@ class Enriched:
     """List -> names in it that have no pixels here."""
 
 
-def check_choice(description: Description, choice: SplitChoice) -> None:
+def check_split_options(description: Description, choice: SplitOptions) -> None:
     """Refuse a strategy that the description has no rule for.
 
     Raises:
@@ -55,7 +55,7 @@ def check_choice(description: Description, choice: SplitChoice) -> None:
 
 
 def enrich(
-    description: Description, rows: "pa.Table", lists: Mapping[str, Path], choice: SplitChoice
+    description: Description, rows: "pa.Table", lists: Mapping[str, Path], choice: SplitOptions
 ) -> Enriched:
     """Add mapped labels, splits and flags.
 
@@ -101,7 +101,7 @@ def _split(
     splits: Splits,
     result: Enriched,
     lists: Mapping[str, Path],
-    choice: SplitChoice,
+    choice: SplitOptions,
 ) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc

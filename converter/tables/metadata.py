@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.tables.derived import SplitChoice, enrich
+from patchpress.converter.tables.derived import SplitOptions, enrich
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.rows import Logs, build_rows
@@ -48,7 +48,7 @@ def join(
     logs: Logs,
     tables: Tables | None,
     files: Mapping[str, Path],
-    choice: SplitChoice,
+    choice: SplitOptions,
 ) -> Joined:
     """One row a patch that has pixels, sorted by the identity column.
 
@@ -70,7 +70,7 @@ def _index(rows: "pa.Table", modality: ModalitySource, log: RecordLog) -> "pa.Ar
     """For each row the position of its record in the modality's log, or null."""
     import pyarrow.compute as pc
 
-    column = rows[modality.key_field]
+    column = rows[modality.key_column]
     return pc.index_in(column, value_set=log.names().cast(column.type)).combine_chunks()
 
 
@@ -88,7 +88,7 @@ def _find_partners(
             continue
         for one, partner in ((primary, other), (other, primary)):
             alone = pc.and_(pc.is_valid(indices[one]), pc.is_null(indices[partner]))
-            column = description.modalities[one].key_field
+            column = description.modalities[one].key_column
             names = rows[column].filter(alone).to_pylist()
             if names and one != partner:
                 joined.without_partner.setdefault(one, {})[partner] = names

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.labels import canonical
+from patchpress.converter.descriptions.labels import canonical_label
 from patchpress.readers.errors import TableError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
 
 def _needed(description: Description) -> dict[str, str]:
     """Column -> kind, for what pairs, labels and splits are read from."""
-    needed = {modality.key_field: "string" for modality in description.modalities.values()}
+    needed = {modality.key_column: "string" for modality in description.modalities.values()}
     if description.split_column:
         needed[description.split_column] = "string"
     # Mapped labels follow from others; the rest must be there, as text or lists of text.
@@ -147,7 +147,7 @@ def _check_values(
     for column, rule in description.labels.items():
         for label in pc.unique(_flat(group[column])).drop_null().to_pylist():
             try:
-                name = canonical(rule, label)
+                name = canonical_label(rule, label)
             except TableError as error:
                 patch = _first_with(description, group, column, label)
                 raise TableError(f"{path}, patch {patch}: {error}") from None
@@ -226,7 +226,7 @@ def partners(tables: Tables, names: set[str]) -> dict[str, set[str]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = list(dict.fromkeys(m.key_field for m in tables.description.modalities.values()))
+    columns = list(dict.fromkeys(m.key_column for m in tables.description.modalities.values()))
     found: dict[str, set[str]] = {column: set() for column in columns}
     for group in tables.groups(columns):
         identity = group[tables.description.identity]

@@ -45,7 +45,7 @@ class RecordLog:
         for values, value in zip(self._values, record.values, strict=True):
             values.append(self._seen.setdefault(value, value))
 
-    def leave_out(self, identities: set[str]) -> None:
+    def remove_rows(self, identities: set[str]) -> None:
         """Forget the records of some rows."""
         keep = [at for at, row in enumerate(self.identities().to_pylist()) if row not in identities]
         self._names, self._identities = self._names.of(keep), self._identities.of(keep)

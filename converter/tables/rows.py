@@ -75,7 +75,7 @@ def _official(
     for group in tables.groups():
         there = None
         for name, own in names.items():
-            found = is_in(group[description.modalities[name].key_field], own)
+            found = is_in(group[description.modalities[name].key_column], own)
             there = found if there is None else pc.or_(there, found)
         kept.append(group.filter(there))
     rows = pa.concat_tables(kept)
@@ -91,7 +91,7 @@ def _unmatched(
 
     if rows is None:
         return pa.array(range(len(names)), pa.int64())
-    column = description.modalities[modality].key_field
+    column = description.modalities[modality].key_column
     return pc.indices_nonzero(pc.invert(is_in(names, rows[column])))
 
 
@@ -119,7 +119,7 @@ def _built(
         index = pc.index_in(rows[description.identity], value_set=identities[name])
         if len(identities[name]) != pc.count_distinct(identities[name]).as_py():
             raise TableError(_twice(name, names[name].take(at), identities[name]))
-        columns = {modality.key_field: names[name]}
+        columns = {modality.key_column: names[name]}
         columns |= {c: logs[name].values(c) for c in logs[name].columns}
         for column, values in columns.items():
             if column != description.identity:
@@ -141,7 +141,7 @@ def _identities(
 
     own = log.identities().take(at)
     own = pc.if_else(pc.equal(own, ""), pa.scalar(None, pa.string()), own)
-    column = description.modalities[modality].key_field
+    column = description.modalities[modality].key_column
     if paired is not None and column in paired.column_names and column != description.identity:
         found = pc.index_in(names, value_set=paired[column].combine_chunks())
         own = pc.coalesce(own, paired[description.identity].take(found).combine_chunks())

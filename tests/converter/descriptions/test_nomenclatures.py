@@ -58,7 +58,9 @@ def test_corine_codes_lead_to_the_official_classes_and_indices(shared_data: Path
         assert (str(new.index(name)) if name else "") == row["ben19_official_index"]
         indexed = str(new.alphabetical.index(name)) if name else ""
         assert indexed == row["ben19_alphabetical_index"]
-        assert corine.codes[code] == (None if code == 999 else corine.canonical(row["clc_name"]))
+        assert corine.codes[code] == (
+            None if code == 999 else corine.canonical_name(row["clc_name"])
+        )
         first = old.codes[code]
         assert (str(old.index(first)) if first else "") == row["ben43_index"]
         assert first is None or first == row["clc_name"]
@@ -83,7 +85,7 @@ def test_labels_of_all_real_v1_patches_are_among_the_43(shared_data: Path) -> No
     assert len(files) == 88
     for path in files:
         for name in json.loads(path.read_text())["labels"]:
-            assert load("corine-43").canonical(name) == name
+            assert load("corine-43").canonical_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_labels_of_all_real_v1_patches_are_among_the_43(shared_data: Path) -> No
 )
 def test_a_variant_is_known_by_its_canonical_name(spelling: str, name: str) -> None:
     known = load("bigearthnet-19")
-    assert known.canonical(spelling) == name
+    assert known.canonical_name(spelling) == name
     assert known.names[known.index(spelling)] == name
 
 
@@ -108,16 +110,16 @@ def test_case_and_blanks_of_a_name_do_not_matter(data: st.DataObject, listed: st
     name = data.draw(st.sampled_from(load(listed).names))
     blank = st.sampled_from(["", " ", "\t", "\r\n", "\u00a0"])
     letters = [data.draw(st.sampled_from([c.upper(), c.lower()])) + data.draw(blank) for c in name]
-    assert load(listed).canonical("".join(letters)) == name
+    assert load(listed).canonical_name("".join(letters)) == name
 
 
 def test_an_unknown_name_is_an_error_that_suggests_the_nearest() -> None:
     with pytest.raises(TableError, match=r"'Broadleaf forest' is none .* is 'Broad-leaved forest'"):
-        load("bigearthnet-19").canonical("Broadleaf forest")
+        load("bigearthnet-19").canonical_name("Broadleaf forest")
     with pytest.raises(TableError, match="known are Forest, Shrubland"):
         load("igbp-simplified").index("zzzzzzzz")
     with pytest.raises(TableError, match="'Natural grassland' is none"):
-        load("bigearthnet-19").canonical("Natural grassland")  # one of the 43, not of the 19
+        load("bigearthnet-19").canonical_name("Natural grassland")  # one of the 43, not of the 19
 
 
 def test_lists_without_a_clear_mapping_are_refused() -> None:

@@ -5,16 +5,16 @@ from typing import Any
 
 from patchpress.converter.descriptions.description import LabelRule, ModalitySource
 from patchpress.converter.descriptions.labels import (
-    canonical,
-    code_counts,
-    derive,
+    canonical_label,
+    count_codes,
+    labels_from_counts,
 )
 from patchpress.converter.sources.files import Folder
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError, TableError
 
 
-class Annotator:
+class ColumnReader:
     """Gives the values of a modality's columns for one patch after the other."""
 
     def __init__(self, modality: ModalitySource, rules: tuple[LabelRule, ...]) -> None:
@@ -22,8 +22,8 @@ class Annotator:
         self._derived = [rule for rule in rules if rule.source == modality.name]
         self._given = {rule.column: rule for rule in rules if not rule.rule}
 
-    def __call__(self, patch: Patch, folder: Folder, pixels: memoryview) -> tuple[object, ...]:
-        """The values, in the order of `columns_of`; `pixels` are those of the record.
+    def read(self, patch: Patch, folder: Folder, pixels: memoryview) -> tuple[object, ...]:
+        """The values, in the order of `record_columns`; `pixels` are those of the record.
 
         Raises:
             PatchError: the sidecar is missing, does not parse or lacks a key; an unknown label or
@@ -34,12 +34,14 @@ class Annotator:
         named = dict(zip(self._modality.columns, patch.values, strict=True))
         values: list[object] = [self._checked(c, v, patch.before) for c, v in named.items()]
         if self._modality.sidecar is not None:
-            values += self.sidecar(patch, folder)
+            values += self.read_sidecar(patch, folder)
         if self._derived:
-            values += derive(self._derived, code_counts(self._modality, pixels), patch.before)
+            values += labels_from_counts(
+                self._derived, count_codes(self._modality, pixels), patch.before
+            )
         return tuple(values)
 
-    def sidecar(self, patch: Patch, folder: Folder) -> list[object]:
+    def read_sidecar(self, patch: Patch, folder: Folder) -> list[object]:
         """What the JSON file of a patch gives, in the order of the sidecar's columns.
 
         Raises:
@@ -48,7 +50,7 @@ class Annotator:
         sidecar = self._modality.sidecar
         if sidecar is None:
             return []
-        name = sidecar.file.replace(f"{{{self._modality.key_field}}}", patch.name)
+        name = sidecar.file.replace(f"{{{self._modality.key_column}}}", patch.name)
         try:
             content = json.loads(folder.read(name))
         except ValueError as error:
@@ -71,7 +73,7 @@ class Annotator:
         rule = self._given.get(column)
         if rule is not None:
             try:
-                names = [canonical(rule, name) for name in names]
+                names = [canonical_label(rule, name) for name in names]
             except TableError as error:
                 raise PatchError(f"{file}: {error}") from None
         return tuple(names) if listed else names[0]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Listed:
+class ListedPatches:
     """What the official tables name, or the pairing table where there are none."""
 
     def __init__(
@@ -21,10 +21,10 @@ class Listed:
         self._description, self._tables = description, tables
         self._pairs = files.get("pairs") if tables is None and description.pairs else None
 
-    def names(self, modality: str) -> bool:
+    def has(self, modality: str) -> bool:
         """Whether they name the patches of a modality."""
         pairs = self._description.pairs
-        column = self._description.modalities[modality].key_field
+        column = self._description.modalities[modality].key_column
         if self._tables is not None:
             return True
         known = (self._description.identity, *(pairs.columns if pairs else ()))
@@ -40,11 +40,11 @@ class Listed:
         import pyarrow.compute as pc
 
         source = self._description.modalities[modality]
-        names, rows = self._columns(source.key_field)
+        names, rows = self._columns(source.key_column)
         there = pc.is_valid(names)
         names, rows = names.filter(there), rows.filter(there)
         order = pc.sort_indices(names)
-        before, _, after = source.key.partition(f"{{{source.key_field}}}")
+        before, _, after = source.key.partition(f"{{{source.key_column}}}")
         values = ("",) * len(source.columns)
         for at in range(0, len(order), 1 << 16):
             some = order[at : at + (1 << 16)]
