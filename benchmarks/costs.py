@@ -57,10 +57,10 @@ def patches_of(tree: Path) -> list[Any]:
     """Patches as the converter has them."""
     from patchpress.converter.descriptions.parse import find
     from patchpress.converter.sources.folders import Walk
-    from patchpress.converter.sources.patch import pass_over
+    from patchpress.converter.sources.patch import ignore_problem
 
     modality = find("bigearthnet-v2").modalities["s2"]
-    return list(islice(Walk(modality, tree / modality.folder, pass_over), PATCHES))
+    return list(islice(Walk(modality, tree / modality.folder, ignore_problem), PATCHES))
 
 
 def folders(tree: Path) -> list[Measured]:
@@ -119,10 +119,10 @@ def archives(tree: Path, out: Path) -> list[Measured]:
     import zstandard
 
     from patchpress.converter.descriptions.parse import find
-    from patchpress.converter.memory import Cells
-    from patchpress.converter.sources.archives import ArchiveStream, Wish, files_size
+    from patchpress.converter.memory import CellPool
+    from patchpress.converter.sources.archives import ArchiveStream, StreamOptions, files_size
     from patchpress.converter.sources.locate import Archive
-    from patchpress.converter.sources.patch import pass_over
+    from patchpress.converter.sources.patch import ignore_problem
 
     modality = find("bigearthnet-v2").modalities["s2"]
     path = pack(tree, out / "archives") / f"{modality.folder}.tar.zst"
@@ -137,18 +137,18 @@ def archives(tree: Path, out: Path) -> list[Measured]:
                 pass
         return count
 
-    def stream(wish: Wish) -> ArchiveStream:
-        return ArchiveStream([Archive((path,))], [modality], pass_over, wish)
+    def stream(wish: StreamOptions) -> ArchiveStream:
+        return ArchiveStream([Archive((path,))], [modality], ignore_problem, wish)
 
     def names() -> int:
-        return sum(1 for _ in stream(Wish(lambda patch: True, names_only=True)))
+        return sum(1 for _ in stream(StreamOptions(lambda patch: True, names_only=True)))
 
-    cells = Cells(-(-files_size(modality) // 4096) * 4096, 2)
+    cells = CellPool(-(-files_size(modality) // 4096) * 4096, 2)
 
     def gather() -> int:
-        return sum(1 for _ in stream(Wish(lambda patch: True, cells=cells)))
+        return sum(1 for _ in stream(StreamOptions(lambda patch: True, cells=cells)))
 
-    held = list(islice(stream(Wish(lambda patch: True)), HELD))
+    held = list(islice(stream(StreamOptions(lambda patch: True)), HELD))
     return [
         ("decompress the archive (zstd)", "thread", best(decompress)),
         ("tar headers to patches", "writer", best(names, time.thread_time)),

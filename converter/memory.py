@@ -9,13 +9,13 @@ def shared_memory(nbytes: int) -> memoryview:
     return memoryview(mmap.mmap(-1, nbytes) if nbytes else b"")
 
 
-def let_go(memory: memoryview | None) -> None:
+def free_shared_memory(memory: memoryview | None) -> None:
     """Give such memory back to the system, whoever still has a view of it; it reads as zeros."""
     if memory and isinstance(memory.obj, mmap.mmap) and hasattr(mmap, "MADV_REMOVE"):
         memory.obj.madvise(mmap.MADV_REMOVE)
 
 
-class Cells:
+class CellPool:
     """Memory for the files of patches, in cells of one size; one a patch, used again and again."""
 
     def __init__(self, size: int, count: int) -> None:
@@ -37,7 +37,7 @@ class Cell:
 
     __slots__ = ("cells", "start")
 
-    def __init__(self, cells: Cells, start: int) -> None:
+    def __init__(self, cells: CellPool, start: int) -> None:
         self.cells, self.start = cells, start
 
     def __del__(self) -> None:

@@ -19,7 +19,7 @@ from patchpress.converter.descriptions.patterns import key_pattern
 from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.progress import Progress
-from patchpress.converter.sources.files import MemoryFolder
+from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
 from patchpress.converter.sources.patch import Patch, patch_of
 from patchpress.converter.storage.folder import writing
@@ -50,7 +50,7 @@ from patchpress.readers.format.table import checksum_column
 
 CHUNK = 256  # records between two words to the progress
 LAYOUTS = ("native", "stacked")
-NO_FILES = MemoryFolder({})  # sidecars are long gone
+NO_FILES = MemoryFiles({})  # sidecars are long gone
 
 
 def adopt(

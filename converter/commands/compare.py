@@ -17,14 +17,19 @@ from patchpress.converter.descriptions.description import Description, ModalityS
 from patchpress.converter.encoding.raster import decode_imagecodecs
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, plain_strips, read_directory
-from patchpress.converter.memory import Cells
+from patchpress.converter.memory import CellPool
 from patchpress.converter.options import usable_cpus
 from patchpress.converter.processes import CAN_FORK, SerialExecutor, process_pool
 from patchpress.converter.progress import Progress
-from patchpress.converter.sources.archives import Wish, cells_for, files_size
-from patchpress.converter.sources.files import Folder, open_folder
-from patchpress.converter.sources.locate import Roots
-from patchpress.converter.sources.order import in_key_order, share_read, streams_of, walks_of
+from patchpress.converter.sources.archives import StreamOptions, cell_pool, files_size
+from patchpress.converter.sources.files import PatchFiles, open_files
+from patchpress.converter.sources.locate import SourceParts
+from patchpress.converter.sources.order import (
+    patches_in_key_order,
+    share_read,
+    streams_of,
+    walks_of,
+)
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import KeyMissing, PatchError, PatchpressError, StoreDamaged
 from patchpress.readers.format.manifest import Modality
@@ -49,7 +54,7 @@ class Compared:
 def compare(
     store: Store,
     description: Description,
-    roots: Roots,
+    parts: SourceParts,
     workers: int | None,
     progress: Progress,
 ) -> Compared:
@@ -63,13 +68,13 @@ def compare(
     found = Compared({name: [] for name in store.manifest.modalities})
     count = usable_cpus() if workers is None else workers
     window = 4 * max(count, 1)
-    cells = _cells(description, roots, window) if CAN_FORK or not count else None
+    cells = _cells(description, parts, window) if CAN_FORK or not count else None
     started = store.path, description, cells.memory if cells is not None else None
     executor = process_pool(count, _start, *started) if count else SerialExecutor()
     if not count:
         _start(*started)
     try:
-        _compare_source(store, description, roots, found, executor, window, cells, progress)
+        _compare_source(store, description, parts, found, executor, window, cells, progress)
     except BrokenProcessPool:
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
@@ -82,11 +87,11 @@ def compare(
 def _compare_source(
     store: Store,
     description: Description,
-    roots: Roots,
+    parts: SourceParts,
     found: Compared,
     executor: Executor,
     window: int,
-    cells: Cells | None,
+    cells: CellPool | None,
     progress: Progress,
 ) -> None:
     def tell(error: PatchError) -> None:
@@ -94,14 +99,14 @@ def _compare_source(
 
     # A store of the first patches only need not have them all.
     partial = store.manifest.options.get("limit") is not None
-    walks = walks_of(description, roots, tell)
+    walks = walks_of(description, parts, tell)
     wish = _wish(store, cells, partial=partial)
-    streams = streams_of(description, roots, tell, wish)
+    streams = streams_of(description, parts, tell, wish)
     walked = sum(1 for walk in walks.values() for _ in walk)
     found.total = None if streams else len(store) + walked
     few = sum(wish.most.values()) if wish.most else None
     progress.start(few if streams else found.total)
-    patches = _chunks(in_key_order(walks, streams), description)
+    patches = _chunks(patches_in_key_order(walks, streams), description)
     for chunk, outcomes in _compare_all(executor, patches, window):
         for patch, problem in zip(chunk, outcomes, strict=True):
             if problem == NOT_STORED:
@@ -114,23 +119,23 @@ def _compare_source(
         progress.advance(len(chunk), 0, share_read(streams))
 
 
-def _wish(store: Store, cells: Cells | None, *, partial: bool) -> Wish:
+def _wish(store: Store, cells: CellPool | None, *, partial: bool) -> StreamOptions:
     """What is asked of archives: all of them, or no more than the store has."""
     if not partial:
-        return Wish(lambda patch: True, cells=cells)
+        return StreamOptions(lambda patch: True, cells=cells)
     keys = {
         name: frozenset(record_keys(store.path, store.manifest, name))
         for name in store.manifest.modalities
     }
     most = {name: len(those) for name, those in keys.items()}
-    return Wish(lambda patch: patch.key in keys[patch.modality], most, cells)
+    return StreamOptions(lambda patch: patch.key in keys[patch.modality], most, cells)
 
 
-def _cells(description: Description, roots: Roots, window: int) -> Cells | None:
+def _cells(description: Description, parts: SourceParts, window: int) -> CellPool | None:
     """Memory for the files of as many patches as can be under way, if archives have some."""
-    modalities = [description.modalities[name] for name in roots.packed]
+    modalities = [description.modalities[name] for name in parts.packed]
     smallest = min(map(files_size, modalities), default=CHUNK_BYTES)
-    return cells_for(modalities, (window + 1) * min(CHUNK, CHUNK_BYTES // smallest + 1))
+    return cell_pool(modalities, (window + 1) * min(CHUNK, CHUNK_BYTES // smallest + 1))
 
 
 def _chunks(patches: Iterable[Patch], description: Description) -> Iterator[list[Patch]]:
@@ -139,7 +144,7 @@ def _chunks(patches: Iterable[Patch], description: Description) -> Iterator[list
     held = 0
     for patch in patches:
         chunk.append(patch)
-        held += sizes[patch.modality] if patch.contents is not None else 0
+        held += sizes[patch.modality] if patch.archived is not None else 0
         if len(chunk) == CHUNK or held >= CHUNK_BYTES:
             yield chunk
             chunk, held = [], 0
@@ -194,24 +199,24 @@ def _difference(store: Store, source: ModalitySource, patch: Patch) -> str | Non
     """What differs between a patch's files and its record."""
     stored = store.read_bands(patch.key)
     modality = store.manifest.modalities[patch.modality]
-    folder = open_folder(patch.folder, patch.contents, _memory)
+    files = open_files(patch.folder, patch.archived, _memory)
     together: Array | None = None
     try:
         for index, band in enumerate(source.bands):
-            name = f"{patch.before}{band.name}{patch.after}" if patch.after else patch.before
+            name = patch.file(band.name)
             if together is None or patch.after:
-                together = _decoded(name, folder)
+                together = _decoded(name, files)
             pixels = together[0 if patch.after else index]
             differing = _differing(pixels, stored[band.name], modality)
             if differing:
                 return f"{name}: band {band.name} differs from the record in {differing}"
     finally:
-        folder.close()
+        files.close()
     return None
 
 
-def _decoded(name: str, folder: Folder) -> Array:
-    data = folder.read(name)
+def _decoded(name: str, files: PatchFiles) -> Array:
+    data = files.read(name)
     try:
         directory = read_directory(data)
         if directory is not None:

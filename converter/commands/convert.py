@@ -9,11 +9,11 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import Batch, encoding
 from patchpress.converter.options import ConvertOptions, OnError
-from patchpress.converter.planning.request import Request, request_of
+from patchpress.converter.planning.request import Request, prepare_request
 from patchpress.converter.planning.selection import Selection, first_few, select
 from patchpress.converter.planning.space import Need, require_room
 from patchpress.converter.progress import Progress, Silent
-from patchpress.converter.sources.locate import Roots
+from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim, writing
@@ -59,7 +59,7 @@ def convert(
     options = options or ConvertOptions()
     source, store = Path(source), Path(store)
     begun = time.monotonic()
-    asked = request_of(dataset, source, options)
+    asked = prepare_request(dataset, source, options)
     conversion = _Conversion(asked, store, progress or Silent())
     with claim(store, overwrite=options.overwrite) as target:
         report = conversion.run(target)
@@ -87,22 +87,27 @@ class _Conversion:
         return self.request.options
 
     @property
-    def roots(self) -> Roots:
-        return self.request.roots
+    def parts(self) -> SourceParts:
+        return self.request.parts
 
     def run(self, target: Target) -> Report:
         recipes, self.logs = self.request.recipes(), self.request.logs()
         # Workers fork before pyarrow and LMDB are opened here: they need neither.
-        workers, roots = self.options.worker_count, self.roots
-        with encoding(recipes, workers, roots.packed, roots.streams, writing=AHEAD) as encode:
+        workers, parts = self.options.worker_count, self.parts
+        with encoding(recipes, workers, parts.packed, parts.stream_count, writing=AHEAD) as encode:
             tables = self.request.tables()
-            published = self.request.published()
-            place = self.description, self.roots
-            wanted = first_few(*place, tables, self.options.limit)
+            published = self.request.check_md5()
+            wanted = first_few(self.description, parts, tables, self.options.limit)
             chosen = select(
-                *place, wanted, self._problem, encode.cells, published, encode.unpackers
+                self.description,
+                parts,
+                wanted,
+                self._problem,
+                cells=encode.cells,
+                md5=published,
+                unpackers=encode.unpackers,
             )
-            asked = self.request.asked()
+            asked = self.request.decisive_settings()
             begun = goes_on(self.store, target.asked(), asked)
             require_room(self.store, Need(self.request, chosen, tables), begun=begun)
             with (
@@ -115,7 +120,7 @@ class _Conversion:
                 self._take_out_lacking(chosen, writer)
                 writer.finish()
         joined = join(
-            self.description, self.logs, tables, self.roots.files, self.request.split_options
+            self.description, self.logs, tables, self.parts.files, self.request.split_options
         )
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, writer.digest)
         with writing(self.store):
@@ -152,7 +157,7 @@ class _Conversion:
 
     def _take_out_lacking(self, chosen: Selection, writer: ShardWriter) -> None:
         """Leave out patches of which only the end of an archive told that they are not whole."""
-        lacking = chosen.lacking(self.roots.modalities)
+        lacking = chosen.lacking(self.parts.modalities)
         if not lacking:
             return
         for error in dict.fromkeys(lacking.values()):
@@ -175,9 +180,9 @@ class _Conversion:
         return manifest_of(self.store, description, joined, modalities, shard, settings)
 
     def _report(self, joined: Joined, manifest: Manifest, chosen: Selection) -> Report:
-        roots = self.roots
+        parts = self.parts
         report = report_of(
-            self.store, self.description, joined, manifest, roots.files, roots.absent
+            self.store, self.description, joined, manifest, parts.files, parts.absent
         )
         if self.options.limit:  # then most rows are left out on purpose
             report.rows_without_pixels = 0

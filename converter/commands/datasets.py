@@ -7,7 +7,7 @@ from patchpress.converter.descriptions.description import Description, ModalityS
 from patchpress.converter.descriptions.parse import built_in, find, load
 from patchpress.converter.sources.folders import Walk, entries
 from patchpress.converter.sources.locate import archive_name
-from patchpress.converter.sources.patch import pass_over
+from patchpress.converter.sources.patch import ignore_problem
 from patchpress.converter.text import columns
 from patchpress.readers.errors import DescriptionError, SourceError, SourceMissing
 
@@ -83,7 +83,7 @@ def _found(description: Description, source: Path) -> list[str]:
     for modality in description.modalities.values():
         folder = source / modality.folder
         packed = [archives[stem] for stem in modality.archives if stem in archives]
-        if folder.is_dir() and next(iter(Walk(modality, folder, pass_over)), None) is not None:
+        if folder.is_dir() and next(iter(Walk(modality, folder, ignore_problem)), None) is not None:
             found.append(modality.name)
         elif packed:
             found.append(f"{modality.name} ({', '.join(packed)})")

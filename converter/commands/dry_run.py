@@ -7,10 +7,10 @@ from patchpress.converter.commands.forecast import Forecast, Foreseen
 from patchpress.converter.descriptions.description import LabelRule
 from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.options import Codec, ConvertOptions, usable_cpus
-from patchpress.converter.planning.request import Request, request_of
-from patchpress.converter.planning.sample import Measured, measure
+from patchpress.converter.planning.request import Request, prepare_request
+from patchpress.converter.planning.sample import EncodedSample, encode_samples
 from patchpress.converter.planning.space import Need, lack_of_room
-from patchpress.converter.planning.survey import Gathered, gather
+from patchpress.converter.planning.survey import Survey, survey_source
 from patchpress.converter.storage.disk import Records, data_bytes, disk_of, room_there
 from patchpress.converter.storage.folder import survey
 from patchpress.converter.storage.journal import Journal
@@ -40,15 +40,15 @@ def dry_run(
         DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError: as
             `convert` before it writes. Too little room is none of them: see `Forecast.lack`.
     """
-    request = request_of(dataset, Path(source), options or ConvertOptions())
+    request = prepare_request(dataset, Path(source), options or ConvertOptions())
     store = Path(store)
     before = survey(store, overwrite=request.options.overwrite)
     tables = request.tables()
-    request.published()
-    found = gather(request, tables)
-    begun = goes_on(store, before, request.asked())
+    request.check_md5()
+    found = survey_source(request, tables)
+    begun = goes_on(store, before, request.decisive_settings())
     recipes = request.recipes()
-    measured = measure(recipes, {name: s.patches() for name, s in found.samples.items()})
+    measured = encode_samples(recipes, {name: s.patches() for name, s in found.samples.items()})
     options, description = request.options, request.description
     forecast = Forecast(
         *(str(store), description.dataset.name, str(options.layout), str(options.compression)),
@@ -56,7 +56,7 @@ def dry_run(
         goes_on=begun,
         stored=_stored(store) if begun else 0,
         primary=description.primary.name,
-        absent=request.roots.absent,
+        absent=request.parts.absent,
         ignored=found.chosen.ignored,
         skipped=found.skipped,
         tried=sum(m.tried for m in measured.values()),
@@ -69,7 +69,7 @@ def dry_run(
     known = {name: log for name, log in found.logs.items() if name not in found.about}
     joined = None
     if description.primary.name in known or not found.about:
-        joined = join(description, known, tables, request.roots.files, request.split_options)
+        joined = join(description, known, tables, request.parts.files, request.split_options)
         _tell_rows(forecast, request, found, joined)
     elif forecast.primary in forecast.modalities:
         forecast.rows, forecast.rows_about = forecast.modalities[forecast.primary].patches, True
@@ -87,7 +87,7 @@ def _stored(store: Path) -> int:
         return sum(isinstance(entry.result, Encoded) for entry in journal.entries())
 
 
-def _foreseen(name: str, recipe: Recipe, found: Gathered, measured: Measured) -> Foreseen:
+def _foreseen(name: str, recipe: Recipe, found: Survey, measured: EncodedSample) -> Foreseen:
     lengths = measured.lengths
     usual = record_form(name, recipe.layout, recipe.modality.bands).size
     exact = recipe.codec == Codec.none and not recipe.modality.any_size
@@ -99,7 +99,7 @@ def _foreseen(name: str, recipe: Recipe, found: Gathered, measured: Measured) ->
     return Foreseen(bands, found.counts[name], name in found.about, by, length, not exact)
 
 
-def _tell_rows(forecast: Forecast, request: Request, found: Gathered, joined: Joined) -> None:
+def _tell_rows(forecast: Forecast, request: Request, found: Survey, joined: Joined) -> None:
     """Rows, partners and splits, by the same join that makes a store's metadata.parquet."""
     description, primary = request.description, forecast.primary
     known = [name for name in found.logs if name not in found.about]
@@ -127,7 +127,7 @@ def _tell_rows(forecast: Forecast, request: Request, found: Gathered, joined: Jo
         forecast.partners[other] = count, other in found.share
 
 
-def _labels(request: Request, found: Gathered, joined: Joined | None) -> list[Labels]:
+def _labels(request: Request, found: Survey, joined: Joined | None) -> list[Labels]:
     """What gives the label columns, and for how many rows."""
     columns: dict[str, list[str]] = {}
     counts: dict[str, int | None] = {}
@@ -150,8 +150,8 @@ def _labels(request: Request, found: Gathered, joined: Joined | None) -> list[La
 
 def _giver(request: Request, rule: LabelRule) -> tuple[str, list[str]]:
     """What gives a column of labels; where each record does, of which modalities."""
-    there = {name: request.description.modalities[name] for name in request.roots.modalities}
-    if request.roots.some(request.description.tables):
+    there = {name: request.description.modalities[name] for name in request.parts.modalities}
+    if request.parts.files_named(request.description.tables):
         return "the tables", []
     if rule.rule:
         return (f"the codes of {rule.source}", [rule.source]) if rule.source in there else ("", [])
@@ -172,7 +172,7 @@ def _with_any(rows: "pa.Table", modalities: list[str]) -> int:
     return int(pc.sum(there).as_py() or 0)
 
 
-def _estimate(forecast: Forecast, found: Gathered, measured: dict[str, Measured]) -> None:
+def _estimate(forecast: Forecast, found: Survey, measured: dict[str, EncodedSample]) -> None:
     """Sizes and time, where the number of patches is known."""
     kinds, keys, decoding = [], 0.0, 0.0
     for name, foreseen in forecast.modalities.items():

@@ -98,10 +98,10 @@ def verify(
         _read_back(opened, description, verdict, progress)
         verdict.problems += stale
         return verdict
-    roots = locate(description, Path(against), paths or {}, tuple(opened.manifest.modalities))
-    require_patches(description, roots)
+    parts = locate(description, Path(against), paths or {}, tuple(opened.manifest.modalities))
+    require_patches(description, parts)
     # Its workers fork before this process opens the store's LMDB environment.
-    found = compare(opened, description, roots, workers, progress)
+    found = compare(opened, description, parts, workers, progress)
     verdict.compared, verdict.problems = found.compared, found.problems + stale
     if found.total is None:  # what was told of archives says nothing of the records
         progress.start(len(opened))

@@ -26,7 +26,7 @@ from patchpress.converter.encoding.tiff import (
     read_directory,
     shape_of,
 )
-from patchpress.converter.sources.files import Folder
+from patchpress.converter.sources.files import PatchFiles
 from patchpress.readers.errors import PatchError
 
 HEADS_KEPT = 64  # one a coordinate reference system; more would be files that are not alike
@@ -72,7 +72,7 @@ class BandReader:
         self._head = bytearray()
         self._spare = bytearray(1)  # takes the byte that a longer file would have
 
-    def read_into(self, name: str, folder: Folder, out: memoryview) -> Ground | None:
+    def read_into(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
         """Fill `out` (the band's bytes, row by row) from the file `name` in `folder`.
 
         Returns the ground that the file covers, None without georeference.
@@ -81,17 +81,17 @@ class BandReader:
             PatchError: the file is absent, truncated, no TIFF, or of another dtype or size.
         """
         if self._size:
-            got = folder.readv(name, (self._head, out, self._spare))
+            got = files.readv(name, (self._head, out, self._spare))
             if got == self._size + self.nbytes:
                 tie = self._tie
                 around = bytes(self._head[: tie.start] + self._head[tie.stop :])
                 head = self._heads.get(around)
                 if head is not None:
                     return head.ground(self._head)
-        return self._read_whole(name, folder, out)
+        return self._read_whole(name, files, out)
 
-    def _read_whole(self, name: str, folder: Folder, out: memoryview) -> Ground | None:
-        data = folder.read(name)
+    def _read_whole(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
+        data = files.read(name)
         raster = self._decode(name, data)
         if raster.array.shape[1:] != self.shape:
             _, height, width = raster.array.shape
@@ -102,13 +102,13 @@ class BandReader:
         self._learn(data)
         return ground_of(raster.georeference, *self.shape)
 
-    def read_any(self, name: str, folder: Folder) -> tuple[Array, Ground | None]:
+    def read_any(self, name: str, files: PatchFiles) -> tuple[Array, Ground | None]:
         """All bands of a file, (bands, height, width) of whatever size, and their ground.
 
         Raises:
             PatchError: as `read_into`, but for the size.
         """
-        raster = self._decode(name, folder.read(name))
+        raster = self._decode(name, files.read(name))
         return raster.array, ground_of(raster.georeference, *raster.array.shape[1:])
 
     def _decode(self, name: str, data: bytes) -> Raster:

@@ -9,7 +9,7 @@ from patchpress.converter.descriptions.labels import (
     count_codes,
     labels_from_counts,
 )
-from patchpress.converter.sources.files import Folder
+from patchpress.converter.sources.files import PatchFiles
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError, TableError
 
@@ -22,7 +22,7 @@ class ColumnReader:
         self._derived = [rule for rule in rules if rule.source == modality.name]
         self._given = {rule.column: rule for rule in rules if not rule.rule}
 
-    def read(self, patch: Patch, folder: Folder, pixels: memoryview) -> tuple[object, ...]:
+    def read(self, patch: Patch, files: PatchFiles, pixels: memoryview) -> tuple[object, ...]:
         """The values, in the order of `record_columns`; `pixels` are those of the record.
 
         Raises:
@@ -34,14 +34,14 @@ class ColumnReader:
         named = dict(zip(self._modality.columns, patch.values, strict=True))
         values: list[object] = [self._checked(c, v, patch.before) for c, v in named.items()]
         if self._modality.sidecar is not None:
-            values += self.read_sidecar(patch, folder)
+            values += self.read_sidecar(patch, files)
         if self._derived:
             values += labels_from_counts(
                 self._derived, count_codes(self._modality, pixels), patch.before
             )
         return tuple(values)
 
-    def read_sidecar(self, patch: Patch, folder: Folder) -> list[object]:
+    def read_sidecar(self, patch: Patch, files: PatchFiles) -> list[object]:
         """What the JSON file of a patch gives, in the order of the sidecar's columns.
 
         Raises:
@@ -52,7 +52,7 @@ class ColumnReader:
             return []
         name = sidecar.file.replace(f"{{{self._modality.key_column}}}", patch.name)
         try:
-            content = json.loads(folder.read(name))
+            content = json.loads(files.read(name))
         except ValueError as error:
             raise PatchError(f"{name} is no JSON ({error})") from None
         if not isinstance(content, dict):

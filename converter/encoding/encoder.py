@@ -11,7 +11,7 @@ from patchpress.converter.encoding.bandreader import BandReader
 from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, Ground
-from patchpress.converter.sources.files import Folder, open_folder
+from patchpress.converter.sources.files import PatchFiles, open_files
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.manifest import Band, record_form
@@ -87,17 +87,17 @@ class Encoder:
                 other ground than the first; the message names the file.
         """
         whole = out if self._compress is None else memoryview(self._scratch)
-        folder = open_folder(patch.folder, patch.contents, cells)
+        files = open_files(patch.folder, patch.archived, cells)
         try:
-            self._check_files(patch, folder)
-            form, ground = self._fill(patch, folder, whole)
+            self._check_files(patch, files)
+            form, ground = self._fill(patch, files, whole)
             if self._refuse_nan:
                 self._check_nan(patch, whole[len(form.header) : form.size])
-            values = self._column_reader.read(patch, folder, whole[self._places[0][0] :])
+            values = self._column_reader.read(patch, files, whole[self._places[0][0] :])
         except PatchError as error:
             raise PatchError(f"{patch.folder}/{error}") from None
         finally:
-            folder.close()
+            files.close()
         record = whole[: form.size]
         if self._compress is not None:
             frame = self._compress(record)
@@ -105,12 +105,12 @@ class Encoder:
             record[:] = frame
         return Encoded(len(record), xxhash.xxh3_64_intdigest(record), ground, values)
 
-    def _check_files(self, patch: Patch, folder: Folder) -> None:
+    def _check_files(self, patch: Patch, files: PatchFiles) -> None:
         """Refuse a patch with a band too many or too few; other files beside them are no harm."""
         if not patch.after:
             return
-        expected = {f"{patch.before}{band.name}{patch.after}" for band in self._bands}
-        there = set(folder.names())
+        expected = {patch.file(band.name) for band in self._bands}
+        there = set(files.names())
         if there == expected:
             return
         missing = sorted(expected - there)
@@ -126,25 +126,27 @@ class Encoder:
         if extra:
             raise PatchError(f"{extra[0]} is a band that the description does not have")
 
-    def _fill(self, patch: Patch, folder: Folder, record: memoryview) -> tuple[Form, Ground | None]:
+    def _fill(
+        self, patch: Patch, files: PatchFiles, record: memoryview
+    ) -> tuple[Form, Ground | None]:
         if self._modality.any_size:
-            return self._fill_any(patch, folder, record)
+            return self._fill_any(patch, files, record)
         header = self._form.header
         record[: len(header)] = header
         if not patch.after and len(self._bands) > 1:
-            return self._form, self._fill_together(patch, folder, record)
-        return self._form, self._fill_bands(patch, folder, record)
+            return self._form, self._fill_together(patch, files, record)
+        return self._form, self._fill_bands(patch, files, record)
 
-    def _fill_bands(self, patch: Patch, folder: Folder, record: memoryview) -> Ground | None:
+    def _fill_bands(self, patch: Patch, files: PatchFiles, record: memoryview) -> Ground | None:
         ground: Ground | None = None
         for index, (band, reader) in enumerate(zip(self._bands, self._readers, strict=True)):
-            name = f"{patch.before}{band.name}{patch.after}" if patch.after else patch.before
+            name = patch.file(band.name)
             start, shape = self._places[index]
             if shape == band.shape:
-                covered = reader.read_into(name, folder, record[start : start + reader.nbytes])
+                covered = reader.read_into(name, files, record[start : start + reader.nbytes])
             else:
                 coarse = self._coarse[band.shape]
-                covered = reader.read_into(name, folder, coarse.data.cast("B"))
+                covered = reader.read_into(name, files, coarse.data.cast("B"))
                 plane = np.frombuffer(record, coarse.dtype, shape[0] * shape[1], start)
                 resample_into(coarse, plane.reshape(shape), self._method)
             if index == 0:
@@ -154,27 +156,27 @@ class Encoder:
                 self._check_ground(name, ground, covered, coarser)
         return ground
 
-    def _fill_together(self, patch: Patch, folder: Folder, record: memoryview) -> Ground | None:
+    def _fill_together(self, patch: Patch, files: PatchFiles, record: memoryview) -> Ground | None:
         """One file with all bands, which then have one shape."""
         shape = (len(self._bands), *self._bands[0].shape)
         if not self._together.size:
             self._together = np.empty(shape, self._bands[0].dtype)
-        ground = self._whole.read_into(patch.before, folder, self._together.data.cast("B"))
+        ground = self._whole.read_into(patch.before, files, self._together.data.cast("B"))
         size = self._readers[0].nbytes
         for (start, _), band in zip(self._places, self._together, strict=True):
             record[start : start + size] = band.data.cast("B")
         return ground
 
     def _fill_any(
-        self, patch: Patch, folder: Folder, record: memoryview
+        self, patch: Patch, files: PatchFiles, record: memoryview
     ) -> tuple[Form, Ground | None]:
         """Bands of whatever size: each record has its own header."""
         arrays: list[Array] = []
         if patch.after:
-            names = [f"{patch.before}{band.name}{patch.after}" for band in self._bands]
+            names = [patch.file(band.name) for band in self._bands]
             ground = None
             for index, (name, reader) in enumerate(zip(names, self._readers, strict=True)):
-                found, covered = reader.read_any(name, folder)
+                found, covered = reader.read_any(name, files)
                 arrays.append(found[0])
                 ground = covered if index == 0 else ground
                 if covered != ground:
@@ -182,7 +184,7 @@ class Encoder:
                     self._check_ground(name, ground, covered, coarser)
         else:
             names = [patch.before]
-            found, ground = self._whole.read_any(patch.before, folder)
+            found, ground = self._whole.read_any(patch.before, files)
             arrays.extend(found)
         bands = tuple(
             Band(band.name, band.gsd, band.dtype, (array.shape[0], array.shape[1]))
@@ -205,10 +207,9 @@ class Encoder:
         for band, usual in zip(bands, self._bands, strict=True):
             if band.shape != usual.shape:
                 raise PatchError(
-                    f"{patch.before}{band.name if patch.after else ''}{patch.after} has "
-                    f"{band.shape[0]} x {band.shape[1]} pixels, not {usual.shape[0]} x "
-                    f"{usual.shape[1]}: sizes differ inside this dataset, so convert it with "
-                    "--layout native"
+                    f"{patch.file(band.name)} has {band.shape[0]} x {band.shape[1]} pixels, not "
+                    f"{usual.shape[0]} x {usual.shape[1]}: sizes differ inside this dataset, so "
+                    "convert it with --layout native"
                 )
 
     def _check_nan(self, patch: Patch, pixels: memoryview) -> None:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from patchpress.converter.encoding.encoder import Encoded, Encoder, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, SMALLEST, frame_size
 from patchpress.converter.encoding.worker import Chunk, encode_chunk, start_worker
-from patchpress.converter.memory import Cells, let_go, shared_memory
+from patchpress.converter.memory import CellPool, free_shared_memory, shared_memory
 from patchpress.converter.processes import CAN_FORK, SerialExecutor, kill, process_pool
-from patchpress.converter.sources.archives import cells_for
+from patchpress.converter.sources.archives import cell_pool
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
 from patchpress.readers.errors import PatchError, PatchpressError
@@ -77,16 +77,16 @@ def encoding(
         for unpacker in unpackers:
             unpacker.kill()
         for each in (shared, memory):
-            let_go(each)
+            free_shared_memory(each)
 
 
 def _cells(
     recipes: dict[str, Recipe], packed: Collection[str], frames: dict[str, int], window: int
-) -> Cells | None:
+) -> CellPool | None:
     """Memory for the files of as many patches as can be under way."""
     smallest = min((frames[name] for name in packed), default=CHUNK_BYTES)
     modalities = [recipes[name].modality for name in packed]
-    return cells_for(modalities, window * (CHUNK_BYTES // smallest + 1))
+    return cell_pool(modalities, window * (CHUNK_BYTES // smallest + 1))
 
 
 class Encoding:
@@ -104,7 +104,7 @@ class Encoding:
         slot: int,
         window: int,
         shared: memoryview | None,
-        cells: Cells | None,
+        cells: CellPool | None,
         paged: bool,
         unpackers: list[Unpacker],
     ) -> None:

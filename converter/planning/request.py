@@ -1,6 +1,7 @@
 """What a conversion is asked to do, and all that follows from that before a patch is read."""
 
 import hashlib
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.descriptions.parse import find
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions
-from patchpress.converter.sources.locate import Roots, locate
+from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published
 from patchpress.converter.storage.folder import Asked
 from patchpress.converter.storage.resume import VERSION
@@ -24,7 +25,7 @@ class Request(NamedTuple):
 
     description: Description
     options: ConvertOptions
-    roots: Roots
+    parts: SourceParts
 
     @property
     def split_options(self) -> SplitOptions:
@@ -49,22 +50,27 @@ class Request(NamedTuple):
             "nan": str(options.nan),
         }
 
-    def asked(self) -> Asked:
-        """All that decides what is stored, to be compared where a conversion goes on."""
+    def decisive_settings(self) -> Asked:
+        """Everything that decides what is stored: an interrupted conversion goes on only with that.
+
+        Its names are those that a user knows, as they appear in sentences about a difference.
+        """
         settings = self.settings()
-        # One that stopped at a damaged patch may go on without it.
+        # A conversion that stopped at a damaged patch may go on without that patch.
         del settings["on_error"]
         description = hashlib.sha256(repr(self.description).encode()).hexdigest()
-        places = {name: place.paths for name, place in self.roots.modalities.items()}
-        places |= {name: (path,) for name, path in self.roots.files.items()}
-        paths = {f"path {n}": ", ".join(str(p.resolve()) for p in ps) for n, ps in places.items()}
-        return {VERSION: version("patchpress"), **settings, "description": description, **paths}
+        return {
+            VERSION: version("patchpress"),
+            **settings,
+            "description": description,
+            **{f"path {name}": _resolved(paths) for name, paths in self.parts.paths.items()},
+        }
 
     def recipes(self) -> dict[str, Recipe]:
         """Modality -> how its records are made."""
         options = self.options
         # If there are tables, `verify` compares their labels with those of the maps.
-        tables = self.roots.some(self.description.tables)
+        tables = self.parts.files_named(self.description.tables)
         rules = self.description.record_rules(has_tables=bool(tables))
         return {
             name: Recipe(
@@ -76,7 +82,7 @@ class Request(NamedTuple):
                 str(options.nan),
                 rules,
             )
-            for name in self.roots.modalities
+            for name in self.parts.modalities
         }
 
     def logs(self) -> dict[str, RecordLog]:
@@ -94,29 +100,36 @@ class Request(NamedTuple):
         Raises:
             TableError: one is not as described.
         """
-        paths = self.roots.some(self.description.tables)
+        paths = self.parts.files_named(self.description.tables)
         return check_tables(self.description, paths) if paths else None
 
-    def published(self) -> dict[str, str] | None:
-        """The MD5 that each archive must have, where that is to be checked; tables are at once.
+    def check_md5(self) -> dict[str, str] | None:
+        """Compare tables and lists with their published MD5, if the user asked for it.
+
+        Returns:
+            File name of an archive -> the MD5 that it must have: archives are compared while they
+            are read. None if no MD5 is to be checked.
 
         Raises:
             OptionError, SourceError: as `check_published`.
         """
         if not self.options.check_md5:
             return None
-        places = self.roots.modalities.values()
-        parts = [part for place in places for archive in place.archives for part in archive.parts]
-        return check_published(self.description, parts, self.roots.files.values())
+        archives = [file for each in self.parts.modalities.values() for file in each.archive_files]
+        return check_published(self.description, archives, self.parts.files.values())
 
 
-def request_of(dataset: str, source: Path, options: ConvertOptions) -> Request:
+def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> Request:
     """Understand what is asked for, and find where the source has it.
 
     Raises:
         DescriptionError, OptionError, SourceError: as their names say.
     """
     description = find(dataset)
-    asked = Request(description, options, Roots({}, {}, ()))
+    asked = Request(description, options, SourceParts({}, {}, ()))
     check_split_options(description, asked.split_options)
-    return asked._replace(roots=locate(description, source, options.paths, options.modalities))
+    return asked._replace(parts=locate(description, source, options.paths, options.modalities))
+
+
+def _resolved(paths: Iterable[Path]) -> str:
+    return ", ".join(str(path.resolve()) for path in paths)

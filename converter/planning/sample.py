@@ -19,7 +19,7 @@ SETTLED = 0.05  # seconds in which a thread that reads ahead reads something, if
 _STRIDES = 16
 
 
-class Spread:
+class EvenSample:
     """At most so many of a stream of patches, evenly spread over it, whatever its length."""
 
     def __init__(self, most: int) -> None:
@@ -50,7 +50,7 @@ class Spread:
 
 
 @dataclass
-class Measured:
+class EncodedSample:
     """What encoding some patches of one modality told."""
 
     seconds: list[float] = field(default_factory=list)
@@ -73,9 +73,9 @@ class Measured:
         return sum(counted) / len(counted) if counted else 0.0
 
 
-def measure(
+def encode_samples(
     recipes: Mapping[str, Recipe], samples: Mapping[str, Sequence[Patch]]
-) -> dict[str, Measured]:
+) -> dict[str, EncodedSample]:
     """Encode samples of each modality, for a few seconds at most; no record is kept."""
     end, found = time.monotonic(), {}
     for name, patches in samples.items():
@@ -84,8 +84,8 @@ def measure(
     return found
 
 
-def _measured(recipe: Recipe, patches: Iterable[Patch], end: float) -> Measured:
-    encoder, found = Encoder(recipe), Measured()
+def _measured(recipe: Recipe, patches: Iterable[Patch], end: float) -> EncodedSample:
+    encoder, found = Encoder(recipe), EncodedSample()
     out = memoryview(bytearray(encoder.capacity))
     for patch in patches:
         begun = time.monotonic()
@@ -105,7 +105,7 @@ def _from_everywhere(patches: Sequence[Patch]) -> list[Patch]:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class BeginningEstimate:
     """What the beginning of the archives of some modalities told."""
 
     counts: Mapping[str, float]
@@ -116,9 +116,9 @@ class Head:
     """Seconds that a byte of the archives takes."""
 
 
-def read_head(
+def read_beginning(
     stream: ArchiveStream, tell: Callable[[Patch], None], seconds: float, enough: Callable[[], bool]
-) -> Head:
+) -> BeginningEstimate:
     """Read archives from their beginning, until it is `enough`, or it takes too long.
 
     `tell` is told of each patch. Nothing is guessed where little is left to be read.
@@ -146,12 +146,12 @@ def read_head(
     pace = took / max(read, 1)
     names = [modality.name for modality in stream.modalities]
     if whole:
-        return Head({name: come[name] for name in names}, True, pace)
+        return BeginningEstimate({name: come[name] for name in names}, True, pace)
     if read - mark < HEAD_BYTES // 4:
         mark, first = 0, Counter()
     counts = {name: (come[name] - first[name]) * size / (read - mark) for name in names}
     # One after the other, as it seems: then what came first says nothing of the others.
-    return Head(counts if all(counts.values()) else {}, False, pace)
+    return BeginningEstimate(counts if all(counts.values()) else {}, False, pace)
 
 
 def _settled(stream: ArchiveStream) -> int:

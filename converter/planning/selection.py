@@ -7,18 +7,18 @@ from itertools import islice
 from operator import attrgetter
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.memory import Cells
-from patchpress.converter.sources.archives import ArchiveStream, Wish
+from patchpress.converter.memory import CellPool
+from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
-from patchpress.converter.sources.locate import Roots
+from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import (
-    in_key_order,
+    patches_in_key_order,
     require_patches,
     share_read,
     streams_of,
     walks_of,
 )
-from patchpress.converter.sources.patch import Patch, Problem, pass_over
+from patchpress.converter.sources.patch import Patch, Problem, ignore_problem
 from patchpress.converter.sources.unpacker import Unpacker
 from patchpress.converter.tables.official import Tables, partners
 from patchpress.readers.errors import PatchError
@@ -40,7 +40,7 @@ class Selection:
 
     def __iter__(self) -> Iterator[Patch]:
         """Walk the source once more, now for the patches themselves."""
-        for patch in in_key_order(self.walked, self.streams, self.takes):
+        for patch in patches_in_key_order(self.walked, self.streams, self.takes):
             if self.seen is not None:
                 self.seen.setdefault(patch.identity, {})[patch.modality] = patch.key
             yield patch
@@ -111,10 +111,10 @@ class Wanted:
 
 def select(
     description: Description,
-    roots: Roots,
+    parts: SourceParts,
     wanted: Wanted | None,
     problem: Problem,
-    cells: Cells | None = None,
+    cells: CellPool | None = None,
     md5: Mapping[str, str] | None = None,
     unpackers: list[Unpacker] | None = None,
     note: Callable[[Patch], None] | None = None,
@@ -130,12 +130,12 @@ def select(
         SourceError: a modality's folder has no patch.
         PatchError: what `problem` raises.
     """
-    require_patches(description, roots)
-    walks = walks_of(description, roots, problem)
+    require_patches(description, parts)
+    walks = walks_of(description, parts, problem)
     selection = Selection(dict.fromkeys(walks, 0), walks, wanted=wanted)
-    most = wanted.most(roots.modalities) if wanted else None
-    wish = Wish(selection.takes, most, cells, md5=md5, unpackers=unpackers)
-    selection.streams = streams_of(description, roots, problem, wish)
+    most = wanted.most(parts.modalities) if wanted else None
+    wish = StreamOptions(selection.takes, most, cells, md5=md5, unpackers=unpackers)
+    selection.streams = streams_of(description, parts, problem, wish)
     if description.complete and selection.streams:
         selection.seen = {}
     seen: dict[str, set[str]] | None = {} if description.complete else None
@@ -150,7 +150,7 @@ def select(
     if selection.streams:
         return selection
     for identity, there in (seen or {}).items():
-        lacking = [name for name in roots.modalities if name not in there]
+        lacking = [name for name in parts.modalities if name not in there]
         if lacking:
             problem(_lacks(identity, lacking[0]))
             selection.incomplete.add(identity)
@@ -164,7 +164,7 @@ def _lacks(identity: str, modality: str) -> PatchError:
 
 
 def first_few(
-    description: Description, roots: Roots, tables: Tables | None, limit: int | None
+    description: Description, parts: SourceParts, tables: Tables | None, limit: int | None
 ) -> Wanted | None:
     """The first patches and their partners, where only these are asked for.
 
@@ -175,7 +175,7 @@ def first_few(
     """
     if limit is None:
         return None
-    first = {name: islice(names_of(description, roots, name), limit) for name in roots.modalities}
+    first = {name: islice(names_of(description, parts, name), limit) for name in parts.modalities}
     return with_partners(description, first, tables)
 
 
@@ -205,13 +205,13 @@ def with_partners(
     return Wanted(names, identities)
 
 
-def names_of(description: Description, roots: Roots, modality: str) -> Iterator[Patch]:
+def names_of(description: Description, parts: SourceParts, modality: str) -> Iterator[Patch]:
     """The patches of one modality in their order, without their files."""
-    alone = roots._replace(modalities={modality: roots.modalities[modality]})
-    wish = Wish(lambda patch: True, names_only=True)
+    alone = parts._replace(modalities={modality: parts.modalities[modality]})
+    wish = StreamOptions(lambda patch: True, names_only=True)
     # Some of its archives may be unpacked, others not.
     return merge(
-        *walks_of(description, alone, pass_over).values(),
-        *streams_of(description, alone, pass_over, wish),
+        *walks_of(description, alone, ignore_problem).values(),
+        *streams_of(description, alone, ignore_problem, wish),
         key=attrgetter("key"),
     )

@@ -14,8 +14,8 @@ from patchpress.converter.planning.sample import (
     MEMORY,
     SAMPLE,
     SECONDS,
-    Spread,
-    read_head,
+    EvenSample,
+    read_beginning,
 )
 from patchpress.converter.planning.selection import (
     Selection,
@@ -24,11 +24,11 @@ from patchpress.converter.planning.selection import (
     select,
     with_partners,
 )
-from patchpress.converter.sources.archives import ArchiveStream, Wish, files_size
-from patchpress.converter.sources.files import open_folder
-from patchpress.converter.sources.locate import Place
+from patchpress.converter.sources.archives import ArchiveStream, StreamOptions, files_size
+from patchpress.converter.sources.files import open_files
+from patchpress.converter.sources.locate import Location
 from patchpress.converter.sources.order import streams_of
-from patchpress.converter.sources.patch import Patch, pass_over
+from patchpress.converter.sources.patch import Patch, ignore_problem
 from patchpress.converter.tables.listed_patches import ListedPatches
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
@@ -39,13 +39,13 @@ FIRST_FEW = 1000  # patches whose names are looked up in archives where only the
 
 
 @dataclass
-class Gathered:
+class Survey:
     """The patches of a source, as far as is known without reading it all."""
 
     chosen: Selection
     logs: dict[str, RecordLog]
     """Modality -> its patches by name, where all are known, or some that stand for all."""
-    samples: dict[str, Spread]
+    samples: dict[str, EvenSample]
     counts: dict[str, float | None] = field(default_factory=dict)
     """Modality -> how many patches, None where only the end of an archive tells."""
     about: set[str] = field(default_factory=set)
@@ -59,25 +59,29 @@ class Gathered:
     """Seconds that reading the archives takes."""
 
 
-def gather(request: Request, tables: Tables | None) -> Gathered:
+def survey_source(request: Request, tables: Tables | None) -> Survey:
     """Walk the folders as a conversion does; of archives read the beginning at most.
 
     Raises:
         SourceError, PatchError, TableError: as `select`, and as the beginning of an archive.
     """
-    return _Gathering(request, tables).gathered()
+    return _Surveyor(request, tables).gathered()
 
 
-class _Gathering:
+class _Surveyor:
     def __init__(self, request: Request, tables: Tables | None) -> None:
         self._request, self._tables = request, tables
-        self._description, self._roots = request.description, request.roots
-        self._packed = self._roots.packed
-        each = SAMPLE // len(self._roots.modalities)
-        self._samples = {name: Spread(self._most(name, each)) for name in self._roots.modalities}
+        self._description, self._parts = request.description, request.parts
+        self._packed = self._parts.packed
+        each = SAMPLE // len(self._parts.modalities)
+        self._samples = {
+            name: EvenSample(self._most(name, each)) for name in self._parts.modalities
+        }
         self._logs = request.logs()
-        self._unread = {name: Spread(SIDECARS) for name in self._logs if self._asks_sidecar(name)}
-        self._listed = ListedPatches(self._description, tables, self._roots.files)
+        self._unread = {
+            name: EvenSample(SIDECARS) for name in self._logs if self._asks_sidecar(name)
+        }
+        self._listed = ListedPatches(self._description, tables, self._parts.files)
         self._by_tables = {name for name in self._packed if self._listed.has(name)}
         # Where a modality has no columns, all that is known of its records beside their names.
         self._bare = {n: Encoded(0, 0, None) for n, log in self._logs.items() if not log.columns}
@@ -95,30 +99,30 @@ class _Gathering:
         """Whether only a JSON file beside each patch tells its row."""
         modality = self._description.modalities[name]
         told = modality.sidecar and self._description.identity in modality.sidecar.columns
-        return bool(told) and not modality.identity and "pairs" not in self._roots.files
+        return bool(told) and not modality.identity and "pairs" not in self._parts.files
 
-    def gathered(self) -> Gathered:
+    def gathered(self) -> Survey:
         """Walk, look up and read."""
         wanted = self._wanted()
         folders = {
-            name: Place(place.folder)
-            for name, place in self._roots.modalities.items()
-            if place.folder is not None and name not in self._by_tables
+            name: Location(location.folder)
+            for name, location in self._parts.modalities.items()
+            if location.folder is not None and name not in self._by_tables
         }
         # What lacks where there are archives only their end tells.
         complete = self._description.complete and not self._packed
         chosen = select(
             replace(self._description, complete=complete),
-            self._roots._replace(modalities=folders),
+            self._parts._replace(modalities=folders),
             *(wanted, self._problem),
             note=self._note,
         )
-        found = Gathered(chosen, self._logs, self._samples, skipped=self._skipped)
+        found = Survey(chosen, self._logs, self._samples, skipped=self._skipped)
         limit = self._request.options.limit
         if limit is not None and wanted is None:  # so many are wanted, but who knows which
             chosen.counts = {name: min(n, limit) for name, n in chosen.counts.items()}
             found.about.update(chosen.counts)
-        found.counts.update({name: chosen.counts.get(name, 0) for name in self._roots.modalities})
+        found.counts.update({name: chosen.counts.get(name, 0) for name in self._parts.modalities})
         chosen.streams = self._streams()
         for stream in chosen.streams:
             self._read(stream, found)
@@ -152,7 +156,7 @@ class _Gathering:
         limit = self._request.options.limit
         if limit is None:
             return None
-        first = {name: islice(self._first(name), limit) for name in self._roots.modalities}
+        first = {name: islice(self._first(name), limit) for name in self._parts.modalities}
         primary = self._description.primary.name
         asked = primary if primary in first else next(iter(first))
         if asked not in self._by_tables and not self._is_quick(asked, limit):
@@ -161,12 +165,12 @@ class _Gathering:
 
     def _first(self, name: str) -> Iterable[Patch]:
         if self._is_quick(name, self._request.options.limit or 0):
-            return names_of(self._description, self._roots, name)
+            return names_of(self._description, self._parts, name)
         return self._listed.patches(name) if name in self._by_tables else ()
 
     def _is_quick(self, name: str, limit: int) -> bool:
         """Whether the names of the first patches can be read where the patches are."""
-        archives = self._roots.modalities[name].archives
+        archives = self._parts.modalities[name].archives
         size = sum(archive.size for archive in archives)
         return not archives or limit <= FIRST_FEW or size <= HEAD_BYTES
 
@@ -178,14 +182,16 @@ class _Gathering:
 
     def _streams(self) -> list[ArchiveStream]:
         packed = {
-            name: place._replace(folder=None)
-            for name, place in self._roots.modalities.items()
-            if place.archives
+            name: location._replace(folder=None)
+            for name, location in self._parts.modalities.items()
+            if location.archives
         }
-        roots = self._roots._replace(modalities=packed)
-        return streams_of(self._description, roots, pass_over, Wish(lambda patch: True))
+        parts = self._parts._replace(modalities=packed)
+        return streams_of(
+            self._description, parts, ignore_problem, StreamOptions(lambda patch: True)
+        )
 
-    def _read(self, stream: ArchiveStream, found: Gathered) -> None:
+    def _read(self, stream: ArchiveStream, found: Survey) -> None:
         """Read the beginning of archives: for a sample, and for counts where no table has them."""
         names = [modality.name for modality in stream.modalities]
         unknown = [name for name in names if name not in self._by_tables]
@@ -204,7 +210,7 @@ class _Gathering:
             if patch.modality in unknown:
                 self._note_name(patch)
             else:
-                seen.append(patch._replace(contents=None))
+                seen.append(patch._replace(archived=None))
 
         def all_came() -> bool:
             return wanted is not None and all(come[name] >= most[name] for name in unknown)
@@ -213,7 +219,7 @@ class _Gathering:
             sampled = all(self._samples[name].full for name in names)
             return stream.consumed >= HEAD_BYTES or (sampled and (all_came() or not unknown))
 
-        head = read_head(stream, tell, SECONDS / len(found.chosen.streams), enough)
+        head = read_beginning(stream, tell, SECONDS / len(found.chosen.streams), enough)
         if head.whole:  # then it tells more than a table
             unknown, self._by_tables = names, self._by_tables - {*names}
             for patch in seen:
@@ -242,7 +248,7 @@ class _Gathering:
     def _note_name(self, patch: Patch) -> None:
         if patch.modality not in self._unread:
             self._name(patch)
-        elif patch.contents is None:
+        elif patch.archived is None:
             self._unread[patch.modality].add(patch)
         else:
             self._read_sidecar(patch)  # as long as it is in memory
@@ -265,7 +271,7 @@ class _Gathering:
         """Note a patch with what its JSON file says; whether that can be read."""
         modality = self._description.modalities[patch.modality]
         try:
-            folder = open_folder(patch.folder, patch.contents)
+            folder = open_files(patch.folder, patch.archived)
             try:
                 given = ColumnReader(modality, ()).read_sidecar(patch, folder)
             finally:

@@ -14,8 +14,8 @@ import numpy as np
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.descriptions.patterns import disagreement
-from patchpress.converter.memory import Cells
-from patchpress.converter.sources.files import Contents
+from patchpress.converter.memory import CellPool
+from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.locate import Archive
 from patchpress.converter.sources.match import Form, Forms
 from patchpress.converter.sources.md5 import require
@@ -30,14 +30,14 @@ HEAD = 4096  # bytes that a file has beside its pixels, or a file of labels at m
 FILES_MARGIN = 4  # the files of a patch may have so many times the bytes of its pixels
 
 
-class Wish(NamedTuple):
+class StreamOptions(NamedTuple):
     """What is asked of a stream of patches."""
 
     takes: Callable[[Patch], bool]
     """Which patches are wanted; the files of others are passed over."""
     most: Mapping[str, int] | None = None
     """Modality -> how many are wanted: where all have come, nothing more is read."""
-    cells: Cells | None = None
+    cells: CellPool | None = None
     """Shared memory for the files; without it each patch has memory of its own."""
     names_only: bool = False
     """Whether patches come without their files."""
@@ -66,12 +66,12 @@ def files_size(modality: ModalitySource) -> int:
     return (2 if modality.any_size else 1) * pixels + HEAD * (len(modality.bands) + 1)
 
 
-def cells_for(modalities: Iterable[ModalitySource], under_way: int) -> Cells | None:
+def cell_pool(modalities: Iterable[ModalitySource], under_way: int) -> CellPool | None:
     """Memory for the files of that many patches and of those begun; most of it is never touched."""
     sizes = [files_size(modality) for modality in modalities]
     if not sizes:
         return None
-    return Cells(-max(sizes) % PAGESIZE + max(sizes), WINDOW + under_way)
+    return CellPool(-max(sizes) % PAGESIZE + max(sizes), WINDOW + under_way)
 
 
 class ArchiveStream:
@@ -85,7 +85,7 @@ class ArchiveStream:
         archives: Sequence[Archive],
         modalities: Sequence[ModalitySource],
         problem: Problem,
-        wish: Wish,
+        wish: StreamOptions,
         folders: Collection[str] = (),
     ) -> None:
         """`folders` are those of all modalities of the dataset: what lies in another's is its."""
@@ -135,7 +135,7 @@ class ArchiveStream:
         for archive in self.archives:
             if self._enough(come):
                 return
-            with TarStream(archive.parts, md5=md5, unpacker=unpacker) as stream:
+            with TarStream(archive.files, md5=md5, unpacker=unpacker) as stream:
                 self._stream = stream
                 gathering = _Gathering(stream, self._forms, self._problem, self._wish)
                 for patch in gathering:
@@ -162,7 +162,9 @@ class ArchiveStream:
 class _Gathering:
     """The patches of one archive."""
 
-    def __init__(self, stream: TarStream, forms: Forms, problem: Problem, wish: Wish) -> None:
+    def __init__(
+        self, stream: TarStream, forms: Forms, problem: Problem, wish: StreamOptions
+    ) -> None:
         self._stream, self._forms = stream, forms
         self._largest = {
             form.modality.name: FILES_MARGIN * files_size(form.modality) for form in forms
@@ -223,7 +225,7 @@ class _Gathering:
 
     def _take(self, begun: _Begun, name: str, size: int) -> None:
         """Read a file of a patch, if its contents are wanted."""
-        contents = begun.patch.contents
+        contents = begun.patch.archived
         if contents is None:
             return
         if size > self._largest[begun.patch.modality]:
@@ -286,7 +288,7 @@ class _Gathering:
         wanted = self._wish.takes(patch)
         if wanted and not self._wish.names_only:
             cells = self._wish.cells
-            patch = patch._replace(contents=Contents(cells.take() if cells else None))
+            patch = patch._replace(archived=ArchivedFiles(cells.take() if cells else None))
         return _Begun(patch, form, wanted, frozenset(names), set(names))
 
     def _add(self, folder: str, begun: _Begun) -> None:
@@ -319,8 +321,8 @@ class _Gathering:
         """Give on the patch that waits longest for a file, as one that lacks it."""
         place, oldest = next((p, b) for p, b in self._begun.items() if b.missing)
         self._given_up.add(place)
-        if oldest.patch.contents is not None and not oldest.patch.contents.fault:
-            oldest.patch.contents.fault = (
+        if oldest.patch.archived is not None and not oldest.patch.archived.fault:
+            oldest.patch.archived.fault = (
                 f"{oldest.patch.folder}/{min(oldest.missing)} is missing, or lies more than "
                 f"{WINDOW} patches behind the first file of its patch: then unpack the archive and "
                 "give the folder"

@@ -15,7 +15,7 @@ Buffer = bytearray | memoryview
 _ALIGNMENT = 8  # of each file in a cell: that of the widest pixel
 
 
-class Folder(Protocol):
+class PatchFiles(Protocol):
     """What reading a patch needs of the place where its files are."""
 
     def names(self) -> Iterable[str]:
@@ -39,7 +39,7 @@ class Folder(Protocol):
         """Let go of what is held open."""
 
 
-class DiskFolder:
+class DiskFiles:
     """A folder as published, held open."""
 
     def __init__(self, path: str) -> None:
@@ -89,7 +89,7 @@ class DiskFolder:
             raise PatchError(f"{name} cannot be read ({error.strerror})") from None
 
 
-class MemoryFolder:
+class MemoryFiles:
     """Files that are in memory already."""
 
     def __init__(self, files: Mapping[str, memoryview]) -> None:
@@ -123,7 +123,7 @@ class MemoryFolder:
             raise PatchError(f"{name} is missing") from None
 
 
-class Contents:
+class ArchivedFiles:
     """The files of one patch out of an archive.
 
     What finds no place in its cell is held by itself, and then pickled on its way to a worker.
@@ -156,7 +156,7 @@ class Contents:
         self._places[name] = start, nbytes
         return cell.cells.memory[start : start + nbytes]
 
-    def folder(self, memory: memoryview | None) -> MemoryFolder:
+    def open(self, memory: memoryview | None) -> MemoryFiles:
         """The files, in the memory of the cells as this process sees it.
 
         Raises:
@@ -168,22 +168,24 @@ class Contents:
         if memory is not None:
             for name, (start, nbytes) in self._places.items():
                 files[name] = memory[start : start + nbytes]
-        return MemoryFolder(files)
+        return MemoryFiles(files)
 
 
-def open_folder(path: str, contents: Contents | None, memory: memoryview | None = None) -> Folder:
+def open_files(
+    path: str, archived: ArchivedFiles | None, memory: memoryview | None = None
+) -> PatchFiles:
     """The files of a patch: those of a folder on disk, or those that came out of an archive.
 
     Raises:
         PatchError: the folder is absent or may not be read, or what came out has a fault.
     """
-    return DiskFolder(path) if contents is None else contents.folder(memory)
+    return DiskFiles(path) if archived is None else archived.open(memory)
 
 
 def _sent(
     places: dict[str, tuple[int, int]], spilled: dict[str, bytearray], fault: str
-) -> Contents:
-    """Contents in another process, which holds no cell of the pool."""
-    contents = Contents()
-    contents._places, contents._spilled, contents.fault = places, spilled, fault
-    return contents
+) -> ArchivedFiles:
+    """ArchivedFiles in another process, which holds no cell of the pool."""
+    archived = ArchivedFiles()
+    archived._places, archived._spilled, archived.fault = places, spilled, fault
+    return archived

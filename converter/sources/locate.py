@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.sources.folders import Walk, entries
-from patchpress.converter.sources.patch import pass_over
+from patchpress.converter.sources.patch import ignore_problem
 from patchpress.readers.errors import OptionError, SourceError, SourceMissing
 from patchpress.readers.format.table import SPLIT_ALIASES
 
@@ -22,20 +22,20 @@ _ARCHIVE = re.compile(
 class Archive(NamedTuple):
     """One archive: its file, or the parts that are read as one."""
 
-    parts: tuple[Path, ...]
+    files: tuple[Path, ...]
 
     @property
     def path(self) -> Path:
         """What it is called in sentences."""
-        return self.parts[0]
+        return self.files[0]
 
     @property
     def size(self) -> int:
         """Bytes on the disk."""
-        return sum(part.stat().st_size for part in self.parts)
+        return sum(file.stat().st_size for file in self.files)
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where the patches of a modality are: in a folder, in archives, or in both."""
 
     folder: Path | None
@@ -47,26 +47,42 @@ class Place(NamedTuple):
         own = (self.folder,) if self.folder is not None else ()
         return (*own, *(archive.path for archive in self.archives))
 
+    @property
+    def archive_files(self) -> list[Path]:
+        """The files of all its archives."""
+        return [file for archive in self.archives for file in archive.files]
 
-class Roots(NamedTuple):
-    """Where a conversion finds its parts; what the source does not have is listed by name."""
 
-    modalities: Mapping[str, Place]
+class SourceParts(NamedTuple):
+    """Where the parts of a source are: its modalities, tables and lists.
+
+    A part has the name that it has in the description, as in ``--path NAME=PATH``.
+    """
+
+    modalities: Mapping[str, Location]
     files: Mapping[str, Path]
     """Tables, lists and pairs."""
     absent: tuple[str, ...]
+    """Names of the parts that the source does not have."""
 
     @property
     def packed(self) -> tuple[str, ...]:
         """The modalities that come out of archives."""
-        return tuple(name for name, place in self.modalities.items() if place.archives)
+        return tuple(name for name, location in self.modalities.items() if location.archives)
 
     @property
-    def streams(self) -> int:
-        """How many streams the archives are read in: modalities of the same ones share theirs."""
-        return len({place.archives for place in self.modalities.values() if place.archives})
+    def stream_count(self) -> int:
+        """How many streams read the archives: modalities of the same archives share a stream."""
+        archives = {location.archives for location in self.modalities.values()}
+        return len(archives - {()})
 
-    def some(self, names: Iterable[str]) -> dict[str, Path]:
+    @property
+    def paths(self) -> dict[str, tuple[Path, ...]]:
+        """Every part with the paths that name it."""
+        modalities = {name: location.paths for name, location in self.modalities.items()}
+        return modalities | {name: (path,) for name, path in self.files.items()}
+
+    def files_named(self, names: Iterable[str]) -> dict[str, Path]:
         """Those of the files that have these names."""
         return {name: self.files[name] for name in names if name in self.files}
 
@@ -76,7 +92,7 @@ def locate(
     source: Path,
     paths: Mapping[str, Path],
     wanted: tuple[str, ...] | None,
-) -> Roots:
+) -> SourceParts:
     """Find the folder or the archives of each modality, and each table.
 
     Raises:
@@ -93,9 +109,9 @@ def locate(
     for name, modality in description.modalities.items():
         if wanted is not None and name not in wanted:
             continue
-        place = _named(modality, paths[name]) if name in paths else _place(modality, source)
-        if place is not None:
-            modalities[name] = place
+        location = _named(modality, paths[name]) if name in paths else _place(modality, source)
+        if location is not None:
+            modalities[name] = location
         elif name in paths or wanted is not None:
             root = paths.get(name, source / modality.folder)
             raise SourceMissing(
@@ -114,27 +130,27 @@ def locate(
             absent.append(name)
     if not modalities:
         raise SourceError(_another(description, source))
-    return Roots(modalities, found, tuple(absent))
+    return SourceParts(modalities, found, tuple(absent))
 
 
-def _place(modality: ModalitySource, source: Path) -> Place | None:
+def _place(modality: ModalitySource, source: Path) -> Location | None:
     """Where a modality is in a source: unpacked rather than packed, as that is read faster."""
     folder = source / modality.folder
     if modality.folder != "." and folder.is_dir():
-        return Place(folder)
+        return Location(folder)
     archives = _archives_in(source, modality.archives)
     if modality.folder != ".":
-        return Place(None, archives) if archives else None
+        return Location(None, archives) if archives else None
     # All of the source may be unpacked, or none, or some of its archives.
-    unpacked = not archives or next(iter(Walk(modality, source, pass_over)), None) is not None
-    return Place(source if unpacked else None, archives)
+    unpacked = not archives or next(iter(Walk(modality, source, ignore_problem)), None) is not None
+    return Location(source if unpacked else None, archives)
 
 
-def _named(modality: ModalitySource, path: Path) -> Place | None:
+def _named(modality: ModalitySource, path: Path) -> Location | None:
     """Where a modality is that was named: a folder of patches or of archives, or an archive."""
     if path.is_dir():
         archives = _archives_in(path, modality.archives)
-        return Place(None, archives) if archives else Place(path)
+        return Location(None, archives) if archives else Location(path)
     if not path.is_file():
         return None
     match = _ARCHIVE.fullmatch(path.name)
@@ -143,7 +159,7 @@ def _named(modality: ModalitySource, path: Path) -> Place | None:
             f"{path} is no archive that can be read (.tar, .tar.gz or .tar.zst, or their parts): "
             "unpack it and give the folder"
         )
-    return Place(None, (_with_parts(path.parent, match),))
+    return Location(None, (_with_parts(path.parent, match),))
 
 
 def _archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:

@@ -4,30 +4,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.sources.archives import ArchiveStream, Wish
+from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
-from patchpress.converter.sources.locate import Archive, Roots
-from patchpress.converter.sources.patch import Patch, Problem, pass_over
+from patchpress.converter.sources.locate import Archive, SourceParts
+from patchpress.converter.sources.patch import Patch, Problem, ignore_problem
 from patchpress.readers.errors import SourceError
 
 
-def walks_of(description: Description, roots: Roots, problem: Problem) -> dict[str, Walk]:
+def walks_of(description: Description, parts: SourceParts, problem: Problem) -> dict[str, Walk]:
     """A walk for each modality that has a folder."""
     return {
-        name: Walk(description.modalities[name], place.folder, problem)
-        for name, place in roots.modalities.items()
-        if place.folder is not None
+        name: Walk(description.modalities[name], location.folder, problem)
+        for name, location in parts.modalities.items()
+        if location.folder is not None
     }
 
 
 def streams_of(
-    description: Description, roots: Roots, problem: Problem, wish: Wish
+    description: Description, parts: SourceParts, problem: Problem, wish: StreamOptions
 ) -> list[ArchiveStream]:
     """A stream for the archives of each modality; modalities of the same archives share one."""
     sharing: dict[tuple[Archive, ...], list[str]] = {}
-    for name, place in roots.modalities.items():
-        if place.archives:
-            sharing.setdefault(place.archives, []).append(name)
+    for name, location in parts.modalities.items():
+        if location.archives:
+            sharing.setdefault(location.archives, []).append(name)
     folders = [modality.folder for modality in description.modalities.values()]
     return [
         ArchiveStream(
@@ -43,7 +43,7 @@ def share_read(streams: Sequence[ArchiveStream]) -> float | None:
     return sum(stream.consumed for stream in streams) / size if size else None
 
 
-def in_key_order(
+def patches_in_key_order(
     walked: Mapping[str, Walk],
     streams: Sequence[ArchiveStream] = (),
     takes: Callable[[Patch], bool] | None = None,
@@ -55,7 +55,7 @@ def in_key_order(
     Misplaced patches, which were told of in the first walk, are passed over. Archives are taken as
     they come: those of one patch a stream, sorted as published, ascend, too.
     """
-    again = [Walk(walk.modality, walk.root, pass_over) for walk in walked.values()]
+    again = [Walk(walk.modality, walk.root, ignore_problem) for walk in walked.values()]
     folders = [
         walk if before.ascending else iter(sorted(walk, key=_key))
         for walk, before in zip(again, walked.values(), strict=True)
@@ -68,13 +68,13 @@ def _key(patch: Patch) -> str:
     return patch.key
 
 
-def require_patches(description: Description, roots: Roots) -> None:
+def require_patches(description: Description, parts: SourceParts) -> None:
     """Refuse a modality's folder without any patch: it is empty or another dataset's.
 
     Raises:
         SourceError: the message shows what the folder holds and what is expected.
     """
-    for name, walk in walks_of(description, roots, pass_over).items():
+    for name, walk in walks_of(description, parts, ignore_problem).items():
         if next(iter(walk), None) is None:
             paths = description.modalities[name].paths
             raise SourceError(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import ModalitySource
-from patchpress.converter.sources.files import Contents
+from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.readers.errors import PatchError
 
 Problem = Callable[[PatchError], None]
@@ -25,8 +25,12 @@ class Patch(NamedTuple):
     """A band's file is ``before + band + after``; a file of all bands is ``before``."""
     values: tuple[str, ...]
     """Values of the modality's columns, in their order."""
-    contents: Contents | None = None
-    """Its files, where they come out of an archive; else they are in the folder."""
+    archived: ArchivedFiles | None = None
+    """Its files if they come out of an archive; if None, they are in the folder on disk."""
+
+    def file(self, band: str) -> str:
+        """Name of the file that holds a band: each band has its own, or one file has them all."""
+        return f"{self.before}{band}{self.after}" if self.after else self.before
 
 
 def patch_of(
@@ -55,5 +59,5 @@ def misplaced(path: str, said: str) -> PatchError:
     return PatchError(f"{path} lies in the wrong folder: its name says {said}")
 
 
-def pass_over(error: PatchError) -> None:
+def ignore_problem(error: PatchError) -> None:
     """For a walk whose misplaced patches are told of elsewhere."""

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from patchpress.converter.memory import let_go, shared_memory
+from patchpress.converter.memory import free_shared_memory, shared_memory
 from patchpress.converter.processes import CAN_FORK, become_worker, forking
 from patchpress.converter.sources.decompress import CHUNK, CHUNKS_AHEAD, Unpacked
 from patchpress.readers.errors import PatchpressError, SourceError
@@ -54,7 +54,7 @@ class Unpacker:
         self._process.kill()
         self._process.join()
         self.pipe.close()
-        let_go(self.ring)
+        free_shared_memory(self.ring)
 
 
 def start_unpackers(count: int) -> list[Unpacker]:

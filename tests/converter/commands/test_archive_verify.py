@@ -20,7 +20,7 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in, find
 from patchpress.converter.encoding import bandreader as plain
 from patchpress.converter.sources import archives, decompress
-from patchpress.converter.sources.files import Contents
+from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import (
@@ -312,21 +312,21 @@ def test_no_more_is_held_than_the_window(
     packed(tree, tmp_path / "packed", "tar")
     monkeypatch.setattr(archives, "WINDOW", 3)
     spilled: list[str] = []
-    add = Contents.add
+    add = ArchivedFiles.add
 
-    def noted(contents: Contents, name: str, nbytes: int) -> memoryview:
+    def noted(contents: ArchivedFiles, name: str, nbytes: int) -> memoryview:
         buffer = add(contents, name, nbytes)
         spilled.extend(contents._spilled)
         return buffer
 
-    monkeypatch.setattr(Contents, "add", noted)
+    monkeypatch.setattr(ArchivedFiles, "add", noted)
     verdict = verify(stacked, tmp_path / "packed", workers=workers)
     assert (verdict.good, verdict.compared, spilled) == (True, 45, [])
 
 
 def test_chunks_are_bounded_by_bytes_and_by_patches(archived: Path) -> None:
     def sizes(description: Description, modality: str, *, held: bool) -> set[int]:
-        contents = Contents() if held else None
+        contents = ArchivedFiles() if held else None
         patch = Patch(modality, "k", "k", "", "", "", "", (), contents)
         return {len(chunk) for chunk in list(against._chunks([patch] * 400, description))[:-1]}
 

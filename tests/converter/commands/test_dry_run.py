@@ -17,7 +17,7 @@ from patchpress import ConvertOptions, Forecast, Report, convert, dry_run
 from patchpress.converter.options import Layout
 from patchpress.converter.planning import sample as sampling
 from patchpress.converter.planning import survey as gathering
-from patchpress.converter.planning.sample import Spread
+from patchpress.converter.planning.sample import EvenSample
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.text import number, span
 from patchpress.readers.errors import OptionError, PatchError, SourceError, TableError, TargetError
@@ -482,7 +482,7 @@ def test_too_little_room_is_told_behind_the_forecast(raw: Path, disk: Path) -> N
 @pytest.mark.parametrize("most", [1, 2, 5, 16])
 @pytest.mark.parametrize("total", [0, 1, 2, 3, 10, 33, 1000])
 def test_a_sample_is_spread_over_all(most: int, total: int) -> None:
-    spread = Spread(most)
+    spread = EvenSample(most)
     for number_ in range(total):
         spread.add(Patch("a", f"{number_}", "", "", "", "", "", ()))
     kept = [int(patch.key) for patch in spread.patches()]

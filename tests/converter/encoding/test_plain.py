@@ -12,7 +12,7 @@ import patchpress.converter.encoding.bandreader
 from patchpress.converter.encoding.bandreader import HEADS_KEPT, BandReader
 from patchpress.converter.encoding.raster import Raster, decode
 from patchpress.converter.encoding.tiff import Ground, ground_of
-from patchpress.converter.sources.files import DiskFolder
+from patchpress.converter.sources.files import DiskFiles
 from patchpress.readers.errors import PatchError
 from tests.support.helpers import UTM, Array, by_rasterio, geotiff
 from tests.support.synthetic import tiff
@@ -34,7 +34,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.opened = DiskFolder(str(path))
+        self.opened = DiskFiles(str(path))
 
     def read(self, reader: BandReader, data: bytes | None, name: str = "band.tif") -> Outcome:
         """Pixels and ground of a file with these bytes, None where it is refused."""
@@ -250,7 +250,7 @@ def test_every_file_of_a_tree_is_right(tree: Path, decoded: list[int]) -> None:
     systems = set()
     for path in sorted(tree.glob("BigEarthNet-S2/*/*/*_B05.tif")):
         out = np.empty((60, 60), np.uint16)
-        opened = DiskFolder(str(path.parent))
+        opened = DiskFiles(str(path.parent))
         ground = reader.read_into(path.name, opened, out.data.cast("B"))
         opened.close()
         array, georeference = by_rasterio(path)

@@ -10,8 +10,8 @@ from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.encoding.frame import ROOM, frame_size
 from patchpress.converter.encoding.stream import CHUNK_BYTES, encoding
 from patchpress.converter.sources.locate import locate
-from patchpress.converter.sources.order import in_key_order, walks_of
-from patchpress.converter.sources.patch import Patch, pass_over
+from patchpress.converter.sources.order import patches_in_key_order, walks_of
+from patchpress.converter.sources.patch import Patch, ignore_problem
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.record import decode
@@ -27,11 +27,11 @@ def recipes(description: Path, layout: str = "native") -> dict[str, Recipe]:
 
 def patches_of(description: Path, source: Path) -> list[Patch]:
     found = find(str(description))
-    roots = locate(found, source, {}, None)
-    walks = walks_of(found, roots, lambda error: pytest.fail(str(error)))
+    parts = locate(found, source, {}, None)
+    walks = walks_of(found, parts, lambda error: pytest.fail(str(error)))
     for walk in walks.values():
         assert list(walk)
-    return list(in_key_order(walks))
+    return list(patches_in_key_order(walks))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_no_more_patches_are_taken_than_the_window_holds(tree: Path, workers: in
     """However many patches there are, few are under way: memory does not grow with them."""
     description = described()
     source = description.modalities["s2"]
-    walk = walks_of(description, locate(description, tree, {}, ("s2",)), pass_over)["s2"]
+    walk = walks_of(description, locate(description, tree, {}, ("s2",)), ignore_problem)["s2"]
     few = list(walk)
     taken = done = 0
 

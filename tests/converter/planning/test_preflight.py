@@ -11,7 +11,7 @@ import pytest
 
 from patchpress import ConvertOptions, open_store
 from patchpress.converter.options import Codec, Layout, OnError
-from patchpress.converter.planning.request import request_of
+from patchpress.converter.planning.request import prepare_request
 from patchpress.converter.planning.selection import first_few, select
 from patchpress.converter.planning.space import Need
 from patchpress.converter.storage.disk import Records, data_bytes, disk_of
@@ -22,10 +22,11 @@ from tests.support.small_disk import on_small_disk
 
 
 def need(source: Path, dataset: str = DATASET, **options: Any) -> Need:
-    asked = request_of(dataset, source, ConvertOptions(**options))
-    tables, place = asked.tables(), (asked.description, asked.roots)
-    wanted = first_few(*place, tables, asked.options.limit)
-    return Need(asked, select(*place, wanted, lambda error: None), tables)
+    asked = prepare_request(dataset, source, ConvertOptions(**options))
+    tables = asked.tables()
+    wanted = first_few(asked.description, asked.parts, tables, asked.options.limit)
+    chosen = select(asked.description, asked.parts, wanted, lambda error: None)
+    return Need(asked, chosen, tables)
 
 
 def least(source: Path, dataset: str = DATASET, **options: Any) -> int:

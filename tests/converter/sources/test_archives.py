@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from patchpress.converter.descriptions.parse import find
-from patchpress.converter.memory import Cells
+from patchpress.converter.memory import CellPool
 from patchpress.converter.sources import archives
-from patchpress.converter.sources.archives import WINDOW, ArchiveStream, Wish
-from patchpress.converter.sources.files import Contents
+from patchpress.converter.sources.archives import WINDOW, ArchiveStream, StreamOptions
+from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.folders import Walk
-from patchpress.converter.sources.locate import Archive, Place, Roots
+from patchpress.converter.sources.locate import Archive, Location, SourceParts
 from patchpress.converter.sources.order import streams_of
-from patchpress.converter.sources.patch import Patch, pass_over
+from patchpress.converter.sources.patch import Patch, ignore_problem
 from patchpress.readers.errors import PatchError, SourceError
 from tests.support.helpers import described, patches
 from tests.support.older_sets import make_sen12ms
@@ -46,25 +46,26 @@ def stream(
     *modalities: str,
     dataset: str = "bigearthnet-v2",
     problem: Callable[[PatchError], None] = lambda error: pytest.fail(str(error)),
-    **wish: Any,
+    **options: Any,
 ) -> ArchiveStream:
     description = find(dataset)
-    parts = (path,) if isinstance(path, Path) else tuple(path)
-    place = Place(None, (Archive(parts),))
-    roots = Roots(dict.fromkeys(modalities or ("s2",), place), {}, ())
-    (found,) = streams_of(description, roots, problem, Wish(**{"takes": everything} | wish))
+    files = (path,) if isinstance(path, Path) else tuple(path)
+    location = Location(None, (Archive(files),))
+    parts = SourceParts(dict.fromkeys(modalities or ("s2",), location), {}, ())
+    wanted = StreamOptions(**{"takes": everything} | options)
+    (found,) = streams_of(description, parts, problem, wanted)
     return found
 
 
 def files_of(patch: Patch, memory: memoryview | None = None) -> dict[str, bytes]:
-    assert patch.contents is not None
-    folder = patch.contents.folder(memory)
+    assert patch.archived is not None
+    folder = patch.archived.open(memory)
     return {name: folder.read(name) for name in folder.names()}
 
 
 def fault_of(patch: Patch) -> str:
-    assert patch.contents is not None
-    return patch.contents.fault
+    assert patch.archived is not None
+    return patch.archived.fault
 
 
 def as_walked(raw: Path, modality: str = "s2") -> dict[str, dict[str, bytes]]:
@@ -72,7 +73,7 @@ def as_walked(raw: Path, modality: str = "s2") -> dict[str, dict[str, bytes]]:
     source = described().modalities[modality]
     return {
         patch.key: {file.name: file.read_bytes() for file in Path(patch.folder).iterdir()}
-        for patch in Walk(source, raw / source.folder, pass_over)
+        for patch in Walk(source, raw / source.folder, ignore_problem)
     }
 
 
@@ -102,10 +103,10 @@ def test_packed_trees_are_as_tar_packs_them(raw: Path, tmp_path: Path) -> None:
 def test_a_patch_says_of_itself_what_its_folder_says(raw: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "a.tar", entries(raw, members(raw, S2)))
     source = described().modalities["s2"]
-    walked = Walk(source, raw / S2, pass_over)
+    walked = Walk(source, raw / S2, ignore_problem)
     for patch, other in zip(stream(path), walked, strict=True):
         folder = other.folder.replace(str(raw), str(path))
-        assert patch._replace(contents=None) == other._replace(folder=folder)
+        assert patch._replace(archived=None) == other._replace(folder=folder)
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "data/v2/", f"./{'deep/' * 40}"])
@@ -162,7 +163,7 @@ def test_beyond_the_window_an_error_says_what_to_do(tmp_path: Path, together: in
 
 def test_a_cell_is_used_again_when_its_patch_is_let_go(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tar", numbered(many(20)))
-    cells = Cells(100_000, 2)
+    cells = CellPool(100_000, 2)
     for patch in stream(path, cells=cells):
         files = files_of(patch, cells.memory)
         assert all(data.endswith(name.encode()) for name, data in files.items())
@@ -171,7 +172,7 @@ def test_a_cell_is_used_again_when_its_patch_is_let_go(tmp_path: Path) -> None:
 
 def test_what_finds_no_cell_is_held_by_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tar", numbered(many(20)))
-    cells = Cells(700, 3)  # room for a few files of three patches
+    cells = CellPool(700, 3)  # room for a few files of three patches
     found = {patch.key: patch for patch in stream(path, cells=cells)}
     assert len(found) == 20
     for patch in found.values():
@@ -237,8 +238,8 @@ def test_a_file_far_too_large_is_not_read(raw: Path, tmp_path: Path) -> None:
     first, second, *others = stream(write(tmp_path / "a.tar.zst", parts))
     assert f"{names[14]} has 20,971,520 bytes, far more" in fault_of(second)
     assert not [patch for patch in (first, *others) if fault_of(patch)]
-    assert second.contents is not None
-    assert Path(names[14]).name not in second.contents
+    assert second.archived is not None
+    assert Path(names[14]).name not in second.archived
 
 
 def test_a_patch_in_the_wrong_folder_is_told_of_once(raw: Path, tmp_path: Path) -> None:
@@ -351,7 +352,7 @@ def test_names_come_without_files(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tar", numbered(many(20)))
     found = list(stream(path, names_only=True))
     assert len(found) == 20
-    assert all(patch.contents is None for patch in found)
+    assert all(patch.archived is None for patch in found)
 
 
 def test_all_modalities_may_lie_in_one_archive(raw: Path, tmp_path: Path) -> None:
@@ -408,11 +409,11 @@ def test_several_files_of_one_folder_are_patches(tmp_path: Path) -> None:
 def test_interleaved_archives_hold_no_more_than_the_window(tmp_path: Path) -> None:
     """Memory does not grow with the number of patches."""
     names = interleaved(10)(many(300))
-    cells = Cells(1 << 16, 12)
+    cells = CellPool(1 << 16, 12)
     for patch in stream(write(tmp_path / "a.tar", numbered(names)), cells=cells):
-        assert patch.contents is not None
+        assert patch.archived is not None
         assert files_of(patch, cells.memory).keys() == files_of(patch, cells.memory).keys()
-        assert not Contents.__reduce__(patch.contents)[1][1]  # type: ignore[index]
+        assert not ArchivedFiles.__reduce__(patch.archived)[1][1]  # type: ignore[index]
 
 
 def test_every_described_dataset_can_be_streamed(tmp_path: Path) -> None:
@@ -421,6 +422,6 @@ def test_every_described_dataset_can_be_streamed(tmp_path: Path) -> None:
         description = find(name)
         for modality, source in description.modalities.items():
             path = write(tmp_path / f"{name}-{modality}.tar", entries(root, members(root, ".")))
-            walked = {p.key for p in Walk(source, root / source.folder, pass_over)}
+            walked = {p.key for p in Walk(source, root / source.folder, ignore_problem)}
             found = {p.key for p in stream(path, modality, dataset=name)}
             assert found == walked, (name, modality)

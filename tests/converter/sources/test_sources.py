@@ -8,7 +8,7 @@ import pytest
 from patchpress import convert, open_store
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import locate
-from patchpress.converter.sources.order import in_key_order, require_patches, walks_of
+from patchpress.converter.sources.order import patches_in_key_order, require_patches, walks_of
 from patchpress.readers.errors import OptionError, PatchError, SourceError, SourceMissing
 from tests.support.helpers import DATASET, described, made, patches
 
@@ -21,10 +21,10 @@ def walk(source: Path, modality: str = "s2") -> tuple[Walk, list[PatchError]]:
 
 def test_patches_come_in_key_order_over_all_modalities(tree: Path) -> None:
     description = described()
-    roots = locate(description, tree, {}, None)
-    walks = walks_of(description, roots, lambda error: pytest.fail(str(error)))
+    parts = locate(description, tree, {}, None)
+    walks = walks_of(description, parts, lambda error: pytest.fail(str(error)))
     assert all(len(list(each)) == 15 for each in walks.values())
-    keys = [patch.key for patch in in_key_order(walks)]
+    keys = [patch.key for patch in patches_in_key_order(walks)]
     assert len(keys) == 45
     assert keys == sorted(keys, key=str.encode)
 
@@ -140,9 +140,9 @@ def test_patches_of_another_version_are_refused(tmp_path: Path) -> None:
     patch.mkdir(parents=True)
     with pytest.raises(SourceError, match="S2A_MSIL2A_20170613T101031_26_57"):
         made(tmp_path / "raw", tmp_path / "store")
-    roots = locate(described(), tmp_path / "raw", {}, None)
+    parts = locate(described(), tmp_path / "raw", {}, None)
     with pytest.raises(SourceError, match="is expected"):
-        require_patches(described(), roots)
+        require_patches(described(), parts)
 
 
 def test_the_real_sample_of_version_1_is_refused(shared_data: Path, tmp_path: Path) -> None:
