@@ -1,37 +1,58 @@
 """The house: which room imports which, read from the code itself, and under which names."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-import patchpress
+ROOT = Path(__file__).parents[2]
+# The floors of each package, from top to bottom. A module may import its own floor and those below
+# it. A floor is a folder with an `__init__.py`, or some modules that lie beside the folders;
+# `OTHERS` are all modules there that are not named.
+OTHERS = "*"
+FLOORS: dict[str, tuple[set[str], ...]] = {
+    "converter": (
+        {"cli", "exits"},
+        {"commands"},
+        {"planning"},
+        {"storage"},
+        {"tables"},
+        {"encoding"},
+        {"sources"},
+        {"descriptions"},
+        {OTHERS},
+    ),
+    "readers": (
+        {OTHERS},
+        {"access"},
+        {"format"},
+        {"errors", "hints"},
+    ),
+}
+CODE = ("patchpress", "converter", "readers", "benchmarks", "examples", "tests")
 
-ROOT = Path(str(patchpress.__file__)).parent.parent
-# From top to bottom; a room may import those that stand after it.
-CONVERTER = (
-    "commands",
-    "planning",
-    "storage",
-    "tables",
-    "encoding",
-    "sources",
-    "descriptions",
-    "",
-)
-READERS = ("", "access", "format")
-GROUND = {"blas", "memory", "options", "processes", "progress", "text"}
-ABOVE = {"cli", "exits"}
+
+def modules(root: Path, *folders: str) -> list[Path]:
+    """The Python files of some folders, without what stands in a room's `__init__.py`."""
+    found = (path for folder in folders for path in sorted((root / folder).rglob("*.py")))
+    return [path for path in found if path.name != "__init__.py"]
+
+
+def name_of(path: Path, root: Path) -> str:
+    """The name by which a file of `converter` or `readers` is imported."""
+    return ".".join(("patchpress", *path.relative_to(root).with_suffix("").parts))
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports, by their whole names."""
+    """The modules that a file imports, by their whole names, wherever the import stands."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path} imports relatively"
+            assert not node.level, f"{path} imports relatively: write the whole name"
             yield node.module or ""
             # What is taken from a room may be a module of it.
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -39,97 +60,140 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-def modules(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
-
-
-def name_of(path: Path) -> str:
-    return "patchpress." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
 def floor(module: str) -> tuple[str, int] | None:
-    """Which package a module is of, and how far below the top; None if it is none of ours."""
-    parts = module.split(".")
-    if parts[:2] == ["patchpress", "converter"] and len(parts) > 2:
-        if parts[2] in ABOVE:
-            return "converter", -1
-        if parts[2] in GROUND:
-            return "converter", CONVERTER.index("")
-        return ("converter", CONVERTER.index(parts[2])) if parts[2] in CONVERTER else None
-    if parts[:2] == ["patchpress", "readers"] and len(parts) > 2:
-        if parts[2] == "errors":
-            return "readers", len(READERS)
-        room = parts[2] if parts[2] in READERS else ""
-        return "readers", READERS.index(room)
-    return None
+    """The package of a module, and its floor, counted from the top; None for others' modules."""
+    top, package, name, *_ = [*module.split("."), "", ""]
+    if top != "patchpress" or package not in FLOORS or not name:
+        return None
+    floors = FLOORS[package]
+    named = [at for at, names in enumerate(floors) if name in names]
+    return package, named[0] if named else floors.index({OTHERS})
 
 
-def test_no_arrow_points_up() -> None:
-    arrows = 0
-    for path in [*modules("converter"), *modules("readers")]:
-        here = floor(name_of(path))
-        if path.name == "__init__.py":
-            continue
-        assert here is not None, f"{path} is in no room: add it to this test"
-        for module in imports(path):
-            there = floor(module)
-            if there is None:
-                continue
-            arrows += 1
-            shown = f"{path.relative_to(ROOT)} imports {module}"
-            if here[0] == there[0]:
-                assert there[1] >= here[1], f"{shown}, which stands above it"
-            else:
-                assert here[0] == "converter", f"{shown}: readers never import the converter"
-    assert arrows > 300
+def arrows(root: Path) -> Iterator[tuple[str, str]]:
+    """(importing, imported) for all imports between modules of the two packages."""
+    for path in modules(root, *FLOORS):
+        yield from ((name_of(path, root), module) for module in imports(path) if floor(module))
 
 
-def test_no_module_imports_one_that_imports_it() -> None:
-    paths = [p for p in [*modules("converter"), *modules("readers")] if p.name != "__init__.py"]
-    known = {name_of(path): path for path in paths}
-    graph = {name: {m for m in imports(path) if m in known} for name, path in known.items()}
-    assert len(graph) > 90
-    seen: dict[str, bool] = {}
+def wrong_arrows(root: Path) -> list[str]:
+    """A sentence for each import that points up, or from the readers to the converter."""
+    wrong = []
+    for one, other in arrows(root):
+        here, there = floor(one), floor(other)
+        assert here is not None
+        assert there is not None
+        if here[0] == "readers" and there[0] == "converter":
+            wrong.append(f"{one} imports {other}: the readers never import the converter")
+        elif here[0] == there[0] and there[1] < here[1]:
+            wrong.append(
+                f"{one} imports {other}, which is on a floor above it: move what both need to the "
+                "lower one, or let the upper one hand it down"
+            )
+    return wrong
 
-    def visit(name: str, way: tuple[str, ...]) -> None:
-        assert name not in way, f"a circle of imports: {' -> '.join((*way, name))}"
-        if seen.get(name):
-            return
-        for other in sorted(graph[name]):
-            visit(other, (*way, name))
-        seen[name] = True
 
-    for name in graph:
-        visit(name, ())
+def test_no_import_points_up() -> None:
+    assert len(set(arrows(ROOT))) > 300
+    assert wrong_arrows(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "said"),
+    [
+        ("converter/storage/disk.py", "from patchpress.converter import cli", "on a floor above"),
+        ("converter/text.py", "import patchpress.converter.tables.rows", "on a floor above"),
+        ("readers/format/record.py", "from patchpress.readers import store", "on a floor above"),
+        ("readers/hints.py", "from patchpress.readers.format import stack", "on a floor above"),
+        ("readers/store.py", "import patchpress.converter.text", "never import the converter"),
+        ("converter/commands/stats.py", "from patchpress.readers import store", None),
+        ("converter/tables/rows.py", "from patchpress.converter import text", None),
+    ],
+)
+def test_an_import_that_points_up_is_found(
+    tmp_path: Path, path: str, line: str, said: str | None
+) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(f"def f() -> None:\n    {line}\n")
+    found = wrong_arrows(tmp_path)
+    assert bool(found) == bool(said)
+    assert all(said is not None and said in sentence for sentence in found)
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_has_a_floor(package: str) -> None:
+    folders = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    files = {path.stem for path in modules(ROOT, package) if path.parent.name == package}
+    named = set.union(*FLOORS[package]) - {OTHERS}
+    assert folders <= named, "a new room: add it to FLOORS, above the rooms that it imports"
+    assert named <= folders | files, "FLOORS names a room or a module that is not there"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_says_what_it_is_for_and_what_it_may_import(package: str) -> None:
+    rooms = sorted((ROOT / package).rglob("__init__.py"))
+    assert len(rooms) >= 3
+    known = {path.parent.name for path in rooms} - {package}
+    for path in rooms:
+        tree = ast.parse(path.read_text())
+        text = ast.get_docstring(tree) or ""
+        assert len(text) > 60, f"{path} does not say what the room is for"
+        assert len(tree.body) == 1, f"{path} holds code, which belongs in a module"
+        if path.parent.name in known:
+            here = floor(f"patchpress.{package}.{path.parent.name}")
+            for name in known & set(re.findall(r"`(\w+)`", text)):
+                there = floor(f"patchpress.{package}.{name}")
+                assert (there or ("", 0)) > (here or ("", 0)), f"{path} names {name}, a room above"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {name_of(path, ROOT) for path in modules(ROOT, *FLOORS)}
+    assert len(names) > 90
+    graph: dict[str, set[str]] = {}
+    for one, other in arrows(ROOT):
+        if other in names:
+            graph.setdefault(one, set()).add(other)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
 def test_nobody_imports_the_folders_by_their_bare_names() -> None:
-    paths = [p for top in ("converter", "readers", "tests", "benchmarks", "examples", "patchpress")
-             for p in modules(top)]  # fmt: skip
-    assert len(paths) > 250
+    paths = modules(ROOT, *CODE)
+    assert len(paths) > 200
     for path in paths:
         for module in imports(path):
-            assert module.split(".")[0] not in ("converter", "readers"), path
+            assert module.split(".")[0] not in FLOORS, f"{path}: import patchpress.{module}"
+
+
+def test_no_text_imports_the_folders_by_their_bare_names() -> None:
+    """Also not in documents, nor in programs that tests hand to another process."""
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *modules(ROOT, *CODE)]
+    texts += [ROOT / "benchmarks" / "README.md", ROOT / "readers" / "FORMAT.md"]
+    assert len(texts) > 200
+    folders = "|".join(FLOORS)
+    bare = re.compile(rf"\bimport (?:{folders})\b|\bfrom (?:{folders})[.\w]* import\b")
+    for path in texts:
+        assert not bare.findall(path.read_text()), f"{path}: the import name is patchpress"
+
+
+def test_the_code_imports_its_modules_by_their_own_names() -> None:
+    """Not from the package `patchpress`: that would hide which room is meant."""
+    for path in modules(ROOT, *FLOORS):
+        assert not {"patchpress", "patchpress.open_store"} & set(imports(path)), path
 
 
 def test_nothing_imports_tests_or_benchmarks() -> None:
-    for path in [*modules("converter"), *modules("readers"), *modules("examples")]:
+    for path in modules(ROOT, *FLOORS, "patchpress", "examples"):
         for module in imports(path):
             assert module.split(".")[0] not in ("tests", "benchmarks"), path
-
-
-@pytest.mark.parametrize("package", ["converter", "readers"])
-def test_every_room_says_what_it_is_for(package: str) -> None:
-    rooms = sorted((ROOT / package).rglob("__init__.py"))
-    assert len(rooms) >= 3
-    for path in rooms:
-        tree = ast.parse(path.read_text())
-        assert len(ast.get_docstring(tree) or "") > 60, path
-        assert len(tree.body) == 1, f"{path} holds code, which belongs in a module"
+    for path in modules(ROOT, "benchmarks"):
+        assert "tests" not in {module.split(".")[0] for module in imports(path)}, path
 
 
 def test_a_script_may_lie_beside_files_called_as_our_folders(tmp_path: Path) -> None:
-    for name in ("readers", "converter"):
+    for name in FLOORS:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file was imported')\n")
     script = tmp_path / "train.py"
     script.write_text(
