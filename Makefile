@@ -35,8 +35,8 @@ demo: $(STAMP) ## a small synthetic data set: made, converted, verified, read, d
 	$(BIN)/python examples/read.py $(DEMO)/ben.store
 	$(BIN)/patchpress plot $(DEMO)/ben.store --out $(DEMO)/patches.png
 
-test: $(STAMP) ## all tests; PYTEST=... for options of pytest
-	$(BIN)/python -m pytest $(PYTEST)
+test: $(STAMP) ## all tests but the slow ones; SLOW=1 for these, too; PYTEST=... for options of pytest
+	$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow') $(PYTEST)
 
 check: $(STAMP) ## linters and type checks
 	$(BIN)/ruff check .

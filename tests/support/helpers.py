@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import lmdb
 import numpy as np
 import numpy.typing as npt
+import pytest
 import rasterio
 import xxhash
 from affine import Affine
@@ -31,6 +32,8 @@ from patchpress.readers.errors import PatchError
 
 Array = npt.NDArray[Any]
 DATASET = "bigearthnet-v2"
+# In this process alone, and with two more: starting those takes most of a test's time.
+WORKERS = (0, pytest.param(2, marks=pytest.mark.slow))
 UTM: dict[str, Any] = {
     "crs": "EPSG:32633",
     "transform": Affine(10, 0, 331_200, 0, -10, 5_331_600),

@@ -25,6 +25,7 @@ from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import (
     DATASET,
+    WORKERS,
     Ended,
     band_files,
     by_rasterio,
@@ -59,7 +60,7 @@ def archived(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return packed(tree, tmp_path_factory.mktemp("archived"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_every_kind_of_store_is_good(
     stores: dict[tuple[str, str], Path], archived: Path, tmp_path: Path, workers: int
 ) -> None:
@@ -91,7 +92,7 @@ def flipped(data: bytes, place: int = -1) -> bytes:
 
 
 @pytest.mark.parametrize(("folder", "file"), [(S2, 17), (S2, 59), (S1, 3)])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_flipped_pixel_is_found_and_its_file_named(
     raw: Path, tmp_path: Path, patchpress: Command, folder: str, file: int, workers: int
 ) -> None:
@@ -166,7 +167,7 @@ def test_a_damaged_patch_is_found(raw: Path, tmp_path: Path, how: str) -> None:
     assert verdict.compared == 15
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("codec", CODECS)
 def test_an_early_end_is_one_sentence(
     raw: Path, tmp_path: Path, patchpress: Command, codec: str, workers: int

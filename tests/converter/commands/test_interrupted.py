@@ -225,6 +225,7 @@ def converted(raw: Path, store: Path, *options: object) -> None:
     assert (ended.code, ended.err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.1, 0.35, 0.6, 0.9, 1.0, 1.002])
 def test_a_conversion_goes_on_when_there_is_room_again(
     raw: Path, tmp_path: Path, disk: Path, share: float

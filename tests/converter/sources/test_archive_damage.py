@@ -9,7 +9,7 @@ import pytest
 
 from patchpress import ConvertOptions, convert
 from patchpress.readers.errors import PatchError, SourceError, SourceMissing
-from tests.support.helpers import DATASET, Ended, band_files, folder_bytes, made, patches
+from tests.support.helpers import DATASET, WORKERS, Ended, band_files, folder_bytes, made, patches
 from tests.support.older_sets import SCENE, make_sen12ms
 from tests.support.packing import (
     CODECS,
@@ -134,7 +134,7 @@ def damaged(raw: Path, tmp_path: Path) -> Callable[[str], Path]:
         ("cut", "B05.tif "),
     ],
 )
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_damaged_patch_is_an_error_or_left_out(
     raw: Path,
     tmp_path: Path,
@@ -229,7 +229,7 @@ def test_what_no_publisher_packs_is_one_sentence(
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_an_early_end_names_the_last_whole_patch(
     raw: Path, tmp_path: Path, patchpress: Command, codec: str, workers: int
 ) -> None:

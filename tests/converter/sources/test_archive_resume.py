@@ -212,6 +212,7 @@ def test_the_first_patches_go_on(raw: Path, source: Path, tmp_path: Path, limit:
     assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ctrl_c_is_one_sentence_and_leaves_no_processes(tmp_path: Path, workers: int) -> None:
     make_tree(tmp_path / "raw", n=40, flagged=1)

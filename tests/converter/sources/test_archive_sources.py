@@ -13,7 +13,7 @@ from patchpress import ConvertOptions, Report, convert, open_store
 from patchpress.converter.options import OnError
 from patchpress.converter.sources import decompress
 from patchpress.readers.errors import PatchError
-from tests.support.helpers import DATASET, Ended, folder_bytes, made, stored_values
+from tests.support.helpers import DATASET, WORKERS, Ended, folder_bytes, made, stored_values
 from tests.support.older_sets import SCENE, make_sen12ms, make_v1
 from tests.support.packing import (
     CODECS,
@@ -56,14 +56,14 @@ def assert_same(source: Path, other: Path, tmp_path: Path, **options: Any) -> No
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_store_from_archives_is_that_from_folders(
     tree: Path, tmp_path: Path, codec: str, workers: int
 ) -> None:
     assert_same(tree, packed(tree, tmp_path / "packed", codec), tmp_path, workers=workers)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(
     "options",
     [
@@ -251,7 +251,7 @@ def v1(made_tree: tuple[Path, list[Row]], tmp_path: Path) -> Path:
 V1_NAMES = {"BigEarthNet-v1.0": "BigEarthNet-S2-v1.0", "BigEarthNet-S1-v1.0": "BigEarthNet-S1-v1.0"}
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("options", [{}, {"limit": 2}, {"layout": "native"}], ids=str)
 def test_v1_comes_with_its_labels(
     v1: Path, tmp_path: Path, workers: int, options: dict[str, Any]
@@ -290,7 +290,7 @@ def pack_sen12ms(raw: Path, out: Path, *, without: tuple[str, ...] = ()) -> Path
     return out
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("limit", [None, 3])
 def test_sen12ms_comes_in_several_archives_a_modality(
     tmp_path: Path, workers: int, limit: int | None
@@ -319,7 +319,7 @@ def test_sen12ms_comes_in_several_archives_a_modality(
 
 
 @pytest.mark.parametrize("kind", ["s2", "s1", "lc"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_a_triplet_that_is_not_whole_is_an_error_or_taken_out(
     tmp_path: Path, kind: str, workers: int
 ) -> None:

@@ -13,7 +13,7 @@ from patchpress.converter.descriptions.parse import built_in, find
 from patchpress.converter.sources import decompress
 from patchpress.converter.sources.md5 import check_published
 from patchpress.readers.errors import SourceError
-from tests.support.helpers import DATASET, Ended, folder_bytes, made
+from tests.support.helpers import DATASET, WORKERS, Ended, folder_bytes, made
 from tests.support.packing import packed, split
 
 Command = Callable[..., Ended]
@@ -44,7 +44,7 @@ def source(raw: Path, tmp_path: Path) -> Path:
     return packed(raw, tmp_path / "packed")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("codec", ["tar", "tar.gz", "tar.zst"])
 def test_what_was_published_is_converted(
     raw: Path, tmp_path: Path, workers: int, codec: str
@@ -57,7 +57,7 @@ def test_what_was_published_is_converted(
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", WORKERS)
 def test_another_md5_is_refused_with_both(
     source: Path, tmp_path: Path, folder: str, workers: int
 ) -> None:

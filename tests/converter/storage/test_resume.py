@@ -32,6 +32,7 @@ def bytes_of(store: Path) -> dict[str, bytes]:
     return {name: (store / name).read_bytes() for name in FILES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", ["folders", "archives"])
 def test_kills_at_any_moment_change_nothing(
