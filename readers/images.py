@@ -1,4 +1,4 @@
-"""One image of a sample: records of one or more modalities, channels behind one another."""
+"""One image of a sample: records of one or more modalities, their channels one after another."""
 
 import threading
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Image:
         return replace(self, parts=tuple(part.subset(indices) for part in self.parts))
 
     def read(self, indices: Array, out: Array) -> None:
-        """Fill `out` (N, bands, height, width), straight from the records or cast on the way."""
+        """Fill `out` (N, bands, height, width): straight from the records, or cast."""
         if len(self.parts) == 1 and self.parts[0].dtype == out.dtype:
             self.parts[0].read(indices, out)
             return
@@ -54,7 +54,7 @@ class Image:
                 channel += len(pixels[0])
 
     def announce(self, indices: Sequence[int] | Array) -> None:
-        """Say that these will be read soon."""
+        """Tell the kernel that these will be read soon."""
         for part in self.parts:
             part.announce(indices)
 
@@ -65,7 +65,7 @@ def join(
     """Records of modalities as one image, in a dtype that holds every stored value.
 
     Raises:
-        OptionError: sizes that do not fit on one grid, or a dtype that does not hold all.
+        OptionError: records of different sizes, or a dtype that does not hold every stored value.
     """
     sizes = {part.shape[1:] for part in parts}
     if len(sizes) > 1:
@@ -81,7 +81,7 @@ def join(
 
 
 def _chunk(number: int, part: Records) -> Array:
-    """This thread's reused array for some patches of a modality, before they are cast."""
+    """An array of this thread for the stored pixels of a few patches; used again at each call."""
     arrays: dict[Any, Array] = _scratch.__dict__
     name = f"{number} {part.shape} {part.dtype}"
     found = arrays.get(name)

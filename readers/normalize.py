@@ -1,6 +1,6 @@
-"""Batches as a model wants them: float32 around 0, or between 0 and 1. NumPy or torch.
+"""`normalize`: batches as a model wants them, float32 around 0 or between 0 and 1.
 
-A torch tensor brings its own package along; nothing is imported for it.
+For NumPy arrays and torch tensors. torch is never imported here: whoever has a tensor did so.
 """
 
 import sys
@@ -20,24 +20,24 @@ def normalize(
     low: int = 1,
     high: int = 99,
 ) -> Any:
-    """A batch as float32 around 0, or between 0 and 1; a band that does not vary becomes 0.
+    """Give a batch as float32 around 0, or between 0 and 1; a band that does not vary becomes 0.
 
     Args:
         batch: NumPy array or torch tensor, (C, H, W) or (N, C, H, W), of any stored dtype, on any
             device.
         statistics: of its C bands, in their order: see `Statistics.pick` and `joined`.
-        out: float32 of the batch's shape, on its device, to be filled and returned; a float32 batch
+        out: float32 of the batch's shape, on its device; it is filled and returned. A float32 batch
             may be its own `out`.
-        how: ``standard`` is (x - mean) / std; ``range`` is (x - low) / (high - low), cut off at 0
-            and 1.
+        how: ``standard`` is (x - mean) / std; ``range`` is (x - low) / (high - low), values below 0
+            and above 1 set to these.
         low: the percentile that becomes 0, one of `PERCENTILES`.
         high: the percentile that becomes 1.
 
     Raises:
-        BufferUnfit: a batch of another number of bands, no batch at all, or an unfit `out`.
+        BufferUnfit: a batch of another number of bands, something that is no batch, or an `out` of
+            another kind, shape, dtype or device.
         OptionError: no such `how`, or no such percentiles.
     """
-    # Whoever has a tensor has imported torch.
     torch = sys.modules.get("torch")
     tensor = torch is not None and isinstance(batch, torch.Tensor)
     if not tensor and not isinstance(batch, np.ndarray):
@@ -51,14 +51,14 @@ def normalize(
         )
     if tensor:
         return _normalize_tensor(torch, batch, statistics, out, (how, low, high))
-    shift, scale = statistics.constants(how, low, high, None, np.asarray)
+    shift, scale = statistics.constants(how, low, high, device=None, move=np.asarray)
     if out is None:
         out = np.empty(shape, np.float32)
     elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != np.float32:
         raise _unfit(out, shape)
     if out is not batch and np.may_share_memory(out, batch):
-        batch = batch.copy()  # what is written must not be read again
-    # Patch by patch, as one stays in the cache from step to step.
+        batch = batch.copy()  # else pixels would be read that were written a moment before
+    # Patch by patch: one patch stays in the processor's cache from step to step.
     pairs = zip(batch, out, strict=True) if len(shape) == 4 else [(batch, out)]
     for pixels, target in pairs:
         np.copyto(target, pixels, casting="unsafe")
@@ -73,7 +73,9 @@ def _normalize_tensor(
     torch: Any, batch: Any, statistics: Statistics, out: Any, way: tuple[str, int, int]
 ) -> Any:
     device = batch.device
-    shift, scale = statistics.constants(*way, device, lambda a: torch.from_numpy(a).to(device))
+    shift, scale = statistics.constants(
+        *way, device=device, move=lambda array: torch.from_numpy(array).to(device)
+    )
     if out is None:
         out = torch.empty_like(batch, dtype=torch.float32)
     elif not isinstance(out, torch.Tensor) or out.shape != batch.shape:
@@ -84,7 +86,7 @@ def _normalize_tensor(
         if batch.dtype == torch.float32:
             torch.sub(batch, shift, out=out)
         else:
-            # torch computes with few of the dtypes that it has; it copies all of them.
+            # torch cannot subtract every dtype that it has (uint16, for one), but it can copy each.
             out.copy_(batch).sub_(shift)
         out.div_(scale)
         if way[0] == "range":
@@ -92,7 +94,9 @@ def _normalize_tensor(
     return out
 
 
-def _unfit(out: Any, shape: tuple[int, ...], place: str = "") -> BufferUnfit:
+def _unfit(out: Any, shape: tuple[int, ...], device: str = "") -> BufferUnfit:
     kind = f"{type(out).__module__.partition('.')[0]}.{type(out).__name__}"
     has = f"{getattr(out, 'dtype', '')} {tuple(getattr(out, 'shape', ()))}"
-    return BufferUnfit(f"out is {kind} {has}; this batch needs float32 {shape}{place}, of its kind")
+    return BufferUnfit(
+        f"out is {kind} {has}; this batch needs float32 {shape}{device}, of its kind"
+    )

@@ -1,6 +1,6 @@
-"""What a model sees of a store, row by row: pixels, labels, masks, keys. Without any framework.
+"""`Samples`: what a model sees of a store, one sample a row: pixels, labels, masks, keys.
 
-`PatchDataset` and `PatchLoader` stand on it; whoever uses another framework can, too.
+Without any framework: `PatchDataset` and `PatchLoader` read through it, and so can others.
 """
 
 import hashlib
@@ -20,8 +20,6 @@ from patchpress.readers.choice import (
     Where,
     bands_by_modality,
     images_asked,
-    rows_of,
-    rows_with,
     targets_asked,
 )
 from patchpress.readers.errors import OptionError, SelectionEmpty
@@ -29,20 +27,27 @@ from patchpress.readers.format.manifest import Modality
 from patchpress.readers.format.table import key_column, keys_in
 from patchpress.readers.images import IMAGE, Field, Image, join
 from patchpress.readers.records import Records
+from patchpress.readers.rows import rows_of, rows_with
 from patchpress.readers.store import Store, open_store
-from patchpress.readers.targets import IGNORED, CodeTable, check_order, class_order, label_array
+from patchpress.readers.targets import (
+    IGNORED,
+    CodeTable,
+    check_class_order,
+    class_names,
+    label_array,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
-FORMS = ("tuple", "dict")
+FORMATS = ("tuple", "dict")
 LABEL, MASK = "label", "mask"
-ALIGNMENT = 64
+ALIGNMENT = 64  # bytes: each array of a buffer begins at the start of a cache line
 
 
 class Samples:
-    """Rows of a store that a model sees, and how to fill arrays with them.
+    """The samples that were chosen from a store, and how to fill arrays with them.
 
     Rows that lack one of the modalities asked for are left out and counted in `left_out`. Safe in
     threads, after a fork, and picklable.
@@ -59,40 +64,45 @@ class Samples:
         dtype: str | None = None,
         where: Where = None,
         target: str | Sequence[str] | None = FIRST,
-        order: str = "official",
-        classes: str | None = None,
+        class_order: str = "official",
+        mask_labels: str | None = None,
         ignore_index: int = IGNORED,
-        form: str = "tuple",
+        sample_format: str = "tuple",
         with_key: bool = False,
     ) -> None:
         """Find the rows and their records; `choice.Choice` says what each argument means.
 
         Raises:
-            SelectionEmpty: nothing is selected; the message lists what there is.
+            SelectionEmpty: no sample is left; the message lists what there is.
             BandMissing, OptionError: a band, modality, column or option that is not there.
         """
         self.store = store if isinstance(store, Store) else open_store(store)
-        if form not in FORMS:
-            raise OptionError(f"there is no sample form {form!r}; choose {' or '.join(FORMS)}")
-        check_order(order)
-        self.form, self.with_key = form, with_key
+        if sample_format not in FORMATS:
+            raise OptionError(
+                f"there is no sample format {sample_format!r}; choose {' or '.join(FORMATS)}"
+            )
+        check_class_order(class_order)
+        self.sample_format, self.with_key = sample_format, with_key
         images = images_asked(self.store, modalities)
         columns, maps = targets_asked(self.store.manifest, target)
-        if classes is not None and not maps:
+        if mask_labels is not None and not maps:
             raise OptionError(
-                f"classes {classes!r} are a map's: name one in target, or leave it out"
+                f"mask_labels {mask_labels!r} says what a map's codes become: name a map in "
+                "target, or leave it out"
             )
         rows = rows_of(self.store, split, where)
         there = rows_with(rows, [*images, *maps])
         self.left_out = len(rows) - len(there)
         self.ignore_index = ignore_index
         self._images = self._find_images(images, bands, there, joined, dtype)
-        self._label_fields, self._labels = self._read_labels(columns, order, there)
-        self._maps = [self._find_map(m, classes, order, ignore_index, there) for m in maps]
+        self._label_fields, self._labels = self._read_labels(columns, class_order, there)
+        self._maps = [
+            self._find_map(m, mask_labels, class_order, ignore_index, there) for m in maps
+        ]
         names = [table.names for _, table in self._maps]
-        names[:0] = [class_order(self.store.manifest, column, order) for column in columns]
+        names[:0] = [class_names(self.store.manifest, column, class_order) for column in columns]
         self.classes: tuple[str, ...] = names[0] if names else ()
-        """Names of the classes by index: the label's, or the mask's where there is no label."""
+        """Names of the classes by index: the label's, or the mask's if there is no label."""
 
     def __len__(self) -> int:
         return len(self._first)
@@ -103,7 +113,7 @@ class Samples:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The arrays of a batch, in the order of a sample."""
+        """Name, shape and dtype of each array of a sample, in their order."""
         masks = [Field(MASK, r.shape[1:], np.dtype(np.int64)) for r, _ in self._maps]
         return (*(image.field for image in self._images), *self._label_fields, *masks)
 
@@ -111,7 +121,7 @@ class Samples:
         """Some of these samples, in the order of the indices: a fold, or a few for a trial.
 
         Args:
-            indices: which, or True and False for each sample.
+            indices: numbers of samples, or one bool for each sample.
 
         Raises:
             SelectionEmpty: no index at all.
@@ -131,10 +141,10 @@ class Samples:
         return found
 
     def numbers(self, indices: Sequence[int] | Array) -> Array:
-        """Indices as int64, negative ones counted from the end.
+        """Indices as int64 from 0 on; negative ones are counted from the end.
 
         Raises:
-            IndexError: no such sample, or no whole numbers.
+            IndexError: no such sample, or indices that are no whole numbers.
         """
         found = np.asarray(indices)
         if found.dtype.kind not in "iu" and found.size:
@@ -147,7 +157,7 @@ class Samples:
 
     @cached_property
     def digest(self) -> str:
-        """Tells these samples from others: of all their keys, in order."""
+        """A hash over all keys in their order: equal for the same samples in the same order."""
         found = hashlib.blake2b(digest_size=8)
         for image in self._images:
             for records in image.parts:
@@ -164,15 +174,15 @@ class Samples:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a sample is its arrays in their order, or the one that it has."""
-        return self.form == "tuple" and not self.with_key and len(self._images) == 1
+        """Whether a sample is the tuple of its arrays (or its only array), and nothing else."""
+        return self.sample_format == "tuple" and not self.with_key and len(self._images) == 1
 
     def key(self, index: int) -> str:
-        """The name of a sample: the key of its first modality."""
+        """The key of a sample's first modality."""
         return self._first.key(int(index))
 
     def keys(self, indices: Sequence[int] | Array) -> list[str]:
-        """The names of some samples."""
+        """The keys of some samples, as `key` gives them."""
         return [self.key(int(index)) for index in indices]
 
     def nbytes(self, count: int) -> int:
@@ -191,7 +201,11 @@ class Samples:
         return found
 
     def read(self, indices: Sequence[int] | Array, out: Mapping[str, Array] | None = None) -> Any:
-        """Samples as a dict of arrays by field name, each (N, ...); `out` is filled if given.
+        """Samples as a dict of arrays by field name, each (N, ...).
+
+        Args:
+            indices: numbers of samples; negative ones are counted from the end.
+            out: arrays by field name, as `arrays` gives them; they are filled and returned.
 
         Raises:
             StoreDamaged: a record that does not parse; the message names it.
@@ -212,15 +226,20 @@ class Samples:
         return out
 
     def announce(self, indices: Sequence[int] | Array) -> None:
-        """Say that these will be read soon, so that the disk can begin."""
+        """Tell the kernel that these will be read soon, so that the disk can begin."""
         for image in self._images:
             image.announce(indices)
         for records, _ in self._maps:
             records.announce(indices)
 
     def assemble(self, arrays: Mapping[str, Any], keys: Any) -> Any:
-        """Arrays or tensors by field name, in the form that was asked for; `keys` where wanted."""
-        if self.form == "dict":
+        """One sample, or one batch, in the format that was asked for.
+
+        Args:
+            arrays: arrays or tensors by field name.
+            keys: the key, or the keys of a batch; used if `with_key` was asked for.
+        """
+        if self.sample_format == "dict":
             return {**arrays, "key": keys} if self.with_key else dict(arrays)
         names = [image.field.name for image in self._images]
         image = {name.removeprefix(f"{IMAGE}_"): arrays[name] for name in names}
@@ -247,21 +266,26 @@ class Samples:
         return tuple(join(f"{IMAGE}_{m.name}", [m], [part], dtype) for m, part in named)
 
     def _read_labels(
-        self, columns: Sequence[str], order: str, rows: "pa.Table"
+        self, columns: Sequence[str], class_order: str, rows: "pa.Table"
     ) -> tuple[list[Field], list[Array]]:
         fields, arrays = [], []
         for column in columns:
-            names = class_order(self.store.manifest, column, order)
+            names = class_names(self.store.manifest, column, class_order)
             values = label_array(rows[column], self.store.manifest.classes[column], names)
             fields.append(Field(LABEL, values.shape[1:], values.dtype))
             arrays.append(values)
         return fields, arrays
 
     def _find_map(
-        self, modality: Modality, column: str | None, order: str, ignored: int, rows: "pa.Table"
+        self,
+        modality: Modality,
+        column: str | None,
+        class_order: str,
+        ignore_index: int,
+        rows: "pa.Table",
     ) -> tuple[Records, CodeTable]:
         column = column or next(iter(modality.codes), "labels")
-        table = CodeTable(modality, self.store.manifest, column, order, ignored)
+        table = CodeTable(modality, self.store.manifest, column, class_order, ignore_index)
         keys = keys_in(modality, rows[key_column(modality)])
         return self.store.records(keys, modality.band_names[:1]), table
 
@@ -275,10 +299,10 @@ def _aligned(nbytes: int) -> int:
 
 
 def samples_of(store: Store | Samples | str, split: str | None, choice: Choice) -> Samples:
-    """Samples as a data set or loader is told of them: chosen now, or before.
+    """The samples of a data set or loader: `store` itself if it is samples, else chosen now.
 
     Raises:
-        OptionError: samples that were chosen before, and a choice.
+        OptionError: samples, and a split or choice beside them.
     """
     if not isinstance(store, Samples):
         return Samples(store, split, **choice)

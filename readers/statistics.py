@@ -1,7 +1,6 @@
-"""statistics.json: per-band statistics of a store.
+"""Per-band statistics of a store, and statistics.json, the file that holds them.
 
-`patchpress stats` writes the file, beside the manifest or elsewhere. Only NumPy is imported here;
-a torch tensor brings its own package along.
+`patchpress stats` writes the file, beside the manifest or elsewhere. Only NumPy is imported here.
 """
 
 import json
@@ -25,13 +24,13 @@ from patchpress.readers.format.manifest import STATISTICS, Manifest
 from patchpress.readers.format.table import split_name
 
 Array = npt.NDArray[Any]
-Constants = tuple[Any, Any]  # what is taken away, and what it is divided by: each (C, 1, 1)
+Constants = tuple[Any, Any]  # (what is subtracted, what is divided by), each float32 (C, 1, 1)
 Entries = dict[tuple[str, str], "Statistics"]
 
 FORMAT = "patchpress-statistics"
 FORMAT_VERSION = 1
 PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
-ALL = "all"  # the entry of all records, of whatever split
+ALL = "all"  # the entry of all records, whatever their split
 _NUMBERS = ("mean", "std", "minimum", "maximum")
 
 
@@ -44,9 +43,9 @@ class BandStatistics:
 
     name: str
     pixels: int
-    """Pixels at the band's own resolution, `nan` among them."""
+    """Pixels at the band's own resolution; those counted in `nan` are among them."""
     nan: int
-    """Pixels that are NaN or infinite: left out of all that follows."""
+    """Pixels that are NaN or infinite; the numbers below are computed without them."""
     mean: float
     std: float
     """Standard deviation of the population: divided by the number of pixels."""
@@ -75,7 +74,7 @@ class Statistics:
         return tuple(band.name for band in self.bands)
 
     def pick(self, bands: Sequence[str]) -> "Statistics":
-        """Those of some bands, in that order: what `normalize` needs for such a batch.
+        """The statistics of some bands, in that order: what `normalize` needs for a batch of them.
 
         Raises:
             BandMissing: a name that is not there, or there twice.
@@ -126,14 +125,14 @@ class Statistics:
         return np.array([band.percentiles[at] for band in self._picked(bands)], dtype)
 
     def constants(
-        self, how: str, low: int, high: int, place: Any, move: Callable[[Array], Any]
+        self, how: str, low: int, high: int, *, device: Any, move: Callable[[Array], Any]
     ) -> Constants:
-        """What `normalize` takes away and divides by: float32, moved to a place once.
+        """What `normalize` subtracts and divides by, moved to a device once and then kept.
 
         Raises:
             OptionError: no such way to normalise, or no such percentiles.
         """
-        wanted = (how, low, high, place)
+        wanted = (how, low, high, device)
         if wanted not in self._constants:
             shift, scale = self._shift_and_scale(how, low, high)
             self._constants[wanted] = move(shift), move(scale)
@@ -173,12 +172,12 @@ class Statistics:
 
 
 def joined(*parts: Statistics) -> Statistics:
-    """Statistics for a tensor of several modalities' bands, one behind the other.
+    """Statistics for a tensor that has the bands of several modalities one after another.
 
-    `patches` are the fewest of theirs.
+    `patches` is the smallest of their numbers.
 
     Raises:
-        OptionError: nothing to join, or statistics of different splits.
+        OptionError: no statistics at all, or some of different splits.
     """
     splits = dict.fromkeys(part.split for part in parts)
     if len(splits) != 1:
@@ -236,7 +235,7 @@ def read_statistics(
 
 
 def entry_name(manifest: Manifest, split: str | None) -> str:
-    """What the statistics of a split are called, ``all`` for None.
+    """The name of a split's statistics in the file: the split's own, or ``all`` for None.
 
     Raises:
         SelectionEmpty: no such split.
@@ -247,7 +246,7 @@ def entry_name(manifest: Manifest, split: str | None) -> str:
 
 
 def to_bytes(entries: Mapping[tuple[str, str], Statistics], manifest: Manifest) -> bytes:
-    """statistics.json: always the same bytes for the same statistics, in whatever order."""
+    """The bytes of statistics.json: the same for the same statistics, whatever their order."""
     content: dict[str, dict[str, Any]] = {}
     for modality in manifest.modalities:
         for split in (*manifest.splits, ALL):
@@ -262,11 +261,17 @@ def to_bytes(entries: Mapping[tuple[str, str], Statistics], manifest: Manifest) 
 
 
 def from_bytes(data: bytes, manifest: Manifest, where: Path, again: str) -> Entries:
-    """(modality, split) -> statistics behind the bytes of a file.
+    """(modality, split) -> statistics, from the bytes of a file.
+
+    Args:
+        data: the bytes.
+        manifest: of the store that the statistics must be of.
+        where: the file, for messages.
+        again: the command that writes it anew, for messages.
 
     Raises:
-        StatisticsStale: they are of other data than the manifest's; run `again`.
-        StoreDamaged: no such file, or one of another version.
+        StatisticsStale: they are of other data than the manifest's.
+        StoreDamaged: the bytes are no statistics, or of another version.
     """
     try:
         content = json.loads(data)
@@ -291,13 +296,13 @@ def from_bytes(data: bytes, manifest: Manifest, where: Path, again: str) -> Entr
 
 
 def _identity(manifest: Manifest) -> dict[str, Any]:
-    """What the statistics hang on: the records, and the table that has their splits."""
+    """What the statistics depend on: the records, and the table that has their splits."""
     digests = [shard.digest for shard in manifest.shards]
     return {"shards": digests, "metadata_digest": manifest.metadata_digest}
 
 
 def _band_entry(band: BandStatistics) -> dict[str, Any]:
-    """A band for JSON, which has no NaN."""
+    """A band as JSON has it: JSON has no NaN, so a number that is none becomes null."""
     entry = asdict(band) | {key: _number(getattr(band, key)) for key in _NUMBERS}
     values = map(_number, band.percentiles)
     return entry | {"percentiles": dict(zip(map(str, PERCENTILES), values, strict=True))}

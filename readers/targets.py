@@ -1,4 +1,7 @@
-"""What a model learns to say: labels from a table, class indices from maps. NumPy only."""
+"""What a model is trained to predict: labels from the table, class indices from maps.
+
+Only NumPy is imported; pyarrow where a column is read.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,10 +17,10 @@ if TYPE_CHECKING:
 
 ORDERS = ("official", "alphabetical")
 IGNORED = -100  # what torch.nn.CrossEntropyLoss ignores by default
-_UNKNOWN = np.iinfo(np.int64).min  # a code of no class list; no class and no ignore index
+_UNKNOWN = np.iinfo(np.int64).min  # stands for a code that the class list does not know
 
 
-def class_order(manifest: Manifest, column: str, order: str) -> tuple[str, ...]:
+def class_names(manifest: Manifest, column: str, order: str) -> tuple[str, ...]:
     """Names of the classes of a label column, by index.
 
     ``official`` is the order of the manifest, ``alphabetical`` that of the names by code point,
@@ -29,16 +32,16 @@ def class_order(manifest: Manifest, column: str, order: str) -> tuple[str, ...]:
     if column not in manifest.classes:
         known = ", ".join(manifest.classes) or "none"
         raise OptionError(f"the store has no labels {column!r}; label columns there: {known}")
-    check_order(order)
+    check_class_order(order)
     names = manifest.classes[column]
     return tuple(sorted(names)) if order == "alphabetical" else names
 
 
-def check_order(order: str) -> None:
-    """See to it that there is such an order of classes.
+def check_class_order(order: str) -> None:
+    """Refuse a class order that is none of `ORDERS`.
 
     Raises:
-        OptionError: there is none.
+        OptionError: it is none.
     """
     if order not in ORDERS:
         raise OptionError(f"there is no class order {order!r}; choose {' or '.join(ORDERS)}")
@@ -49,12 +52,13 @@ def label_array(
 ) -> npt.NDArray[Any]:
     """A label column as an array with one row a patch, classes in the order of `names`.
 
-    Lists of names become multi-hot (rows, classes) float32; one name becomes its index (rows,)
-    int64, `IGNORED` where there is none; parts of each class, which a table gives in the `official`
-    order, become (rows, classes) float32. A row without labels is all zeros.
+    Lists of names become multi-hot (rows, classes) float32. One name becomes its index, (rows,)
+    int64, or `IGNORED` if the row has none. The part of the patch that each class covers, which a
+    table gives in the `official` order, becomes (rows, classes) float32. A row without labels is
+    all zeros.
 
     Raises:
-        StoreDamaged: a label that is none of the classes, or another number of parts.
+        StoreDamaged: a label that is none of the classes, or parts of another number of classes.
     """
     import pyarrow as pa
 
@@ -76,7 +80,7 @@ def label_array(
 
 
 def _indices(values: Any, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """The index of each class named, and which of the values name one."""
+    """(the class index of each value that is no null, which values are no null)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -107,12 +111,12 @@ def _parts(values: Any, official: Sequence[str], names: Sequence[str]) -> npt.ND
 
 
 class CodeTable:
-    """Codes of a map to class indices, by one look into a table a pixel."""
+    """Turns codes of a map into class indices: one look into a table for each pixel."""
 
     def __init__(
         self, modality: Modality, manifest: Manifest, column: str, order: str, ignore_index: int
     ) -> None:
-        """Work out the table.
+        """Build the table of all codes from the lowest to the highest.
 
         Raises:
             OptionError: the map's codes are no classes of that column, or the ignore index is one
@@ -123,7 +127,7 @@ class CodeTable:
             raise OptionError(
                 f"the codes of {modality.name!r} are no classes of {column!r}; they are of {known}"
             )
-        self.names = class_order(manifest, column, order)
+        self.names = class_names(manifest, column, order)
         if (
             not isinstance(ignore_index, (int, np.integer))
             or not _UNKNOWN < ignore_index < -_UNKNOWN
@@ -139,24 +143,24 @@ class CodeTable:
         official = manifest.classes[column]
         codes = {int(code): index for code, index in modality.codes[column].items()}
         self._lowest = min(codes)
-        # One place more on both sides: what lies outside of all codes is clipped there.
+        # One entry more at each end, to which codes below the lowest and above the highest fall.
         self._table = np.full(max(codes) - self._lowest + 3, _UNKNOWN, np.int64)
         for code, index in codes.items():
-            place = ignore_index if index is None else self.names.index(official[index])
-            self._table[code - self._lowest + 1] = place
+            found = ignore_index if index is None else self.names.index(official[index])
+            self._table[code - self._lowest + 1] = found
 
     def apply(
         self, codes: npt.NDArray[Any], out: npt.NDArray[np.int64], keys: Sequence[str]
     ) -> None:
         """Class indices of maps: codes (N, height, width) to `out` (N, height, width) int64.
 
-        Codes that belong to no class become the ignore index.
+        A code that the class list has without a class becomes the ignore index.
 
         Raises:
             StoreDamaged: a code that the class list does not know; the message names the record.
         """
         np.subtract(codes, self._lowest - 1, out=out, dtype=np.int64)
-        # Each index is read before its place is written: one array serves both.
+        # NumPy reads each index before it writes the result there, so one array serves both.
         np.take(self._table, out, out=out, mode="clip")
         if out.min(initial=0) == _UNKNOWN:
             at = tuple(int(n) for n in np.argwhere(out == _UNKNOWN)[0])

@@ -24,7 +24,8 @@ class PatchDataset(Dataset[Any]):
     """Samples of a store for a stock `torch.utils.data.DataLoader`.
 
     A sample is (image, label), (image, mask), (image, label, mask) or the image alone, as `target`
-    says, with the key behind where `with_key`; or with ``form="dict"`` a dict of these by name.
+    says, with the key behind where `with_key`; or with ``sample_format="dict"`` a dict of these by
+    name.
     Images are (bands, height, width) in the stored dtype and units, or in `dtype`; labels
     (classes,) float32 of zeros and ones, or one int64 where a patch has one class; masks (height,
     width) int64.

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from patchpress import Store, open_store
-from patchpress.readers.choice import bands_by_modality, bands_of, rows_of
+from patchpress.readers.choice import bands_by_modality, bands_of
 from patchpress.readers.errors import BandMissing, OptionError, PatchpressError, SelectionEmpty
+from patchpress.readers.rows import rows_of
 from patchpress.readers.samples import Samples
 from tests.support.loading import rows_in
 
@@ -193,7 +194,7 @@ def test_what_selects_nothing_says_what_there_is(opened: Store) -> None:
         ({"country": 5}, "has string, so 5 is never in it"),
         ({"country": {"a": 1}}, "so {'a': 1} is never in it"),
         ({"epsg": 2**70}, "is never in it"),
-        ({"labels": "Mixed forrest"}, "nearest: Mixed forest"),
+        ({"labels": "Mixed forrest"}, "nearest are 'Mixed forest'"),
         (
             {"labels": ["Mixed forest", "Xyzzy"]},
             "'Xyzzy' is no class of column 'labels'; there are",

@@ -74,7 +74,7 @@ def test_without_statistics_images_become_float32_of_their_own(path: str, dtype:
 
 
 def test_each_modality_has_its_own_statistics(path: str, s2: Statistics, s1: Statistics) -> None:
-    loader = loader_of(path, **BOTH, form="dict")
+    loader = loader_of(path, **BOTH, sample_format="dict")
     wanted = [{name: batch[name].clone() for name in ("image_s2", "image_s1")} for batch in loader]
     loader.set_epoch(0)
     for batch, stored in zip(feed(loader, "cpu", {"s1": s1, "s2": s2}), wanted, strict=True):

@@ -143,8 +143,8 @@ def test_training_goes_on_in_the_middle_of_an_epoch(
 
 
 FORMS: list[dict[str, Any]] = [
-    {"form": "dict", "target": ["labels", "map"]},
-    {"form": "dict", "target": None},
+    {"sample_format": "dict", "target": ["labels", "map"]},
+    {"sample_format": "dict", "target": None},
     {"target": "map"},
     {"modalities": ["s2", "s1"], "bands": "10m"},
 ]
@@ -179,7 +179,7 @@ def test_images_apart_are_each_normalised_by_their_own(stacked: Path) -> None:
             bands=None,
             modalities=["s2", "s1"],
             joined=False,
-            form=form,
+            sample_format=form,
             statistics=statistics,
         )
         data.setup("test")
@@ -254,4 +254,4 @@ def test_what_cannot_be_is_said_in_a_sentence(stacked: Path) -> None:
     with pytest.raises(BandMissing, match="no band 'B02'"):
         module(stacked, statistics=made_up(stacked, "s1")).setup("fit")
     with pytest.raises(OptionError, match="no class order 'random'"):
-        module(stacked, order="random").setup("predict")
+        module(stacked, class_order="random").setup("predict")

@@ -76,7 +76,7 @@ def test_batches_of_every_kind_of_store_are_what_store_read_gives(store: Store) 
 def test_all_forms_come_as_samples_assembles_them(stacked: Path) -> None:
     store = open_store(stacked)
     choices: list[dict[str, Any]] = [
-        {"target": ["labels", "map"], "form": "dict", "with_key": True},
+        {"target": ["labels", "map"], "sample_format": "dict", "with_key": True},
         {"modalities": ["s2", "s1"], "joined": False},
         {"modalities": ["s2", "s1"], "target": None},
     ]

@@ -115,7 +115,7 @@ def test_labels_maps_and_keys_together(opened: Store) -> None:
 
 @pytest.mark.parametrize("order", ["official", "alphabetical"])
 def test_the_order_of_classes_is_stated_and_kept(opened: Store, order: str) -> None:
-    samples = Samples(opened, order=order)
+    samples = Samples(opened, class_order=order)
     names = opened.manifest.classes["labels"]
     assert samples.classes == (names if order == "official" else tuple(sorted(names)))
     wanted = [hot(row["labels"], samples.classes) for row in rows_in(opened)]
@@ -129,14 +129,14 @@ FORMS: list[tuple[dict[str, Any], Any]] = [
     ({"target": ["map", "labels"]}, ("image", "label", "mask")),
     ({"with_key": True}, ("image", "label", "key")),
     ({"target": None, "with_key": True}, ("image", "key")),
-    ({"form": "dict"}, {"image": "image", "label": "label"}),
-    ({"form": "dict", "target": None, "with_key": True}, {"image": "image", "key": "key"}),
+    ({"sample_format": "dict"}, {"image": "image", "label": "label"}),
+    ({"sample_format": "dict", "target": None, "with_key": True}, {"image": "image", "key": "key"}),
     (
         {"modalities": ["s2", "s1"], "joined": False},
         ({"s2": "image_s2", "s1": "image_s1"}, "label"),
     ),
     (
-        {"modalities": ["s2", "s1"], "joined": False, "form": "dict", "target": "map"},
+        {"modalities": ["s2", "s1"], "joined": False, "sample_format": "dict", "target": "map"},
         {"image_s2": "image_s2", "image_s1": "image_s1", "mask": "mask"},
     ),
 ]
@@ -253,7 +253,7 @@ def test_samples_pickle_and_serve_many_threads(store: Store) -> None:
 def test_one_label_a_patch_is_an_index(smaller: Any) -> None:
     store = smaller("eurosat")
     for order in ("official", "alphabetical"):
-        samples = Samples(store, order=order)
+        samples = Samples(store, class_order=order)
         found = samples.read(range(3))["label"]
         rows = rows_in(store)
         same(found, np.array([samples.classes.index(row["label"]) for row in rows]))
@@ -263,7 +263,7 @@ def test_one_label_a_patch_is_an_index(smaller: Any) -> None:
 def test_a_mask_without_a_label_names_its_classes(opened: Store) -> None:
     names = opened.manifest.classes["labels"]
     assert Samples(opened, target="map").classes == names
-    assert Samples(opened, target="map", order="alphabetical").classes == tuple(sorted(names))
+    assert Samples(opened, target="map", class_order="alphabetical").classes == tuple(sorted(names))
     assert Samples(opened, target=None).classes == ()
 
 
@@ -285,7 +285,7 @@ def test_land_cover_has_classes_of_several_kinds(smaller: Any) -> None:
     assert set(columns) >= {"labels", "label", "fractions", "labels_simplified"}
     for order in ("official", "alphabetical"):
         for column in columns:
-            samples = Samples(store, target=column, order=order)
+            samples = Samples(store, target=column, class_order=order)
             found = samples.read(range(len(rows)))["label"]
             for row, values in zip(rows, found, strict=True):
                 want: Any
@@ -302,11 +302,11 @@ def test_land_cover_has_classes_of_several_kinds(smaller: Any) -> None:
 @pytest.mark.parametrize("column", [None, "labels_simplified"])
 def test_a_map_of_several_bands_gives_the_classes_of_its_first(smaller: Any, column: Any) -> None:
     store = smaller("sen12ms")
-    samples = Samples(store, target="lc", classes=column)
+    samples = Samples(store, target="lc", mask_labels=column)
     names = samples.keys(range(len(samples)))
     wanted = [classes_of(store, name.replace("_s2_", "_lc_"), column or "labels") for name in names]
     same(samples.read(range(len(names)))["mask"], np.stack(wanted))
-    said = refused(OptionError, lambda: Samples(store, target="lc", classes="country"))
+    said = refused(OptionError, lambda: Samples(store, target="lc", mask_labels="country"))
     assert "the codes of 'lc' are no classes of 'country'; they are of labels" in said
 
 
@@ -328,10 +328,13 @@ def test_modalities_of_two_grids_stay_apart(smaller: Any) -> None:
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({"form": "list"}, "there is no sample form 'list'; choose tuple or dict"),
-        ({"order": "random"}, "there is no class order 'random'; choose official or alphabetical"),
+        ({"sample_format": "list"}, "there is no sample format 'list'; choose tuple or dict"),
         (
-            {"order": "random", "target": None},
+            {"class_order": "random"},
+            "there is no class order 'random'; choose official or alphabetical",
+        ),
+        (
+            {"class_order": "random", "target": None},
             "there is no class order 'random'; choose official or alphabetical",
         ),
         (
@@ -339,8 +342,9 @@ def test_modalities_of_two_grids_stay_apart(smaller: Any) -> None:
             "there is no target 'label'; label columns there: labels; maps: map",
         ),
         (
-            {"classes": "labels"},
-            "classes 'labels' are a map's: name one in target, or leave it out",
+            {"mask_labels": "labels"},
+            "mask_labels 'labels' says what a map's codes become: name a map in target, or leave "
+            "it out",
         ),
         ({"modalities": []}, "modalities must name at least one"),
         (

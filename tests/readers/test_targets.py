@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from patchpress import Store, open_store
 from patchpress.readers.errors import OptionError, StoreDamaged
 from patchpress.readers.format.manifest import Modality
-from patchpress.readers.targets import CodeTable, class_order, label_array
+from patchpress.readers.targets import CodeTable, class_names, label_array
 from tests.support.loading import classes_of, hot, rows_in, same
 
 NAMES = ("b", "a", "d", "c")
@@ -32,16 +32,16 @@ def table_of(
     return CodeTable(modality, store.manifest, "labels", order, ignored)
 
 
-def test_class_orders_are_the_official_one_and_that_of_the_alphabet(opened: Store) -> None:
-    official = class_order(opened.manifest, "labels", "official")
+def test_class_namess_are_the_official_one_and_that_of_the_alphabet(opened: Store) -> None:
+    official = class_names(opened.manifest, "labels", "official")
     assert official == opened.manifest.classes["labels"]
-    assert class_order(opened.manifest, "labels", "alphabetical") == tuple(sorted(official))
+    assert class_names(opened.manifest, "labels", "alphabetical") == tuple(sorted(official))
     assert official != tuple(sorted(official))  # else the next tests would show nothing
 
 
 @pytest.mark.parametrize("order", ["official", "alphabetical"])
 def test_labels_are_those_of_the_table(opened: Store, order: str) -> None:
-    names = class_order(opened.manifest, "labels", order)
+    names = class_names(opened.manifest, "labels", order)
     found = label_array(opened.table()["labels"], opened.manifest.classes["labels"], names)
     same(found, np.stack([hot(row["labels"], names) for row in rows_in(opened)]))
 
@@ -141,10 +141,10 @@ def test_what_cannot_be_is_said_in_a_sentence(opened: Store) -> None:
             ask()
         return str(error.value)
 
-    assert said(lambda: class_order(manifest, "label", "official")) == (
+    assert said(lambda: class_names(manifest, "label", "official")) == (
         "the store has no labels 'label'; label columns there: labels"
     )
-    assert said(lambda: class_order(manifest, "labels", "random")) == (
+    assert said(lambda: class_names(manifest, "labels", "random")) == (
         "there is no class order 'random'; choose official or alphabetical"
     )
     assert said(lambda: CodeTable(maps, manifest, "igbp", "official", -1)) == (

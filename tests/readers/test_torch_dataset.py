@@ -134,11 +134,11 @@ def test_batches_reach_the_loop_from_spawned_workers(data: PatchDataset) -> None
 CHOICES: list[dict[str, Any]] = [
     {"target": None},
     {"target": "map"},
-    {"target": ["labels", "map"], "form": "dict", "with_key": True},
-    {"form": "dict"},
+    {"target": ["labels", "map"], "sample_format": "dict", "with_key": True},
+    {"sample_format": "dict"},
     {"modalities": ["s2", "s1"], "dtype": "float32"},
     {"modalities": ["s2", "s1"], "joined": False, "bands": "10m"},
-    {"modalities": ["s1", "s2"], "joined": False, "form": "dict", "target": "map"},
+    {"modalities": ["s1", "s2"], "joined": False, "sample_format": "dict", "target": "map"},
 ]
 
 
@@ -411,7 +411,7 @@ def test_a_collate_function_may_give_the_samples_or_change_their_list(
 
 
 def test_samples_replaced_in_their_dicts_are_those_collated(stacked: Path) -> None:
-    for choice in ({"form": "dict"}, {"modalities": ["s2", "s1"], "joined": False}):
+    for choice in ({"sample_format": "dict"}, {"modalities": ["s2", "s1"], "joined": False}):
         data = PatchDataset(str(stacked), **choice)
 
         def halved(samples: Any, data: PatchDataset = data) -> Any:
@@ -479,7 +479,7 @@ def test_samples_chosen_before_are_taken_as_they_are(stacked: Path) -> None:
     data = PatchDataset(samples)
     assert data.samples is samples
     assert data.classes == samples.classes
-    for wrong in ({"split": "train"}, {"bands": "rgb"}, {"form": "tuple"}):
+    for wrong in ({"split": "train"}, {"bands": "rgb"}, {"sample_format": "tuple"}):
         with pytest.raises(OptionError, match="samples are chosen already"):
             PatchDataset(samples, **wrong)  # type: ignore[arg-type]
 
