@@ -46,20 +46,20 @@ def best(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter
 
 def encoder(layout: str) -> Any:
     """What a worker has for Sentinel-2."""
-    from patchpress.converter.descriptions.parse import find
+    from patchpress.converter.descriptions.parse import find_description
     from patchpress.converter.encoding.encoder import Encoder, Recipe
 
-    modality = find("bigearthnet-v2").modalities["s2"]
+    modality = find_description("bigearthnet-v2").modalities["s2"]
     return Encoder(Recipe(modality, layout, "nearest", "none", 0))
 
 
 def patches_of(tree: Path) -> list[Any]:
     """Patches as the converter has them."""
-    from patchpress.converter.descriptions.parse import find
+    from patchpress.converter.descriptions.parse import find_description
     from patchpress.converter.sources.folders import Walk
     from patchpress.converter.sources.patch import ignore_problem
 
-    modality = find("bigearthnet-v2").modalities["s2"]
+    modality = find_description("bigearthnet-v2").modalities["s2"]
     return list(islice(Walk(modality, tree / modality.folder, ignore_problem), PATCHES))
 
 
@@ -118,13 +118,13 @@ def archives(tree: Path, out: Path) -> list[Measured]:
     """From an archive to a record."""
     import zstandard
 
-    from patchpress.converter.descriptions.parse import find
+    from patchpress.converter.descriptions.parse import find_description
     from patchpress.converter.memory import CellPool
     from patchpress.converter.sources.archives import ArchiveStream, StreamOptions, files_size
     from patchpress.converter.sources.locate import Archive
     from patchpress.converter.sources.patch import ignore_problem
 
-    modality = find("bigearthnet-v2").modalities["s2"]
+    modality = find_description("bigearthnet-v2").modalities["s2"]
     path = pack(tree, out / "archives") / f"{modality.folder}.tar.zst"
     warm(path)
     count = sum(1 for _ in (tree / modality.folder).glob("*/*"))

@@ -1,13 +1,20 @@
 """The end of a sentence about an unknown name: the names nearest to it, or all there are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 SHOWN = 40
 """Names listed if none is near; of more the first of them, and how many there are."""
 
 
-def hint(name: object, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+def hint(
+    name: object,
+    known: Iterable[str],
+    *,
+    most: int = 1,
+    cutoff: float = 0.6,
+    shown_as: Mapping[str, str] | None = None,
+) -> str:
     """``nearest is 'a'``, ``nearest are 'a', 'b'``, or ``there are a, b, c``.
 
     Args:
@@ -15,9 +22,14 @@ def hint(name: object, known: Iterable[str], *, most: int = 1, cutoff: float = 0
         known: the names there are.
         most: how many near ones are named.
         cutoff: how alike a name must be, 0 to 1 (see `difflib.get_close_matches`).
+        shown_as: known name -> what the sentence says for it, if `known` are spellings; what
+            several of them stand for is said once.
     """
     names = list(known)
     near = get_close_matches(name, names, n=most, cutoff=cutoff) if isinstance(name, str) else []
+    if shown_as is not None:
+        near = list(dict.fromkeys(shown_as[one] for one in near))
+        names = list(dict.fromkeys(shown_as[one] for one in names))
     if near:
         return f"nearest {'is' if len(near) == 1 else 'are'} {', '.join(map(repr, near))}"
     if not names:

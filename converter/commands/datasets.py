@@ -4,7 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.descriptions.parse import built_in, find, load
+from patchpress.converter.descriptions.parse import (
+    built_in_descriptions,
+    find_description,
+    load_description,
+)
 from patchpress.converter.sources.folders import Walk, entries
 from patchpress.converter.sources.locate import archive_name
 from patchpress.converter.sources.patch import ignore_problem
@@ -14,7 +18,9 @@ from patchpress.readers.errors import DescriptionError, SourceError, SourceMissi
 
 def datasets_text() -> str:
     """Each built-in description: what it is, and what it expects on disk."""
-    return "\n\n".join(_dataset_lines(load(path)) for path in built_in().values())
+    return "\n\n".join(
+        _dataset_lines(load_description(path)) for path in built_in_descriptions().values()
+    )
 
 
 def _dataset_lines(description: Description) -> str:
@@ -60,8 +66,8 @@ def guess_text(source: Path) -> str:
     if not source.is_dir():
         raise SourceMissing(f"source {source} is no folder")
     fits = []
-    for name, path in built_in().items():
-        found = _found(load(path), source)
+    for name, path in built_in_descriptions().items():
+        found = _found(load_description(path), source)
         if found:
             fits.append([name, f"has {', '.join(found)}"])
     if not fits:
@@ -96,8 +102,8 @@ def dataset_source(name: str) -> str:
     Raises:
         DescriptionError: there is none of that name.
     """
-    known = built_in()
+    known = built_in_descriptions()
     if name not in known:
-        find(name)
+        find_description(name)
         raise DescriptionError(f"{name} is a file of yours: only built-in ones are shown")
     return known[name].read_text(encoding="utf-8").rstrip()

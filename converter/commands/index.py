@@ -7,7 +7,7 @@ from pathlib import Path
 import xxhash
 
 from patchpress.converter.commands.adopt import adopt
-from patchpress.converter.descriptions.parse import find
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
@@ -77,7 +77,7 @@ def index(
                 "--path out, which are for records that another program wrote"
             )
         return _index(store, manifest, progress)
-    return adopt(store, find(dataset), paths or {}, progress)
+    return adopt(store, find_description(dataset), paths or {}, progress)
 
 
 def _adoptable(store: Path) -> bool:

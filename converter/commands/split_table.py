@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from patchpress.converter.descriptions.parse import built_in, load
+from patchpress.converter.descriptions.parse import built_in_descriptions, load_description
 from patchpress.converter.options import TableSplit
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def geographic(names: "pa.ChunkedArray") -> "pa.Array":
     import pyarrow.compute as pc
 
     unknown = names
-    for path in built_in().values():
-        description = load(path)
+    for path in built_in_descriptions().values():
+        description = load_description(path)
         splits, primary = description.splits, description.primary
         if splits is None or not splits.position:
             continue

@@ -14,7 +14,7 @@ import xxhash
 from patchpress.converter.commands.compare import compare
 from patchpress.converter.commands.maplabels import MapLabels
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.parse import built_in, find
+from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
@@ -88,11 +88,11 @@ def verify(
         opened = open_store(store)
     stale = [str(warning.message) for warning in told]
     name = dataset or opened.manifest.dataset.name
-    if against and not dataset and name not in built_in():
+    if against and not dataset and name not in built_in_descriptions():
         raise OptionError(
             f"the store was made by a description of your own, {name}: give it with --dataset FILE"
         )
-    description = find(name) if dataset or name in built_in() else None
+    description = find_description(name) if dataset or name in built_in_descriptions() else None
     if description is None or against is None:
         progress.start(len(opened))
         _read_back(opened, description, verdict, progress)

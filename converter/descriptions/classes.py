@@ -1,59 +1,62 @@
-"""Class lists as data: names in their official order, codes in maps, spellings of other publishers.
+"""Class lists: class names in their official order, their codes in maps, and other spellings.
 
-A class list is a strict TOML file. An unknown key, a doubled name or code is a `DescriptionError`
-that names the file and the key. Lists with the same code scheme map onto each other by their codes.
+A class list is a TOML file. An unknown key, or a name or code that is given twice, is a
+`DescriptionError` with the file and the key. A class list can be mapped onto another one whose
+codes are of the same scheme.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 
 from patchpress.converter.descriptions.strict import Section
-from patchpress.readers.errors import DescriptionError, TableError
+from patchpress.converter.descriptions.toml_files import (
+    built_in_files,
+    find_file,
+    parse_toml,
+    read_toml,
+)
+from patchpress.readers.errors import TableError
+from patchpress.readers.hints import hint
+
+FOLDER = "class_lists"
+KIND = "class list"
 
 
 @dataclass(frozen=True, slots=True)
-class Nomenclature:
-    """One list of classes. `load` makes it; it pickles, and equal lists are equal."""
+class ClassList:
+    """One list of classes, made by `load_class_list`; it pickles, and equal lists are equal."""
 
     name: str
     title: str
     code_scheme: str
-    """What the codes are codes of; lists of one scheme can be mapped onto each other."""
+    """What the codes are codes of; a list can be mapped onto another one of the same scheme."""
     names: tuple[str, ...]
-    """Canonical class names in the official order: a class's index is its place here."""
+    """Canonical class names in the official order: the index of a class is its index here."""
     codes: Mapping[int, str | None]
-    """Code in a map -> class name, None for codes that are known but belong to no class."""
+    """Code in a map -> class name; None for codes that are known but belong to no class."""
     _spellings: Mapping[str, str] = field(repr=False)
-    """Folded name or variant -> canonical name."""
+    """Every spelling of a class, as `_folded` returns it -> canonical name."""
 
     @property
     def alphabetical(self) -> tuple[str, ...]:
-        """The names sorted by code point: the other index order in use."""
+        """The names sorted by code point: the other order in use."""
         return tuple(sorted(self.names))
 
     def canonical_name(self, name: str) -> str:
-        """The canonical name of a class, whatever the spelling, case or blanks of `name`.
+        """The canonical name of a class, for any known spelling of it, in any case.
 
         Raises:
             TableError: no class of this list; the message suggests the nearest.
         """
         found = self._spellings.get(_folded(name))
         if found is None:
-            near = get_close_matches(_folded(name), self._spellings, n=1)
-            hint = (
-                f"nearest is {self._spellings[near[0]]!r}"
-                if near
-                else f"known are {', '.join(self.names)}"
-            )
-            raise TableError(f"{name!r} is none of the classes of {self.name}; {hint}")
+            known = hint(_folded(name), self._spellings, shown_as=self._spellings)
+            raise TableError(f"{name!r} is none of the classes of {self.name}; {known}")
         return found
 
     def index(self, name: str) -> int:
-        """The place of a class in the official order, from 0.
+        """The index of a class in the official order, from 0.
 
         Raises:
             TableError: as `canonical_name`.
@@ -69,12 +72,12 @@ class Nomenclature:
         wanted = self.canonical_name(name)
         return tuple(sorted(code for code, known in self.codes.items() if known == wanted))
 
-    def mapping_to(self, other: "Nomenclature") -> dict[str, str | None]:
-        """Each class here -> the class of `other` that holds all its codes; None if none does.
+    def mapping_to(self, other: "ClassList") -> dict[str, str | None]:
+        """Each class of this list -> the class of `other` that has all its codes, or None.
 
         Raises:
-            TableError: other codes altogether, a code that `other` does not know, or a class whose
-                codes `other` does not keep together.
+            TableError: the two lists have codes of different schemes, `other` does not know a code,
+                or the codes of one class here belong to several classes there.
         """
         if self.code_scheme != other.code_scheme:
             raise TableError(
@@ -83,7 +86,7 @@ class Nomenclature:
             )
         return {name: self._counterpart(name, other) for name in self.names}
 
-    def _counterpart(self, name: str, other: "Nomenclature") -> str | None:
+    def _counterpart(self, name: str, other: "ClassList") -> str | None:
         codes = self.codes_of(name)
         unknown = next((code for code in codes if code not in other.codes), None)
         if unknown is not None:
@@ -97,94 +100,85 @@ class Nomenclature:
         return targets.pop()
 
 
-def built_in() -> tuple[str, ...]:
+def built_in_class_lists() -> tuple[str, ...]:
     """The names of the class lists that come with the package, sorted."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+    return tuple(built_in_files(FOLDER))
 
 
 @cache
-def load(name: str) -> Nomenclature:
-    """A built-in class list by name, or one of your own by the path of its TOML file.
+def load_class_list(name: str) -> ClassList:
+    """A built-in class list by its name, or one of your own by the path of its TOML file.
 
     Raises:
-        DescriptionError: no such list (the message gives those there are), no TOML, a wrong key.
+        DescriptionError: no such list (the message gives the built-in ones), no TOML, a wrong key.
     """
-    if name in built_in():
-        path = _folder() / f"{name}.toml"
-    elif name.endswith(".toml"):
-        path = Path(name)
-    else:
-        raise DescriptionError(
-            f"there is no class list {name!r}; choose {', '.join(built_in())}, or give a .toml file"
-        )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DescriptionError(f"{path} cannot be read as a class list: {error}") from None
-    return parse(text, path.name)
+    return _class_list(read_toml(find_file(name, FOLDER, KIND), KIND))
 
 
-def parse(text: str, file: str) -> Nomenclature:
+def parse_class_list(text: str, file: str) -> ClassList:
     """A class list from its TOML text; `file` names it in errors.
 
     Raises:
-        DescriptionError: as `load`.
+        DescriptionError: as `load_class_list`.
     """
-    try:
-        root = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DescriptionError(f"{file}: {error}") from None
-    keys = Section(root, "", file)
-    head = keys.section("nomenclature")
+    return _class_list(parse_toml(text, file))
+
+
+def _class_list(root: Section) -> ClassList:
+    head = root.section("class_list")
     name, title, scheme = (head.take(key, str) for key in ("name", "title", "code_scheme"))
     codes: dict[int, str | None] = {}
-    _add_codes(codes, head.integers("unclassified"), None, head.error("unclassified", ""))
+    _add_codes(codes, head, "unclassified", None)
     head.end()
     names: list[str] = []
     spellings: dict[str, str] = {}
-    for index, entry in enumerate(keys.take("classes", list)):
-        item = Section(entry, f"classes[{index}]", file)
-        names.append(item.take("name", str))
-        own = item.integers("codes")
-        if not own:
-            raise item.error("codes", "must list at least one code")
-        _add_codes(codes, own, names[-1], item.error("codes", ""))
-        _add_spelling(spellings, names[-1], names[-1], item.error("name", ""))
-        for variant in item.strings("variants", optional=True):
-            _add_spelling(spellings, variant, names[-1], item.error("variants", ""))
-        item.end()
+    for entry in root.tables("classes"):
+        own = entry.take("name", str)
+        names.append(own)
+        if not _add_codes(codes, entry, "codes", own):
+            raise entry.error("codes", "must list at least one code")
+        _add_spelling(spellings, entry, "name", own, own)
+        for variant in entry.strings("variants", optional=True):
+            _add_spelling(spellings, entry, "variants", variant, own)
+        entry.end()
     if not names:
-        raise keys.error("classes", "must list at least one class")
-    keys.end()
-    return Nomenclature(name, title, scheme, tuple(names), codes, spellings)
+        raise root.error("classes", "must list at least one class")
+    root.end()
+    return ClassList(
+        name=name,
+        title=title,
+        code_scheme=scheme,
+        names=tuple(names),
+        codes=codes,
+        _spellings=spellings,
+    )
 
 
 def _add_codes(
-    codes: dict[int, str | None], new: list[int], name: str | None, place: DescriptionError
-) -> None:
+    codes: dict[int, str | None], section: Section, key: str, name: str | None
+) -> list[int]:
+    """Enter the codes that stand under a key as those of one class, and return them."""
+    new = section.integers(key)
     for code in new:
         if code in codes:
-            raise DescriptionError(f"{place}gives the code {code} a second time")
+            raise section.error(key, f"gives the code {code} a second time")
         codes[code] = name
+    return new
 
 
 def _add_spelling(
-    spellings: dict[str, str], spelling: str, name: str, place: DescriptionError
+    spellings: dict[str, str], section: Section, key: str, spelling: str, name: str
 ) -> None:
-    key = _folded(spelling)
-    if not key:
-        raise DescriptionError(f"{place}has an empty name")
-    if key in spellings:
-        raise DescriptionError(
-            f"{place}has {spelling!r}, which is already a spelling of {spellings[key]!r}"
-        )
-    spellings[key] = name
+    """Enter one spelling of the class `name`."""
+    folded = _folded(spelling)
+    if not folded:
+        raise section.error(key, "has an empty name")
+    if folded in spellings:
+        known = spellings[folded]
+        raise section.error(key, f"has {spelling!r}, which is already a spelling of {known!r}")
+    spellings[folded] = name
 
 
 def _folded(name: str) -> str:
-    """A name without what people vary unknowingly: case, and blanks of every kind."""
+    """A name without what people change without noticing: upper case, and blanks of every kind."""
     return "".join(name.casefold().split())
-
-
-def _folder() -> Path:
-    return Path(__file__).with_name("class_lists")

@@ -1,8 +1,6 @@
-"""Dataset descriptions: what a published dataset looks like on disk, as strict TOML.
+"""What a published dataset looks like on disk: the dataclasses that a TOML description becomes.
 
-A description is data. An unknown key, a wrong type or a band that cannot be stacked is a
-`DescriptionError` that names the file and the key, before anything of the source is read.
-`docs/your-own-dataset.md` shows how one is made; `describe` reads it.
+`docs/your-own-dataset.md` shows how a description is made; `parse` reads it.
 """
 
 from collections.abc import Mapping
@@ -12,13 +10,15 @@ from string import Formatter
 from patchpress.readers.format.manifest import Band, Dataset
 
 KINDS = ("image", "classes")
-BAND = "band"  # the field of a path that stands for the band's name
-GROUND_TOLERANCE = 0.01  # pixels: rounding of coordinates, not a shift
+BAND = "band"
+"""The field of a path that stands for the band's name."""
+GROUND_TOLERANCE = 0.01
+"""Pixels by which the grounds of two bands may differ: rounded coordinates, no shift."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A JSON file beside the bands of each patch: which of its keys fill which columns."""
+    """A JSON file next to the bands of each patch, and the table columns that it fills."""
 
     file: str
     columns: Mapping[str, str]
@@ -27,16 +27,16 @@ class Sidecar:
 
 @dataclass(frozen=True, slots=True)
 class LabelRule:
-    """How a column of labels comes about.
+    """Where the labels of one table column come from.
 
-    `rule` is empty for labels that the source gives; `mapped` from another column (`source`);
-    `present`, `single`, `multi` or `fractions` from the codes of a modality of kind classes
-    (`source`), where the tables give none.
+    `rule` is empty if the source gives the labels; ``mapped`` if they follow from another label
+    column (`source`); ``present``, ``single``, ``multi`` or ``fractions`` if they follow from the
+    codes of a modality of kind classes (`source`), unless the tables give them.
     """
 
     column: str
     classes: tuple[str, ...]
-    nomenclature: str
+    class_list: str
     rule: str = ""
     source: str = ""
 
@@ -50,63 +50,65 @@ class Splits:
     lists: Mapping[str, str] = field(default_factory=dict)
     """Split -> file with one patch a line."""
     list_suffix: str = ""
-    """What the names in the lists have behind the patch's name."""
+    """The text that names in the lists have after the patch's name."""
     position: str = ""
-    """Regular expression with groups x and y, for the geographic rule on the identity."""
+    """Regular expression of the identity, with groups x and y: the patch's column and row."""
     tile_m: float = 0.0
     patch_m: float = 0.0
     group: str = ""
-    """Regular expression with a group ``group``: patches that must not be parted."""
+    """Regular expression of the identity, with a group ``group``: no split divides a group."""
     hold_out: tuple[str, ...] = ()
-    """Groups that are test where there are no lists."""
+    """Groups that are test if there are no lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A table that pairs names: the column with the identity, and table column -> its column."""
+    """A table that pairs the names of modalities."""
 
     file: str
     identity: str
+    """The file's column with the identity."""
     columns: Mapping[str, str]
+    """Our column -> the file's column."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModalitySource:
     """One modality on disk.
 
-    `paths` are relative to `folder`, alternatives of one another; a part in braces is a field,
-    matched by its regular expression in `fields` (named groups in it are fields, too). `name` is
-    the published name of a patch, made of fields, and is in the table column `key_column`; `key` is
-    the record's name, made of that column. The field `band` stands for the bands' names; with an
-    expression of its own, files that do not match it are passed over. A modality of kind `classes`
-    holds codes and is never interpolated.
+    Templates are text with fields in braces. Each field has a regular expression in `fields`; a
+    named group in one of those is a field, too. In paths, the field ``band`` stands for the names
+    of the bands; if it has an expression, files whose band does not match it are ignored.
     """
 
     name: str
     title: str
     kind: str
+    """One of `KINDS`: pixels of ``classes`` are codes, and are never interpolated."""
     folder: str
     paths: tuple[str, ...]
+    """Templates of a file's path under `folder`; a patch may have any of them."""
     key: str
+    """Template of a record's key, with the column `key_column` as its one field."""
     patch: str
-    """Template of the published name."""
+    """Template of the published name, which is the value of `key_column`."""
     identity: str | None
-    """Template of the row's identity; None where only a table or a sidecar knows it."""
+    """Template of the row's identity; None if only a table or a sidecar knows it."""
     bands: tuple[Band, ...]
     fields: Mapping[str, str]
     rgb: tuple[str, ...] = ()
-    """The bands that show as red, green and blue, where there are such."""
+    """The bands that are shown as red, green and blue, if there are such."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Table column -> template of fields."""
+    """Table column -> template of its value."""
     sidecar: Sidecar | None = None
     any_size: bool = False
-    """Patches may differ in size; `bands` have the usual one."""
+    """Whether patches may differ in size; `bands` have the usual size."""
     archives: tuple[str, ...] = ()
     """Names of its archives without their endings, in the order in which they are read."""
     alone: bool = False
-    """Whether its patches have no partners by name in other modalities, so that none is missed."""
+    """Whether its patches have no partners in other modalities, so that none is missing."""
     ground_tolerance: float = GROUND_TOLERANCE
-    """How far the grounds of two bands may differ, in pixels of the coarser."""
+    """How far the grounds of two bands may differ, in pixels of the coarser one."""
 
     @property
     def key_column(self) -> str:
@@ -126,9 +128,9 @@ class Description:
     dataset: Dataset
     modalities: Mapping[str, ModalitySource]
     identity: str
-    """The column that names a row."""
+    """The table column that names a row."""
     complete: bool = False
-    """Whether a patch that lacks a modality is an error, and not only reported."""
+    """Whether a patch that lacks a modality is an error; otherwise it is only reported."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Table name -> file name under the source."""
     splits: Splits | None = None
@@ -141,7 +143,7 @@ class Description:
 
     @property
     def primary(self) -> ModalitySource:
-        """The modality whose column is the identity of a metadata row."""
+        """The modality whose key column is the identity of a row."""
         return next(m for m in self.modalities.values() if m.key_column == self.identity)
 
     @property
@@ -151,7 +153,7 @@ class Description:
 
     @property
     def split_column(self) -> str | None:
-        """The column with the split, if there is one."""
+        """The table column with the split, if there is one."""
         return self.splits.column if self.splits else None
 
     @property
@@ -167,7 +169,7 @@ class Description:
         return tuple(rule for rule in self.labels.values() if not (has_tables and rule.rule))
 
     def files(self) -> dict[str, str]:
-        """Every file beside the patches that a source may have: part name -> file name."""
+        """Every file that a source may have besides its patches: part name -> file name."""
         files = dict(self.tables)
         if self.pairs:
             files["pairs"] = self.pairs.file
@@ -177,6 +179,10 @@ class Description:
 
 
 def fields_of(template: str) -> list[str]:
-    """The names in braces, in their order, each once."""
+    """The names in braces, in their order, each once.
+
+    Raises:
+        ValueError: braces that do not match.
+    """
     names = [name for _, name, _, _ in Formatter().parse(template) if name]
     return list(dict.fromkeys(names))

@@ -1,7 +1,7 @@
-"""Scene labels from the codes of a map: pure functions over pixel counts.
+"""Scene labels: those that follow from the codes of a map, and the spelling of those given.
 
-`counts` is code -> number of pixels, as `numpy.unique(band, return_counts=True)` gives them; read
-the band in its own dtype, as codes above 255 wrap in uint8.
+In all functions `counts` is code -> number of pixels, as from ``numpy.unique(band,
+return_counts=True)``. Count the band in its own dtype: in uint8, codes above 255 wrap around.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.converter.descriptions.classes import Nomenclature, load
+from patchpress.converter.descriptions.classes import ClassList, load_class_list
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
 from patchpress.readers.errors import OptionError, PatchError, TableError
+from patchpress.readers.hints import hint
 
 UNLABELLED_LIMIT = 0.25
-"""A scene keeps its labels while less than this part of it, strictly, is unlabelled: the rule of
-arXiv:2407.03653, for which 3,600 of 14,400 pixels are too many and 3,599 are not."""
+"""A scene keeps its labels while less than this part of it is unlabelled. Source: arXiv:2407.03653;
+by it 3,600 of 14,400 pixels are too many, and 3,599 are not."""
 
 MULTI_THRESHOLD = 0.1
-"""The part of a scene from which a class is one of its labels: the default of the published loader
-of IGBP scene labels."""
+"""The part of a scene from which a class is one of its labels. Source: the default of the published
+loader of IGBP scene labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassPixels:
-    """The pixels of one map by class."""
+    """How many pixels of one map each class has."""
 
     by_class: tuple[int, ...]
     """Pixels of each class, in the official order."""
@@ -38,24 +39,24 @@ class ClassPixels:
         return sum(self.by_class) + self.unclassified
 
 
-def count_classes(counts: Mapping[int, int], nomenclature: Nomenclature) -> ClassPixels:
-    """Sum the pixels of each class.
+def count_classes(counts: Mapping[int, int], class_list: ClassList) -> ClassPixels:
+    """Add up the pixels of each class.
 
     Raises:
-        PatchError: a code that the nomenclature does not know, a negative count, or no pixel.
+        PatchError: a code that the class list does not know, a negative count, or no pixel.
     """
-    pixels = dict.fromkeys(nomenclature.names, 0)
+    pixels = dict.fromkeys(class_list.names, 0)
     unclassified = 0
     for code, count in counts.items():
         if count < 0:
             raise PatchError(f"the map has {count} pixels of the code {code}: count them anew")
-        if int(code) not in nomenclature.codes:
+        if int(code) not in class_list.codes:
             raise PatchError(
                 f"the map has the code {code} in {count} pixels, which is none of "
-                f"{nomenclature.name} (codes {min(nomenclature.codes)} to "
-                f"{max(nomenclature.codes)}): damaged, or read as another dtype"
+                f"{class_list.name} (codes {min(class_list.codes)} to "
+                f"{max(class_list.codes)}): damaged, or read as another dtype"
             )
-        name = nomenclature.codes[int(code)]
+        name = class_list.codes[int(code)]
         if name is None:
             unclassified += int(count)
         else:
@@ -66,102 +67,107 @@ def count_classes(counts: Mapping[int, int], nomenclature: Nomenclature) -> Clas
     return found
 
 
-def classes_present(
-    counts: Mapping[int, int], nomenclature: Nomenclature
-) -> tuple[list[str], float]:
-    """Every class that has a pixel, by name (alphabetical), and the unlabelled part of the map.
+def classes_present(counts: Mapping[int, int], class_list: ClassList) -> tuple[list[str], float]:
+    """Every class that has a pixel, and the part of the map that is unlabelled.
 
-    The rule of arXiv:2407.03653: no least area, no ranking. The part is 0 to 1, of all pixels;
-    whether it is small enough for the labels to stand says `well_labelled`.
+    The rule of arXiv:2407.03653: one pixel is enough, and no class comes before another. Whether
+    the unlabelled part is small enough for the labels to count, `well_labelled` says.
+
+    Returns:
+        Names in alphabetical order; the unlabelled part of all pixels, 0 to 1.
 
     Raises:
         PatchError: as `count_classes`.
     """
-    found = count_classes(counts, nomenclature)
-    names = [name for name, count in zip(nomenclature.names, found.by_class, strict=True) if count]
+    found = count_classes(counts, class_list)
+    names = [name for name, count in zip(class_list.names, found.by_class, strict=True) if count]
     return sorted(names), found.unclassified / found.total
 
 
 def well_labelled(unlabelled: float) -> bool:
-    """Whether a map with this unlabelled part (0 to 1) keeps its labels: strictly below 0.25."""
+    """Whether a map with this unlabelled part (0 to 1) keeps its labels: if it is below 0.25."""
     return unlabelled < UNLABELLED_LIMIT
 
 
-def class_fractions(counts: Mapping[int, int], nomenclature: Nomenclature) -> list[float]:
+def class_fractions(counts: Mapping[int, int], class_list: ClassList) -> list[float]:
     """The part of the map that each class covers, 0 to 1, in the official order.
 
-    Unclassified pixels belong to no class and yet to the total: where there are some, the parts sum
-    to less than 1.
+    Unclassified pixels belong to no class but count in the total: if there are some, the sum of the
+    parts is less than 1.
 
     Raises:
         PatchError: as `count_classes`.
     """
-    found = count_classes(counts, nomenclature)
+    found = count_classes(counts, class_list)
     return [count / found.total for count in found.by_class]
 
 
-def largest_class(parts: Sequence[float], nomenclature: Nomenclature) -> str | None:
-    """The class with the largest of `fractions`; of equal ones the first in the official order.
+def largest_class(parts: Sequence[float], class_list: ClassList) -> str | None:
+    """The class with the largest of `class_fractions`; of equal ones, the first.
 
-    None where no pixel has a class, though an argmax alone would name the first.
+    None if no pixel has a class: then all parts are 0, and an argmax would name the first class.
     """
-    _check_length(parts, nomenclature)
+    _check_length(parts, class_list)
     largest = max(parts)
-    return nomenclature.names[list(parts).index(largest)] if largest > 0 else None
+    return class_list.names[list(parts).index(largest)] if largest > 0 else None
 
 
 def classes_covering(
-    parts: Sequence[float], nomenclature: Nomenclature, threshold: float = MULTI_THRESHOLD
+    parts: Sequence[float], class_list: ClassList, threshold: float = MULTI_THRESHOLD
 ) -> list[str]:
-    """The classes whose `fractions` reach the threshold (0 < threshold <= 1), in official order.
+    """The classes whose part of `class_fractions` is at least `threshold`, in the official order.
 
     Raises:
-        OptionError: a threshold outside of that.
+        OptionError: a threshold that is not 0 < threshold <= 1.
     """
-    _check_length(parts, nomenclature)
+    _check_length(parts, class_list)
     if not 0 < threshold <= 1:
         raise OptionError(f"a threshold must be above 0 and at most 1, not {threshold}")
-    return [name for name, part in zip(nomenclature.names, parts, strict=True) if part >= threshold]
+    return [name for name, part in zip(class_list.names, parts, strict=True) if part >= threshold]
 
 
-def _check_length(parts: Sequence[float], nomenclature: Nomenclature) -> None:
-    if len(parts) != len(nomenclature.names):
+def _check_length(parts: Sequence[float], class_list: ClassList) -> None:
+    if len(parts) != len(class_list.names):
         raise ValueError(
-            f"{len(parts)} fractions for the {len(nomenclature.names)} classes "
-            f"of {nomenclature.name}"
+            f"{len(parts)} fractions for the {len(class_list.names)} classes of {class_list.name}"
         )
 
 
 def class_index_of_codes(
     description: Description, modality: str
 ) -> dict[str, dict[str, int | None]]:
-    """Label column -> code in a map -> index of its class in the official order, for the manifest.
+    """Label column -> code in the modality's map -> index of its class, for the manifest.
 
-    Only of columns that are labels by class: columns of one class list share their codes, and the
-    first stands for all.
+    The index is that of the official order; None for a code without a class. Columns of the same
+    class list have the same codes, and only the first of them is given.
     """
     found: dict[str, dict[str, int | None]] = {}
     seen = set()
     for column, rule in description.labels.items():
-        if rule.source != modality or rule.rule == "mapped" or rule.nomenclature in seen:
+        if rule.source != modality or rule.rule == "mapped" or rule.class_list in seen:
             continue
-        seen.add(rule.nomenclature)
-        known = load(rule.nomenclature)
-        index = {name: place for place, name in enumerate(known.names)}
-        codes = sorted(known.codes.items())
-        found[column] = {str(code): None if n is None else index[n] for code, n in codes}
+        seen.add(rule.class_list)
+        class_list = load_class_list(rule.class_list)
+        index: dict[str | None, int] = {name: n for n, name in enumerate(class_list.names)}
+        codes = sorted(class_list.codes.items())
+        found[column] = {str(code): index.get(name) for code, name in codes}
     return found
 
 
 def record_columns(modality: ModalitySource, rules: tuple[LabelRule, ...]) -> list[str]:
-    """The table columns that records of a modality fill, in the order of an annotator's values."""
+    """The table columns that records of a modality fill, in the order of a record's values."""
     sidecar = list(modality.sidecar.columns) if modality.sidecar else []
-    derived = [rule.column for rule in rules if rule.source == modality.name]
-    return [*modality.columns, *sidecar, *derived]
+    from_codes = [rule.column for rule in rules if rule.source == modality.name]
+    return [*modality.columns, *sidecar, *from_codes]
 
 
 def count_codes(modality: ModalitySource, pixels: memoryview) -> dict[int, int]:
-    """How many pixels each code of the first band has."""
+    """How many pixels of the first band have each code.
+
+    Args:
+        modality: one of kind classes; all its patches have one size.
+        pixels: those of a record, the first band first.
+    """
     band = modality.bands[0]
     codes = np.frombuffer(pixels, band.dtype, band.shape[0] * band.shape[1])
     counts: npt.NDArray[np.int64] = np.bincount(codes)
@@ -169,40 +175,36 @@ def count_codes(modality: ModalitySource, pixels: memoryview) -> dict[int, int]:
 
 
 def labels_from_counts(rules: list[LabelRule], counts: dict[int, int], file: str) -> list[object]:
-    """Labels from code counts, one value a rule: a tuple of names, a name, or fractions.
+    """Labels by each of the rules: a tuple of names, one name, or a tuple of fractions.
 
     Raises:
-        PatchError: a code that the nomenclature does not know.
+        PatchError: a code that the class list does not know; the message begins with `file`.
     """
     try:
-        return [_derived(rule, load(rule.nomenclature), counts) for rule in rules]
+        return [_by_rule(rule, load_class_list(rule.class_list), counts) for rule in rules]
     except PatchError as error:
         raise PatchError(f"{file}: {error}") from None
 
 
-def _derived(rule: LabelRule, nomenclature: Nomenclature, counts: dict[int, int]) -> object:
+def _by_rule(rule: LabelRule, class_list: ClassList, counts: dict[int, int]) -> object:
     if rule.rule == "present":
-        return tuple(classes_present(counts, nomenclature)[0])
-    shares = class_fractions(counts, nomenclature)
+        return tuple(classes_present(counts, class_list)[0])
+    parts = class_fractions(counts, class_list)
     if rule.rule == "fractions":
-        return tuple(shares)
+        return tuple(parts)
     if rule.rule == "single":
-        return largest_class(shares, nomenclature)
-    return tuple(classes_covering(shares, nomenclature))
+        return largest_class(parts, class_list)
+    return tuple(classes_covering(parts, class_list))
 
 
-def canonical_label(rule: LabelRule, name: str) -> str:
-    """A label in its canonical spelling.
+def canonical_label(rule: LabelRule, label: str) -> str:
+    """The canonical spelling of a label in the rule's column.
 
     Raises:
-        TableError: the classes have no such name; the message suggests the nearest.
+        TableError: no class is called so; the message suggests the nearest.
     """
-    if name in rule.classes:
-        return name
-    if rule.nomenclature:
-        return load(rule.nomenclature).canonical_name(name)
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, rule.classes, n=1)
-    hint = f"nearest is {near[0]!r}" if near else f"known are {', '.join(rule.classes)}"
-    raise TableError(f"label {name!r} is unknown; {hint}")
+    if label in rule.classes:
+        return label
+    if rule.class_list:
+        return load_class_list(rule.class_list).canonical_name(label)
+    raise TableError(f"label {label!r} is unknown; {hint(label, rule.classes)}")

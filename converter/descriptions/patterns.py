@@ -1,4 +1,4 @@
-"""The paths of a description as patterns: which folders and files are patches."""
+"""Regular expressions made from a description: which folders, files and keys are of a patch."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,11 @@ from patchpress.converter.descriptions.description import BAND, ModalitySource, 
 
 
 class PathPattern:
-    """One form of a modality's paths, taken apart."""
+    """One of a modality's paths, split into its folders and its file name.
+
+    `folders` has a regular expression for each folder. A file name with ``{band}`` is split into
+    the text `before` and `after` the band's name; for one without it, `file` is its expression.
+    """
 
     def __init__(self, path: str, fields: Mapping[str, str]) -> None:
         parts = path.split("/")
@@ -17,20 +21,24 @@ class PathPattern:
         self.has_band = bool(band)
         in_folders = set(fields_of("/".join(parts[:-1])))
         in_file = set(fields_of(parts[-1])) - {BAND}
-        # Its files' names follow from the folders'; otherwise each file is a patch of its own.
+        # If the folders' names determine the files' names, a folder is a patch; otherwise each
+        # file is a patch of its own.
         self.is_folder_a_patch = self.has_band or bool(in_folders and in_file <= in_folders)
         self.file = _pattern(parts[-1], fields) if not self.has_band else re.compile("")
 
 
 def disagreement(known: Mapping[str, str], fields: Mapping[str, str]) -> str | None:
-    """What a name says of a field that the folders above say otherwise; None where they agree."""
+    """The first value in `fields` that differs from the one in `known`; None if all agree.
+
+    `known` are the fields of the folders above, `fields` those of a folder or file in them.
+    """
     return next((fields[f] for f in fields if known.get(f, fields[f]) != fields[f]), None)
 
 
 def key_pattern(modality: ModalitySource) -> re.Pattern[str]:
-    """What a record of the modality may be called; the fields of its patch are named groups."""
+    """The regular expression of the modality's keys; its named groups are the patch's fields."""
     template = modality.key.replace(f"{{{modality.key_column}}}", modality.patch)
-    # A field that stands in others only has no expression of its own.
+    # A field that is only a group inside another field has no expression of its own.
     loose = dict.fromkeys(fields_of(template), ".+")
     return _pattern(template, {**loose, **modality.fields})
 
@@ -41,7 +49,7 @@ def _compiled(text: str) -> re.Pattern[str]:
 
 
 def _pattern(part: str, fields: Mapping[str, str]) -> re.Pattern[str]:
-    """The regular expression of one folder name; fields become named groups."""
+    """The regular expression of a template: fields become named groups, other text is literal."""
     text, seen = "", set[str]()
     for piece in re.split(r"(\{\w+\})", part):
         name = piece[1:-1]

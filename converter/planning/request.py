@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import record_columns
-from patchpress.converter.descriptions.parse import find
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions
 from patchpress.converter.sources.locate import SourceParts, locate
@@ -125,7 +125,7 @@ def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> Requ
     Raises:
         DescriptionError, OptionError, SourceError: as their names say.
     """
-    description = find(dataset)
+    description = find_description(dataset)
     asked = Request(description, options, SourceParts({}, {}, ()))
     check_split_options(description, asked.split_options)
     return asked._replace(parts=locate(description, source, options.paths, options.modalities))

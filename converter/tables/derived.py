@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchpress.converter.descriptions.classes import load
+from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.converter.descriptions.description import Description, Splits
 from patchpress.converter.tables import splits as rules
 from patchpress.converter.tables.lists import read_list
@@ -80,8 +80,8 @@ def _mapped_labels(description: Description, rows: "pa.Table") -> "pa.Table":
         if rule.rule != "mapped" or rule.source not in rows.column_names:
             continue
         source = description.labels[rule.source]
-        target = load(rule.nomenclature)
-        mapping = load(source.nomenclature).mapping_to(target)
+        target = load_class_list(rule.class_list)
+        mapping = load_class_list(source.class_list).mapping_to(target)
         cache: dict[tuple[str, ...], list[str]] = {}
         mapped: list[list[str] | None] = []
         for labels in rows[rule.source].to_pylist():

@@ -14,6 +14,12 @@ def test_without_a_near_name_all_are_listed() -> None:
     assert hint("zzz", []) == "there are none"
 
 
+def test_spellings_are_compared_and_names_shown() -> None:
+    names = {"ponds": "Pond", "pond": "Pond", "reed": "Reed"}
+    assert hint("pondz", names, most=3, shown_as=names) == "nearest is 'Pond'"
+    assert hint("zzz", names, shown_as=names) == "there are Pond, Reed"
+
+
 def test_of_very_many_names_the_first_are_listed_and_all_counted() -> None:
     names = [f"patch{number:04}" for number in range(2 * SHOWN)]
     found = hint("zzz", names)

@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from patchpress import ConvertOptions, Report, convert
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.parse import find
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.frame import ROOM, frame_size
 from patchpress.converter.encoding.tiff import Georeference
@@ -76,7 +76,7 @@ def made(source: Path, store: Path, **options: Any) -> Report:
 
 def described() -> Description:
     """The built-in description that most tests convert by."""
-    return find(DATASET)
+    return find_description(DATASET)
 
 
 def geotiff(path: Path, bands: Array, *, point: bool = False, **options: Any) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from patchpress.converter.descriptions.classes import load
+from patchpress.converter.descriptions.classes import load_class_list
 from tests.support.helpers import geotiff
 from tests.support.synthetic import Row
 
@@ -18,8 +18,8 @@ DROPPED = "Green urban areas"  # one of the 43 classes that belongs to none of t
 
 def labels_43(labels: list[str]) -> list[str]:
     """For each of the 19 classes the first of the 43 that it comes from."""
-    old = load("corine-43")
-    new = load("bigearthnet-19")
+    old = load_class_list("corine-43")
+    new = load_class_list("bigearthnet-19")
     back: dict[str | None, str] = {}
     for name, target in old.mapping_to(new).items():
         back.setdefault(target, name)

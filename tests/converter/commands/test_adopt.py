@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from patchpress import Store, StoreDamaged, open_store
 from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.commands.index import index
-from patchpress.converter.descriptions.parse import find
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.progress import Silent
 from patchpress.readers.access.fetch import FromExtents
 from patchpress.readers.format.manifest import EXTENTS
@@ -242,7 +242,7 @@ def test_a_dataset_of_ones_own_is_adopted(tmp_path: Path, patchpress: Command) -
 
 
 def test_records_of_any_size_are_adopted(tmp_path: Path, patchpress: Command) -> None:
-    bands = find("uc-merced").modalities["rgb"].bands
+    bands = find_description("uc-merced").modalities["rgb"].bands
     names = ["agricultural00", "beach41", "river07"]
     records = {
         key: save({band.name: np.full((250, 249 + n), n + 1, np.uint8) for band in bands})

@@ -17,7 +17,7 @@ from patchpress.converter.commands import compare as against
 from patchpress.converter.commands.compare import CHUNK, CHUNK_BYTES
 from patchpress.converter.commands.verify import verify
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.parse import built_in, find
+from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.encoding import bandreader as plain
 from patchpress.converter.sources import archives, decompress
 from patchpress.converter.sources.files import ArchivedFiles
@@ -331,16 +331,16 @@ def test_chunks_are_bounded_by_bytes_and_by_patches(archived: Path) -> None:
         patch = Patch(modality, "k", "k", "", "", "", "", (), contents)
         return {len(chunk) for chunk in list(against._chunks([patch] * 400, description))[:-1]}
 
-    assert sizes(find(DATASET), "s2", held=False) == {CHUNK}
-    assert sizes(find(DATASET), "map", held=True) == {CHUNK}
-    (found,) = sizes(find(DATASET), "s2", held=True)
+    assert sizes(find_description(DATASET), "s2", held=False) == {CHUNK}
+    assert sizes(find_description(DATASET), "map", held=True) == {CHUNK}
+    (found,) = sizes(find_description(DATASET), "s2", held=True)
     assert found < CHUNK
     assert (found - 1) * 160_000 < CHUNK_BYTES
-    assert sizes(find("major-tom-core"), "s2", held=True) == {1}
+    assert sizes(find_description("major-tom-core"), "s2", held=True) == {1}
 
 
 def test_a_store_of_ones_own_description_is_compared(raw: Path, tmp_path: Path) -> None:
-    text = built_in()[DATASET].read_text()
+    text = built_in_descriptions()[DATASET].read_text()
     text = re.sub(r'^name = "bigearthnet-v2"', 'name = "mine"', text, flags=re.MULTILINE)
     (tmp_path / "mine.toml").write_text(text)
     packed(raw, tmp_path / "packed")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from patchpress import open_store
-from patchpress.converter.descriptions.parse import built_in, load
+from patchpress.converter.descriptions.parse import built_in_descriptions, load_description
 from tests.support.helpers import DATASET, Ended, command, python, tiny_dataset
 from tests.support.synthetic import FLAGGED_TABLE, TABLE, Row
 
@@ -160,20 +160,22 @@ def test_an_unfinished_store_is_one_sentence(tmp_path: Path, patchpress: Command
 def test_datasets_lists_what_each_expects(patchpress: Command) -> None:
     ended = patchpress("datasets")
     assert (ended.code, ended.err) == (0, "")
-    for name, path in built_in().items():
-        description = load(path)
+    for name, path in built_in_descriptions().items():
+        description = load_description(path)
         assert f"{name}: {description.dataset.title}" in ended.out
         assert all(modality in ended.out for modality in description.modalities)
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", built_in_descriptions())
 def test_a_shown_description_is_a_description(
     tmp_path: Path, patchpress: Command, name: str
 ) -> None:
     ended = patchpress("datasets", "--show", name)
     assert ended.code == 0
     (tmp_path / "copy.toml").write_text(ended.out)
-    assert load(tmp_path / "copy.toml") == load(built_in()[name])
+    assert load_description(tmp_path / "copy.toml") == load_description(
+        built_in_descriptions()[name]
+    )
 
 
 def test_an_unknown_description_is_one_sentence(patchpress: Command) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from patchpress.converter.descriptions.parse import built_in, load
+from patchpress.converter.descriptions.parse import built_in_descriptions, load_description
 from patchpress.converter.sources.locate import archive_name
 from tests.support.helpers import Ended
 from tests.support.older_sets import SCENE, make_sen12ms
@@ -16,8 +16,8 @@ Command = Callable[..., Ended]
 
 def test_every_published_archive_is_named(patchpress: Command) -> None:
     out = patchpress("datasets").out
-    for path in built_in().values():
-        description = load(path)
+    for path in built_in_descriptions().values():
+        description = load_description(path)
         for modality in description.modalities.values():
             for stem in modality.archives:
                 assert f" {stem}.t" in out
@@ -29,8 +29,8 @@ def test_every_published_archive_is_named(patchpress: Command) -> None:
 
 
 def test_every_published_md5_is_that_of_an_archive_or_a_file() -> None:
-    for path in built_in().values():
-        description = load(path)
+    for path in built_in_descriptions().values():
+        description = load_description(path)
         stems = {s for m in description.modalities.values() for s in m.archives}
         for file in description.md5:
             name = archive_name(file)

@@ -19,7 +19,11 @@ from safetensors.numpy import load, save
 
 from patchpress import ConvertOptions, convert, open_store
 from patchpress.converter.commands.verify import verify
-from patchpress.converter.descriptions.parse import built_in, find, parse
+from patchpress.converter.descriptions.parse import (
+    built_in_descriptions,
+    find_description,
+    parse_description,
+)
 from patchpress.converter.options import Layout, OnError
 from patchpress.readers.errors import DescriptionError, GridsDiffer, PatchError
 from tests.support.published_forms import (
@@ -168,12 +172,12 @@ def test_an_odd_size_does_not_stack(name: str, tmp_path: Path) -> None:
 
 def test_every_description_has_its_tree() -> None:
     larger = {"bigearthnet-v1", "bigearthnet-v2", "sen12ms"}
-    assert set(built_in()) == set(TREES) | larger
+    assert set(built_in_descriptions()) == set(TREES) | larger
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_names_classes_and_sources_are_told(name: str) -> None:
-    description = find(name)
+    description = find_description(name)
     assert description.dataset.name == name
     assert all([description.dataset.licence, description.dataset.url, description.dataset.citation])
     for record in TREES[name].records:
@@ -182,8 +186,8 @@ def test_names_classes_and_sources_are_told(name: str) -> None:
 
 
 def test_the_classes_are_those_published() -> None:
-    assert len(find("eurosat").classes["label"]) == 10
-    assert len(find("uc-merced").classes["label"]) == 21
+    assert len(find_description("eurosat").classes["label"]) == 10
+    assert len(find_description("uc-merced").classes["label"]) == 21
 
 
 def write_alone(name: str, root: Path, which: int = 0) -> tuple[Tree, Record]:
@@ -250,9 +254,9 @@ def test_a_tile_that_is_not_the_patchs_is_told_of(tmp_path: Path) -> None:
 
 
 def test_bands_that_are_alike_are_counted_not_listed() -> None:
-    text = built_in()["hyspecnet-11k"].read_text()
-    bands = parse(text, "h.toml").modalities["enmap"].bands
+    text = built_in_descriptions()["hyspecnet-11k"].read_text()
+    bands = parse_description(text, "h.toml").modalities["enmap"].bands
     assert [band.name for band in bands] == [f"B{n}" for n in range(1, 225)]
     for wrong in ("-1", "true", '"3"'):
         with pytest.raises(DescriptionError, match=r"bands\[0\]\.count"):
-            parse(text.replace("count = 224", f"count = {wrong}"), "h.toml")
+            parse_description(text.replace("count = 224", f"count = {wrong}"), "h.toml")

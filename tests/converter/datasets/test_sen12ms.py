@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from patchpress import ConvertOptions, Report, convert, open_store, verify
-from patchpress.converter.descriptions.classes import load
+from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.readers.errors import OptionError, PatchError
 from tests.support.helpers import by_rasterio
 from tests.support.older_sets import SCENE, make_sen12ms
@@ -65,7 +65,7 @@ def test_a_row_is_a_triplet(source: Path, tmp_path: Path) -> None:
 
 def test_labels_follow_from_the_igbp_band(source: Path, tmp_path: Path) -> None:
     converted(source, tmp_path / "store")
-    full, simple = load("igbp"), load("igbp-simplified")
+    full, simple = load_class_list("igbp"), load_class_list("igbp-simplified")
     groups = [(1, 2, 3, 4, 5), (6, 7), (8, 9), (10,), (11,), (12, 14), (13,), (15,), (16,), (17,)]
     for row in open_store(tmp_path / "store").table().to_pylist():
         scene = row["lc_name"].rsplit("_", 1)[0].removeprefix(f"{SCENE}_")

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.parse import built_in, find, load, parse
+from patchpress.converter.descriptions.parse import (
+    built_in_descriptions,
+    find_description,
+    load_description,
+    parse_description,
+)
 from patchpress.readers.errors import DescriptionError
 from tests.support.helpers import DATASET, TINY
 
@@ -25,16 +30,16 @@ classes = ["one", "two"]
 
 
 def described() -> Description:
-    return parse(GOOD + TAIL, "mine.toml")
+    return parse_description(GOOD + TAIL, "mine.toml")
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", built_in_descriptions())
 def test_built_in_descriptions_load_under_their_own_name(name: str) -> None:
-    assert find(name).dataset.name == name
+    assert find_description(name).dataset.name == name
 
 
 def test_bigearthnet_v2_is_as_published() -> None:
-    described = find(DATASET)
+    described = find_description(DATASET)
     assert list(described.modalities) == ["s2", "s1", "map"]
     s2, s1, codes = described.modalities.values()
     names = "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B11 B12"
@@ -55,7 +60,7 @@ def test_bigearthnet_v2_is_as_published() -> None:
 
 
 def test_patterns_match_published_names() -> None:
-    fields = {name: m.fields for name, m in find(DATASET).modalities.items()}
+    fields = {name: m.fields for name, m in find_description(DATASET).modalities.items()}
     s2 = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57"
     s1 = "S1B_IW_GRDH_1SDV_20170612T165809_33UUP_26_57"
     found = re.fullmatch(fields["s2"]["patch_id"], s2)
@@ -75,7 +80,7 @@ def test_a_whole_description_is_read() -> None:
 
 
 def test_tables_splits_and_labels_may_be_left_out() -> None:
-    description = parse(GOOD, "mine.toml")
+    description = parse_description(GOOD, "mine.toml")
     assert (description.tables, description.split_column, description.classes) == ({}, None, {})
 
 
@@ -116,6 +121,13 @@ MISTAKES = {
     "a key with an open brace": ('key = "{name}"', 'key = "{name"', "'modalities.a.key'"),
     "a key without a field": ('key = "{name}"', 'key = "name"', "'modalities.a.key'"),
     "a key of another field": ('key = "{name}"', 'key = "{place}"', "'modalities.a.key'"),
+    "a column with an open brace": (
+        'folder = "A"', 'folder = "A"\ncolumns = { x = "{name" }', "'modalities.a.columns.x'"),
+    "a column with a brace around nothing": (
+        'folder = "A"', 'folder = "A"\ncolumns = { x = "{}" }', "'modalities.a.columns.x'"),
+    "a sidecar of another field": (
+        'folder = "A"', 'folder = "A"\nsidecar = { file = "{group}.json" }',
+        "'modalities.a.sidecar.file' has the field {group}, not {name}"),
     "a field twice in one name": (
         "{name}/{name}_", "{group}{name}/{name}_", "'modalities.a.path'"),
     "a table named as a modality": ("[tables.metadata]", "[tables.a]", "modality 'a'"),
@@ -132,7 +144,7 @@ def test_a_mistake_is_one_sentence_with_file_and_key(mistake: str) -> None:
         text = text.replace("name = 'p\\d+'", "name = '(?P<group>\\w+)p\\d+'")
     assert text.count(old) >= 1
     with pytest.raises(DescriptionError) as refused:
-        parse(text.replace(old, new, 1), "mine.toml")
+        parse_description(text.replace(old, new, 1), "mine.toml")
     sentence = str(refused.value)
     assert sentence.startswith("mine.toml: ")
     assert named in sentence
@@ -141,13 +153,13 @@ def test_a_mistake_is_one_sentence_with_file_and_key(mistake: str) -> None:
 
 def test_a_description_without_modalities_is_refused() -> None:
     with pytest.raises(DescriptionError, match="modalities"):
-        parse(GOOD.partition("[modalities")[0], "mine.toml")
+        parse_description(GOOD.partition("[modalities")[0], "mine.toml")
 
 
 def test_a_description_of_ones_own_is_found_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)
-    assert find(str(path)) == load(path)
+    assert find_description(str(path)) == load_description(path)
 
 
 @pytest.mark.parametrize("kind", ["absent", "folder", "bytes"])
@@ -158,9 +170,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
     elif kind == "bytes":
         path.write_bytes(b"\xff\xfe")
     with pytest.raises(DescriptionError, match=r"mine\.toml"):
-        find(str(path))
+        find_description(str(path))
 
 
 def test_an_unknown_dataset_lists_those_there_are() -> None:
     with pytest.raises(DescriptionError, match=DATASET):
-        find("bigearthnet-v9")
+        find_description("bigearthnet-v9")

@@ -10,7 +10,7 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchpress.converter.descriptions.classes import built_in, load
+from patchpress.converter.descriptions.classes import built_in_class_lists, load_class_list
 from patchpress.converter.descriptions.labels import (
     class_fractions,
     classes_covering,
@@ -21,8 +21,8 @@ from patchpress.converter.descriptions.labels import (
 )
 from patchpress.readers.errors import OptionError, PatchError
 
-NAMED = load("bigearthnet-19")
-IGBP, SIMPLE = load("igbp"), load("igbp-simplified")
+NAMED = load_class_list("bigearthnet-19")
+IGBP, SIMPLE = load_class_list("igbp"), load_class_list("igbp-simplified")
 COUNTS = st.dictionaries(
     st.sampled_from(sorted(IGBP.codes)), st.integers(0, 65_536), min_size=1
 ).filter(lambda counts: sum(counts.values()) > 0)
@@ -116,9 +116,9 @@ def test_fractions_of_another_list_are_refused() -> None:
         largest_class([0.0] * 17, SIMPLE)
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", built_in_class_lists())
 def test_one_pixel_of_each_code_labels_with_every_class(name: str) -> None:
-    known = load(name)
+    known = load_class_list(name)
     names, unlabelled = classes_present(dict.fromkeys(known.codes, 1), known)
     assert tuple(names) == known.alphabetical
     assert unlabelled == list(known.codes.values()).count(None) / len(known.codes)

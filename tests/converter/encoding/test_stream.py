@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from patchpress.converter.descriptions.parse import find
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.encoding.frame import ROOM, frame_size
 from patchpress.converter.encoding.stream import CHUNK_BYTES, encoding
@@ -19,14 +19,14 @@ from tests.support.helpers import described, first_band, tiny_dataset
 
 
 def recipes(description: Path, layout: str = "native") -> dict[str, Recipe]:
-    modalities = find(str(description)).modalities
+    modalities = find_description(str(description)).modalities
     return {
         name: Recipe(source, layout, "nearest", "none", 3) for name, source in modalities.items()
     }
 
 
 def patches_of(description: Path, source: Path) -> list[Patch]:
-    found = find(str(description))
+    found = find_description(str(description))
     parts = locate(found, source, {}, None)
     walks = walks_of(found, parts, lambda error: pytest.fail(str(error)))
     for walk in walks.values():

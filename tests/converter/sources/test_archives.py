@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from patchpress.converter.descriptions.parse import find
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.memory import CellPool
 from patchpress.converter.sources import archives
 from patchpress.converter.sources.archives import WINDOW, ArchiveStream, StreamOptions
@@ -48,7 +48,7 @@ def stream(
     problem: Callable[[PatchError], None] = lambda error: pytest.fail(str(error)),
     **options: Any,
 ) -> ArchiveStream:
-    description = find(dataset)
+    description = find_description(dataset)
     files = (path,) if isinstance(path, Path) else tuple(path)
     location = Location(None, (Archive(files),))
     parts = SourceParts(dict.fromkeys(modalities or ("s2",), location), {}, ())
@@ -378,7 +378,7 @@ def test_what_lies_in_the_folder_of_another_modality_is_passed_over(
 
 def test_modalities_of_one_form_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     names = []
-    for modality, source in find("ssl4eo-s12").modalities.items():
+    for modality, source in find_description("ssl4eo-s12").modalities.items():
         product = "S1A_IW_x" if modality == "s1" else "20200101T000000_20200101T000000_T33UUP"
         bands = [band.name for band in source.bands]
         names += [f"{source.folder}/0000{n}/{product}/{band}.tif" for n in "12" for band in bands]
@@ -419,7 +419,7 @@ def test_interleaved_archives_hold_no_more_than_the_window(tmp_path: Path) -> No
 def test_every_described_dataset_can_be_streamed(tmp_path: Path) -> None:
     for name, tree in TREES.items():
         root = tree.write(tmp_path / name)
-        description = find(name)
+        description = find_description(name)
         for modality, source in description.modalities.items():
             path = write(tmp_path / f"{name}-{modality}.tar", entries(root, members(root, ".")))
             walked = {p.key for p in Walk(source, root / source.folder, ignore_problem)}

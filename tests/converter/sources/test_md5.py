@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from patchpress import ConvertOptions, Report, convert
-from patchpress.converter.descriptions.parse import built_in, find
+from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.sources import decompress
 from patchpress.converter.sources.md5 import check_published
 from patchpress.readers.errors import SourceError
@@ -26,7 +26,7 @@ def md5_of(path: Path) -> str:
 
 def described(source: Path, toml: Path, **others: str) -> Path:
     """A description that knows the MD5 of all files of a source; `others` replace some."""
-    text = built_in()[DATASET].read_text()
+    text = built_in_descriptions()[DATASET].read_text()
     begin, rest = text.split("[md5]\n")
     known = {path.name: md5_of(path) for path in sorted(source.iterdir()) if path.is_file()}
     lines = "".join(f'"{name}" = "{digest}"\n' for name, digest in (known | others).items())
@@ -102,7 +102,7 @@ def test_a_table_is_compared_before_anything_is_read(source: Path, tmp_path: Pat
 
 
 def test_a_list_that_cannot_be_read_is_one_sentence(source: Path, tmp_path: Path) -> None:
-    description = find(str(described(source, tmp_path / "mine.toml")))
+    description = find_description(str(described(source, tmp_path / "mine.toml")))
     path = tmp_path / "metadata.parquet"
     path.mkdir()
     with pytest.raises(SourceError, match=f"{path} cannot be read"):

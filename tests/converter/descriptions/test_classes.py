@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchpress.converter.descriptions.classes import Nomenclature, built_in, load, parse
+from patchpress.converter.descriptions.classes import (
+    ClassList,
+    built_in_class_lists,
+    load_class_list,
+    parse_class_list,
+)
 from patchpress.readers.errors import DescriptionError, TableError
 
-HEAD = '[nomenclature]\nname = "my"\ntitle = "Mine"\ncode_scheme = "own"\nunclassified = [0]\n'
+HEAD = '[class_list]\nname = "my"\ntitle = "Mine"\ncode_scheme = "own"\nunclassified = [0]\n'
 WATER = '[[classes]]\nname = "Water"\ncodes = [1, 2]\nvariants = ["Open water"]\n'
 MOORS = "Moors, heathland and sclerophyllous vegetation"
 LAND = '[[classes]]\nname = "Land"\ncodes = [3]\n'
@@ -28,14 +33,20 @@ def by_index(names: dict[str, int]) -> tuple[str, ...]:
 
 
 def test_each_built_in_list_is_named_as_its_file() -> None:
-    assert built_in() == ("bigearthnet-19", "corine-2018", "corine-43", "igbp", "igbp-simplified")
-    assert [load(name).name for name in built_in()] == list(built_in())
-    assert [len(load(name).names) for name in built_in()] == [19, 44, 43, 17, 10]
+    sizes = {name: len(load_class_list(name).names) for name in built_in_class_lists()}
+    assert list(sizes.items()) == [
+        ("bigearthnet-19", 19),
+        ("corine-2018", 44),
+        ("corine-43", 43),
+        ("igbp", 17),
+        ("igbp-simplified", 10),
+    ]
+    assert [load_class_list(name).name for name in sizes] == list(sizes)
 
 
 def test_43_and_19_names_and_their_mapping_are_the_official_ones(shared_data: Path) -> None:
     official = json.loads((shared_data / "bigearthnet-v1" / "label_indices.json").read_text())
-    old, new = load("corine-43"), load("bigearthnet-19")
+    old, new = load_class_list("corine-43"), load_class_list("bigearthnet-19")
     assert old.names == by_index(official["original_labels"])
     assert new.names == by_index(official["BigEarthNet-19_labels"])
     expected: dict[str, str | None] = dict.fromkeys(old.names)
@@ -47,7 +58,8 @@ def test_43_and_19_names_and_their_mapping_are_the_official_ones(shared_data: Pa
 
 def test_corine_codes_lead_to_the_official_classes_and_indices(shared_data: Path) -> None:
     rows = table(shared_data / "clc_to_ben19.csv")
-    corine, old, new = load("corine-2018"), load("corine-43"), load("bigearthnet-19")
+    corine, old = load_class_list("corine-2018"), load_class_list("corine-43")
+    new = load_class_list("bigearthnet-19")
     assert len(rows) == 45
     for known in (corine, old, new):
         assert set(known.codes) == {int(row["clc_code"]) for row in rows}
@@ -68,7 +80,7 @@ def test_corine_codes_lead_to_the_official_classes_and_indices(shared_data: Path
 
 def test_igbp_and_its_simplified_scheme_are_the_official_ones(shared_data: Path) -> None:
     rows = table(shared_data / "sen12ms_igbp.csv")
-    full, simplified = load("igbp"), load("igbp-simplified")
+    full, simplified = load_class_list("igbp"), load_class_list("igbp-simplified")
     assert full.names == tuple(row["igbp_name"] for row in rows)
     mapping = full.mapping_to(simplified)
     for row in rows:
@@ -85,7 +97,7 @@ def test_labels_of_all_real_v1_patches_are_among_the_43(shared_data: Path) -> No
     assert len(files) == 88
     for path in files:
         for name in json.loads(path.read_text())["labels"]:
-            assert load("corine-43").canonical_name(name) == name
+            assert load_class_list("corine-43").canonical_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -100,44 +112,45 @@ def test_labels_of_all_real_v1_patches_are_among_the_43(shared_data: Path) -> No
     ],
 )
 def test_a_variant_is_known_by_its_canonical_name(spelling: str, name: str) -> None:
-    known = load("bigearthnet-19")
+    known = load_class_list("bigearthnet-19")
     assert known.canonical_name(spelling) == name
     assert known.names[known.index(spelling)] == name
 
 
-@given(st.data(), st.sampled_from(built_in()))
+@given(st.data(), st.sampled_from(built_in_class_lists()))
 def test_case_and_blanks_of_a_name_do_not_matter(data: st.DataObject, listed: str) -> None:
-    name = data.draw(st.sampled_from(load(listed).names))
+    name = data.draw(st.sampled_from(load_class_list(listed).names))
     blank = st.sampled_from(["", " ", "\t", "\r\n", "\u00a0"])
     letters = [data.draw(st.sampled_from([c.upper(), c.lower()])) + data.draw(blank) for c in name]
-    assert load(listed).canonical_name("".join(letters)) == name
+    assert load_class_list(listed).canonical_name("".join(letters)) == name
 
 
 def test_an_unknown_name_is_an_error_that_suggests_the_nearest() -> None:
     with pytest.raises(TableError, match=r"'Broadleaf forest' is none .* is 'Broad-leaved forest'"):
-        load("bigearthnet-19").canonical_name("Broadleaf forest")
-    with pytest.raises(TableError, match="known are Forest, Shrubland"):
-        load("igbp-simplified").index("zzzzzzzz")
+        load_class_list("bigearthnet-19").canonical_name("Broadleaf forest")
+    with pytest.raises(TableError, match="there are Forest, Shrubland"):
+        load_class_list("igbp-simplified").index("zzzzzzzz")
     with pytest.raises(TableError, match="'Natural grassland' is none"):
-        load("bigearthnet-19").canonical_name("Natural grassland")  # one of the 43, not of the 19
+        # One of the 43, not of the 19.
+        load_class_list("bigearthnet-19").canonical_name("Natural grassland")
 
 
 def test_lists_without_a_clear_mapping_are_refused() -> None:
     with pytest.raises(TableError, match=r"'Urban fabric' would be Continuous .* and Disc"):
-        load("bigearthnet-19").mapping_to(load("corine-43"))
+        load_class_list("bigearthnet-19").mapping_to(load_class_list("corine-43"))
     with pytest.raises(TableError, match="corine-level-3, of the other igbp"):
-        load("corine-43").mapping_to(load("igbp"))
-    short = parse(HEAD + WATER, "short.toml")
+        load_class_list("corine-43").mapping_to(load_class_list("igbp"))
+    short = parse_class_list(HEAD + WATER, "short.toml")
     with pytest.raises(TableError, match="my does not know the code 3 of 'Land'"):
-        parse(HEAD + WATER + LAND, "long.toml").mapping_to(short)
+        parse_class_list(HEAD + WATER + LAND, "long.toml").mapping_to(short)
 
 
 def test_a_list_is_loaded_once_and_crosses_a_process_boundary(tmp_path: Path) -> None:
-    assert load("igbp") is load("igbp")
-    copy: Nomenclature = pickle.loads(pickle.dumps(load("igbp")))  # noqa: S301
-    assert copy == load("igbp")
+    assert load_class_list("igbp") is load_class_list("igbp")
+    copy: ClassList = pickle.loads(pickle.dumps(load_class_list("igbp")))  # noqa: S301
+    assert copy == load_class_list("igbp")
     (tmp_path / "my.toml").write_text(HEAD + WATER + LAND)
-    own = load(str(tmp_path / "my.toml"))
+    own = load_class_list(str(tmp_path / "my.toml"))
     assert own.codes == {0: None, 1: "Water", 2: "Water", 3: "Land"}
     assert own.alphabetical == ("Land", "Water")
     assert own.codes_of("open water") == (1, 2)
@@ -148,9 +161,9 @@ def test_a_list_is_loaded_once_and_crosses_a_process_boundary(tmp_path: Path) ->
     [
         (HEAD + WATER + "colour = 1\n", r"'classes\[0\].colour' is unknown"),
         ("shade = 1\n" + HEAD + WATER, "'shade' is unknown"),
-        (HEAD + "year = 1\n" + WATER, "'nomenclature.year' is unknown"),
-        (HEAD.replace("unclassified", "unknown") + WATER, "'nomenclature.unclassified' is missing"),
-        (HEAD.replace('"Mine"', "3") + WATER, "'nomenclature.title' must be a string, not 3"),
+        (HEAD + "year = 1\n" + WATER, "'class_list.year' is unknown"),
+        (HEAD.replace("unclassified", "unknown") + WATER, "'class_list.unclassified' is missing"),
+        (HEAD.replace('"Mine"', "3") + WATER, "'class_list.title' must be a string, not 3"),
         (HEAD, "'classes' is missing"),
         ("classes = []\n" + HEAD, "'classes' must list at least one"),
         ("classes = [3]\n" + HEAD, r"\[classes\[0\]\] must be a table, not 3"),
@@ -165,12 +178,12 @@ def test_a_list_is_loaded_once_and_crosses_a_process_boundary(tmp_path: Path) ->
 )
 def test_a_wrong_file_is_an_error_that_names_file_and_key(text: str, problem: str) -> None:
     with pytest.raises(DescriptionError, match=problem) as caught:
-        parse(text, "wrong.toml")
+        parse_class_list(text, "wrong.toml")
     assert "wrong.toml" in str(caught.value)
 
 
 def test_a_list_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DescriptionError, match="no class list 'corine'; choose bigearthnet-19"):
-        load("corine")
+        load_class_list("corine")
     with pytest.raises(DescriptionError, match="cannot be read"):
-        load(str(tmp_path / "absent.toml"))
+        load_class_list(str(tmp_path / "absent.toml"))

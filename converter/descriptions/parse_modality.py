@@ -1,0 +1,156 @@
+"""One ``[modalities.NAME]`` table of a description to a `ModalitySource`, with all checks."""
+
+import re
+
+from patchpress.converter.descriptions.description import (
+    BAND,
+    GROUND_TOLERANCE,
+    KINDS,
+    ModalitySource,
+    Sidecar,
+    fields_of,
+)
+from patchpress.converter.descriptions.patterns import PathPattern
+from patchpress.converter.descriptions.strict import Section
+from patchpress.readers.format.manifest import Band
+from patchpress.readers.format.record import SAFETENSORS_DTYPES
+
+
+def parse_modality(name: str, section: Section, identity: str) -> ModalitySource:
+    """Read one modality.
+
+    Args:
+        name: the modality's name.
+        section: its table; no key is left in it.
+        identity: the table column that names a row.
+
+    Raises:
+        DescriptionError: a wrong key.
+    """
+    bands = tuple(band for entry in section.tables("bands") for band in _bands(entry))
+    key = _template(section, "key", section.take("key", str))
+    if len(fields_of(key)) != 1:
+        raise section.error("key", "must hold one column of the table, in braces")
+    column = fields_of(key)[0]
+    patch = section.take("name", str, f"{{{column}}}")
+    row = section.take("patch", str, patch if column == identity else "")
+    folder = section.take("folder", str)
+    archives = section.strings("archives", optional=True)
+    modality = ModalitySource(
+        name=name,
+        title=section.take("title", str),
+        kind=section.take("kind", str),
+        folder=folder,
+        archives=archives or ((folder,) if folder != "." else ()),
+        paths=section.string_or_strings("path"),
+        key=key,
+        patch=_template(section, "name", patch),
+        identity=_template(section, "patch", row) or None,
+        bands=bands,
+        fields=section.mapping("fields"),
+        rgb=section.strings("rgb", optional=True),
+        columns=section.mapping("columns"),
+        sidecar=_sidecar(section.section("sidecar", optional=True), column),
+        alone=section.take("alone", bool, default=False),
+        any_size=section.take("any_size", bool, default=False),
+        ground_tolerance=section.number("ground_tolerance", GROUND_TOLERANCE),
+    )
+    section.end()
+    _check_bands(modality, section)
+    _check_fields(modality, section)
+    return modality
+
+
+def _sidecar(section: Section, key_column: str) -> Sidecar | None:
+    if not section.keys:
+        return None
+    sidecar = Sidecar(section.take("file", str), section.mapping("columns"))
+    section.end()
+    for name in fields_of(_template(section, "file", sidecar.file)):
+        if name != key_column:
+            raise section.error("file", f"has the field {{{name}}}, not {{{key_column}}}")
+    return sidecar
+
+
+def _bands(section: Section) -> list[Band]:
+    """The bands of one entry: one; or if it has ``count``, so many, numbered from 1."""
+    gsd = section.number("gsd")
+    shape = section.take("shape", list)
+    count = section.take("count", int, 0)
+    if gsd <= 0:
+        raise section.error("gsd", f"must be metres above 0, not {gsd}")
+    if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+        raise section.error("shape", f"must be [height, width] in pixels, not {shape!r}")
+    if count < 0:
+        raise section.error("count", f"must be how many bands there are, not {count}")
+    name, dtype = section.take("name", str), section.take("dtype", str)
+    section.end()
+    if dtype not in SAFETENSORS_DTYPES:
+        raise section.error("dtype", f"must be a NumPy dtype such as uint16, not {dtype!r}")
+    names = [f"{name}{number}" for number in range(1, count + 1)] if count else [name]
+    return [Band(name, gsd, dtype, (shape[0], shape[1])) for name in names]
+
+
+def _check_bands(modality: ModalitySource, section: Section) -> None:
+    """Refuse bands that cannot be stacked into one array, and a kind that does not exist."""
+    bands = modality.bands
+    if not bands:
+        raise section.error("bands", "must list at least one band")
+    names = [band.name for band in bands]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise section.error("bands", f"names {doubled!r} twice")
+    together = [path for path in modality.paths if f"{{{BAND}}}" not in path]
+    if together and len({band.shape for band in bands}) > 1:
+        raise section.error("path", "has no {band}, though its bands differ in shape")
+    if len({band.dtype for band in bands}) > 1:
+        raise section.error("bands", "must have one dtype: they are stacked into one array")
+    finest = max(band.shape for band in bands)
+    for band in bands:
+        if finest[0] % band.shape[0] or finest[1] % band.shape[1]:
+            raise section.error(
+                "bands", f"has {band.name!r} of {band.shape}, which does not divide {finest}"
+            )
+    if modality.rgb and (len(modality.rgb) != 3 or set(modality.rgb) - set(names)):
+        raise section.error("rgb", f"must name three of the bands, not {list(modality.rgb)!r}")
+    if modality.kind not in KINDS:
+        raise section.error("kind", f"must be one of {', '.join(KINDS)}, not {modality.kind!r}")
+
+
+def _check_fields(modality: ModalitySource, section: Section) -> None:
+    """Refuse templates with fields that `fields` does not have, and wrong expressions."""
+    known = set(modality.fields)
+    for name, pattern in modality.fields.items():
+        try:
+            known |= re.compile(pattern).groupindex.keys()
+        except re.error as error:
+            raise section.error(f"fields.{name}", f"is no regular expression: {error}") from None
+    for path in modality.paths:
+        # A field that is only a group inside another field has no expression for a path.
+        _require_fields(section, "path", path, {*modality.fields, BAND})
+        if BAND in fields_of(path.rpartition("/")[0]):
+            raise section.error("path", "may have {band} in the file's name only")
+        try:
+            PathPattern(path, modality.fields)
+        except re.error as error:
+            raise section.error("path", f"cannot be made a regular expression: {error}") from None
+    # Without `name`, the published name is the field in the key's braces.
+    own = modality.patch == f"{{{modality.key_column}}}"
+    _require_fields(section, "key" if own else "name", modality.patch, known)
+    _require_fields(section, "patch", modality.identity or "", known)
+    for column, template in modality.columns.items():
+        _require_fields(section, f"columns.{column}", template, known)
+
+
+def _require_fields(section: Section, key: str, template: str, known: set[str]) -> None:
+    for name in fields_of(_template(section, key, template)):
+        if name not in known:
+            raise section.error(key, f"has the field {{{name}}}, which fields do not define")
+
+
+def _template(section: Section, key: str, template: str) -> str:
+    """A template as it is, if each of its braces belongs to a field."""
+    text = re.sub(r"\{\w+\}", "", template)
+    if "{" in text or "}" in text:
+        raise section.error(key, f"has a brace that encloses no field's name: {template!r}")
+    return template

@@ -1,0 +1,64 @@
+"""TOML files: those that come with the package, those of a user, and their text as a `Section`."""
+
+import tomllib
+from pathlib import Path
+
+from patchpress.converter.descriptions.strict import Section
+from patchpress.readers.errors import DescriptionError
+
+
+def built_in_files(folder: str) -> dict[str, Path]:
+    """The TOML files in a folder next to this module: name -> path, sorted by name.
+
+    The name is that of the file without ``.toml``, with ``-`` for each ``_``.
+    """
+    paths = Path(__file__).with_name(folder).glob("*.toml")
+    return dict(sorted((path.stem.replace("_", "-"), path) for path in paths))
+
+
+def find_file(name: str, folder: str, kind: str) -> Path:
+    """The file of a built-in name, or the path itself if `name` ends in ``.toml``.
+
+    Args:
+        name: what the user asked for.
+        folder: where the built-in files are, as in `built_in_files`.
+        kind: what the file is, for the error.
+
+    Raises:
+        DescriptionError: neither; the message lists the built-in names.
+    """
+    known = built_in_files(folder)
+    if name in known:
+        return known[name]
+    if name.endswith(".toml"):
+        return Path(name)
+    raise DescriptionError(
+        f"there is no {kind} {name!r}; choose {', '.join(known)}, or give the path of a .toml file"
+    )
+
+
+def read_toml(path: Path, kind: str) -> Section:
+    """The content of a TOML file.
+
+    Raises:
+        DescriptionError: no such file, no UTF-8 text, or no TOML (the message has the line).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DescriptionError(f"{path} cannot be read as a {kind}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DescriptionError(f"{path} cannot be read as a {kind}: it is no UTF-8 text") from None
+    return parse_toml(text, path.name)
+
+
+def parse_toml(text: str, file: str) -> Section:
+    """The content of TOML text; `file` names it in errors.
+
+    Raises:
+        DescriptionError: no TOML; the message has the line.
+    """
+    try:
+        return Section(tomllib.loads(text), "", file)
+    except tomllib.TOMLDecodeError as error:
+        raise DescriptionError(f"{file}: {error}") from None
