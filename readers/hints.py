@@ -26,13 +26,32 @@ def hint(
             several of them stand for is said once.
     """
     names = list(known)
-    near = get_close_matches(name, names, n=most, cutoff=cutoff) if isinstance(name, str) else []
-    if shown_as is not None:
-        near = list(dict.fromkeys(shown_as[one] for one in near))
-        names = list(dict.fromkeys(shown_as[one] for one in names))
+    near = nearest(name, names, most=most, cutoff=cutoff, shown_as=shown_as)
     if near:
-        return f"nearest {'is' if len(near) == 1 else 'are'} {', '.join(map(repr, near))}"
+        return near
+    if shown_as is not None:
+        names = list(dict.fromkeys(shown_as[one] for one in names))
     if not names:
         return "there are none"
     more = f", … ({len(names):,} in all)" if len(names) > SHOWN else ""
     return f"there are {', '.join(names[:SHOWN])}{more}"
+
+
+def nearest(
+    name: object,
+    known: Iterable[str],
+    *,
+    most: int = 1,
+    cutoff: float = 0.6,
+    shown_as: Mapping[str, str] | None = None,
+) -> str:
+    """``nearest is 'a'`` or ``nearest are 'a', 'b'``; empty if none is near.
+
+    For names that are too many to be listed; the arguments are those of `hint`.
+    """
+    near = get_close_matches(name, known, n=most, cutoff=cutoff) if isinstance(name, str) else []
+    if shown_as is not None:
+        near = list(dict.fromkeys(shown_as[one] for one in near))
+    if not near:
+        return ""
+    return f"nearest {'is' if len(near) == 1 else 'are'} {', '.join(map(repr, near))}"

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.access.fetch import FromExtents
+from patchpress.readers.access.extents import Extents
+from patchpress.readers.access.fetcher import Handles
+from patchpress.readers.access.reader import RecordReader
 from patchpress.readers.errors import BufferUnfit, GridsDiffer
-from patchpress.readers.store import Store
 
 Array = npt.NDArray[Any]
 
@@ -22,9 +23,9 @@ class Records:
     """
 
     def __init__(
-        self, store: Store, keys: Sequence[str], bands: Sequence[str] | None = None
+        self, reader: RecordReader, keys: Sequence[str], bands: Sequence[str] | None = None
     ) -> None:
-        """Find the records.
+        """Find the records; `Store.records` is the way to call it.
 
         Raises:
             KeyMissing, BandMissing: no such record or band.
@@ -34,19 +35,16 @@ class Records:
         """
         if not len(keys):
             raise BufferUnfit("there must be at least one key")
-        self.store = store
+        self._reader = reader
         self.bands = None if bands is None else tuple(bands)
-        places = store.places(list(keys))
-        if not isinstance(store.source, FromExtents):
-            for key in keys:  # which LMDB looks for only when it reads them
-                if key not in store:
-                    store.modality_of(key)
+        handles = reader.find(list(keys))
+        reader.require(handles)
         self._keys = np.array([key.encode() for key in keys], "S")
-        self._positions: Array | None = None
-        self._plan = store.plan(places[0], self.bands)
-        if isinstance(store.source, FromExtents):
-            self._positions = np.array(places, np.int64)
-            self._check_forms(store.source)
+        self._positions: npt.NDArray[np.int64] | None = None
+        self._plan = reader.plan(handles[0], self.bands)
+        if reader.extents is not None:
+            self._positions = np.array(handles, np.int64)
+            self._check_headers(reader.extents)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -72,7 +70,7 @@ class Records:
             BufferUnfit: `out` of another shape, dtype or order.
             StoreDamaged: a record that does not parse; the message names it.
         """
-        return self.store.read_places(self._places(indices), self.bands, out)
+        return self._reader.read(self._handles(indices), self.bands, out)
 
     def subset(self, indices: Sequence[int] | Array) -> "Records":
         """Some of these records, in the order of the indices (of at least one).
@@ -88,15 +86,16 @@ class Records:
 
     def announce(self, indices: Sequence[int] | Array) -> None:
         """Say that these will be read soon, so that the disk can begin."""
-        self.store.source.announce(self._plan, self._places(indices))
+        self._reader.announce(self._plan, self._handles(indices))
 
-    def _places(self, indices: Sequence[int] | Array) -> Any:
+    def _handles(self, indices: Sequence[int] | Array) -> Handles:
         if self._positions is not None:
             return self._positions[np.asarray(indices, np.int64)]
         return [self.key(index) for index in indices]
 
-    def _check_forms(self, source: FromExtents) -> None:
-        form = source.extents.form[self._positions]
+    def _check_headers(self, extents: Extents) -> None:
+        """Refuse records whose headers differ, as far as the extents have noted them."""
+        form = extents.form[self._positions]
         other = np.flatnonzero(form != form[0])
         if len(other):
             raise GridsDiffer(
@@ -106,17 +105,17 @@ class Records:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        source = self.store.source
+        extents = self._reader.extents
         # Positions hold for the data file that they were found in, and for no other.
-        state["_identity"] = source.extents.identity if isinstance(source, FromExtents) else None
+        state["_identity"] = None if extents is None else extents.identity
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         identity = state.pop("_identity")
         self.__dict__.update(state)
-        source = self.store.source
-        if not isinstance(source, FromExtents):
+        extents = self._reader.extents
+        if extents is None:
             self._positions = None
-        elif source.extents.identity != identity:
+        elif extents.identity != identity:
             keys = [self.key(index) for index in range(len(self))]
-            self._positions = np.array(self.store.places(keys), np.int64)
+            self._positions = np.array(self._reader.find(keys), np.int64)

@@ -5,46 +5,27 @@ fork. Nothing is ever written, so a read-only file system is fine.
 """
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.access.checksums import Checksums
-from patchpress.readers.access.environment import Environment
-from patchpress.readers.access.extents import read_extents
-from patchpress.readers.access.fetch import Desk, FromExtents, FromLmdb, Mode, Place, Source
-from patchpress.readers.access.files import DataFile, open_file
-from patchpress.readers.access.headers import Forms
-from patchpress.readers.access.plan import Plan
+from patchpress.readers.access.fetcher import Handle, Mode
+from patchpress.readers.access.reader import RecordReader, array_for
 from patchpress.readers.access.view import view_of
-from patchpress.readers.errors import (
-    BufferUnfit,
-    ExtentsUnusable,
-    GridsDiffer,
-    KeyMissing,
-    OptionError,
-    StoreDamaged,
-    ViewImpossible,
-)
-from patchpress.readers.format.btree import Tree
-from patchpress.readers.format.manifest import DATA, Manifest, Modality, read_manifest
+from patchpress.readers.errors import BufferUnfit, StoreDamaged, ViewImpossible
+from patchpress.readers.format.manifest import Manifest, Modality
 from patchpress.readers.format.record import ZSTD_MAGIC
 from patchpress.readers.format.table import read_table, record_keys
+from patchpress.readers.records import Records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from patchpress.readers.records import Records
     from patchpress.readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
-NAMES_COMPARED, NEIGHBOURS = 50_000, 300  # more names take seconds to compare with one
 
 
 def open_store(
@@ -89,72 +70,47 @@ class Store:
         readahead: bool = False,
         checksums: bool = False,
     ) -> None:
-        self.path = Path(path)
-        if mode not in set(Mode):
-            raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
-        self.mode, self.readahead = Mode(mode), readahead
-        self.manifest: Manifest = read_manifest(self.path)
-        self._check_files()
-        self._environment = Environment(self.path, readahead=readahead)
-        self._checksums = Checksums(self.path, self.manifest) if checksums else None
-        self._forms = Forms(self.path, self.manifest)
-        self._desk = Desk()
-        self.source: Source = self._open_source()
+        self._reader = RecordReader(Path(path), mode=mode, readahead=readahead, checksums=checksums)
 
-    def _check_files(self) -> None:
-        for shard in self.manifest.shards:
-            file = self.path / shard.path
-            try:
-                size = file.stat().st_size
-            except FileNotFoundError:
-                raise StoreDamaged(
-                    f"{file} is absent though the manifest lists it: copy the store again"
-                ) from None
-            if size != shard.bytes:
-                raise StoreDamaged(
-                    f"{file} has {size} bytes where the manifest promises {shard.bytes}: "
-                    f"copy the store again, or if it was compacted run `patchpress index "
-                    f"{self.path}`"
-                )
+    @property
+    def path(self) -> Path:
+        """The folder of the store."""
+        return self._reader.path
 
-    def _open_source(self) -> Source:
-        shards = [shard.path for shard in self.manifest.shards]
-        extents, reason = read_extents(self.path, shards)
-        if extents is not None:
-            files = [open_file(self.path / name, readahead=self.readahead) for name in shards]
-            return FromExtents(extents, files, self.mode)
-        if reason:
-            warnings.warn(
-                f"{reason}: reading through LMDB, which is slower; run "
-                f"`patchpress index {self.path}`",
-                ExtentsUnusable,
-                stacklevel=4,
-            )
-        elif self.mode is not Mode.AUTO:
-            raise OptionError(
-                f"mode {self.mode!s} needs extents, which {self.path} does not have: run "
-                f"`patchpress index {self.path}`"
-            )
-        return FromLmdb(self._environment)
+    @property
+    def manifest(self) -> Manifest:
+        """What the store holds, as manifest.json says."""
+        return self._reader.manifest
+
+    @property
+    def mode(self) -> Mode:
+        """How records are read if the store has extents."""
+        return self._reader.mode
+
+    @property
+    def readahead(self) -> bool:
+        """Whether the kernel reads beyond what is asked for."""
+        return self._reader.readahead
+
+    @property
+    def has_extents(self) -> bool:
+        """Whether records are read by extents; without them LMDB is asked, which is slower."""
+        return self._reader.extents is not None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{m.records} {m.name}" for m in self.manifest.modalities.values())
         return f"Store({str(self.path)!r}: {self.manifest.dataset.name}, {counts})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (
-            str(self.path),
-            str(self.mode),
-            self.readahead,
-            self._checksums is not None,
-        )
+        # The reader by itself, so that what shares it (`Records`) shares it after a pickle, too.
+        return _store_of, (self._reader,)
 
     def __len__(self) -> int:
         """How many records there are, over all modalities."""
         return self.manifest.records
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._environment.has(key)
+        return self._reader.has(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -205,17 +161,15 @@ class Store:
             KeyMissing: no such record.
             StoreDamaged: the record does not parse.
         """
-        return self._modality(self._record(self._place(key)), key)
+        return self._reader.modality(self._reader.record(self._find(key)), key)
 
-    def records(self, keys: Sequence[str], bands: Sequence[str] | None = None) -> "Records":
+    def records(self, keys: Sequence[str], bands: Sequence[str] | None = None) -> Records:
         """Records of one modality, found once, to be read by index: for loops over many epochs.
 
         Raises:
             KeyMissing, BandMissing, GridsDiffer: as `read_batch`.
         """
-        from patchpress.readers.records import Records
-
-        return Records(self, keys, bands)
+        return Records(self._reader, keys, bands)
 
     def read_bands(self, key: str, bands: Sequence[str] | None = None) -> dict[str, Array]:
         """Bands of one record by name, each (height, width) as stored: own size in native layout.
@@ -223,8 +177,8 @@ class Store:
         Raises:
             KeyMissing, BandMissing, StoreDamaged: as `read`.
         """
-        record = self._record(self._place(key))
-        modality = self._modality(record, key)
+        record = self._reader.record(self._find(key))
+        modality = self._reader.modality(record, key)
         form = modality.form
         if len(record) != form.size:
             raise StoreDamaged(f"record {key!r} has {len(record)} bytes, not {form.size}")
@@ -251,13 +205,10 @@ class Store:
             GridsDiffer: bands of sizes that do not fit on one grid.
             StoreDamaged: the record does not parse, or (where asked) differs from its checksum.
         """
-        place = self._place(key)
-        plan = self.plan(place, bands)
-        if out is None:
-            out = np.empty(plan.shape, plan.dtype)
-        else:
-            _check_out(out, plan.shape, plan.dtype)
-        self.fill(plan, [place], out[None])
+        handle = self._find(key)
+        plan = self._reader.plan(handle, bands)
+        out = array_for(out, plan.shape, plan.dtype)
+        self._reader.fill(plan, [handle], out[None])
         return out
 
     def read_batch(
@@ -276,21 +227,7 @@ class Store:
         keys = keys if isinstance(keys, (list, tuple)) else list(keys)
         if not keys:
             raise BufferUnfit("a batch needs at least one key")
-        places = self.places(keys)
-        return self.read_places(places, bands, out)
-
-    def read_places(
-        self, places: Sequence[Place], bands: Sequence[str] | None, out: Array | None
-    ) -> Array:
-        """As `read_batch`, for places that `places` found."""
-        plan = self.plan(places[0], bands)
-        shape = (len(places), *plan.shape)
-        if out is None:
-            out = np.empty(shape, plan.dtype)
-        else:
-            _check_out(out, shape, plan.dtype)
-        self.fill(plan, places, out)
-        return out
+        return self._reader.read(self._reader.find(keys), bands, out)
 
     def view(self, key: str, band: str | None = None) -> Array:
         """A record on the mapped file, without any copy: read-only, (bands, height, width).
@@ -303,114 +240,16 @@ class Store:
             KeyMissing, BandMissing, StoreDamaged: as `read`.
             ViewImpossible: a compressed record, or all bands of a native one.
         """
-        file, offset, length = self._extent(key)
-        record = file.bytes[offset : offset + length]
-        if self._checksums is not None:
-            self._checksums.check(key, record)
-        if record[:4] == ZSTD_MAGIC:
+        value = self._reader.mapped_value(key)
+        if value[:4] == ZSTD_MAGIC:
             raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
-        pixels = file.map[offset : offset + length].data
-        return view_of(self._modality(record, key), pixels, key, band)
+        return view_of(self._reader.modality(value, key), value, key, band)
 
-    def places(self, keys: Sequence[str]) -> list[Place]:
-        """Where each record lies, for `read_places`: valid in this process.
-
-        Raises:
-            KeyMissing: a record that is not there (through LMDB only when it is read).
-        """
-        found = self.source.find(keys)
-        if None in found:
-            raise KeyMissing(self._missing(keys[found.index(None)]))
-        return found
-
-    def plan(self, place: Place, bands: Sequence[str] | None) -> Plan:
-        """How the wanted bands of records like the one at this place get into an array."""
-        header, key = self.source.header(place), self.source.name(place)
-        if header is None:
-            header = self._forms.header(self._record(place), key)
-        return self._forms.plan(header, key, bands)
-
-    def fill(self, plan: Plan, places: Sequence[Place], out: Array) -> None:
-        """Fill `out` (N, bands, height, width), already checked, with the records of a plan."""
-        if self._checksums is None:
-            self.source.batch(plan, places, out, self._fill_one)
-            return
-        for place, row in zip(places, out, strict=True):
-            self._fill_one(plan, place, row)
-
-    def _fill_one(self, plan: Plan, place: Place, out: Array) -> None:
-        record, key = self._record(place), self.source.name(place)
-        header = self._forms.header(record, key)
-        if header != plan.header:
-            self._forms.modality(header, key)
-            raise GridsDiffer(
-                f"record {key!r} is not of the form of the batch's first ({plan.modality.name} "
-                f"{plan.shape}): a batch holds one modality and one size"
-            )
-        if len(record) != plan.size:
-            raise StoreDamaged(
-                f"record {key!r} has {len(record)} bytes, not {plan.size}: run "
-                f"`patchpress verify {self.path}`"
-            )
-        plan.fill(record, out)
-
-    def _place(self, key: str) -> Place:
-        return self.places([key])[0]
-
-    def _record(self, place: Place) -> memoryview:
-        """The uncompressed bytes of a record, valid until this thread reads again."""
-        try:
-            value = self.source.value(place)
-        except KeyError:
-            raise KeyMissing(self._missing(self.source.name(place))) from None
-        if self._checksums is not None:
-            self._checksums.check(self.source.name(place), value)
-        if value[:4] != ZSTD_MAGIC:
-            return value
-        try:
-            return self._desk.decompress(value)
-        except StoreDamaged as error:
-            raise StoreDamaged(f"record {self.source.name(place)!r}: {error}") from None
-
-    def _modality(self, record: memoryview, key: str) -> Modality:
-        return self._forms.modality(self._forms.header(record, key), key)
-
-    def _extent(self, key: str) -> tuple[DataFile, int, int]:
-        """(data file, offset, length) of a record, from the extents or the tree of the LMDB."""
-        place = self._place(key)
-        if isinstance(self.source, FromExtents):
-            return self.source.extent(place)
-        file = self._data_file
-        name = key.encode(errors="replace") if isinstance(key, str) else b""
-        found = Tree(file.bytes, file.path).find(name) if name else None
-        if found is None:
-            raise KeyMissing(self._missing(key))
-        return file, found.offset, found.length
-
-    @cached_property
-    def _data_file(self) -> DataFile:
-        """The data file where there are no extents: kept, as each handle has a map of its own."""
-        return open_file(self.path / DATA, readahead=self.readahead)
-
-    def _missing(self, key: str) -> str:
-        near: list[str] = []
-        if isinstance(key, str):
-            # Of a large store only the neighbours: names that begin alike lie together.
-            few = len(self) < NAMES_COMPARED
-            names = self.keys() if few else self._environment.near(key, NEIGHBOURS)
-            near = get_close_matches(key, names, n=3, cutoff=0.8)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        return f"the store has no record {key!r}{hint}"
+    def _find(self, key: str) -> Handle:
+        return self._reader.find([key])[0]
 
 
-def _reopen(path: str, mode: str, readahead: bool, checksums: bool) -> Store:
-    return Store(path, mode=mode, readahead=readahead, checksums=checksums)
-
-
-def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if not isinstance(out, np.ndarray):
-        raise BufferUnfit(f"out must be a NumPy array, not {type(out).__name__}")
-    if out.shape != shape or out.dtype != dtype:
-        raise BufferUnfit(f"out is {out.dtype} {out.shape}; these records need {dtype} {shape}")
-    if not out.flags.c_contiguous or not out.flags.writeable:
-        raise BufferUnfit("out must be C-contiguous and writeable")
+def _store_of(reader: RecordReader) -> Store:
+    store = Store.__new__(Store)
+    store._reader = reader
+    return store

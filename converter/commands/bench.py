@@ -19,7 +19,7 @@ import numpy as np
 
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
-from patchpress.readers.access.fetch import FromExtents, Mode
+from patchpress.readers.access.fetcher import Mode
 from patchpress.readers.errors import ExtentsUnusable, OptionError
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
@@ -75,7 +75,7 @@ def bench(
     name = modality or opened.modality_of(samples.key(0)).name
     if batch < 1 or seconds <= 0:
         raise OptionError(f"{batch} records a batch and {seconds} seconds cannot be measured")
-    modes = [str(m) for m in Mode] if isinstance(opened.source, FromExtents) else ["auto"]
+    modes = [str(m) for m in Mode] if opened.has_extents else ["auto"]
     found = []
     for cache, case, mode in product(("warm", "cold"), CASES, modes):
         if case != "batch" and mode != "auto":
@@ -101,12 +101,12 @@ def measure(
     samples = samples.subset(random.permutation(len(samples))[:RECORDS])
     keys = samples.keys(range(len(samples)))
     size = min(batch, len(keys))
-    plan = store.plan(store.places(keys[:1])[0], None)
-    out = np.zeros((size, *plan.shape), plan.dtype)
+    read = store.modality_of(keys[0])
+    out = np.zeros((size, *read.shape), read.dtype)
     steps = _steps(case, store, samples, keys, out)
 
     def measured(patches: int, taken: float, fetched: int, reason: str = "") -> Measured:
-        asked = patches * (plan.size - len(plan.header))
+        asked = patches * (read.form.size - len(read.form.header))
         return Measured(
             modality, case, mode, cache, 1 if case == "single" else size, patches, taken, asked,
             fetched, reason,

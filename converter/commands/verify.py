@@ -19,8 +19,7 @@ from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
 from patchpress.readers.access.environment import damage, open_environment
-from patchpress.readers.access.extents import Extents
-from patchpress.readers.access.fetch import FromExtents
+from patchpress.readers.access.extents import Extents, read_extents
 from patchpress.readers.access.scan import Headers, build
 from patchpress.readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from patchpress.readers.format.manifest import METADATA, ContentDigest, file_digest
@@ -156,8 +155,9 @@ def _read_back(
     verdict.problems += labels.differences()
     verdict.problems += table_differences(store, keys, checksums)
     verdict.problems += manifest_differences(store)
-    if isinstance(store.source, FromExtents):
-        verdict.problems += extents_differences(store, store.source.extents, headers)
+    extents, _ = read_extents(store.path, [shard.path for shard in store.manifest.shards])
+    if extents is not None:
+        verdict.problems += extents_differences(store, extents, headers)
 
 
 def extents_differences(store: Store, extents: Extents, headers: Headers) -> list[str]:

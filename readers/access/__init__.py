@@ -1,4 +1,4 @@
 """Private: how stored bytes are found and read, through LMDB or straight from the data files.
 
-May import `format` and `errors`.
+May import `format`, `errors` and `hints`.
 """

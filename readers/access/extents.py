@@ -69,10 +69,10 @@ class Extents:
         except TypeError:  # a name that cannot be hashed is no text
             return [self.positions([key])[0] if isinstance(key, str) else -1 for key in keys]
         if None in found:
-            places: list[int] = self.positions_of(self._encoded(keys)).tolist()
-            pairs = zip(keys, places, strict=True)
-            self._seen.update((key, place) for key, place in pairs if place >= 0)
-            return places
+            positions: list[int] = self.positions_of(self._encoded(keys)).tolist()
+            pairs = zip(keys, positions, strict=True)
+            self._seen.update((key, position) for key, position in pairs if position >= 0)
+            return positions
         return found  # type: ignore[return-value]
 
     def positions_of(self, names: npt.NDArray[np.bytes_]) -> npt.NDArray[np.int64]:
@@ -83,10 +83,17 @@ class Extents:
         # A longer name is none of them; with one, NumPy would search a widened copy of all keys.
         longer = np.char.str_len(names) > width
         names = names.astype(f"S{width}")
-        places = np.searchsorted(self.keys, names).astype(np.int64)
-        places[places == len(self.keys)] = 0
-        places[(self.keys[places] != names) | longer] = -1
-        return places
+        positions = np.searchsorted(self.keys, names).astype(np.int64)
+        positions[positions == len(self.keys)] = 0
+        positions[(self.keys[positions] != names) | longer] = -1
+        return positions
+
+    def near(self, key: str, count: int) -> list[str]:
+        """The keys next to one that is not there, in order: `count` before it, `count` after it."""
+        name = key.encode(errors="replace")[: self.keys.dtype.itemsize]
+        position = int(np.searchsorted(self.keys, np.array(name, self.keys.dtype)))
+        first, end = max(position - count, 0), min(position + count, len(self))
+        return [self.key(index) for index in range(first, end)]
 
     def _encoded(self, keys: Sequence[str]) -> npt.NDArray[np.bytes_]:
         """Keys as bytes; what can be no key becomes one that is not there."""

@@ -13,7 +13,7 @@ from patchpress.readers.format.table import record_keys
 PLANS_KEPT = 1_000  # combinations of bands and sizes; more would be a leak
 
 
-class Forms:
+class HeaderIndex:
     """Headers of a store's records to modalities and plans, each worked out once."""
 
     def __init__(self, store: Path, manifest: Manifest) -> None:

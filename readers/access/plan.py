@@ -1,9 +1,10 @@
-"""How the wanted bands of a modality get from a record's bytes into an array: worked out once."""
+"""`Plan`: how the wanted bands get from a record into an array, worked out once a header."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,52 +13,63 @@ from patchpress.readers.format.manifest import Modality
 from patchpress.readers.format.stack import repeat_into
 
 Array = npt.NDArray[Any]
-PARTS = 1_000  # buffers that one preadv fills; the kernel takes 1,024 (IOV_MAX)
+BUFFERS = 1_000  # that one preadv may fill; the kernel takes 1,024 (IOV_MAX)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Bytes that lie together in a record and in the array: where there, where here, how many."""
+    """Bytes that lie together in the record and in the array, so that one copy takes them."""
 
-    start: int
-    at: int
+    record_offset: int
+    array_offset: int
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Coarse:
-    """A band that is repeated onto the grid: where in the record, its size, its place."""
+class CoarseBand:
+    """A band whose pixels are repeated onto the finest grid."""
 
-    start: int
+    record_offset: int
     nbytes: int
     shape: tuple[int, int]
+    """Its own (height, width)."""
     index: int
+    """Which band of the array it becomes."""
+
+
+class Part(NamedTuple):
+    """Bytes of one request, and into which memory they are read."""
+
+    in_array: bool
+    """Into the array if true, else into the scratch buffer."""
+    offset: int
+    """The first byte there."""
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """Bytes of a record to be read at once, in its order.
+class Request:
+    """Bytes that lie together in the record, read from the file at once."""
 
-    Each part is (True, place in the array, bytes) or (False, place in the scratch buffer, bytes).
-    """
-
-    start: int
+    record_offset: int
     nbytes: int
-    parts: tuple[tuple[bool, int, int], ...]
+    parts: tuple[Part, ...]
+    """Where they go, in the record's order; together `nbytes`."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where the wanted bands of the records of one form lie."""
+    """Where the wanted bands lie in all records that begin with one header."""
 
     modality: Modality
     header: bytes
     size: int
-    """Bytes of a whole record."""
+    """Bytes of a whole uncompressed record."""
     shape: tuple[int, int, int]
+    """(bands, height, width) of the array."""
     dtype: np.dtype[Any]
     runs: tuple[Run, ...]
-    coarse: tuple[Coarse, ...]
+    coarse: tuple[CoarseBand, ...]
 
     @cached_property
     def nbytes(self) -> int:
@@ -66,61 +78,76 @@ class Plan:
         return count * height * width * self.dtype.itemsize
 
     @cached_property
-    def reads(self) -> tuple[Read, ...]:
-        """The least that has to be read, each stretch of the record once.
+    def copies(self) -> tuple[tuple[int, int, int, int], ...]:
+        """The runs as (first byte in the record, end, first byte in the array, end).
 
-        Where a stretch begins at the first pixel, the header before it comes along, at the start of
-        the scratch buffer, as it lies on the same page.
+        Plain tuples: the loops over the patches of a batch unpack them fastest.
         """
-        wanted = [(run.start, True, run.at, run.nbytes) for run in self.runs]
-        at = len(self.header)
-        for band in self.coarse:
-            wanted.append((band.start, False, at, band.nbytes))
-            at += band.nbytes
-        reads: list[Read] = []
-        for start, direct, place, nbytes in sorted(wanted):
-            part = (direct, place, nbytes)
-            if start == len(self.header):
-                head = (False, 0, start)
-                reads.append(Read(0, start + nbytes, (head, part)))
-            elif (
-                reads
-                and reads[-1].start + reads[-1].nbytes == start
-                and len(reads[-1].parts) < PARTS
-            ):
-                last = reads[-1]
-                reads[-1] = Read(last.start, last.nbytes + nbytes, (*last.parts, part))
-            else:
-                reads.append(Read(start, nbytes, (part,)))
-        return tuple(reads)
+        return tuple(
+            (
+                run.record_offset,
+                run.record_offset + run.nbytes,
+                run.array_offset,
+                run.array_offset + run.nbytes,
+            )
+            for run in self.runs
+        )
 
     @cached_property
-    def scratch(self) -> int:
-        """Bytes of the scratch buffer that `reads` need."""
+    def requests(self) -> tuple[Request, ...]:
+        """The fewest requests that read the wanted bands, and nothing twice.
+
+        A request that begins at the first pixel reads the header, too: it lies just before, so it
+        costs nothing, and it shows whether the record is the expected one. The header goes to the
+        start of the scratch buffer, the coarse bands follow it there.
+        """
+        wanted = [(run.record_offset, Part(True, run.array_offset, run.nbytes))
+                  for run in self.runs]  # fmt: skip
+        for band, offset in zip(self.coarse, self._scratch_offsets, strict=True):
+            wanted.append((band.record_offset, Part(False, offset, band.nbytes)))
+        requests: list[Request] = []
+        for start, part in sorted(wanted):
+            last = requests[-1] if requests else None
+            if start == len(self.header):
+                header = Part(False, 0, start)
+                requests.append(Request(0, start + part.nbytes, (header, part)))
+            elif last and last.record_offset + last.nbytes == start and len(last.parts) < BUFFERS:
+                nbytes = last.nbytes + part.nbytes
+                requests[-1] = Request(last.record_offset, nbytes, (*last.parts, part))
+            else:
+                requests.append(Request(start, part.nbytes, (part,)))
+        return tuple(requests)
+
+    @cached_property
+    def scratch_size(self) -> int:
+        """Bytes of the scratch buffer that `requests` need."""
         return len(self.header) + sum(band.nbytes for band in self.coarse)
 
-    def expand(self, scratch: memoryview, out: Array) -> None:
-        """Repeat the coarse bands in the scratch buffer into `out` (bands, height, width)."""
-        at = len(self.header)
-        for band in self.coarse:
-            count = band.shape[0] * band.shape[1]
-            pixels = np.frombuffer(scratch, self.dtype, count, at)
-            repeat_into(pixels.reshape(band.shape), out[band.index])
-            at += band.nbytes
-
-    def fill(self, record: memoryview, out: Array) -> None:
-        """Copy a record's wanted bands into `out` (bands, height, width), all by one copy."""
-        flat = out.reshape(-1).view(np.uint8)
-        for run in self.runs:
-            part = record[run.start : run.start + run.nbytes]
-            flat[run.at : run.at + run.nbytes] = np.frombuffer(part, np.uint8)
-        self.repeat(record, out)
+    @cached_property
+    def _scratch_offsets(self) -> tuple[int, ...]:
+        """The first byte of each coarse band in the scratch buffer; the header is before them."""
+        ends = accumulate((band.nbytes for band in self.coarse), initial=len(self.header))
+        return tuple(ends)[:-1]
 
     def repeat(self, record: memoryview, out: Array) -> None:
         """Repeat the coarse bands of a record into `out` (bands, height, width)."""
-        for band in self.coarse:
-            pixels = np.frombuffer(record, self.dtype, band.shape[0] * band.shape[1], band.start)
+        self._repeat(record, [band.record_offset for band in self.coarse], out)
+
+    def repeat_scratch(self, scratch: memoryview, out: Array) -> None:
+        """Repeat the coarse bands in the scratch buffer into `out` (bands, height, width)."""
+        self._repeat(scratch, self._scratch_offsets, out)
+
+    def _repeat(self, data: memoryview, offsets: Sequence[int], out: Array) -> None:
+        for band, offset in zip(self.coarse, offsets, strict=True):
+            pixels = np.frombuffer(data, self.dtype, band.shape[0] * band.shape[1], offset)
             repeat_into(pixels.reshape(band.shape), out[band.index])
+
+    def fill(self, record: memoryview, out: Array) -> None:
+        """Copy all wanted bands of a record into `out` (bands, height, width)."""
+        flat = out.reshape(-1).view(np.uint8)
+        for start, end, target, target_end in self.copies:
+            flat[target:target_end] = np.frombuffer(record[start:end], np.uint8)
+        self.repeat(record, out)
 
 
 def plan_of(modality: Modality, bands: Sequence[str] | None) -> Plan:
@@ -134,24 +161,27 @@ def plan_of(modality: Modality, bands: Sequence[str] | None) -> Plan:
     _, height, width = modality.shape
     plane = height * width * modality.dtype.itemsize
     runs: list[Run] = []
-    coarse: list[Coarse] = []
-    for place, index in enumerate(indices):
+    coarse: list[CoarseBand] = []
+    for position, index in enumerate(indices):
         band = modality.bands[index]
+        start, target = len(form.header) + index * plane, position * plane
         if modality.layout == "native":
             tensor = form.tensor(band.name)
             if tensor is None:
                 raise ValueError(f"the form has no band {band.name}")
             start = len(form.header) + tensor.offset
             if tensor.nbytes != plane:
-                coarse.append(Coarse(start, tensor.nbytes, band.shape, place))
+                coarse.append(CoarseBand(start, tensor.nbytes, band.shape, position))
                 continue
-        else:
-            start = len(form.header) + index * plane
         last = runs[-1] if runs else None
-        if last and (last.start + last.nbytes, last.at + last.nbytes) == (start, place * plane):
-            runs[-1] = Run(last.start, last.at, last.nbytes + plane)
+        if (
+            last
+            and last.record_offset + last.nbytes == start
+            and last.array_offset + last.nbytes == target
+        ):
+            runs[-1] = Run(last.record_offset, last.array_offset, last.nbytes + plane)
         else:
-            runs.append(Run(start, place * plane, plane))
+            runs.append(Run(start, target, plane))
     return Plan(
         modality=modality,
         header=form.header,

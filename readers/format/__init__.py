@@ -1,4 +1,4 @@
 """The store's format, and its one owner: records, manifest, table, the pages of LMDB.
 
-May import `errors` only. FORMAT.md beside `readers` describes it for other programs.
+May import `errors` and `hints`. FORMAT.md beside `readers` describes it for other programs.
 """

@@ -1,6 +1,6 @@
 """What an error says of an unknown name."""
 
-from patchpress.readers.hints import SHOWN, hint
+from patchpress.readers.hints import SHOWN, hint, nearest
 
 
 def test_the_nearest_names_come_first() -> None:
@@ -25,3 +25,10 @@ def test_of_very_many_names_the_first_are_listed_and_all_counted() -> None:
     found = hint("zzz", names)
     assert found.count(",") == SHOWN
     assert found.endswith(f"({2 * SHOWN} in all)")
+
+
+def test_of_names_that_are_too_many_only_the_nearest_are_named() -> None:
+    assert nearest("trian", ["train", "test"]) == "nearest is 'train'"
+    assert nearest("trian", ["train", "train2"], most=2) == "nearest are 'train', 'train2'"
+    assert nearest("zzz", ["train", "test"]) == ""
+    assert nearest(3, ["train"]) == ""

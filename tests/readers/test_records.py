@@ -15,7 +15,6 @@ import pytest
 
 from patchpress import BandMissing, BufferUnfit, GridsDiffer, KeyMissing, Store, open_store
 from patchpress.converter.commands.index import index
-from patchpress.readers.access.fetch import FromExtents
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.records import Records
@@ -78,7 +77,7 @@ def test_a_pickle_reads_the_same(store: Store) -> None:
     assert len(frozen) < 10_000
     thawed: Records = pickle.loads(frozen)  # noqa: S301
     np.testing.assert_array_equal(thawed.read(range(15)), expected)
-    assert thawed.store.path == store.path
+    assert thawed._reader.path == store.path
     again: Records = pickle.loads(pickle.dumps(thawed))  # noqa: S301
     np.testing.assert_array_equal(again.read([7, 2]), expected[[7, 2]])
 
@@ -145,7 +144,7 @@ def test_places_hold_for_no_other_data_file(native: Path, tmp_path: Path, state:
         thawed: Records = pickle.loads(frozen)  # noqa: S301
         again: Records = pickle.loads(pickle.dumps(thawed))  # noqa: S301
     assert stored_values(copy) == values
-    assert isinstance(thawed.store.source, FromExtents) == (state == "moved")
+    assert (thawed._reader.extents is not None) == (state == "moved")
     for each in (thawed, again):
         np.testing.assert_array_equal(each.read(range(15)), expected)
         np.testing.assert_array_equal(each.read([14, 0]), expected[[14, 0]])
@@ -156,10 +155,10 @@ def test_positions_are_found_anew_where_they_are_others(native: Path, tmp_path: 
     copy = Path(shutil.copytree(native, tmp_path / "store"))
     records = open_store(copy).records(open_store(copy).keys("s2"), ["B02"])
     expected, keys = records.read(range(15)), [records.key(index) for index in range(15)]
-    frozen, before = pickle.dumps(records), records.store.places(keys)
+    frozen, before = pickle.dumps(records), records._reader.find(keys)
     changed(copy, extra=True)
     thawed: Records = pickle.loads(frozen)  # noqa: S301
-    assert thawed.store.places(keys) == [place + 1 for place in before]
+    assert thawed._reader.find(keys) == [int(position) + 1 for position in before]
     np.testing.assert_array_equal(thawed.read(range(15)), expected)
 
 
@@ -173,5 +172,5 @@ def test_extents_that_come_later_are_used(
     frozen = pickle.dumps(records)
     index(copy)
     thawed: Records = pickle.loads(frozen)  # noqa: S301
-    assert isinstance(thawed.store.source, FromExtents)
+    assert thawed._reader.extents is not None
     np.testing.assert_array_equal(thawed.read([5, 0]), expected)

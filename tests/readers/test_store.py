@@ -278,8 +278,8 @@ def test_a_batch_with_a_name_that_is_no_text_is_missing(store: Store, optical: l
 def test_a_large_store_compares_a_missing_key_with_its_neighbours(
     store: Store, optical: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("patchpress.readers.store.NAMES_COMPARED", 0)
-    monkeypatch.setattr("patchpress.readers.store.NEIGHBOURS", 2)
+    monkeypatch.setattr("patchpress.readers.access.reader.NAMES_COMPARED", 0)
+    monkeypatch.setattr("patchpress.readers.access.reader.NEIGHBOURS", 2)
     wrong = optical[3][:-1] + "x"
     with pytest.raises(KeyMissing, match=optical[3][:-3]):
         store.read(wrong)

@@ -16,7 +16,6 @@ from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.commands.index import index
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.progress import Silent
-from patchpress.readers.access.fetch import FromExtents
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import (
     DATASET,
@@ -85,7 +84,7 @@ def test_it_is_the_store_that_converting_makes(
     adopted: Store, native: Path, tree: Path, foreign_records: Records
 ) -> None:
     assert stored_values(adopted.path) == stored_values(native) == foreign_records
-    assert isinstance(adopted.source, FromExtents)
+    assert adopted.has_extents
     ours, other = open_store(native).manifest, adopted.manifest
     assert other.shards[0].digest == ours.shards[0].digest
     assert (other.modalities, other.classes, other.splits) == (

@@ -10,7 +10,6 @@ import pytest
 
 from patchpress import StoreUnfinished, open_store
 from patchpress.converter.commands.index import index
-from patchpress.readers.access.fetch import FromExtents
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import Ended, folder_bytes, made, stored_values
@@ -76,7 +75,7 @@ def test_a_compacted_store_is_one_again(
     assert (ended.code, ended.err) == (0, "")
     assert "compacted" in ended.out
     opened = open_store(store)
-    assert isinstance(opened.source, FromExtents)
+    assert opened.has_extents
     assert stored_values(store) == values
     ended = patchpress("verify", store, "--against", raw, "--workers", 0)
     assert (ended.code, ended.err) == (0, "")

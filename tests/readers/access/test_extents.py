@@ -14,7 +14,6 @@ import pytest
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
 from patchpress.readers.access.extents import UNKNOWN, Extents, read_extents, write_extents
-from patchpress.readers.access.fetch import FromExtents, FromLmdb
 from patchpress.readers.access.scan import FORMS_KEPT, Headers, build, scan
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
@@ -108,7 +107,7 @@ def test_of_a_changed_data_file_they_are_not_used(copy: Path, change: str) -> No
     assert stored_values(copy) == before
     with pytest.warns(ExtentsUnusable, match="another data.mdb.*patchpress index"):
         store = open_store(copy)
-    assert isinstance(store.source, FromLmdb)
+    assert not store.has_extents
     assert_right(store, before)
 
 
@@ -146,7 +145,7 @@ def test_of_a_data_file_with_other_patches_they_are_not_used(copy: Path, tmp_pat
 def test_a_copy_of_the_data_file_has_the_same_extents(copy: Path) -> None:
     (copy / "data.mdb").rename(copy / "moved")
     shutil.copyfile(copy / "moved", copy / "data.mdb")
-    assert isinstance(open_store(copy).source, FromExtents)
+    assert open_store(copy).has_extents
 
 
 def test_no_flipped_bit_goes_unseen(copy: Path) -> None:
@@ -191,7 +190,7 @@ def test_a_cut_or_foreign_file_is_not_used(copy: Path) -> None:
         (copy / EXTENTS).write_bytes(content)
         with pytest.warns(ExtentsUnusable):
             store = open_store(copy)
-        assert isinstance(store.source, FromLmdb)
+        assert not store.has_extents
     (copy / EXTENTS).unlink()
     (copy / EXTENTS).mkdir()
     with pytest.warns(ExtentsUnusable):
@@ -234,7 +233,7 @@ def test_a_store_without_them_is_read_without_a_word(
 ) -> None:
     for path in bare_stores.values():
         assert read_extents(path, DATA) == (None, "")
-        assert isinstance(open_store(path).source, FromLmdb)
+        assert not open_store(path).has_extents
 
 
 STRANGE: list[Any] = ["", " ", "\0", "x" * 600, "\udc80", "é", None, 7, 1.5, b"bytes", (), [], {}]

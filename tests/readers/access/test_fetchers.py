@@ -28,7 +28,9 @@ from patchpress import (
     open_store,
 )
 from patchpress.readers.access.extents import UNKNOWN
-from patchpress.readers.access.fetch import CALM, FromExtents, FromLmdb, Mode
+from patchpress.readers.access.extents_fetcher import FROM_CACHE, ExtentsFetcher
+from patchpress.readers.access.fetcher import Mode
+from patchpress.readers.access.lmdb_fetcher import LmdbFetcher
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
@@ -53,9 +55,10 @@ CHOICES: dict[str, list[list[str] | None]] = {
 Kinds = dict[tuple[str, str], Path]
 
 
-def source_of(store: Store) -> FromExtents:
-    assert isinstance(store.source, FromExtents)
-    return store.source
+def fetcher_of(store: Store) -> ExtentsFetcher:
+    fetcher = store._reader._fetcher
+    assert isinstance(fetcher, ExtentsFetcher)
+    return fetcher
 
 
 @pytest.mark.parametrize("layout", ["stacked", "native"])
@@ -65,9 +68,9 @@ def test_every_way_gives_what_lmdb_gives(
     stores: Kinds, bare_stores: Kinds, layout: str, compression: str, mode: Mode
 ) -> None:
     bare = open_store(bare_stores[layout, compression])
-    assert isinstance(bare.source, FromLmdb)
+    assert isinstance(bare._reader._fetcher, LmdbFetcher)
     store = open_store(stores[layout, compression], mode=mode)
-    assert source_of(store).mode is mode
+    assert fetcher_of(store).mode is mode
     for modality, choices in CHOICES.items():
         keys = bare.keys(modality)
         for bands in choices:
@@ -146,9 +149,9 @@ def test_a_record_of_unknown_form_is_read_by_itself(
     monkeypatch.setattr("patchpress.readers.access.scan.FORMS_KEPT", 1)
     for layout in ("stacked", "native"):
         store = open_store(stores[layout, "none"], mode=mode)
-        source = source_of(store)
-        source.extents = build(store.path, ["data.mdb"])
-        assert (source.extents.form == UNKNOWN).sum() == 30
+        fetcher = fetcher_of(store)
+        fetcher.extents = build(store.path, ["data.mdb"])
+        assert (fetcher.extents.form == UNKNOWN).sum() == 30
         bare = open_store(bare_stores[layout, "none"])
         for modality in ("s2", "s1", "map"):
             keys = bare.keys(modality)
@@ -287,7 +290,7 @@ def test_auto_goes_by_what_the_disk_had_to_give(
         store.read_batch(keys)
         return len(seen.made) > before
 
-    calm = -(-CALM // len(keys))  # batches until the page cache is trusted
+    calm = -(-FROM_CACHE // len(keys))  # batches until the page cache is trusted
     assert all(reads_directly() for _ in range(calm))
     assert not any(reads_directly() for _ in range(5))
     counters.each = (1, 0)  # a page fault that needed the disk: found while it copies
@@ -380,7 +383,7 @@ def test_options_of_opening(stores: Kinds, bare_stores: Kinds, tmp_path: Path) -
     copy = Path(shutil.copytree(stores["native", "none"], tmp_path / "store"))
     (copy / EXTENTS).write_bytes(b"damaged")
     with pytest.warns(ExtentsUnusable):
-        assert isinstance(open_store(copy, mode="direct").source, FromLmdb)
+        assert not open_store(copy, mode="direct").has_extents
 
 
 def test_checksums_are_compared_record_by_record(

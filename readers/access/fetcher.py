@@ -1,0 +1,97 @@
+"""`Fetcher`: how stored bytes are got by key; with what its two classes share.
+
+`LmdbFetcher` asks LMDB, `ExtentsFetcher` goes by the extents straight to the data files.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.readers.access.plan import Plan
+from patchpress.readers.format.record import Decompressor
+
+Array = npt.NDArray[Any]
+Handle = str | int
+"""By what a fetcher gets a record: its key through LMDB, its position by the extents."""
+Handles = Sequence[Handle] | npt.NDArray[np.int64]
+ReadOne = Callable[[Plan, Handle, Array], None]
+"""Fills one patch of a batch (bands, height, width), or raises the error that says what is wrong
+with its record."""
+
+
+class Mode(StrEnum):
+    """How records are read by extents."""
+
+    AUTO = "auto"
+    """`map` while the page cache has everything, `direct` as soon as the disk is needed."""
+    MAP = "map"
+    """Copied from the mapped file: fastest from the page cache, page by page from a disk."""
+    DIRECT = "direct"
+    """Announced to the kernel, then read with preadv: each record in one request."""
+
+
+class Fetcher(Protocol):
+    """One way to the stored bytes; safe in threads and after a fork."""
+
+    def find(self, keys: Sequence[str]) -> list[Handle | None]:
+        """The handle of each key, None if it is known that there is no such record."""
+        ...
+
+    def is_there(self, handle: Handle) -> bool:
+        """Whether a handle that `find` gave has a record."""
+        ...
+
+    def key(self, handle: Handle) -> str:
+        """The key of a record."""
+        ...
+
+    def near(self, key: str, count: int) -> list[str]:
+        """Keys next to one that is not there, in key order: `count` before it and after it."""
+        ...
+
+    def header(self, handle: Handle) -> bytes | None:
+        """The header that a record begins with, if it is known without reading the record."""
+        ...
+
+    def value(self, handle: Handle) -> memoryview:
+        """The bytes of a record as stored; valid until this thread asks again.
+
+        Raises:
+            KeyError: no such record.
+        """
+        ...
+
+    def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
+        """Fill `out` (N, bands, height, width) with records.
+
+        A record that does not begin with the plan's header (it is compressed, of another size, of
+        another modality, or damaged) is left to `read_one`.
+        """
+        ...
+
+    def announce(self, plan: Plan, handles: Handles) -> None:
+        """Tell the kernel that a batch will be read soon."""
+        ...
+
+
+class ThreadBuffers(threading.local):
+    """Memory that each thread has for itself and uses again for every record."""
+
+    def __init__(self) -> None:
+        self.decompress = Decompressor()
+        self._scratch = bytearray()
+
+    def scratch(self, nbytes: int) -> memoryview:
+        """A buffer of so many bytes; what it held before is lost."""
+        if len(self._scratch) < nbytes:
+            self._scratch = bytearray(nbytes)
+        return memoryview(self._scratch)[:nbytes]
+
+
+def rows_of_bytes(out: Array) -> npt.NDArray[np.uint8]:
+    """A batch (N, ...) as (N, bytes), on the same memory."""
+    return out.reshape(len(out), -1).view(np.uint8)

@@ -1,0 +1,283 @@
+"""`RecordReader`: finds the records of a store, plans how their bands are read, and fills arrays.
+
+`Store` and `Records` share one: the first for keys, the second for records found before.
+"""
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchpress.readers.access.checksums import Checksums
+from patchpress.readers.access.environment import Environment
+from patchpress.readers.access.extents import Extents, read_extents
+from patchpress.readers.access.extents_fetcher import ExtentsFetcher
+from patchpress.readers.access.fetcher import (
+    Array,
+    Fetcher,
+    Handle,
+    Handles,
+    Mode,
+    ThreadBuffers,
+)
+from patchpress.readers.access.files import DataFile, open_file
+from patchpress.readers.access.headers import HeaderIndex
+from patchpress.readers.access.lmdb_fetcher import LmdbFetcher
+from patchpress.readers.access.plan import Plan
+from patchpress.readers.errors import (
+    BufferUnfit,
+    ExtentsUnusable,
+    GridsDiffer,
+    KeyMissing,
+    OptionError,
+    StoreDamaged,
+)
+from patchpress.readers.format.btree import Tree
+from patchpress.readers.format.manifest import DATA, Manifest, Modality, read_manifest
+from patchpress.readers.format.record import ZSTD_MAGIC
+from patchpress.readers.format.table import record_keys
+from patchpress.readers.hints import nearest
+
+NAMES_COMPARED = 50_000
+"""A missing key is compared with all names of a store of fewer records; more take seconds."""
+NEIGHBOURS = 300
+"""In a larger store with so many keys before and after it: names that begin alike lie together."""
+
+
+class RecordReader:
+    """The records of one store; safe in threads and after a fork, pickled as path and options."""
+
+    def __init__(self, path: Path, *, mode: str, readahead: bool, checksums: bool) -> None:
+        """Open a store, as `open_store` says."""
+        self.path = path
+        if mode not in set(Mode):
+            raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
+        self.mode, self.readahead = Mode(mode), readahead
+        self.manifest: Manifest = read_manifest(path)
+        self._check_files()
+        self._checksums = Checksums(path, self.manifest) if checksums else None
+        self._headers = HeaderIndex(path, self.manifest)
+        self._buffers = ThreadBuffers()
+        self._fetcher: Fetcher = self._open_fetcher()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = (str(self.mode), self.readahead, self._checksums is not None)
+        return _reopen, (str(self.path), *options)
+
+    def _check_files(self) -> None:
+        for shard in self.manifest.shards:
+            file = self.path / shard.path
+            try:
+                size = file.stat().st_size
+            except FileNotFoundError:
+                raise StoreDamaged(
+                    f"{file} is absent though the manifest lists it: copy the store again"
+                ) from None
+            if size != shard.bytes:
+                raise StoreDamaged(
+                    f"{file} has {size} bytes where the manifest promises {shard.bytes}: "
+                    f"copy the store again, or if it was compacted run `patchpress index "
+                    f"{self.path}`"
+                )
+
+    def _open_fetcher(self) -> Fetcher:
+        shards = [shard.path for shard in self.manifest.shards]
+        extents, reason = read_extents(self.path, shards)
+        if extents is not None:
+            files = [open_file(self.path / name, readahead=self.readahead) for name in shards]
+            return ExtentsFetcher(extents, files, self.mode)
+        if reason:
+            warnings.warn(
+                f"{reason}: reading through LMDB, which is slower; run "
+                f"`patchpress index {self.path}`",
+                ExtentsUnusable,
+                stacklevel=5,
+            )
+        elif self.mode is not Mode.AUTO:
+            raise OptionError(
+                f"mode {self.mode!s} needs extents, which {self.path} does not have: run "
+                f"`patchpress index {self.path}`"
+            )
+        return LmdbFetcher(Environment(self.path, readahead=self.readahead))
+
+    @property
+    def extents(self) -> Extents | None:
+        """Where the records lie; None if they are read through LMDB."""
+        return self._fetcher.extents if isinstance(self._fetcher, ExtentsFetcher) else None
+
+    def has(self, key: object) -> bool:
+        """Whether there is a record of that name."""
+        if not isinstance(key, str):
+            return False
+        (handle,) = self._fetcher.find([key])
+        return handle is not None and self._fetcher.is_there(handle)
+
+    def find(self, keys: Sequence[str]) -> list[Handle]:
+        """The handle of each record, valid in this process.
+
+        Raises:
+            KeyMissing: no such record. Through LMDB that is seen only when it is read: `require`
+                looks before.
+        """
+        found = self._fetcher.find(keys)
+        if None in found:
+            raise self._missing(keys[found.index(None)])
+        return found  # type: ignore[return-value]
+
+    def require(self, handles: Sequence[Handle]) -> None:
+        """Make sure that each handle has a record.
+
+        Raises:
+            KeyMissing: one has none.
+        """
+        for handle in handles:
+            if not self._fetcher.is_there(handle):
+                raise self._missing(handle)
+
+    def plan(self, handle: Handle, bands: Sequence[str] | None) -> Plan:
+        """How the wanted bands of records like this one are read.
+
+        Raises:
+            KeyMissing, StoreDamaged: as `record`.
+            BandMissing, GridsDiffer: as `Store.read`.
+        """
+        header, key = self._fetcher.header(handle), self._fetcher.key(handle)
+        if header is None:
+            header = self._headers.header(self.record(handle), key)
+        return self._headers.plan(header, key, bands)
+
+    def read(self, handles: Handles, bands: Sequence[str] | None, out: Array | None) -> Array:
+        """Records as (N, bands, height, width), as `Store.read_batch` says."""
+        plan = self.plan(handles[0], bands)
+        out = array_for(out, (len(handles), *plan.shape), plan.dtype)
+        self.fill(plan, handles, out)
+        return out
+
+    def fill(self, plan: Plan, handles: Handles, out: Array) -> None:
+        """Fill `out` (N, bands, height, width), already checked, with the records of a plan.
+
+        Raises:
+            KeyMissing, StoreDamaged: as `record`.
+            GridsDiffer: a record of another modality or size.
+        """
+        if self._checksums is None:
+            self._fetcher.batch(plan, handles, out, self._fill_one)
+            return
+        for handle, row in zip(handles, out, strict=True):
+            self._fill_one(plan, handle, row)
+
+    def announce(self, plan: Plan, handles: Handles) -> None:
+        """Say that records will be read soon, so that the disk can begin."""
+        self._fetcher.announce(plan, handles)
+
+    def record(self, handle: Handle) -> memoryview:
+        """The uncompressed bytes of a record, valid until this thread reads again.
+
+        Raises:
+            KeyMissing: there is none.
+            StoreDamaged: it is no whole zstd frame, or (if asked) differs from its checksum.
+        """
+        try:
+            value = self._fetcher.value(handle)
+        except KeyError:
+            raise self._missing(self._fetcher.key(handle)) from None
+        if self._checksums is not None:
+            self._checksums.check(self._fetcher.key(handle), value)
+        if value[:4] != ZSTD_MAGIC:
+            return value
+        try:
+            return self._buffers.decompress(value)
+        except StoreDamaged as error:
+            raise StoreDamaged(f"record {self._fetcher.key(handle)!r}: {error}") from None
+
+    def mapped_value(self, key: str) -> memoryview:
+        """The bytes of a record as stored, on the mapped file: they keep the mapping alive.
+
+        Raises:
+            KeyMissing: there is none.
+            StoreDamaged: the tree of the data file is damaged, or (if asked) the record differs
+                from its checksum.
+        """
+        file, offset, length = self._locate(key)
+        value = file.map[offset : offset + length].data
+        if self._checksums is not None:
+            self._checksums.check(key, value)
+        return value
+
+    def modality(self, record: memoryview, key: str) -> Modality:
+        """The modality of an uncompressed record, with the record's own band shapes.
+
+        Raises:
+            StoreDamaged: a header that the manifest does not describe.
+        """
+        return self._headers.modality(self._headers.header(record, key), key)
+
+    def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
+        """Fill one patch (bands, height, width), whatever its record is."""
+        record, key = self.record(handle), self._fetcher.key(handle)
+        header = self._headers.header(record, key)
+        if header != plan.header:
+            self._headers.modality(header, key)
+            raise GridsDiffer(
+                f"record {key!r} is not of the form of the batch's first ({plan.modality.name} "
+                f"{plan.shape}): a batch holds one modality and one size"
+            )
+        if len(record) != plan.size:
+            raise StoreDamaged(
+                f"record {key!r} has {len(record)} bytes, not {plan.size}: run "
+                f"`patchpress verify {self.path}`"
+            )
+        plan.fill(record, out)
+
+    def _locate(self, key: str) -> tuple[DataFile, int, int]:
+        """(data file, offset, length) of a record, from the extents or the tree of the LMDB."""
+        (handle,) = self.find([key])
+        if isinstance(self._fetcher, ExtentsFetcher):
+            return self._fetcher.locate(int(handle))
+        file = self._data_file
+        name = key.encode(errors="replace") if isinstance(key, str) else b""
+        found = Tree(file.bytes, file.path).find(name) if name else None
+        if found is None:
+            raise self._missing(key)
+        return file, found.offset, found.length
+
+    @cached_property
+    def _data_file(self) -> DataFile:
+        """The data file of a store without extents: kept, since each handle has its own map."""
+        return open_file(self.path / DATA, readahead=self.readahead)
+
+    def _missing(self, key: object) -> KeyMissing:
+        near = ""
+        if isinstance(key, str):
+            manifest = self.manifest
+            if manifest.records < NAMES_COMPARED:
+                names = [name for modality in manifest.modalities
+                         for name in record_keys(self.path, manifest, modality)]  # fmt: skip
+            else:
+                names = self._fetcher.near(key, NEIGHBOURS)
+            near = nearest(key, names, most=3, cutoff=0.8)
+        return KeyMissing(f"the store has no record {key!r}{near and f'; {near}'}")
+
+
+def array_for(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The array that a user gave for the result, if it fits; a new one for None.
+
+    Raises:
+        BufferUnfit: it has another shape, dtype or order, or is read-only.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise BufferUnfit(f"out must be a NumPy array, not {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise BufferUnfit(f"out is {out.dtype} {out.shape}; these records need {dtype} {shape}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise BufferUnfit("out must be C-contiguous and writeable")
+    return out
+
+
+def _reopen(path: str, mode: str, readahead: bool, checksums: bool) -> RecordReader:
+    return RecordReader(Path(path), mode=mode, readahead=readahead, checksums=checksums)
