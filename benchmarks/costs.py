@@ -137,22 +137,22 @@ def archives(tree: Path, out: Path) -> list[Measured]:
                 pass
         return count
 
-    def stream(wish: StreamOptions) -> ArchiveStream:
-        return ArchiveStream([Archive((path,))], [modality], ignore_problem, wish)
+    def stream(options: StreamOptions) -> ArchiveStream:
+        return ArchiveStream([Archive((path,))], [modality], ignore_problem, options)
 
     def names() -> int:
-        return sum(1 for _ in stream(StreamOptions(lambda patch: True, names_only=True)))
+        return sum(1 for _ in stream(StreamOptions(names_only=True)))
 
     cells = CellPool(-(-files_size(modality) // 4096) * 4096, 2)
 
-    def gather() -> int:
-        return sum(1 for _ in stream(StreamOptions(lambda patch: True, cells=cells)))
+    def read_files() -> int:
+        return sum(1 for _ in stream(StreamOptions(cells=cells)))
 
-    held = list(islice(stream(StreamOptions(lambda patch: True)), HELD))
+    held = list(islice(stream(StreamOptions()), HELD))
     return [
         ("decompress the archive (zstd)", "thread", best(decompress)),
         ("tar headers to patches", "writer", best(names, time.thread_time)),
-        ("the same, and pixels to shared memory", "writer", best(gather, time.thread_time)),
+        ("the same, and pixels to shared memory", "writer", best(read_files, time.thread_time)),
         ("native record of an archive's patch", "worker", encoding(encoder("native"), held)),
         ("stacked record of an archive's patch", "worker", encoding(encoder("stacked"), held)),
     ]

@@ -122,13 +122,15 @@ def _compare_source(
 def _wish(store: Store, cells: CellPool | None, *, partial: bool) -> StreamOptions:
     """What is asked of archives: all of them, or no more than the store has."""
     if not partial:
-        return StreamOptions(lambda patch: True, cells=cells)
+        return StreamOptions(cells=cells)
     keys = {
         name: frozenset(record_keys(store.path, store.manifest, name))
         for name in store.manifest.modalities
     }
     most = {name: len(those) for name, those in keys.items()}
-    return StreamOptions(lambda patch: patch.key in keys[patch.modality], most, cells)
+    return StreamOptions(
+        takes=lambda patch: patch.key in keys[patch.modality], most=most, cells=cells
+    )
 
 
 def _cells(description: Description, parts: SourceParts, window: int) -> CellPool | None:

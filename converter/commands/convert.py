@@ -10,9 +10,15 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import Batch, encoding
 from patchpress.converter.options import ConvertOptions, OnError
 from patchpress.converter.planning.request import Request, prepare_request
-from patchpress.converter.planning.selection import Selection, first_few, select
+from patchpress.converter.planning.selection import (
+    IncompletePatch,
+    Selection,
+    find_first_patches,
+    select_patches,
+)
 from patchpress.converter.planning.space import Need, require_room
 from patchpress.converter.progress import Progress, Silent
+from patchpress.converter.sources.archives import StreamOptions
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.directfile import AHEAD
@@ -96,17 +102,10 @@ class _Conversion:
         workers, parts = self.options.worker_count, self.parts
         with encoding(recipes, workers, parts.packed, parts.stream_count, writing=AHEAD) as encode:
             tables = self.request.tables()
-            published = self.request.check_md5()
-            wanted = first_few(self.description, parts, tables, self.options.limit)
-            chosen = select(
-                self.description,
-                parts,
-                wanted,
-                self._problem,
-                cells=encode.cells,
-                md5=published,
-                unpackers=encode.unpackers,
-            )
+            md5 = self.request.check_md5()
+            first = find_first_patches(self.description, parts, tables, self.options.limit)
+            reading = StreamOptions(cells=encode.cells, md5=md5, unpackers=encode.unpackers)
+            chosen = select_patches(self.description, parts, first, self._problem, options=reading)
             asked = self.request.decisive_settings()
             begun = goes_on(self.store, target.asked(), asked)
             require_room(self.store, Need(self.request, chosen, tables), begun=begun)
@@ -115,9 +114,10 @@ class _Conversion:
                 ShardWriter(self.store, journal, paged=encode.paged) as writer,
             ):
                 self.progress.start(chosen.total)
-                left = pass_over(chosen, journal, self._note, self.progress)
+                patches = chosen.read()
+                left = pass_over(patches, journal, self._note, self.progress)
                 self._write(encode(left), chosen, writer)
-                self._take_out_lacking(chosen, writer)
+                self._remove_incomplete(patches.incomplete_patches(), writer)
                 writer.finish()
         joined = join(
             self.description, self.logs, tables, self.parts.files, self.request.split_options
@@ -155,16 +155,15 @@ class _Conversion:
         if not writer.records:
             raise SourceError(f"no patch could be converted: {self.skipped[0]}")
 
-    def _take_out_lacking(self, chosen: Selection, writer: ShardWriter) -> None:
-        """Leave out patches of which only the end of an archive told that they are not whole."""
-        lacking = chosen.lacking(self.parts.modalities)
-        if not lacking:
+    def _remove_incomplete(self, patches: list[IncompletePatch], writer: ShardWriter) -> None:
+        """Remove patches of which only the end of the archives told that they are incomplete."""
+        if not patches:
             return
-        for error in dict.fromkeys(lacking.values()):
-            self._problem(error)
-        writer.remove(lacking)
+        for patch in patches:
+            self._problem(patch.error)
+        writer.remove([key for patch in patches for key in patch.keys.values()])
         for log in self.logs.values():
-            log.remove_rows(chosen.incomplete)
+            log.remove_rows({patch.identity for patch in patches})
 
     def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
         options, description = self.options, self.description

@@ -66,9 +66,9 @@ def dry_run(
         lack=lack_of_room(store, Need(request, found.chosen, tables), begun=begun),
         workers=options.worker_count,
     )
-    known = {name: log for name, log in found.logs.items() if name not in found.about}
+    known = {name: log for name, log in found.logs.items() if name not in found.estimated}
     joined = None
-    if description.primary.name in known or not found.about:
+    if description.primary.name in known or not found.estimated:
         joined = join(description, known, tables, request.parts.files, request.split_options)
         _tell_rows(forecast, request, found, joined)
     elif forecast.primary in forecast.modalities:
@@ -92,22 +92,22 @@ def _foreseen(name: str, recipe: Recipe, found: Survey, measured: EncodedSample)
     usual = record_form(name, recipe.layout, recipe.modality.bands).size
     exact = recipe.codec == Codec.none and not recipe.modality.any_size
     length = usual if exact or not lengths else sum(lengths) / len(lengths)
-    by = "the tables" if name in found.listed else ""
-    if name in found.about and found.counts[name] is not None:
+    by = "the tables" if name in found.from_tables else ""
+    if name in found.estimated and found.counts[name] is not None:
         by = "the beginning of the archives"
     bands = recipe.modality.bands
-    return Foreseen(bands, found.counts[name], name in found.about, by, length, not exact)
+    return Foreseen(bands, found.counts[name], name in found.estimated, by, length, not exact)
 
 
 def _tell_rows(forecast: Forecast, request: Request, found: Survey, joined: Joined) -> None:
     """Rows, partners and splits, by the same join that makes a store's metadata.parquet."""
     description, primary = request.description, forecast.primary
-    known = [name for name in found.logs if name not in found.about]
+    known = [name for name in found.logs if name not in found.estimated]
     rows = float(len(joined.table))
-    for name, share in found.share.items():
+    for name, share in found.log_shares.items():
         alone = len(joined.without_partner.get(name, {}).get(primary, ()))
         rows += alone / share - alone if share else 0
-    forecast.rows, forecast.rows_about = rows, bool(found.share)
+    forecast.rows, forecast.rows_about = rows, bool(found.log_shares)
     if not request.options.limit:  # then most rows are left out on purpose
         forecast.rows_without_pixels = joined.rows_without_pixels
     forecast.without_row = {name: len(names) for name, names in joined.without_row.items()}
@@ -122,9 +122,9 @@ def _tell_rows(forecast: Forecast, request: Request, found: Survey, joined: Join
         if other == primary or description.modalities[other].alone:
             continue
         with_other = whole - len(joined.without_partner.get(primary, {}).get(other, ()))
-        share = found.share.get(other, 1)
+        share = found.log_shares.get(other, 1)
         count = min(whole, with_other / share) if share else 0
-        forecast.partners[other] = count, other in found.share
+        forecast.partners[other] = count, other in found.log_shares
 
 
 def _labels(request: Request, found: Survey, joined: Joined | None) -> list[Labels]:
@@ -139,7 +139,7 @@ def _labels(request: Request, found: Survey, joined: Joined | None) -> list[Labe
         if not source:
             continue
         columns.setdefault(source, []).append(column)
-        if joined is None or {*modalities} & {*found.about, *found.share}:
+        if joined is None or {*modalities} & {*found.estimated, *found.log_shares}:
             counts[source] = None
         elif modalities:
             counts[source] = _with_any(joined.table, modalities)
@@ -183,14 +183,14 @@ def _estimate(forecast: Forecast, found: Survey, measured: dict[str, EncodedSamp
         key = sum(len(patch.key.encode()) for patch in sample) / max(1, len(sample))
         kinds.append(Records(count, lengths or [round(foreseen.record)], key))
         keys += count * key
-        decoding += count * measured[name].pace
+        decoding += count * measured[name].seconds_per_patch
     number = sum(kind.number for kind in kinds)
     forecast.data = data_bytes(kinds)
     forecast.bytes = round(forecast.data + number * BESIDE + keys)
     if not decoding:
         return
     left = max(0.0, 1 - forecast.stored / number)
-    writing = left * forecast.data / WRITING + found.reading
+    writing = left * forecast.data / WRITING + found.archive_seconds
     forecast.seconds = _together(left * decoding, writing, forecast.workers)
 
 

@@ -1,13 +1,12 @@
-"""Which patches of a source a conversion takes: all, the first few, and only whole ones."""
+"""Which patches of a source a conversion takes: all, the first few, and only complete ones."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.memory import CellPool
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
@@ -19,52 +18,53 @@ from patchpress.converter.sources.order import (
     walks_of,
 )
 from patchpress.converter.sources.patch import Patch, Problem, ignore_problem
-from patchpress.converter.sources.unpacker import Unpacker
 from patchpress.converter.tables.official import Tables, partners
 from patchpress.readers.errors import PatchError
 
 
-@dataclass
+@dataclass(frozen=True)
 class Selection:
-    """The patches to convert, in the order of their keys as far as archives have it."""
+    """The patches that a conversion takes, as far as it is known before archives are read."""
 
-    counts: dict[str, int]
-    """Modality -> how many of them are in its folder."""
-    walked: Mapping[str, Walk]
+    walks: Mapping[str, Walk]
+    """Modality -> the walk of its folder, which has been made once."""
+    counts: Mapping[str, int]
+    """Modality -> how many patches of its folder are taken."""
     streams: Sequence[ArchiveStream] = ()
-    wanted: "Wanted | None" = None
-    incomplete: set[str] = field(default_factory=set)
-    """Identities of patches that lack a modality, where that is an error."""
-    seen: dict[str, dict[str, str]] | None = None
-    """Identity -> modality -> key, where only the end of an archive tells which are whole."""
+    first: "FirstPatches | None" = None
+    """The patches that are taken if only the first few are; None if all are."""
+    incomplete: frozenset[str] = frozenset()
+    """Identities of the patches that are left out because they lack a modality."""
+    required: tuple[str, ...] = ()
+    """Modalities that each patch must have, if only the end of the archives tells which lack one.
 
-    def __iter__(self) -> Iterator[Patch]:
-        """Walk the source once more, now for the patches themselves."""
-        for patch in patches_in_key_order(self.walked, self.streams, self.takes):
-            if self.seen is not None:
-                self.seen.setdefault(patch.identity, {})[patch.modality] = patch.key
-            yield patch
+    Then `incomplete` is empty, and `SourcePass.incomplete_patches` tells them.
+    """
 
-    def takes(self, patch: Patch) -> bool:
-        """Whether a patch is one of them."""
-        if self.wanted is not None and not self.wanted.has(patch):
+    def read(self) -> "SourcePass":
+        """Begin to read the patches themselves: folders are walked once more."""
+        patches = patches_in_key_order(self.walks, self.streams, self._takes)
+        return SourcePass(patches, self.required)
+
+    def _takes(self, patch: Patch) -> bool:
+        if self.first is not None and not self.first.has(patch):
             return False
         return patch.identity not in self.incomplete
 
     @property
     def total(self) -> int | None:
-        """How many there are, at most; None where only the end of an archive tells."""
+        """How many patches there are, at most; None if only the end of an archive tells."""
         if not self.streams:
             return sum(self.counts.values())
-        if self.wanted is None:
+        if self.first is None:
             return None
         packed = (modality.name for stream in self.streams for modality in stream.modalities)
-        return sum(self.wanted.most({*self.walked, *packed}).values())
+        return sum(self.first.counts({*self.walks, *packed}).values())
 
     @property
     def ignored(self) -> dict[str, int]:
         """Modality -> entries of its folder that are no patches."""
-        return {name: walk.ignored for name, walk in self.walked.items() if walk.ignored}
+        return {name: walk.ignored for name, walk in self.walks.items() if walk.ignored}
 
     @property
     def ignored_files(self) -> dict[str, int]:
@@ -73,27 +73,81 @@ class Selection:
 
     @property
     def share(self) -> float | None:
-        """How much of the archives has been read, 0 to 1; None where there are none."""
+        """How much of the archives has been read, 0 to 1; None if there are none."""
         return share_read(self.streams)
-
-    def lacking(self, modalities: Iterable[str]) -> dict[str, PatchError]:
-        """Keys of stored patches that turned out to lack a modality, each with what is wrong.
-
-        Known when the last patch has come; empty where it was known before.
-        """
-        lacking = {}
-        for identity, there in (self.seen or {}).items():
-            missing = next((name for name in modalities if name not in there), None)
-            if missing is not None:
-                error = _lacks(identity, missing)
-                lacking.update(dict.fromkeys(there.values(), error))
-                self.incomplete.add(identity)
-        return lacking
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The first few patches: by their names where these are known, by the row's identity else."""
+class IncompletePatch:
+    """A patch of which the source lacks a modality that each patch must have."""
+
+    identity: str
+    keys: Mapping[str, str]
+    """Modality that the source has -> key of the patch."""
+    error: PatchError
+
+
+class PartnerCheck:
+    """Notes which modalities each patch has, to tell those that lack one of the `required`."""
+
+    def __init__(self, required: Sequence[str]) -> None:
+        self._required = required
+        self._keys: dict[str, dict[str, str]] = {}  # identity -> modality -> key
+
+    def add(self, patch: Patch) -> None:
+        """Note that a patch is there; nothing is noted if no modality is required."""
+        if self._required:
+            self._keys.setdefault(patch.identity, {})[patch.modality] = patch.key
+
+    def incomplete_patches(self) -> list[IncompletePatch]:
+        """The patches noted so far that lack a modality, each with the first one that it lacks."""
+        found = []
+        for identity, keys in self._keys.items():
+            lacks = next((name for name in self._required if name not in keys), None)
+            if lacks is not None:
+                error = PatchError(f"patch {identity} has no {lacks}")
+                found.append(IncompletePatch(identity, keys, error))
+        return found
+
+
+class SourcePass:
+    """One pass over the patches of a selection, which can be iterated once.
+
+    Patches come in the order of their keys, as far as archives have that order. After its end, the
+    pass tells which patches lack a modality.
+    """
+
+    def __init__(self, patches: Iterator[Patch], required: Sequence[str]) -> None:
+        self._patches: Iterator[Patch] | None = patches
+        self._partners = PartnerCheck(required)
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Patch]:
+        if self._patches is None:
+            raise RuntimeError("a pass over a source is iterated once: begin another one")
+        patches, self._patches = self._patches, None
+        return self._noted(patches)
+
+    def _noted(self, patches: Iterator[Patch]) -> Iterator[Patch]:
+        for patch in patches:
+            self._partners.add(patch)
+            yield patch
+        self._ended = True
+
+    def incomplete_patches(self) -> list[IncompletePatch]:
+        """The patches that lack a modality, if only now that is known; else none.
+
+        Raises:
+            RuntimeError: the pass is not at its end, so that their partners may still come.
+        """
+        if not self._ended:
+            raise RuntimeError("which patches are incomplete is known after the end of the pass")
+        return self._partners.incomplete_patches()
+
+
+@dataclass(frozen=True)
+class FirstPatches:
+    """The first few patches: by name if their names are known, else by the identity of the row."""
 
     names: Mapping[str, set[str]]
     """Modality -> published names."""
@@ -104,69 +158,67 @@ class Wanted:
         names = self.names.get(patch.modality)
         return patch.name in names if names is not None else patch.identity in self.identities
 
-    def most(self, modalities: Iterable[str]) -> dict[str, int]:
-        """Modality -> how many are wanted at most."""
+    def counts(self, modalities: Iterable[str]) -> dict[str, int]:
+        """Modality -> how many patches they are, at most."""
         return {name: len(self.names.get(name, self.identities)) for name in modalities}
 
 
-def select(
+def select_patches(
     description: Description,
     parts: SourceParts,
-    wanted: Wanted | None,
-    problem: Problem,
-    cells: CellPool | None = None,
-    md5: Mapping[str, str] | None = None,
-    unpackers: list[Unpacker] | None = None,
-    note: Callable[[Patch], None] | None = None,
+    first: FirstPatches | None,
+    on_problem: Problem,
+    *,
+    options: StreamOptions | None = None,
+    on_patch: Callable[[Patch], None] | None = None,
 ) -> Selection:
-    """Walk the folders of a source once: count its patches, tell of those misplaced or not whole.
+    """Walk the folders of a source once, to count its patches; archives are not touched yet.
 
-    Archives are not touched yet. `wanted` are the first few, where only these are; `cells` is
-    memory for what comes out of archives, `md5` what they are compared with, `unpackers` who
-    decompresses them. `note` is told of
-    every patch that is counted, also of those that turn out to be `incomplete`.
+    Args:
+        description: what the dataset looks like.
+        parts: where its modalities are.
+        first: the patches to take; None takes all.
+        on_problem: called with the error of each patch that is misplaced or incomplete.
+        options: how archives are read later; which patches are wanted follows from `first`.
+        on_patch: called with each patch that is counted, also if it turns out to be incomplete.
 
     Raises:
         SourceError: a modality's folder has no patch.
-        PatchError: what `problem` raises.
+        PatchError: what `on_problem` raises.
     """
     require_patches(description, parts)
-    walks = walks_of(description, parts, problem)
-    selection = Selection(dict.fromkeys(walks, 0), walks, wanted=wanted)
-    most = wanted.most(parts.modalities) if wanted else None
-    wish = StreamOptions(selection.takes, most, cells, md5=md5, unpackers=unpackers)
-    selection.streams = streams_of(description, parts, problem, wish)
-    if description.complete and selection.streams:
-        selection.seen = {}
-    seen: dict[str, set[str]] | None = {} if description.complete else None
-    for walk in walks.values():
-        for patch in walk:
-            if selection.takes(patch):
-                selection.counts[patch.modality] += 1
-                if note is not None:
-                    note(patch)
-                if seen is not None:
-                    seen.setdefault(patch.identity, set()).add(patch.modality)
-    if selection.streams:
-        return selection
-    for identity, there in (seen or {}).items():
-        lacking = [name for name in parts.modalities if name not in there]
-        if lacking:
-            problem(_lacks(identity, lacking[0]))
-            selection.incomplete.add(identity)
-            for name in there:
-                selection.counts[name] -= 1
-    return selection
+    walks = walks_of(description, parts, on_problem)
+    options = options or StreamOptions()
+    if first is not None:
+        options = replace(options, takes=first.has, most=first.counts(parts.modalities))
+    streams = streams_of(description, parts, on_problem, options)
+    required = tuple(parts.modalities) if description.complete else ()
+    counts, partners_seen = dict.fromkeys(walks, 0), PartnerCheck(() if streams else required)
+    for patch in (patch for walk in walks.values() for patch in walk):
+        if first is None or first.has(patch):
+            counts[patch.modality] += 1
+            partners_seen.add(patch)
+            if on_patch is not None:
+                on_patch(patch)
+    incomplete = partners_seen.incomplete_patches()
+    for lacking in incomplete:
+        on_problem(lacking.error)
+        for modality in lacking.keys:
+            counts[modality] -= 1
+    return Selection(
+        walks,
+        counts,
+        streams,
+        first,
+        incomplete=frozenset(lacking.identity for lacking in incomplete),
+        required=required if streams else (),
+    )
 
 
-def _lacks(identity: str, modality: str) -> PatchError:
-    return PatchError(f"patch {identity} has no {modality}")
-
-
-def first_few(
+def find_first_patches(
     description: Description, parts: SourceParts, tables: Tables | None, limit: int | None
-) -> Wanted | None:
-    """The first patches and their partners, where only these are asked for.
+) -> FirstPatches | None:
+    """The first `limit` patches and their partners; None if there is no limit.
 
     Folders and archives are read as far as they are needed for it.
 
@@ -175,43 +227,48 @@ def first_few(
     """
     if limit is None:
         return None
-    first = {name: islice(names_of(description, parts, name), limit) for name in parts.modalities}
+    first = {
+        name: islice(patches_without_files(description, parts, name), limit)
+        for name in parts.modalities
+    }
     return with_partners(description, first, tables)
 
 
 def with_partners(
     description: Description, first: Mapping[str, Iterable[Patch]], tables: Tables | None
-) -> Wanted:
-    """Those of the first patches of each modality that belong together.
+) -> FirstPatches:
+    """Of the first patches of each modality those that belong together.
 
-    Without a table that names partners, each modality gives those of the same identity where its
-    names tell it, and its own first patches elsewhere.
+    If no table names partners, a modality gives the patches of the same identities if its names
+    tell the identity, and its own first patches if they do not.
     """
     primary = description.primary.name
     if primary not in first:
         names = {name: {patch.name for patch in patches} for name, patches in first.items()}
-        return Wanted(names, set())
+        return FirstPatches(names, set())
     identities = {patch.identity for patch in first[primary]}
     if tables is not None:
         by_column = partners(tables, identities)
         by_column[description.identity] |= identities
         names = {name: by_column[description.modalities[name].key_column] for name in first}
-        return Wanted(names, identities)
+        return FirstPatches(names, identities)
     names = {
         name: {patch.name for patch in patches}
         for name, patches in first.items()
         if not description.modalities[name].identity
     }
-    return Wanted(names, identities)
+    return FirstPatches(names, identities)
 
 
-def names_of(description: Description, parts: SourceParts, modality: str) -> Iterator[Patch]:
-    """The patches of one modality in their order, without their files."""
+def patches_without_files(
+    description: Description, parts: SourceParts, modality: str
+) -> Iterator[Patch]:
+    """The patches of one modality in their order; those out of archives come without files."""
     alone = parts._replace(modalities={modality: parts.modalities[modality]})
-    wish = StreamOptions(lambda patch: True, names_only=True)
+    options = StreamOptions(names_only=True)
     # Some of its archives may be unpacked, others not.
     return merge(
         *walks_of(description, alone, ignore_problem).values(),
-        *streams_of(description, alone, ignore_problem, wish),
+        *streams_of(description, alone, ignore_problem, options),
         key=attrgetter("key"),
     )

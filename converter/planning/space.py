@@ -51,14 +51,14 @@ class Need(NamedTuple):
 
         An archive may hold less than the tables name, but not less than fill its bytes.
         """
-        counts, wanted = dict(self.chosen.counts), self.chosen.wanted
+        counts, first = dict(self.chosen.counts), self.chosen.first
         for stream in self.chosen.streams:
             if self.tables is None or len(stream.modalities) > 1:
                 continue
             (modality,) = stream.modalities
             least = min(self.tables.rows, stream.size // _most_in_archive(modality))
-            if wanted is not None:
-                least = min(least, wanted.most([modality.name])[modality.name])
+            if first is not None:
+                least = min(least, first.counts([modality.name])[modality.name])
             counts[modality.name] = counts.get(modality.name, 0) + least
         return counts
 

@@ -5,10 +5,9 @@ reaches; nothing is unpacked to the disk.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from mmap import PAGESIZE
-from typing import NamedTuple
 
 import numpy as np
 
@@ -30,21 +29,28 @@ HEAD = 4096  # bytes that a file has beside its pixels, or a file of labels at m
 FILES_MARGIN = 4  # the files of a patch may have so many times the bytes of its pixels
 
 
-class StreamOptions(NamedTuple):
-    """What is asked of a stream of patches."""
+def every_patch(patch: Patch) -> bool:
+    """Every patch is wanted."""
+    return True
 
-    takes: Callable[[Patch], bool]
-    """Which patches are wanted; the files of others are passed over."""
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """Which patches of archives are read, and how."""
+
+    takes: Callable[[Patch], bool] = every_patch
+    """Whether a patch is wanted; the files of others are not read."""
     most: Mapping[str, int] | None = None
-    """Modality -> how many are wanted: where all have come, nothing more is read."""
+    """Modality -> how many patches are wanted: after so many, nothing more is read."""
     cells: CellPool | None = None
     """Shared memory for the files; without it each patch has memory of its own."""
     names_only: bool = False
     """Whether patches come without their files."""
     md5: Mapping[str, str] | None = None
-    """File name -> the MD5 that it must have, where that is checked."""
+    """File name of an archive -> the MD5 that it must have, if that is checked."""
     unpackers: list[Unpacker] | None = None
-    """Processes that decompress, for one stream each; without one it has a thread."""
+    """Idle processes that decompress: a stream takes one while it is read. If there is none, it
+    decompresses in a thread."""
 
 
 @dataclass(slots=True)
@@ -113,8 +119,8 @@ class ArchiveStream:
         """How many of them have been read."""
         return self._before + (self._stream.consumed if self._stream else 0)
 
-    def __iter__(self) -> Iterator[Patch]:
-        """Patches in the order in which they become whole.
+    def __iter__(self) -> Generator[Patch, None, None]:
+        """Patches in the order in which they become whole; closing the iterator closes the archive.
 
         Raises:
             SourceError: an archive is damaged, ends early, is another dataset's, has another MD5
@@ -288,7 +294,7 @@ class _Gathering:
         wanted = self._wish.takes(patch)
         if wanted and not self._wish.names_only:
             cells = self._wish.cells
-            patch = patch._replace(archived=ArchivedFiles(cells.take() if cells else None))
+            patch = replace(patch, archived=ArchivedFiles(cells.take() if cells else None))
         return _Begun(patch, form, wanted, frozenset(names), set(names))
 
     def _add(self, folder: str, begun: _Begun) -> None:

@@ -1,7 +1,7 @@
 """One patch of one modality: where its files lie, and what its record is called."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.sources.files import ArchivedFiles
@@ -10,7 +10,8 @@ from patchpress.readers.errors import PatchError
 Problem = Callable[[PatchError], None]
 
 
-class Patch(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
     """One patch of one modality: where its files lie and what its record is called."""
 
     modality: str
@@ -19,9 +20,9 @@ class Patch(NamedTuple):
     """The published name: the value of the key's column."""
     identity: str
     """The identity of the row, empty where only a table or a sidecar knows it."""
-    folder: str
-    before: str
-    after: str
+    folder: str = ""
+    before: str = ""
+    after: str = ""
     """A band's file is ``before + band + after``; a file of all bands is ``before``."""
     values: tuple[str, ...]
     """Values of the modality's columns, in their order."""
@@ -43,14 +44,14 @@ def patch_of(
     """The patch whose fields are known, with its names made of them."""
     name = modality.patch.format_map(known)
     return Patch(
-        modality.name,
-        modality.key.replace(f"{{{modality.key_column}}}", name),
-        name,
-        modality.identity.format_map(known) if modality.identity else "",
-        folder,
-        before,
-        after,
-        tuple(template.format_map(known) for template in modality.columns.values()),
+        modality=modality.name,
+        key=modality.key.replace(f"{{{modality.key_column}}}", name),
+        name=name,
+        identity=modality.identity.format_map(known) if modality.identity else "",
+        folder=folder,
+        before=before,
+        after=after,
+        values=tuple(template.format_map(known) for template in modality.columns.values()),
     )
 
 

@@ -50,7 +50,13 @@ class ListedPatches:
             some = order[at : at + (1 << 16)]
             pairs = pa.table({"name": names.take(some), "row": rows.take(some)}).to_pydict()
             for name, row in zip(pairs["name"], pairs["row"], strict=True):
-                yield Patch(modality, before + name + after, name, row or "", "", "", "", values)
+                yield Patch(
+                    modality=modality,
+                    key=before + name + after,
+                    name=name,
+                    identity=row or "",
+                    values=values,
+                )
 
     def _columns(self, column: str) -> tuple["pa.ChunkedArray", "pa.ChunkedArray"]:
         """The names in a column, and those of their rows."""

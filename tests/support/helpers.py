@@ -206,7 +206,7 @@ def stored_values(store: Path) -> dict[str, bytes]:
 
 def patch_named(key: str) -> Patch:
     """A patch of which nothing but its name matters."""
-    return Patch("a", key, key, "", "", "", "", ())
+    return Patch(modality="a", key=key, name=key, identity="", values=())
 
 
 def encoded(record: memoryview) -> Encoded:

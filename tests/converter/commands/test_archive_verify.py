@@ -328,7 +328,9 @@ def test_no_more_is_held_than_the_window(
 def test_chunks_are_bounded_by_bytes_and_by_patches(archived: Path) -> None:
     def sizes(description: Description, modality: str, *, held: bool) -> set[int]:
         contents = ArchivedFiles() if held else None
-        patch = Patch(modality, "k", "k", "", "", "", "", (), contents)
+        patch = Patch(
+            modality=modality, key="k", name="k", identity="", values=(), archived=contents
+        )
         return {len(chunk) for chunk in list(against._chunks([patch] * 400, description))[:-1]}
 
     assert sizes(find_description(DATASET), "s2", held=False) == {CHUNK}

@@ -15,9 +15,8 @@ import pytest
 
 from patchpress import ConvertOptions, Forecast, Report, convert, dry_run
 from patchpress.converter.options import Layout
-from patchpress.converter.planning import sample as sampling
-from patchpress.converter.planning import survey as gathering
-from patchpress.converter.planning.sample import EvenSample
+from patchpress.converter.planning import beginning, namelog, survey
+from patchpress.converter.planning.sample import SAMPLE, EvenSample
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.text import number, span
 from patchpress.readers.errors import OptionError, PatchError, SourceError, TableError, TargetError
@@ -137,7 +136,7 @@ def test_sizes_are_near_what_they_are(
     assert forecast.data == pytest.approx(report.bytes, rel=0.02)
     whole = sum(path.stat().st_size for path in (tmp_path / "store").iterdir())
     assert forecast.bytes == pytest.approx(whole, rel=0.02)
-    assert 150 < forecast.tried <= sampling.SAMPLE
+    assert 150 < forecast.tried <= SAMPLE
     assert forecast.seconds is not None
     assert forecast.seconds > 0
 
@@ -200,7 +199,7 @@ def test_sidecars_tell_partners_and_labels(
     )
     assert_true(limited, report)
     # Of many only some are read, and stand for all.
-    monkeypatch.setattr(gathering, "SIDECARS", 5)
+    monkeypatch.setattr(namelog, "SIDECARS", 5)
     forecast = foretold(tmp_path, source, tmp_path / "new", "bigearthnet-v1")
     assert forecast.partners == {"s1": (15, True)}
     assert (forecast.rows, forecast.rows_about) == (15, True)
@@ -271,8 +270,8 @@ def archive_of(raw: Path, count: int, modality: str = "s2") -> None:
 def large(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A tree whose Sentinel-2 archive is larger than what is read of one: 300 patches."""
     archive_of(raw, 300)
-    monkeypatch.setattr(sampling, "HEAD_BYTES", 32 << 20)
-    monkeypatch.setattr(gathering, "HEAD_BYTES", 32 << 20)
+    monkeypatch.setattr(survey, "BEGINNING", 32 << 20)
+    monkeypatch.setattr(beginning, "STRETCH", 8 << 20)
     yield raw
     (raw / "BigEarthNet-S2.tar").unlink()
 
@@ -309,8 +308,8 @@ def test_the_first_few_of_archives_whose_names_are_not_looked_up(
     with tarfile.open(source / "BigEarthNet-S1-v1.0.tar", "w") as archive:
         archive.add(source / "BigEarthNet-S1-v1.0", "BigEarthNet-S1-v1.0")
     shutil.rmtree(source / "BigEarthNet-S1-v1.0")
-    monkeypatch.setattr(gathering, "FIRST_FEW", 3)
-    monkeypatch.setattr(gathering, "HEAD_BYTES", 1 << 20)
+    monkeypatch.setattr(survey, "FIRST_FEW", 3)
+    monkeypatch.setattr(survey, "BEGINNING", 1 << 20)
     forecast = foretold(tmp_path, source, tmp_path / "store", "bigearthnet-v1", limit=4)
     s2, s1 = forecast.modalities["s2"], forecast.modalities["s1"]
     assert (s2.patches, s2.about, s1.patches, s1.about) == (4, False, 4, True)
@@ -324,7 +323,7 @@ def test_the_first_few_of_large_archives(
     """Their names are looked up where they are few (no map is of them), else they are counted."""
     for name in TABLES:
         (large / name).unlink()
-    monkeypatch.setattr(gathering, "FIRST_FEW", few)
+    monkeypatch.setattr(survey, "FIRST_FEW", few)
     forecast = foretold(tmp_path, large, tmp_path / "store", limit=4)
     assert [found.patches for found in forecast.modalities.values()] == [4, 4, other]
     forecast = foretold(tmp_path, large, tmp_path / "store", modalities=("s2",), limit=20)
@@ -484,7 +483,7 @@ def test_too_little_room_is_told_behind_the_forecast(raw: Path, disk: Path) -> N
 def test_a_sample_is_spread_over_all(most: int, total: int) -> None:
     spread = EvenSample(most)
     for number_ in range(total):
-        spread.add(Patch("a", f"{number_}", "", "", "", "", "", ()))
+        spread.add(Patch(modality="a", key=f"{number_}", name="", identity="", values=()))
     kept = [int(patch.key) for patch in spread.patches()]
     assert len(kept) == min(most, total)
     assert kept == sorted(set(kept))

@@ -12,7 +12,7 @@ import pytest
 from patchpress import ConvertOptions, open_store
 from patchpress.converter.options import Codec, Layout, OnError
 from patchpress.converter.planning.request import prepare_request
-from patchpress.converter.planning.selection import first_few, select
+from patchpress.converter.planning.selection import find_first_patches, select_patches
 from patchpress.converter.planning.space import Need
 from patchpress.converter.storage.disk import Records, data_bytes, disk_of
 from patchpress.converter.text import size
@@ -24,8 +24,8 @@ from tests.support.small_disk import on_small_disk
 def need(source: Path, dataset: str = DATASET, **options: Any) -> Need:
     asked = prepare_request(dataset, source, ConvertOptions(**options))
     tables = asked.tables()
-    wanted = first_few(asked.description, asked.parts, tables, asked.options.limit)
-    chosen = select(asked.description, asked.parts, wanted, lambda error: None)
+    first = find_first_patches(asked.description, asked.parts, tables, asked.options.limit)
+    chosen = select_patches(asked.description, asked.parts, first, lambda error: None)
     return Need(asked, chosen, tables)
 
 

@@ -3,6 +3,7 @@
 import tarfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,6 @@ from tests.support.published_forms import TREES
 S2 = "BigEarthNet-S2"
 
 
-def everything(patch: Patch) -> bool:
-    return True
-
-
 def stream(
     path: Path | Sequence[Path],
     *modalities: str,
@@ -52,8 +49,7 @@ def stream(
     files = (path,) if isinstance(path, Path) else tuple(path)
     location = Location(None, (Archive(files),))
     parts = SourceParts(dict.fromkeys(modalities or ("s2",), location), {}, ())
-    wanted = StreamOptions(**{"takes": everything} | options)
-    (found,) = streams_of(description, parts, problem, wanted)
+    (found,) = streams_of(description, parts, problem, StreamOptions(**options))
     return found
 
 
@@ -106,7 +102,7 @@ def test_a_patch_says_of_itself_what_its_folder_says(raw: Path, tmp_path: Path) 
     walked = Walk(source, raw / S2, ignore_problem)
     for patch, other in zip(stream(path), walked, strict=True):
         folder = other.folder.replace(str(raw), str(path))
-        assert patch._replace(archived=None) == other._replace(folder=folder)
+        assert replace(patch, archived=None) == replace(other, folder=folder)
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "data/v2/", f"./{'deep/' * 40}"])
