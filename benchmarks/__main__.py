@@ -57,8 +57,8 @@ def parse() -> argparse.Namespace:
     return args
 
 
-class Run:
-    """The cases on one tree, which is made and put into every form when first needed."""
+class Cases:
+    """The cases, on one tree. It is made, and put into every form, when a case first needs it."""
 
     def __init__(self, args: argparse.Namespace, out: Path) -> None:
         self.args, self.out = args, out
@@ -69,10 +69,10 @@ class Run:
         given: Path | None = self.args.tree
         return given.resolve() if given else synthetic_tree(self.out, self.args.n, self.args.seed)
 
-    def case(self, case: str) -> Section:
-        """Run one."""
+    def run(self, case: str) -> Section:
+        """Run one case."""
         a = self.args
-        cases: dict[str, Callable[[], Section]] = {
+        runs: dict[str, Callable[[], Section]] = {
             "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds, alone=a.s2),
             "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
             "costs": lambda: costs.run(self.tree(), self.out),
@@ -83,11 +83,11 @@ class Run:
             "loader": lambda: loader.run(self.sources(), a.batch, a.rounds, a.loader_seconds),
             "gpu": lambda: loader.run_gpu(self.sources(), a.batch[-1], a.rounds, a.loader_seconds),
         }
-        return cases[case]()
+        return runs[case]()
 
 
 def facts_of(args: argparse.Namespace, out: Path) -> dict[str, dict[str, str]]:
-    """Tell what the numbers depend on, as it is before the first case."""
+    """Give what the numbers depend on: machine, versions, data, arguments."""
     tree = f"{len(find_patches(args.tree, 's2'))} patches given" if args.tree else f"{args.n} made"
     return {
         "machine": machine(out),
@@ -113,7 +113,7 @@ def comparable(section: Section, facts: dict[str, Any]) -> bool:
 
 
 def conclude(out: Path, picture: Path | None, sections: list[Section]) -> None:
-    """Print the targets and draw the picture, from all cases that there are."""
+    """Print the table of targets and draw the picture, of all cases that were measured."""
     wanted = targets.run(sections)
     if wanted.rows:
         print(markdown(wanted), flush=True)
@@ -141,9 +141,9 @@ def main() -> None:
     sections = [one for one in read_json(report) if comparable(one, facts)]
     if kept := [one.case for one in sections if one.case not in args.cases]:
         print(f"kept in report.json from earlier runs: {', '.join(kept)}\n", flush=True)
-    run = Run(args, out)
+    cases = Cases(args, out)
     for case in args.cases or DEFAULT:
-        section = replace(run.case(case), facts={**facts, "machine": machine(out)})
+        section = replace(cases.run(case), facts={**facts, "machine": machine(out)})
         print(markdown(section), flush=True)
         sections = [one for one in sections if one.case != case] + [section]
         write_json(report, facts, sections)

@@ -1,4 +1,4 @@
-"""Converting the published archives, against only unpacking or only decompressing them."""
+"""Converting the published archive, compared with only unpacking or only decompressing it."""
 
 import filecmp
 import os
@@ -19,16 +19,16 @@ UNPACK, NOWHERE = "tar, unpacking it", "zstd -dc to nowhere"
 NOTES = (
     "BigEarthNet-S2.tar.zst of the tree, packed as published: GNU tar, files only, sorted, zstd -6."
     " It is in the page cache. Medians; contestants take turns.",
-    "Each run is a fresh process. Two times are given: until it ended, and until `sync` has written"
-    " what was left. Ratios are of the latter, but for zstd, which writes nothing.",
-    "Equal first: the stores' files are byte for byte those made from the folders, and so is what"
-    " tar unpacked.",
+    "Each run is a fresh process. Two times are given: until it ended, and until `sync` had written"
+    " what was left. Ratios are of the second time; of zstd, which writes nothing, of the first.",
+    "Compared first: the stores' files are byte for byte those made from the folders, and what tar"
+    " unpacked is byte for byte the tree.",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One contestant's runs."""
+class ArchiveTrial:
+    """One contestant's runs on the archive."""
 
     name: str
     patches: int
@@ -40,7 +40,7 @@ class Trial:
 
 
 def run(tree: Path, out: Path, workers: int, rounds: int) -> Section:
-    """Pack Sentinel-2, then race."""
+    """Pack Sentinel-2, compare what all make of it, then time them in turns."""
     for program in ("tar", "zstd"):
         if shutil.which(program) is None:
             raise SystemExit(f"the case archive needs the program {program}: install it")
@@ -70,14 +70,14 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> Section:
     trials = []
     for name in names:
         until_ended, until_on_disk = zip(*times[name], strict=True)
-        trials.append(Trial(name, patches, until_ended, until_on_disk, memory[name]))
+        trials.append(ArchiveTrial(name, patches, until_ended, until_on_disk, memory[name]))
     title = f"Converting the archive of {patches} patches (s2), {workers} workers"
     head = ("contestant", "patches/s", "s until ended", "s until on disk, best - worst", "PSS")
     rows = tuple(row(trial) for trial in trials)
     return Section("archive", title, NOTES, head, rows, tuple(asdict(t) for t in trials))
 
 
-def row(trial: Trial) -> tuple[str, ...]:
+def row(trial: ArchiveTrial) -> tuple[str, ...]:
     """Give one line of the table."""
     return (
         trial.name,
@@ -97,7 +97,7 @@ def convert_command(source: Path, store: Path, layout: str, workers: int) -> lis
 
 
 def pack(tree: Path, folder: Path) -> Path:
-    """Pack Sentinel-2 of a tree as it is published, unless that is there; give the folder."""
+    """Pack Sentinel-2 of a tree as it is published, unless it is packed; give the folder."""
     name = MODALITIES["s2"].folder
     stamp = f"{tree.resolve()} {len(find_patches(tree, 's2'))}\n"
     noted = folder / "packed.txt"
@@ -127,13 +127,13 @@ def pack(tree: Path, folder: Path) -> Path:
 
 
 def clear(work: Path) -> None:
-    """Make the folders empty that contestants write to."""
+    """Empty the folder that contestants write to."""
     shutil.rmtree(work, ignore_errors=True)
     (work / "tar").mkdir(parents=True)
 
 
 def assert_equal(tree: Path, work: Path, workers: int) -> None:
-    """Assert that everybody has what the folders have."""
+    """Assert that all have made the same of the archive as is made of the folders."""
     for layout in ("stacked", "native"):
         store = work / f"{layout}-of-folders"
         watched(convert_command(tree, store, layout, workers))
@@ -144,7 +144,7 @@ def assert_equal(tree: Path, work: Path, workers: int) -> None:
 
 
 def same_files(one: Path, other: Path, names: Sequence[str]) -> None:
-    """Assert that files are there in both folders, with the same bytes."""
+    """Assert that files are in both folders, with the same bytes."""
     _, mismatch, errors = filecmp.cmpfiles(one, other, names, shallow=False)
     assert not mismatch, f"{other} differs in {mismatch[0]}"
     assert not errors, f"{other} lacks {errors[0]}"

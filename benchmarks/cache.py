@@ -1,34 +1,27 @@
-"""The page cache: dropping files from it, and how much of them is in it."""
+"""The page cache: dropping files from it, and asking what share of them is in it."""
 
 import ctypes
 import mmap
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.tree import warm
-
 PAGE = mmap.PAGESIZE
 
 
-def files_of(paths: Iterable[Path]) -> Iterator[Path]:
-    """List files, and those below folders."""
-    for path in paths:
-        found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (file for file in found if file.is_file() and file.stat().st_size)
+def files_of(path: Path) -> list[Path]:
+    """List a file, or all files below a folder; none that is empty."""
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [file for file in found if file.is_file() and file.stat().st_size]
 
 
-def load(paths: Iterable[Path]) -> None:
-    """Bring files into the page cache."""
-    for path in paths:
-        warm(path)
+def drop(path: Path) -> None:
+    """Drop a file, or all files below a folder, from the page cache.
 
-
-def drop(paths: Iterable[Path]) -> None:
-    """Drop files from the page cache. Pages that are not yet on the disk, or mapped, would stay."""
-    for file in files_of(paths):
+    The kernel keeps pages that are mapped, and those that are not on the disk yet: fsync first.
+    """
+    for file in files_of(path):
         descriptor = os.open(file, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -37,12 +30,12 @@ def drop(paths: Iterable[Path]) -> None:
             os.close(descriptor)
 
 
-def resident(paths: Iterable[Path]) -> float:
-    """Give the share of the files' pages that are in the page cache."""
+def resident(path: Path) -> float:
+    """Give the share of the pages of a file, or of all files of a folder, in the page cache."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
     inside, pages = 0, 0
-    for file in files_of(paths):
+    for file in files_of(path):
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as map_:
             count = -(-len(map_) // PAGE)
             states = np.zeros(count, np.uint8)

@@ -1,4 +1,4 @@
-"""The processes of contestants, as the harness sees them."""
+"""The processes of contestants: starting one, asking it, ending it."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ P = TypeVar("P", bound=Peer)
 
 
 class Contestant(Generic[P]):
-    """One contestant's process, asked line by line."""
+    """One contestant's process. It answers each line of JSON with one line of JSON."""
 
     def __init__(self, case: str, peer: P, sources: Path) -> None:
         self.peer = peer
@@ -37,7 +37,7 @@ class Contestant(Generic[P]):
         self.unavailable, self.versions = hello["unavailable"], hello["versions"]
 
     def answer(self) -> Any:
-        """Take one line of JSON."""
+        """Wait for its next line of JSON."""
         assert self.process is not None
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -53,9 +53,9 @@ class Contestant(Generic[P]):
         return self.answer()
 
     def check(self, **words: Any) -> None:
-        """Stop the run where values differ: a benchmark of wrong pixels is worth nothing.
+        """Stop the run if values differ: a benchmark of wrong pixels is worth nothing.
 
-        One that cannot read at all is no longer available.
+        A contestant that cannot read at all is unavailable from then on.
         """
         if self.unavailable is not None:
             return
@@ -66,7 +66,7 @@ class Contestant(Generic[P]):
         assert not wrong, f"{self.peer.name} reads other values: {wrong}"
 
     def close(self) -> None:
-        """End the process: it reads to the end of its input."""
+        """End the process: it ends when its input does."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
             self.process.wait()

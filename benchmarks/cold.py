@@ -13,22 +13,23 @@ from benchmarks.contestant import load_sources
 from benchmarks.report import Section
 from benchmarks.trial import Trial, times, trial, us
 
-WHOLE = 0.9  # of all patches read by the end of a round, and more than was asked for
-AHEAD = 1.2
-DROPPED = 0.02  # a larger share left in the page cache is not cold
+# A contestant that has read this share of all patches, and so many times what was asked for, has
+# read its whole file ahead.
+WHOLE, AHEAD = 0.9, 1.2
+DROPPED = 0.02  # with a larger share left in the page cache, the disk was not needed
 NOTES = (
     "Before each round a contestant's files are dropped from the page cache while no process maps "
     "them; then a fresh process opens them (not timed) and reads batches in which no patch comes "
     "twice. Medians; contestants take turns.",
     "read/needed: bytes that the process made the disk read, for each byte of the patches as they "
-    "are stored (345,600 a patch, native 160,000). Reading ahead of one patch may serve a later "
-    "one, the more so the smaller the files are.",
+    "are stored (345,600 a patch, native 160,000). What is read ahead for one patch may serve a "
+    "later one; the smaller the files are, the more often.",
     "Folders and inodes stay in memory, in favour of Zarr with its file a patch.",
 )
 
 
 def run(sources: Path, batch: int, patches: int, rounds: int) -> Section:
-    """Check everyone, then race from a cold disk."""
+    """Check all contestants, then time them in turns, each time from a cold disk."""
     listed = load_sources(sources)
     batch = min(batch, len(listed.keys))
     patches = min(patches, len(listed.keys)) // batch * batch
@@ -43,7 +44,7 @@ def run(sources: Path, batch: int, patches: int, rounds: int) -> Section:
 
 
 def check(reader: Reader, sources: Path, batch: int) -> Contestant[Reader]:
-    """Let a contestant write its form and compare its arrays; its process then ends."""
+    """Let a contestant write its form, compare its arrays, and end its process."""
     contestant = Contestant("cold", reader, sources)
     contestant.check(batch=batch)
     contestant.close()
@@ -51,10 +52,10 @@ def check(reader: Reader, sources: Path, batch: int) -> Contestant[Reader]:
 
 
 def one_round(reader: Reader, sources: Path, listed: Sources, **asked: Any) -> dict[str, float]:
-    """Drop, look whether it worked, read in a fresh process."""
-    files = reader.files(listed)
-    drop(files)
-    left = resident(files)
+    """Drop the files, see what share is left in the page cache, read in a fresh process."""
+    path = reader.source(listed)
+    drop(path)
+    left = resident(path)
     contestant = Contestant("cold", reader, sources)
     assert contestant.unavailable is None, contestant.unavailable
     answer: dict[str, float] = contestant.ask("cold", **asked)
@@ -95,7 +96,7 @@ def section(trials: list[Trial], rounds: int, patches: int, notes: tuple[str, ..
 
 
 def doubts(trials: list[Trial]) -> tuple[str, ...]:
-    """Say of whom the files were not dropped, or were not read from the disk."""
+    """Say whose files were not dropped, or were not read from the disk."""
     notes = []
     for one in trials:
         if one.resident and max(one.resident) > DROPPED:
@@ -108,7 +109,7 @@ def doubts(trials: list[Trial]) -> tuple[str, ...]:
 
 
 def swallowed(trials: list[Trial], everything: int) -> tuple[str, ...]:
-    """Say who had read its whole file ahead before the round was over, which flatters it."""
+    """Say who had read its whole file ahead before the round was over: its time is too good."""
     names = [
         one.name
         for one in trials

@@ -1,4 +1,4 @@
-"""The process of one contestant: it prepares, then answers one line of JSON to each it is sent.
+"""The process of one contestant: it prepares, then answers each line of JSON with another one.
 
     python -m benchmarks.contestant CASE NAME SOURCES.json
 
@@ -20,7 +20,7 @@ from benchmarks.timing import answer
 
 
 def load_sources(path: Path) -> Sources:
-    """Read back the list of where everything is."""
+    """Read the list that says where everything is."""
     listed = json.loads(path.read_text())
     names = ("tree", "stacked", "native", "flat", "forms")
     return Sources(**{name: Path(listed[name]) for name in names}, keys=tuple(listed["keys"]))
@@ -37,13 +37,13 @@ def versions(peer: Peer) -> dict[str, str]:
 
 
 def ready(peer: Peer, sources: Sources) -> str | None:
-    """Write what is to be written and open it; say why that cannot be."""
+    """Let a contestant write its form and open it; give the reason if it cannot, or None."""
     reason = peer.available()
     if reason is None:
         try:
             peer.write(sources)
             peer.prepare(sources)
-        except Exception as error:  # a peer that fails is a row that says so
+        except Exception as error:  # the table shows it
             reason = f"does not open: {type(error).__name__}: {error}"
     return reason
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def private_stdout() -> TextIO:
-    """Keep stdout for replies; what libraries print there goes to stderr."""
+    """Give the real stdout, for replies; what libraries print goes to stderr from now on."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return replies

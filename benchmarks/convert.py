@@ -1,4 +1,4 @@
-"""Converting a raw tree: equal records first, then the time and the memory of whole processes."""
+"""Converting a raw tree: equal records first, then time and memory of whole processes."""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ NOTES = (
 
 
 @dataclass(frozen=True)
-class Trial:
+class ConversionTrial:
     """One contestant's runs of one conversion."""
 
     layout: str
@@ -68,13 +68,13 @@ def run(tree: Path, out: Path, workers: int, rounds: int, *, alone: bool = False
 
 def race(
     tree: Path, out: Path, layout: str, modalities: tuple[str, ...], workers: int, rounds: int
-) -> list[Trial]:
+) -> list[ConversionTrial]:
     """Let every converter that can run do one conversion, checked first, then timed in turns."""
     racers = [converter for converter in CONVERTERS if converter.available() is None]
     if not racers:
         return []
-    jobs = [Job(tree, out / f"convert-{i}", layout, modalities, workers)
-            for i in range(len(racers))]  # fmt: skip
+    stores = [out / f"convert-{i}" for i in range(len(racers))]
+    jobs = [Job(tree, store, layout, modalities, workers) for store in stores]
     memory = [converted(racer, job) for racer, job in zip(racers, jobs, strict=True)]
     for job in jobs[1:]:
         assert_same(jobs[0].store, job.store, layout)
@@ -83,14 +83,16 @@ def race(
     for turn in range(rounds):
         for i in [(turn + k) % len(racers) for k in range(len(racers))]:
             shutil.rmtree(jobs[i].store)
-            for modality in modalities:  # kernels give up page cache by themselves
+            for modality in modalities:  # the kernel may have dropped some of it
                 warm(tree / MODALITIES[modality].folder)
             seconds[i].append(timed(racers[i].command(jobs[i]), jobs[i].store))
     for job in jobs:
         shutil.rmtree(job.store)
     patches = len(find_patches(tree, modalities[0]))
     return [
-        Trial(layout, modalities, racer.name, racer.note, patches, size, tuple(times), peak)
+        ConversionTrial(
+            layout, modalities, racer.name, racer.note, patches, size, tuple(times), peak
+        )
         for racer, times, peak in zip(racers, seconds, memory, strict=True)
     ]
 
@@ -101,7 +103,7 @@ def converted(converter: Converter, job: Job) -> Memory:
     return watched(converter.command(job))
 
 
-def row(trial: Trial, usual: Trial) -> tuple[str, ...]:
+def row(trial: ConversionTrial, last: ConversionTrial) -> tuple[str, ...]:
     """Give one line of the table."""
     return (
         trial.layout,
@@ -109,7 +111,7 @@ def row(trial: Trial, usual: Trial) -> tuple[str, ...]:
         trial.name,
         f"{trial.rate:,.0f}",
         f"{trial.stored_bytes / 1e6 / median(trial.seconds):,.0f}",
-        f"{trial.rate / usual.rate:.1f}x",
+        f"{trial.rate / last.rate:.1f}x",
         f"{min(trial.seconds):.2f} - {max(trial.seconds):.2f}",
         f"{trial.memory.pss / 1e6:,.0f} MB",
         f"{trial.memory.rss / 1e6:,.0f} MB",

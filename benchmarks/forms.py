@@ -1,4 +1,4 @@
-"""The same patches in every form: Patchpress stores, the flat file, and a place for the peers'."""
+"""The same patches in every form: two stores, the flat file, and a folder for the peers' forms."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from benchmarks.adapters.patchpress import PatchpressConverter
 from benchmarks.adapters.protocol import Job, Sources
 from benchmarks.convert import converted
 from benchmarks.rasterio_pool import read_band, stack
-from benchmarks.tree import Patch, find_patches
+from benchmarks.tree import RawPatch, find_patches
 
 
 def prepare(tree: Path, out: Path, workers: int) -> Path:
@@ -41,8 +41,8 @@ def prepare(tree: Path, out: Path, workers: int) -> Path:
     return listed
 
 
-def fingerprint(patches: list[Patch]) -> str:
-    """Give what changes with the patches: names, sizes and times of their files."""
+def fingerprint(patches: list[RawPatch]) -> str:
+    """Give a digest that changes when the name, size or time of any file of the patches does."""
     digest = hashlib.sha256()
     for patch in patches:
         for _, path in patch.files:
@@ -51,8 +51,8 @@ def fingerprint(patches: list[Patch]) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_flat(path: Path, patches: list[Patch], workers: int) -> None:
-    """Write all patches into one .npy as rasterio reads them: the oracle and the limit."""
+def write_flat(path: Path, patches: list[RawPatch], workers: int) -> None:
+    """Write all patches into one .npy, as rasterio reads them: what all others must equal."""
     shape = (len(patches), 12, 120, 120)
     flat = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint16, shape=shape)
     spawn = multiprocessing.get_context("spawn")
@@ -62,6 +62,6 @@ def write_flat(path: Path, patches: list[Patch], workers: int) -> None:
     flat.flush()
 
 
-def stacked(patch: Patch) -> npt.NDArray[np.generic]:
+def stacked(patch: RawPatch) -> npt.NDArray[np.generic]:
     """Read one patch with rasterio, coarse bands repeated."""
     return stack([read_band(path) for _, path in patch.files])

@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmarks.adapters import FEEDS, LOADERS
 from benchmarks.adapters.protocol import Feed, Loader
-from benchmarks.cache import load
 from benchmarks.child import Contestant, in_turns
 from benchmarks.contestant import load_sources
 from benchmarks.report import Section
+from benchmarks.tree import warm
 from benchmarks.trial import Trial, fitting, trial
 
 NOTES = (
@@ -56,7 +56,8 @@ def run(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> Sec
 def load_files(contestants: Iterable[Contestant[Any]], sources: Path) -> None:
     """Bring what contestants read into the page cache."""
     listed = load_sources(sources)
-    load(path for one in contestants for path in one.peer.files(listed))
+    for one in contestants:
+        warm(one.peer.source(listed))
 
 
 def measured(

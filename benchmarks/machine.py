@@ -11,7 +11,7 @@ DISTRIBUTIONS = (
 
 
 def machine(folder: Path) -> dict[str, str]:
-    """Describe the machine, and the file system that a folder is on. No host name, no path."""
+    """Describe the machine, and the file system that a folder is on; no host name, no path."""
     return {
         "cpu": field("/proc/cpuinfo", "model name"),
         "cores": str(len(os.sched_getaffinity(0))),

@@ -9,16 +9,12 @@ from typing import Any
 from benchmarks.adapters.protocol import missing
 from benchmarks.report import Section
 
-# Told apart by lightness, too.
-OURS, THEIRS, INK, FAINT = (
-    "#0072B2",
-    "#B8BDC4",
-    "#222222",
-    "#6B7178",
-)
+# Our bars and theirs differ in lightness, too: the picture can be read without colours.
+OURS, THEIRS = "#0072B2", "#B8BDC4"
+INK, FAINT = "#222222", "#6B7178"
 BAR_INCHES = 0.27
 LAYOUTS = ("stacked", "native")
-# Shown instead of the contestant's name where that says more than a picture needs.
+# Shorter names of contestants, for the picture.
 SHORT = {
     "HDF5, a chunk a patch": "HDF5",
     "Zarr v3, a chunk a patch": "Zarr v3",
@@ -43,8 +39,8 @@ SHORT = {
     "Patchpress, stacked, auto": "Patchpress, stacked",
     "Patchpress, native, auto": "Patchpress, native",
 }
-# A picture is no table: stand-ins, and read modes that one has to ask for ("direct" is what the
-# default, "auto", does with a cold disk).
+# Not in the picture: what stands in for a package, and the modes of reading that a user has to ask
+# for (with a cold disk the default, "auto", does what "direct" does).
 LEFT_OUT = {
     "ConfigILM's way",
     "safetensors.numpy.load, repeat",
@@ -81,7 +77,7 @@ def bars(panel: Panel, sections: Sequence[Section]) -> list[tuple[str, float]]:
 
 
 def draw(sections: Sequence[Section], path: Path) -> str:
-    """Draw what was measured; say where, or why not."""
+    """Draw what was measured; give a sentence that names the file, or says why there is none."""
     found = [(panel, bars(panel, sections)) for panel in PANELS]
     shown = [(panel, some) for panel, some in found if some]
     if reason := missing("matplotlib"):
@@ -95,7 +91,7 @@ def draw(sections: Sequence[Section], path: Path) -> str:
 
     heights = [len(some) + 1.6 for _, some in shown]
     rates = [rate for _, some in shown for _, rate in some]
-    # The bars of a log scale begin anywhere; all panels share one scale, so bars compare.
+    # A log scale has no zero to begin at. All panels share one scale, so their bars compare.
     least = min(rates) / 2
     figure, axes = plt.subplots(
         len(shown),
@@ -119,33 +115,31 @@ def draw(sections: Sequence[Section], path: Path) -> str:
 def caption(sections: Sequence[Section]) -> str:
     """Say what the bars are, and where they were measured."""
     machine = sections[-1].facts.get("machine", {})
-    where = ", ".join((
-        machine.get("cpu", "unknown"), f"{machine.get('cores', '?')} cores",
-        machine.get("memory", "?"), machine.get("filesystem", "?"),
-    ))  # fmt: skip
+    cpu, cores = machine.get("cpu", "unknown"), machine.get("cores", "?")
+    where = f"{cpu}, {cores} cores, {machine.get('memory', '?')}, {machine.get('filesystem', '?')}"
     return f"Sentinel-2 patches (12, 120, 120) a second, medians, log scale. {where}"
 
 
 def draw_panel(axis: Any, panel: Panel, some: list[tuple[str, float]], least: float) -> None:
-    """Draw one group: the number at the end of its bar instead of an axis."""
+    """Draw one group of bars, each with its number at its end; there is no axis."""
     rates = [rate for _, rate in some]
-    places = range(len(some))
+    heights = range(len(some))
     colours = [OURS if label.startswith("Patchpress") else THEIRS for label, _ in some]
-    axis.barh(places, [rate - least for rate in rates], left=least, height=0.72, color=colours)
+    axis.barh(heights, [rate - least for rate in rates], left=least, height=0.72, color=colours)
     axis.set_ylim(len(some) - 0.4, -0.6)
-    for place, (label, rate) in enumerate(some):
+    for height, (label, rate) in enumerate(some):
         ours = label.startswith("Patchpress")
         style = {"color": OURS, "weight": "bold"} if ours else {"color": INK}
         axis.annotate(
             f"{rate:,.0f}",
-            (rate, place),
+            (rate, height),
             (4, 0),
             textcoords="offset points",
             va="center",
             fontsize=8.5,
             **style,
         )
-    axis.set_yticks(places, [label for label, _ in some], fontsize=8.5, color=INK)
+    axis.set_yticks(heights, [label for label, _ in some], fontsize=8.5, color=INK)
     for tick, (label, _) in zip(axis.get_yticklabels(), some, strict=True):
         if label.startswith("Patchpress"):
             tick.set(color=OURS, weight="bold")

@@ -1,4 +1,4 @@
-"""Run a command in a process of its own; time it, or watch the memory of all its processes."""
+"""Running a command in a process of its own: its time, or the memory of all its processes."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ def processes_of(session: int) -> list[str]:
     """List the ids of the processes in a session: a command started in it, and all it started."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended since
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             fields = folder.joinpath("stat").read_text().rpartition(")")[2].split()
             if int(fields[3]) == session:
                 found.append(folder.name)
@@ -59,9 +59,9 @@ def memory_of(processes: Sequence[str]) -> Memory:
 
 
 def watched(command: Sequence[str]) -> Memory:
-    """Run a command and give the peak of its processes' memory, seen every 50 ms.
+    """Run a command and give the peak memory of its processes, looked at every 50 ms.
 
-    Apart from the timing: looking costs time, above all on processes with large mappings.
+    Not in a run that is timed: looking takes time, above all at processes with large mappings.
     """
     peak = Memory()
     with tempfile.TemporaryFile() as log:
@@ -75,9 +75,9 @@ def watched(command: Sequence[str]) -> Memory:
 
 
 def timed(command: Sequence[str], written: Path) -> float:
-    """Run a command and give its wall time in s, until what it wrote to a folder is on the disk.
+    """Run a command; give seconds until it has ended and what it wrote to a folder is on the disk.
 
-    Dirty pages of whatever ran before are written first, so that nobody pays for another's.
+    What earlier commands left to be written is written first, so that it is in nobody's time.
     """
     os.sync()
     with tempfile.TemporaryFile() as log:
@@ -94,7 +94,7 @@ def timed(command: Sequence[str], written: Path) -> float:
 def ended(command: Sequence[str]) -> tuple[float, float]:
     """Run a command; give seconds until it ended, and until `sync` had written what was left.
 
-    For commands that write so many files that an fsync of each would decide the time.
+    For commands that write very many files: an `fsync` of each would take most of the time.
     """
     os.sync()
     with tempfile.TemporaryFile() as log:
@@ -115,14 +115,14 @@ def start(command: Sequence[str], log: int) -> "subprocess.Popen[bytes]":
 
 
 def check(status: int, command: Sequence[str], log: bytes) -> None:
-    """Stop where a contestant failed: a benchmark of half the work is worth nothing."""
+    """Stop if a contestant failed: a benchmark of half the work is worth nothing."""
     if status != 0:
         tail = log.decode(errors="replace")[-3000:]
         raise SystemExit(f"{' '.join(command)}\nended with status {status}:\n{tail}")
 
 
 def flush(folder: Path) -> None:
-    """Wait until every file of a folder is on the disk; next to nothing where it already is."""
+    """Wait until every file of a folder is on the disk."""
     for file in folder.rglob("*"):
         if file.is_file():
             descriptor = os.open(file, os.O_RDONLY)

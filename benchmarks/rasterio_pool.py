@@ -1,7 +1,8 @@
 """The usual converter: rasterio, a band at a time, in a process pool; the parent fills the LMDB.
 
-What rico-hdl does, in its order and with its chunks: spawned workers open the files of a patch one
-by one and serialize it with safetensors; the parent writes 512 records a transaction, sorted.
+It does what rico-hdl does, in the same order and with as large chunks: spawned workers open the
+files of a patch one by one and serialize it with safetensors; the parent writes 512 records, sorted
+by key, in each transaction.
 
     python -m benchmarks.rasterio_pool TREE STORE --layout native --modality s2
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.tree import MODALITIES, Patch, find_patches
+from benchmarks.tree import MODALITIES, RawPatch, find_patches
 
 CHUNK = 512
 
@@ -41,7 +42,7 @@ def stack(bands: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
     )
 
 
-def encode(patch: Patch, layout: str) -> bytes:
+def encode(patch: RawPatch, layout: str) -> bytes:
     """Read the files of one patch and give its record."""
     from safetensors.numpy import save
 

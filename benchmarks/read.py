@@ -6,13 +6,14 @@ from pathlib import Path
 
 from benchmarks.adapters import READERS, RGB_READERS
 from benchmarks.adapters.protocol import Reader, Sequential
-from benchmarks.cache import load, resident
+from benchmarks.cache import resident
 from benchmarks.child import Contestant, in_turns
 from benchmarks.contestant import load_sources
 from benchmarks.report import Section
+from benchmarks.tree import warm
 from benchmarks.trial import Trial, fitting, times, trial, us
 
-WARM = 0.99  # less of a contestant's files in the page cache is said
+WARM = 0.99  # the report tells of whom a smaller share was in the page cache
 NOTES = (
     "Random Sentinel-2 patches, (12, 120, 120) uint16. One process and one thread each, page cache "
     "warm; contestants take turns. Medians of the rounds.",
@@ -64,7 +65,7 @@ def race(
     rounds: int,
     seconds: float,
 ) -> tuple[list[Trial], tuple[str, ...]]:
-    """Open all contestants, check them, warm their files, then let them take turns."""
+    """Open all contestants, check them, read their files once, then let them take turns."""
     listed = load_sources(sources)
     batches = fitting(sizes, len(listed.keys))
     contestants = [Racer(case, peer, sources) for peer in peers]
@@ -75,8 +76,8 @@ def race(
     notes = warmed(racers, sources)
     rates: dict[tuple[str, int], list[float]] = {}
     for turn, contestant in in_turns(rounds, racers):
-        # Once more: a kernel may give up pages that nobody has touched while others had their turn.
-        load(contestant.peer.files(listed))
+        # Again: the kernel may have dropped pages while the others had their turns.
+        warm(contestant.peer.source(listed))
         for batch in batches:
             rate = contestant.ask("time", batch=batch, turn=turn, seconds=seconds)
             rates.setdefault((contestant.peer.name, batch), []).append(rate)
@@ -91,12 +92,12 @@ def race(
 
 
 def warmed(racers: Sequence[Racer], sources: Path) -> tuple[str, ...]:
-    """Bring everything into the page cache; say what did not stay there."""
+    """Bring all files into the page cache; say of whom they did not stay there."""
     listed = load_sources(sources)
-    files = {racer.peer.name: racer.peer.files(listed) for racer in racers}
-    for paths in files.values():
-        load(paths)
-    cold = {name: share for name, paths in files.items() if (share := resident(paths)) < WARM}
+    paths = {racer.peer.name: racer.peer.source(listed) for racer in racers}
+    for path in paths.values():
+        warm(path)
+    cold = {name: share for name, path in paths.items() if (share := resident(path)) < WARM}
     return tuple(
         f"NOT warm: only {share:.0%} of the files of {name} stayed in the page cache."
         for name, share in cold.items()

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Section:
-    """One table, what must be said beside it, and the raw numbers behind it."""
+    """One table, the notes above it, and the numbers that it was made of."""
 
     case: str
     title: str
@@ -31,14 +31,14 @@ def markdown(section: Section) -> str:
 
 
 def write_json(path: Path, facts: Mapping[str, object], sections: Sequence[Section]) -> None:
-    """Write everything to one file: the machine, the arguments, the raw repetitions."""
+    """Write everything to one file: the machine, the arguments, every repetition."""
     content = {**facts, "sections": [asdict(section) for section in sections]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> list[Section]:
-    """Read the sections of an earlier run; none where there is no such report."""
+    """Read the sections of an earlier run; none if there is no such report."""
     try:
         listed = json.loads(path.read_text())["sections"]
         return [section_from(one) for one in listed]

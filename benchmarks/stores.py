@@ -1,4 +1,4 @@
-"""Whether two LMDB environments hold the same records."""
+"""Comparing two LMDB environments, record by record."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def assert_same(one: Path, other: Path, layout: str) -> None:
 
 
 def tensors(value: bytes) -> dict[str, tuple[Any, ...]]:
-    """Take a value apart, into what compares bit by bit (NaN included)."""
+    """Decode a value: dtype, shape and bytes of each tensor, which compare bit by bit, NaN too."""
     from safetensors.numpy import load
 
     return {name: (a.dtype, a.shape, a.tobytes()) for name, a in load(value).items()}

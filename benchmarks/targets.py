@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
 from benchmarks.report import Section
 
-OF_CONVERTING = ("convert", "archive", "costs", "memory")
+OF_CONVERTING = ("convert", "archive", "costs", "memory")  # the cases without a reader
 CONVERTER, USUAL = "Patchpress", "rasterio, process pool"
 FROM_ARCHIVE = PATCHPRESS.format(layout="stacked")
 STACKED, BARE = "Patchpress, stacked", "Patchpress, bare read_batch loop"
@@ -21,7 +21,7 @@ class Absent(LookupError):
     """Something that a target needs was not measured."""
 
 
-class Measured:
+class Medians:
     """Medians of all cases, by the contestants' names."""
 
     def __init__(self, sections: Sequence[Section]) -> None:
@@ -39,7 +39,7 @@ class Measured:
         raise Absent(f"{case}: {name}")
 
     def conversion(self, layout: str) -> float:
-        """How many times as fast as the usual way, Sentinel-2 alone."""
+        """How many times as fast as the usual converter, on Sentinel-2 alone."""
         seconds = {
             raw["name"]: median(raw["seconds"])
             for raw in self.trials.get("convert", ())
@@ -50,14 +50,14 @@ class Measured:
         return float(seconds[USUAL] / seconds[CONVERTER])
 
     def from_archive(self, other: str, when: str) -> float:
-        """Another contestant's time for the archive, in times of ours for a stacked store."""
+        """Another contestant's time for the archive, divided by ours for a stacked store."""
         seconds = {raw["name"]: median(raw[when]) for raw in self.trials.get("archive", ())}
         if not seconds:
             raise Absent("archive")
         return float(seconds[other] / seconds[FROM_ARCHIVE])
 
     def peaks(self) -> list[dict[int, float]]:
-        """Layout by layout: patches -> MB of all processes of a conversion at their peak."""
+        """For each layout: patches -> peak memory of all processes of a conversion, MB."""
         found: dict[str, dict[int, float]] = {}
         for raw in self.trials.get("memory", ()):
             if raw["name"] == CONVERTER:
@@ -76,26 +76,26 @@ class Measured:
         return self.rate(case, name, batch) / self.rate(case, other, batch)
 
     def usual(self, name: str, workers: int) -> float:
-        """Against the usual data set with two workers, batches of 256."""
+        """How many times as fast as the usual data set with two workers, batches of 256."""
         return self.rate("loader", name, 256, workers) / self.rate("loader", PER_ITEM, 256, 2)
 
     def amplification(self) -> float:
-        """Bytes from the disk for each that is needed, the worse layout."""
+        """Bytes read from the disk for each byte needed; of the two layouts the larger value."""
         found = [self.values("amplification", "cold", name, 64, 0) for name in DIRECT]
         return max(map(median, found))
 
 
 @dataclass(frozen=True)
-class Target:
-    """One value to reach, or not to pass."""
+class Goal:
+    """One value to reach, or (`most`) not to pass."""
 
     text: str
     bound: float
-    value: Callable[[Measured], float]
+    value: Callable[[Medians], float]
     most: bool = False
 
-    def row(self, measured: Measured) -> tuple[str, ...]:
-        """Say what was reached; nothing where its whole case was left out."""
+    def row(self, measured: Medians) -> tuple[str, ...]:
+        """Say what was reached; an empty tuple if the whole case was left out."""
         wanted = f"{'<=' if self.most else '>='} {self.bound:g}"
         try:
             value = self.value(measured)
@@ -107,33 +107,33 @@ class Target:
         return (self.text, wanted, f"{value:.2f}", "met" if met else "NOT met")
 
 
-def warm(other: str, bound: float, text: str | None = None) -> Target:
-    """Of the case read: how many times as fast as a peer."""
+def warm(other: str, bound: float, text: str | None = None) -> Goal:
+    """A goal of the case `read`: how many times as fast as a peer."""
     shown = f"warm read_batch against {text or other}"
-    return Target(shown, bound, lambda m: m.ratio("read", STACKED, other))
+    return Goal(shown, bound, lambda m: m.ratio("read", STACKED, other))
 
 
-TARGETS = (
-    Target("native, folders, against a band at a time", 20, lambda m: m.conversion("native")),
-    Target("stacked, folders, against a band at a time", 14, lambda m: m.conversion("stacked")),
-    Target(
+GOALS = (
+    Goal("native, folders, against a band at a time", 20, lambda m: m.conversion("native")),
+    Goal("stacked, folders, against a band at a time", 14, lambda m: m.conversion("stacked")),
+    Goal(
         "stacked from the archive, against unpacking it (until on disk)",
         3,
         lambda m: m.from_archive(UNPACK, "on_disk"),
     ),
-    Target(
+    Goal(
         "stacked from the archive, in times of zstd -dc to nowhere",
         3,
         lambda m: 1 / m.from_archive(NOWHERE, "ended"),
         most=True,
     ),
-    Target(
+    Goal(
         "MB of memory at the peak, all processes (PSS), the largest",
         400,
         lambda m: max(max(peaks.values()) for peaks in m.peaks()),
         most=True,
     ),
-    Target(
+    Goal(
         "memory of the largest tree in times of that of the smallest, the worse layout",
         1.1,
         lambda m: max(peaks[max(peaks)] / peaks[min(peaks)] for peaks in m.peaks()),
@@ -146,43 +146,43 @@ TARGETS = (
     warm("litData, by index, batch_decode=0", 30),
     warm("Zarr v3, a chunk a patch", 20, "Zarr"),
     warm("HDF5, a chunk a patch", 4, "HDF5"),
-    Target(
+    Goal(
         "PatchLoader against the bare read_batch loop, batch 256",
         0.85,
         lambda m: m.ratio("loader", LOADER, BARE, 256),
     ),
-    Target(
+    Goal(
         "PatchLoader against DataLoader(2 workers) per item, batch 256",
         5,
         lambda m: m.usual(LOADER, 0),
     ),
-    Target(
+    Goal(
         "stock DataLoader(2 workers) over PatchDataset against per item, batch 256",
         5,
         lambda m: m.usual(STOCK, 2),
     ),
-    Target(
+    Goal(
         "cold direct against preadv of the flat file",
         0.9,
         lambda m: m.ratio("cold", DIRECT[0], "preadv, flat file"),
     ),
-    Target(
+    Goal(
         "cold direct against the same, announced to the kernel first",
         0.9,
         lambda m: m.ratio("cold", DIRECT[0], "preadv, flat file, announced"),
     ),
-    Target(
+    Goal(
         "cold direct against LMDB get without readahead",
         8,
         lambda m: m.ratio("cold", DIRECT[0], "LMDB get, readahead off"),
     ),
-    Target(
+    Goal(
         "cold direct: bytes read for each needed, the worse layout",
         1.1,
-        Measured.amplification,
+        Medians.amplification,
         most=True,
     ),
-    Target(
+    Goal(
         "B04 B03 B02 against all 12 bands",
         2.5,
         lambda m: m.ratio("rgb", f"{STACKED}, B04 B03 B02", STACKED),
@@ -192,14 +192,13 @@ TARGETS = (
 
 def run(sections: Sequence[Section]) -> Section:
     """Give the last table of a report."""
-    measured = Measured(sections)
-    rows = tuple(row for target in TARGETS if (row := target.row(measured)))
+    measured = Medians(sections)
+    rows = tuple(row for goal in GOALS if (row := goal.row(measured)))
     head = ("target (times as fast, batch 64 where none is named)", "wanted", "measured", "")
     notes = (
-        "Ratios of medians. litData by index stands here twice: as it comes, and with the option "
-        "that suits random access; so does preadv, plain and as one would write it with care.",
+        "Ratios of medians. litData by index is here twice: with its defaults, and with the option "
+        "that suits random access. preadv is here twice, too: plain, and announced to the kernel.",
     )
-    raw: tuple[dict[str, object], ...] = tuple(
-        dict(zip(("target", "wanted", "measured", "result"), row, strict=True))
-                for row in rows)  # fmt: skip
+    names = ("target", "wanted", "measured", "result")
+    raw: tuple[dict[str, object], ...] = tuple(dict(zip(names, row, strict=True)) for row in rows)
     return Section("targets", "targets", notes, head, rows, raw)

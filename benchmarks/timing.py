@@ -1,4 +1,4 @@
-"""What a contestant's process is asked: to compare with the flat file, and to be timed.
+"""What a contestant's process is asked for: to compare its values with the flat file, or its time.
 
 Requests are dictionaries: {"do": "check" | "time" | "cold", ...}.
 """
@@ -44,12 +44,12 @@ def answer(peer: Peer, sources: Sources, request: dict[str, Any]) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """What a table has room for."""
+    """The first line of an error, short enough for a table."""
     return (str(error).strip().splitlines() or [""])[0][:120]
 
 
 def buffer(reader: Reader, batch: int) -> Pixels:
-    """Make the reused buffer of a batch, its pages touched."""
+    """Make the buffer that batches are read into; its pages are there, as after a first batch."""
     return np.ones((batch, len(reader.bands), 120, 120), np.uint16)
 
 
@@ -60,7 +60,7 @@ def batches(keys: Sequence[str], batch: int, turn: int, count: int) -> list[list
 
 
 def check_reader(reader: Reader, sources: Sources, batch: int) -> str | None:
-    """Compare values with the flat file, whatever the dtype; say what differs."""
+    """Compare values, not dtypes, with the flat file; give the first difference, or None."""
     flat = np.load(sources.flat, mmap_mode="r")
     row = {key: index for index, key in enumerate(sources.keys)}
     bands = [S2_BANDS.index(band) for band in reader.bands]
@@ -77,7 +77,7 @@ def time_reader(reader: Reader, sources: Sources, batch: int, turn: int, seconds
     """Read batches for some seconds, at least one; give patches a second."""
     drawn = batches(sources.keys, batch, turn, DRAWN)
     out = buffer(reader, batch)
-    reader.read(drawn[-1], out)  # the others had the processor's cache before
+    reader.read(drawn[-1], out)  # not timed: what others left in the processor's cache goes
     done = 0
     before = time.perf_counter()
     for keys in cycle(drawn):
@@ -103,7 +103,7 @@ def cold(reader: Reader, sources: Sources, batch: int, turn: int, patches: int) 
 
 
 def bytes_read() -> int:
-    """What this process has made the disk read so far, readahead included."""
+    """Bytes that this process has made the disk read so far, with what was read ahead."""
     for line in Path("/proc/self/io").read_text().splitlines():
         name, _, value = line.partition(": ")
         if name == "read_bytes":

@@ -1,4 +1,4 @@
-"""Loaders and feeds of a GPU: whole epochs compared, and whole epochs timed."""
+"""Comparing and timing whole epochs, of loaders and of feeds of a GPU."""
 
 import gc
 import time
@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.adapters.protocol import Fed, Feed, Loader, Sources
+from benchmarks.adapters.protocol import Feed, KeyedBatch, Loader, Sources
 
-COMPARED = 256  # patches of an epoch whose pixels are compared; all are counted
+COMPARED = 256  # so many patches of an epoch are compared by their pixels; all are counted
 
 
 def check_loader(loader: Loader, sources: Sources, batch: int, workers: int) -> str | None:
-    """Run one epoch: every patch must come once, and those compared must be equal."""
+    """Run one epoch: every patch must come once, and the first ones must have the right pixels."""
     flat = np.load(sources.flat, mmap_mode="r")
     rows = {key: row for row, key in enumerate(sources.keys)}
     met: list[int] = []
@@ -32,20 +32,20 @@ def check_loader(loader: Loader, sources: Sources, batch: int, workers: int) -> 
 def time_loader(
     loader: Loader, sources: Sources, batch: int, workers: int, seconds: float
 ) -> dict[str, float]:
-    """Run whole epochs: the first apart, then for some seconds, at least one."""
-    gc.collect()  # a loader of before ends its workers now, not inside what is timed or forked
+    """Run the first epoch, then more of them for some seconds, at least one."""
+    gc.collect()  # an earlier loader's workers end now, not while the next one is timed
     epochs = loader.epochs(batch, workers)
     return time_epochs(lambda: consume(epochs), len(sources.keys), seconds)
 
 
-def consume(epoch: Iterable[Fed]) -> None:
-    """Touch one element of each batch, as little as a consumer can."""
+def consume(epoch: Iterable[KeyedBatch]) -> None:
+    """Read one element of each batch: the least that a consumer can do."""
     for _, images in epoch:
         float(images[0, 0, 0, 0])
 
 
 def time_epochs(epoch: Callable[[], None], patches: int, seconds: float) -> dict[str, float]:
-    """Give patches a second of the first epoch, and of all others together."""
+    """Give patches a second, of the first epoch and of all later ones together."""
     before = time.perf_counter()
     epoch()
     begun = time.perf_counter()
@@ -58,7 +58,7 @@ def time_epochs(epoch: Callable[[], None], patches: int, seconds: float) -> dict
 
 
 def device_of(torch: Any) -> Any:
-    """Choose the GPU where there is one."""
+    """Choose the GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -85,7 +85,7 @@ def check_feed(feed: Feed, sources: Sources, batch: int) -> str | None:
 
 
 def time_feed(feed: Feed, sources: Sources, batch: int, seconds: float) -> dict[str, Any]:
-    """Time whole epochs, each until the device has done its last batch."""
+    """Time whole epochs, each until the device has finished its last batch."""
     import torch
 
     device = device_of(torch)

@@ -20,9 +20,9 @@ class Trial:
     batch: int
     workers: int = 0
     rates: tuple[float, ...] = ()
-    first: tuple[float, ...] = ()  # of loaders: the rate of the first epoch
-    amplification: tuple[float, ...] = ()  # cold: bytes read from the disk for each that is needed
-    resident: tuple[float, ...] = ()  # cold: what was left in the page cache after dropping
+    first: tuple[float, ...] = ()  # of loaders: patches a second in the first epoch
+    amplification: tuple[float, ...] = ()  # cold: bytes read from the disk for each byte needed
+    resident: tuple[float, ...] = ()  # cold: share left in the page cache after dropping
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -37,12 +37,12 @@ class Trial:
 
 
 def fitting(sizes: Sequence[int], patches: int) -> list[int]:
-    """Sizes of batches, none larger than there are patches."""
+    """Give the sizes of batches; a size larger than the number of patches becomes that."""
     return sorted({min(size, patches) for size in sizes})
 
 
 def trial(contestant: Contestant[Any], batch: int, **measured: Any) -> Trial:
-    """Put down what a contestant did."""
+    """Note what was measured of a contestant."""
     return Trial(
         contestant.peer.name,
         contestant.peer.note,

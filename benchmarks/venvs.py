@@ -1,4 +1,4 @@
-"""Environments for peers: one a file in benchmarks/environments, made below the output folder.
+"""Environments for peers: one for each file of benchmarks/environments, below the output folder.
 
 A file lists every package of its environment with its version, and nothing else is installed: no
 peer can pull in another torch or the clients of five clouds.
@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.adapters.protocol import OWN
 
 FILES = Path(__file__).resolve().parent / "environments"
-TORCH = "torch==2.13.0"  # first and alone, so that what it was built for is chosen once
+TORCH = "torch==2.13.0"  # installed first and alone: no peer may bring another build
 
 
 def names() -> list[str]:
@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def python_of(environment: str, out: Path) -> str | None:
-    """Give the Python of an environment, or None where it has not been made."""
+    """Give the Python of an environment, or None if it has not been made."""
     if environment == OWN:
         return sys.executable
     python = folder_of(environment, out) / "bin" / "python"
@@ -41,16 +41,14 @@ def finished(environment: str, out: Path) -> bool:
 
 def make_all(out: Path, python: str) -> bool:
     """Make all environments that are not there; say of each how it ended."""
-    made = [
-        make(name, out, python) for name in names()
-    ]  # all of them, whatever became of the first
+    made = [make(name, out, python) for name in names()]  # a list: each is tried
     return all(made)
 
 
 def make(environment: str, out: Path, python: str) -> bool:
     """Make one with a Python, anew unless it is finished."""
     if finished(environment, out):
-        print(f"{environment}: there", flush=True)
+        print(f"{environment}: already made", flush=True)
         return True
     print(f"{environment}: being made", flush=True)
     folder = folder_of(environment, out)

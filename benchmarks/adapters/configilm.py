@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from benchmarks.adapters.protocol import (
     NATIVE,
-    Batch,
-    Fed,
+    Arrays,
+    KeyedBatch,
     Loader,
-    Peer,
+    NativeStore,
     Pixels,
     Reader,
     Sources,
@@ -23,15 +23,11 @@ from benchmarks.adapters.torch_loader import Epochs, torch_loader
 FLAGS = ("contains_seasonal_snow", "contains_cloud_or_shadow")
 
 
-class ConfigILM(Peer):
+class ConfigILM(NativeStore):
     """The package in an environment of its own: it wants Python below 3.12 and NumPy below 2."""
 
     environment = "configilm"
     needs = ("configilm", "lmdb", "pandas", "pyarrow", "safetensors", "torch")
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the store."""
-        return (sources.native,)
 
 
 class ConfigILMReader(ConfigILM, Reader):
@@ -42,6 +38,7 @@ class ConfigILMReader(ConfigILM, Reader):
     stored = NATIVE
 
     def __init__(self) -> None:
+        super().__init__()
         self.reader: Any = None
 
     def prepare(self, sources: Sources) -> None:
@@ -57,7 +54,7 @@ class ConfigILMReader(ConfigILM, Reader):
             process_bands_fn=partial(stack_and_interpolate, img_size=120, upsample_mode="nearest"),
         )
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
         """Collate patches one by one; the reused buffer is of no use to it."""
         import torch
 
@@ -72,6 +69,7 @@ class ConfigILMLoader(ConfigILM, Loader):
     note = "its data set; float32 images and encoded labels; workers persist, in its favour"
 
     def __init__(self) -> None:
+        super().__init__()
         self.data: Any = None
 
     def write(self, sources: Sources) -> None:
@@ -109,7 +107,7 @@ class ConfigILMLoader(ConfigILM, Loader):
             include_snowy=True,
         )
 
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, collate. The environment is closed first: it must not be carried over a fork."""
         reader = self.data.BENv2Loader
         if reader.env is not None:

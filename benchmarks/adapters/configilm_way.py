@@ -1,13 +1,12 @@
 """ConfigILM's way of reading a native store: a transaction, a load and an interpolation a patch."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.adapters.protocol import NATIVE, Batch, Pixels, Reader, Sources
+from benchmarks.adapters.protocol import NATIVE, Arrays, NativeStore, Pixels, Reader, Sources
 from benchmarks.tree import S2_BANDS
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 SIZE = 120
 
 
-class ConfigILMWay(Reader):
+class ConfigILMWay(NativeStore, Reader):
     """The steps of its BENv2 reader, its `stack_and_interpolate` and the default collate."""
 
     name = "ConfigILM's way"
@@ -25,12 +24,9 @@ class ConfigILMWay(Reader):
     stored = NATIVE
 
     def __init__(self) -> None:
+        super().__init__()
         self.lmdb: Any = None
         self.load: Any = None
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name what it reads."""
-        return (sources.native,)
 
     def prepare(self, sources: Sources) -> None:
         """Open the native store with ConfigILM's options."""
@@ -38,13 +34,14 @@ class ConfigILMWay(Reader):
         import torch
         from safetensors.numpy import load
 
+        super().prepare(sources)
         torch.set_num_threads(1)  # as in a worker of a DataLoader, and as everyone else here
         self.load = load
         self.lmdb = lmdb.open(
-            str(sources.native), readonly=True, lock=False, meminit=False, readahead=True
+            str(self.path), readonly=True, lock=False, meminit=False, readahead=True
         )
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
         """Collate patches one by one; the reused buffer is of no use to it."""
         import torch
 

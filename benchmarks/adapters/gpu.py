@@ -4,13 +4,12 @@ Without a GPU the same code runs on the CPU, where nothing is pinned.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.adapters.patchpress_loaders import fed, patch_loader
-from benchmarks.adapters.protocol import Fed, Feed, Pixels, Sources
+from benchmarks.adapters.patchpress_loaders import keyed, patch_loader
+from benchmarks.adapters.protocol import Feed, FlatFile, KeyedBatch, Pixels, StackedStore
 from benchmarks.tree import S2_BANDS
 
 MEAN, SCALE = 1000.0, 1.0 / 1024.0  # exact in float32, so that equality can be asserted
@@ -21,27 +20,16 @@ def normalised(image: Any) -> Any:
     return image.float().sub_(MEAN).mul_(SCALE)
 
 
-class PinnedCopy(Feed):
+class PinnedCopy(FlatFile, Feed):
     """One pinned batch, filled once, copied again and again: nothing is read."""
 
     name = "bare pinned copy"
     note = "the limit: the same bytes from one pinned buffer, neither read nor cast"
     needs = ("torch",)
 
-    def __init__(self) -> None:
-        self.flat = Path()
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the flat file."""
-        return (sources.flat,)
-
-    def prepare(self, sources: Sources) -> None:
-        """Remember the file."""
-        self.flat = sources.flat
-
-    def epochs(self, batch: int, device: Any) -> Iterable[Fed]:
+    def epochs(self, batch: int, device: Any) -> Iterable[KeyedBatch]:
         """Copy as many batches as an epoch has."""
-        return Copies(np.load(self.flat, mmap_mode="r"), batch, device)
+        return Copies(np.load(self.path, mmap_mode="r"), batch, device)
 
 
 class Copies:
@@ -55,7 +43,7 @@ class Copies:
         self.pinned = pinned.pin_memory() if device.type == "cuda" else pinned
         self.target = torch.empty_like(self.pinned, device=device)
 
-    def __iter__(self) -> Iterator[Fed]:
+    def __iter__(self) -> Iterator[KeyedBatch]:
         size = len(self.pinned)
         for first in range(0, self.patches, size):
             count = min(size, self.patches - first)
@@ -63,25 +51,14 @@ class Copies:
             yield range(count), self.target[:count]
 
 
-class GpuPatchLoader(Feed):
+class GpuPatchLoader(StackedStore, Feed):
     """`feed`: PatchLoader's pinned ring, copied on its own stream, normalised there."""
 
     name = "Patchpress, PatchLoader and feed"
     note = "from the page cache to normalised float32 on the device"
     needs = ("lmdb", "patchpress", "torch")
 
-    def __init__(self) -> None:
-        self.path = Path()
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the store."""
-        return (sources.stacked,)
-
-    def prepare(self, sources: Sources) -> None:
-        """Remember the store."""
-        self.path = sources.stacked
-
-    def epochs(self, batch: int, device: Any) -> Iterable[Fed]:
+    def epochs(self, batch: int, device: Any) -> Iterable[KeyedBatch]:
         """Bring over and normalise what the loader reads; a batch crosses while one is drawn."""
         return OnDevice(patch_loader(self.path, batch, keep=2), device)
 
@@ -93,10 +70,10 @@ class OnDevice:
         self.loader, self.device = loader, device
         self.statistics = statistics()
 
-    def __iter__(self) -> Iterator[Fed]:
+    def __iter__(self) -> Iterator[KeyedBatch]:
         from patchpress.readers.feed import feed
 
-        return map(fed, feed(self.loader, self.device, self.statistics))
+        return map(keyed, feed(self.loader, self.device, self.statistics))
 
 
 def statistics() -> Any:

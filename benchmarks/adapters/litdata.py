@@ -1,67 +1,49 @@
 """litData: chunks of 64 MB in a local folder, by index and in order."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from benchmarks.adapters.protocol import (
-    Batch,
-    Fed,
+    KeyedBatch,
     Loader,
-    Peer,
+    OwnForm,
     Pixels,
-    Reader,
+    RowReader,
     Sequential,
     Sources,
-    once,
 )
 from benchmarks.adapters.torch_loader import Epochs, worker_options
 
 
-class LitData(Peer):
+class LitData(OwnForm):
     """A folder of chunks with the row and the pixels of each patch."""
 
     environment = "peers"
     needs = ("litdata",)
-    options: ClassVar[dict[str, Any]] = {}  # its defaults
+    file = "litdata"
+    options: ClassVar[dict[str, Any]] = {}  # those of StreamingDataset; none: its defaults
 
-    def __init__(self) -> None:
-        self.folder = ""
-        self.row: dict[str, int] = {}
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the folder."""
-        return (sources.forms / "litdata",)
-
-    def write(self, sources: Sources) -> None:
+    def write_form(self, path: Path, flat: Pixels) -> None:
         """Write the chunks, in one process."""
         from litdata.streaming.cache import Cache
 
-        def write(path: Path) -> None:
-            flat = np.load(sources.flat, mmap_mode="r")
-            cache = Cache(str(path), chunk_bytes="64MB")
-            for row, image in enumerate(flat):
-                cache[row] = {"row": row, "image": np.asarray(image)}
-            cache.done()
-            cache.merge()
-
-        once(self.files(sources)[0], write)
-
-    def prepare(self, sources: Sources) -> None:
-        """Remember the folder."""
-        self.folder = str(self.files(sources)[0])
-        self.row = {key: row for row, key in enumerate(sources.keys)}
+        cache = Cache(str(path), chunk_bytes="64MB")
+        for row, image in enumerate(flat):
+            cache[row] = {"row": row, "image": np.asarray(image)}
+        cache.done()
+        cache.merge()
 
     def open(self, **options: Any) -> Any:
         """Open the folder."""
         from litdata import StreamingDataset
 
-        return StreamingDataset(self.folder, **self.options, **options)
+        return StreamingDataset(str(self.path), **self.options, **options)
 
 
-class LitDataRandom(LitData, Reader):
+class LitDataRandom(LitData, RowReader):
     """By index, with its defaults: 256 neighbours are decoded for every patch asked for."""
 
     name = "litData, by index, default"
@@ -76,11 +58,10 @@ class LitDataRandom(LitData, Reader):
         super().prepare(sources)
         self.data = self.open()
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
-        """Read patch by patch."""
-        for slot, key in enumerate(keys):
-            out[slot] = self.data[self.row[key]]["image"]
-        return out
+    def patch(self, row: int) -> Pixels:
+        """Read one row."""
+        pixels: Pixels = self.data[row]["image"]
+        return pixels
 
 
 class LitDataRandomTuned(LitDataRandom):
@@ -110,7 +91,7 @@ class LitDataLoader(LitData, Loader):
     note = "its own shuffling, batch_decode=0 and item_shuffle_window=0, faster than its defaults"
     options: ClassVar[dict[str, Any]] = {"batch_decode": 0, "item_shuffle_window": 0}
 
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, collate."""
         from litdata import StreamingDataLoader
 

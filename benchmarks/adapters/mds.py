@@ -1,14 +1,12 @@
 """MDS (mosaicml-streaming): shards of 64 MB, read by index."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from benchmarks.adapters.protocol import Batch, Fed, Loader, Peer, Pixels, Reader, Sources, once
+from benchmarks.adapters.protocol import KeyedBatch, Loader, OwnForm, Pixels, RowReader, Sources
 from benchmarks.adapters.torch_loader import Epochs, torch_loader
 
 
@@ -31,59 +29,49 @@ def streaming() -> Any:
     return streaming
 
 
-class Mds(Peer):
+class Mds(OwnForm):
     """A folder of shards with the row and the pixels of each patch."""
 
     environment = "peers"
     needs = ("streaming", "transformers")
+    file = "mds"
 
     def __init__(self) -> None:
+        super().__init__()
         self.data: Any = None
-        self.row: dict[str, int] = {}
 
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the folder."""
-        return (sources.forms / "mds",)
-
-    def write(self, sources: Sources) -> None:
+    def write_form(self, path: Path, flat: Pixels) -> None:
         """Write the shards."""
-        writer = streaming().MDSWriter
-
-        def write(path: Path) -> None:
-            flat = np.load(sources.flat, mmap_mode="r")
-            columns = {"row": "int", "image": "ndarray:uint16:12,120,120"}
-            with writer(out=str(path), columns=columns) as out:
-                for row, image in enumerate(flat):
-                    out.write({"row": row, "image": image})
-
-        once(self.files(sources)[0], write)
+        columns = {"row": "int", "image": "ndarray:uint16:12,120,120"}
+        with streaming().MDSWriter(out=str(path), columns=columns) as out:
+            for row, image in enumerate(flat):
+                out.write({"row": row, "image": image})
 
     def prepare(self, sources: Sources) -> None:
-        """Open the shards as its LocalDataset, for data that are there already."""
-        self.data = streaming().LocalDataset(str(self.files(sources)[0]))
-        self.row = {key: row for row, key in enumerate(sources.keys)}
+        """Open the shards as its LocalDataset, which is for data that are already there."""
+        super().prepare(sources)
+        self.data = streaming().LocalDataset(str(self.path))
 
 
-class MdsReader(Mds, Reader):
+class MdsReader(Mds, RowReader):
     """By index."""
 
     name = "MDS, by index"
     note = "LocalDataset[row], copied into the reused buffer"
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
-        """Read patch by patch."""
-        for slot, key in enumerate(keys):
-            out[slot] = self.data[self.row[key]]["image"]
-        return out
+    def patch(self, row: int) -> Pixels:
+        """Read one row."""
+        pixels: Pixels = self.data[row]["image"]
+        return pixels
 
 
 class MdsLoader(Mds, Loader):
-    """torch's DataLoader over the same."""
+    """torch's DataLoader over its LocalDataset."""
 
     name = "MDS, DataLoader"
     note = "over LocalDataset, which is faster here than its StreamingDataset"
 
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, collate."""
         loader = torch_loader(self.data, batch, workers)
         return Epochs(loader, lambda sample: (sample["row"], sample["image"]))

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.adapters.memmap import RGB
-from benchmarks.adapters.protocol import NATIVE, Batch, Job, Pixels, Reader, Sources, missing
+from benchmarks.adapters.protocol import (
+    NATIVE,
+    Arrays,
+    Job,
+    Pixels,
+    Reader,
+    Sources,
+    StackedStore,
+    missing,
+)
 from benchmarks.tree import S2_BANDS
 
 if TYPE_CHECKING:
@@ -33,31 +42,27 @@ class PatchpressConverter:
         ]  # fmt: skip
 
 
-class PatchpressStacked(Reader):
+class PatchpressStacked(StackedStore, Reader):
     """`Store.read_batch` on a stacked store, into the reused buffer."""
 
     name = "Patchpress, stacked"
     note = "into the reused buffer"
     needs = ("lmdb", "patchpress")
 
+    mode = "auto"
+
     def __init__(self) -> None:
+        super().__init__()
         self.store: Store | None = None
-
-    def path(self, sources: Sources) -> Path:
-        """Choose the store."""
-        return sources.stacked
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the store."""
-        return (self.path(sources),)
 
     def prepare(self, sources: Sources) -> None:
         """Open the store."""
         from patchpress import open_store
 
-        self.store = open_store(self.path(sources))
+        super().prepare(sources)
+        self.store = open_store(self.path, mode=self.mode)
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
         """Read one batch."""
         assert self.store is not None
         bands = None if self.bands == S2_BANDS else self.bands
@@ -71,8 +76,8 @@ class PatchpressNative(PatchpressStacked):
     note = "into the reused buffer; 46 % of the stacked bytes on disk"
     stored = NATIVE
 
-    def path(self, sources: Sources) -> Path:
-        """Choose the store."""
+    def source(self, sources: Sources) -> Path:
+        """Give the native store."""
         return sources.native
 
 
@@ -91,29 +96,20 @@ class PatchpressNativeRGB(PatchpressNative):
 
 
 class PatchpressStackedCold(PatchpressStacked):
-    """A stacked store, opened in a mode of its own choice."""
-
-    layout = "stacked"
+    """A stacked store, opened in a given mode."""
 
     def __init__(self, mode: str) -> None:
         super().__init__()
         self.mode = mode
-        self.name = f"Patchpress, {self.layout}, {mode}"
-
-    def prepare(self, sources: Sources) -> None:
-        """Open the store."""
-        from patchpress import open_store
-
-        self.store = open_store(self.path(sources), mode=self.mode)
+        self.name = f"{PatchpressStacked.name}, {mode}"
 
 
-class PatchpressNativeCold(PatchpressStackedCold):
-    """The same on a native store."""
+class PatchpressNativeCold(PatchpressNative):
+    """A native store, opened in a given mode."""
 
-    layout = "native"
     note = "into the reused buffer; 46 % of the stacked bytes to read"
-    stored = NATIVE
 
-    def path(self, sources: Sources) -> Path:
-        """Choose the store."""
-        return sources.native
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+        self.name = f"{PatchpressNative.name}, {mode}"

@@ -9,26 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.adapters.protocol import Fed, Loader, Peer, Pixels, Sources
+from benchmarks.adapters.protocol import KeyedBatch, Loader, Pixels, StackedStore
 from benchmarks.adapters.torch_loader import Epochs, torch_loader
-
-
-class Stacked(Peer):
-    """A stacked store."""
-
-    needs: tuple[str, ...] = ("lmdb", "patchpress", "torch")
-
-    def __init__(self) -> None:
-        self.path = Path()
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the store."""
-        return (sources.stacked,)
-
-    def prepare(self, sources: Sources) -> None:
-        """Remember the store."""
-        self.path = sources.stacked
-
 
 # All Sentinel-2 patches, pixels and names: everyone's samples say which patch they are.
 CHOICE: dict[str, Any] = {"modalities": "s2", "target": None, "with_key": True}
@@ -48,13 +30,13 @@ def patch_loader(store: Path, batch: int, **options: Any) -> Any:
     return PatchLoader(str(store), batch, shuffle=True, seed=0, **CHOICE, **options)
 
 
-def fed(batch: Any) -> Fed:
-    """Which patches a batch of either has, and their pixels."""
+def keyed(batch: Any) -> KeyedBatch:
+    """Turn a batch of either into (keys, pixels)."""
     image, keys = batch
     return keys, image
 
 
-class BareLoop(Stacked, Loader):
+class BareLoop(StackedStore, Loader):
     """What a loop without torch does."""
 
     name = "Patchpress, bare read_batch loop"
@@ -62,7 +44,7 @@ class BareLoop(Stacked, Loader):
     needs = ("lmdb", "patchpress")
     workers = (0,)
 
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, read."""
         from patchpress import open_store
 
@@ -78,32 +60,34 @@ class ReadBatches:
         self.out: Pixels = np.empty((batch, 12, 120, 120), np.uint16)
         self.rng = np.random.default_rng(0)
 
-    def __iter__(self) -> Iterator[Fed]:
+    def __iter__(self) -> Iterator[KeyedBatch]:
         order = self.rng.permutation(len(self.keys)).tolist()
         for first in range(0, len(order), self.batch):
-            keys = [self.keys[place] for place in order[first : first + self.batch]]
+            keys = [self.keys[row] for row in order[first : first + self.batch]]
             yield keys, self.store.read_batch(keys, out=self.out[: len(keys)])
 
 
-class DatasetLoader(Stacked, Loader):
+class DatasetLoader(StackedStore, Loader):
     """A stock DataLoader over PatchDataset, with its collate."""
 
     name = "Patchpress, stock DataLoader"
     note = "over PatchDataset, collate_fn=data.collate"
+    needs = ("lmdb", "patchpress", "torch")
 
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, read a batch at a time."""
         data = patch_dataset(self.path)
-        return Epochs(torch_loader(data, batch, workers, collate_fn=data.collate), fed)
+        return Epochs(torch_loader(data, batch, workers, collate_fn=data.collate), keyed)
 
 
-class PatchLoaderEpochs(Stacked, Loader):
+class PatchLoaderEpochs(StackedStore, Loader):
     """PatchLoader over the same data set."""
 
     name = "Patchpress, PatchLoader"
     note = "threads and a ring of reused buffers; a batch is valid until the ring comes round"
+    needs = ("lmdb", "patchpress", "torch")
     workers = (0,)
 
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, read ahead."""
-        return Epochs(patch_loader(self.path, batch), fed)
+        return Epochs(patch_loader(self.path, batch), keyed)

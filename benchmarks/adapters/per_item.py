@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.adapters.protocol import Fed, Loader, Pixels, Sources
+from benchmarks.adapters.protocol import FlatFile, KeyedBatch, Loader, Pixels
 from benchmarks.adapters.torch_loader import Epochs, torch_loader
 
 
-class Rows:
+class PatchPerItem:
     """A map-style data set over the flat file, as many write it."""
 
     def __init__(self, flat: Path) -> None:
@@ -23,24 +23,14 @@ class Rows:
         return row, self.flat[row]
 
 
-class PerItemLoader(Loader):
-    """torch's DataLoader over it."""
+class PerItemLoader(FlatFile, Loader):
+    """torch's DataLoader over that data set."""
 
     name = "per item, default collate"
     note = "the usual way: a data set over NumPy memmap; rows are not copied before torch.stack"
     needs = ("torch",)
 
-    def __init__(self) -> None:
-        self.flat = Path()
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the flat file."""
-        return (sources.flat,)
-
-    def prepare(self, sources: Sources) -> None:
-        """Remember the file."""
-        self.flat = sources.flat
-
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, collate."""
-        return Epochs(torch_loader(Rows(self.flat), batch, workers), lambda sample: sample)
+        loader = torch_loader(PatchPerItem(self.path), batch, workers)
+        return Epochs(loader, lambda sample: sample)

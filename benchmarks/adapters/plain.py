@@ -2,38 +2,43 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.adapters.protocol import STACKED, Batch, Pixels, Reader, Sources
+from benchmarks.adapters.protocol import (
+    STACKED,
+    Arrays,
+    FlatFile,
+    Pixels,
+    Reader,
+    Sources,
+    StackedStore,
+)
 
 
-class Preadv(Reader):
+class Preadv(FlatFile, Reader):
     """One `os.preadv` a patch from the flat file into the reused buffer."""
 
     name = "preadv, flat file"
     note = "the reference: the same bytes, one call a patch, no names and no checks"
 
     def __init__(self) -> None:
+        super().__init__()
         self.descriptor = -1
-        self.place: dict[str, int] = {}
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the flat file."""
-        return (sources.flat,)
+        self.offset: dict[str, int] = {}
 
     def prepare(self, sources: Sources) -> None:
         """Open the file; the rows begin where its header ends."""
-        head = sources.flat.stat().st_size - len(sources.keys) * STACKED
-        self.place = {key: head + row * STACKED for row, key in enumerate(sources.keys)}
-        self.descriptor = os.open(sources.flat, os.O_RDONLY)
+        super().prepare(sources)
+        header = self.path.stat().st_size - len(sources.keys) * STACKED
+        self.offset = {key: header + row * STACKED for key, row in self.row.items()}
+        self.descriptor = os.open(self.path, os.O_RDONLY)
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
         """Read patch by patch."""
         for key, array in zip(keys, out, strict=True):
-            done = os.preadv(self.descriptor, [memoryview(array)], self.place[key])
+            done = os.preadv(self.descriptor, [memoryview(array)], self.offset[key])
             assert done == STACKED, f"{done} bytes of {key}"
         return out
 
@@ -44,37 +49,33 @@ class PreadvAnnounced(Preadv):
     name = "preadv, flat file, announced"
     note = "POSIX_FADV_WILLNEED for the batch first: what a careful reader of a flat file does"
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
         """Announce all, then read patch by patch."""
         for key in keys:
-            os.posix_fadvise(self.descriptor, self.place[key], STACKED, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(self.descriptor, self.offset[key], STACKED, os.POSIX_FADV_WILLNEED)
         return super().read(keys, out)
 
 
-class LmdbGet(Reader):
+class LmdbGet(StackedStore, Reader):
     """`get` of each record of the stacked store, its pixels copied into the reused buffer."""
 
     needs = ("lmdb",)
     note = "get, frombuffer, copy: a stacked store as any LMDB client reads it"
 
     def __init__(self, *, readahead: bool) -> None:
+        super().__init__()
         self.readahead = readahead
         self.name = f"LMDB get, readahead {'on' if readahead else 'off'}"
         self.lmdb: Any = None
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the store."""
-        return (sources.stacked,)
 
     def prepare(self, sources: Sources) -> None:
         """Open the store."""
         import lmdb
 
-        self.lmdb = lmdb.open(
-            str(sources.stacked), readonly=True, lock=False, readahead=self.readahead
-        )
+        super().prepare(sources)
+        self.lmdb = lmdb.open(str(self.path), readonly=True, lock=False, readahead=self.readahead)
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
         """Skip the safetensors header by its length; the one tensor is all that follows."""
         with self.lmdb.begin(buffers=True) as transaction:
             for key, array in zip(keys, out, strict=True):

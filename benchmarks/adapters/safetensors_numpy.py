@@ -1,14 +1,13 @@
 """A plain reader of a native store: lmdb, `safetensors.numpy.load`, NumPy's repeat."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.adapters.protocol import NATIVE, Batch, Pixels, Reader, Sources
+from benchmarks.adapters.protocol import NATIVE, Arrays, NativeStore, Pixels, Reader, Sources
 from benchmarks.tree import S2_BANDS
 
 
-class SafetensorsNumpy(Reader):
+class SafetensorsNumpy(NativeStore, Reader):
     """What one writes in an afternoon without torch."""
 
     name = "safetensors.numpy.load, repeat"
@@ -17,23 +16,21 @@ class SafetensorsNumpy(Reader):
     stored = NATIVE
 
     def __init__(self) -> None:
+        super().__init__()
         self.lmdb: Any = None
         self.load: Any = None
-
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name what it reads."""
-        return (sources.native,)
 
     def prepare(self, sources: Sources) -> None:
         """Open the native store as any LMDB client does."""
         import lmdb
         from safetensors.numpy import load
 
-        self.lmdb = lmdb.open(str(sources.native), readonly=True, lock=False)
+        super().prepare(sources)
+        self.lmdb = lmdb.open(str(self.path), readonly=True, lock=False)
         self.load = load
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
-        """Repeat every band straight into its place."""
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
+        """Repeat every band straight into the buffer."""
         with self.lmdb.begin(buffers=True) as transaction:
             for slot, key in enumerate(keys):
                 bands = self.load(bytes(transaction.get(key.encode())))

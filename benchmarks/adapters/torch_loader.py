@@ -1,10 +1,10 @@
-"""torch's DataLoader as all contestants use it, and what can be iterated epoch after epoch."""
+"""torch's DataLoader as all contestants use it, and an iterable of epochs."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from benchmarks.adapters.protocol import Fed
+from benchmarks.adapters.protocol import KeyedBatch
 
 
 def torch_loader(data: Any, batch: int, workers: int, **options: Any) -> Any:
@@ -17,7 +17,7 @@ def torch_loader(data: Any, batch: int, workers: int, **options: Any) -> Any:
 
 
 def worker_options(workers: int) -> dict[str, Any]:
-    """Workers that are forked and live on, which spares every loader their start."""
+    """Forked workers that stay alive: no epoch but the first pays for their start."""
     if not workers:
         return {"num_workers": 0}
     fork = {"multiprocessing_context": "fork"}  # Python 3.14 would pickle the data set
@@ -25,10 +25,10 @@ def worker_options(workers: int) -> dict[str, Any]:
 
 
 class Epochs:
-    """A loader whose batches are taken apart into what the harness wants to know."""
+    """A loader of any kind, each of whose batches `part` turns into (keys, pixels)."""
 
-    def __init__(self, loader: Iterable[Any], part: Callable[[Any], Fed]) -> None:
+    def __init__(self, loader: Iterable[Any], part: Callable[[Any], KeyedBatch]) -> None:
         self.loader, self.part = loader, part
 
-    def __iter__(self) -> Iterator[Fed]:
+    def __iter__(self) -> Iterator[KeyedBatch]:
         return map(self.part, self.loader)

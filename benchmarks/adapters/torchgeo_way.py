@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.adapters.protocol import Batch, Pixels, Reader, Sources
-from benchmarks.tree import Patch, find_patches
+from benchmarks.adapters.protocol import Arrays, Pixels, Reader, Sources
+from benchmarks.tree import MODALITIES, RawPatch, find_patches
 
 
 class TorchGeoWay(Reader):
@@ -18,23 +18,24 @@ class TorchGeoWay(Reader):
     needs = ("rasterio",)
 
     def __init__(self) -> None:
-        self.patches: dict[str, Patch] = {}
+        super().__init__()
+        self.patches: dict[str, RawPatch] = {}
 
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name what it reads."""
-        return (sources.tree / "BigEarthNet-S2",)
+    def source(self, sources: Sources) -> Path:
+        """Give the folder of Sentinel-2."""
+        return sources.tree / MODALITIES["s2"].folder
 
     def prepare(self, sources: Sources) -> None:
         """List the tree."""
         self.patches = {patch.key: patch for patch in find_patches(sources.tree, "s2")}
 
-    def read(self, keys: Sequence[str], out: Pixels) -> Batch:
+    def read(self, keys: Sequence[str], out: Pixels) -> Arrays:
         """Stack patches one by one; the reused buffer is of no use to it."""
         size = out.shape[-2:]
         return np.stack([read_patch(self.patches[key], size) for key in keys])
 
 
-def read_patch(patch: Patch, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def read_patch(patch: RawPatch, size: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Give one patch as float32 (12, height, width)."""
     import rasterio
     from rasterio.enums import Resampling

@@ -6,43 +6,44 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.adapters.protocol import Fed, Loader, Peer, Pixels, Sequential, Sources, once
+from benchmarks.adapters.protocol import (
+    KeyedBatch,
+    Loader,
+    OwnForm,
+    Pixels,
+    Sequential,
+    Sources,
+)
 from benchmarks.adapters.torch_loader import Epochs, worker_options
 
 SHARD = 256
 
 
-class WebDataset(Peer):
+class WebDataset(OwnForm):
     """A folder of tar files; a sample's name is its row."""
 
     environment = "peers"
     needs = ("webdataset",)
+    file = "webdataset"
 
     def __init__(self) -> None:
+        super().__init__()
         self.shards: list[str] = []
 
-    def files(self, sources: Sources) -> tuple[Path, ...]:
-        """Name the folder."""
-        return (sources.forms / "webdataset",)
-
-    def write(self, sources: Sources) -> None:
+    def write_form(self, path: Path, flat: Pixels) -> None:
         """Write the shards."""
         import webdataset
 
-        def write(path: Path) -> None:
-            path.mkdir()
-            flat = np.load(sources.flat, mmap_mode="r")
-            pattern = str(path / "%05d.tar")
-            with webdataset.ShardWriter(pattern, maxcount=SHARD, verbose=0) as out:
-                for row, image in enumerate(flat):
-                    out.write({"__key__": f"{row:09d}", "npy": np.asarray(image)})
-
-        once(self.files(sources)[0], write)
+        path.mkdir()
+        pattern = str(path / "%05d.tar")
+        with webdataset.ShardWriter(pattern, maxcount=SHARD, verbose=0) as out:
+            for row, image in enumerate(flat):
+                out.write({"__key__": f"{row:09d}", "npy": np.asarray(image)})
 
     def prepare(self, sources: Sources) -> None:
         """List the shards."""
-        (folder,) = self.files(sources)
-        self.shards = sorted(str(path) for path in folder.glob("*.tar"))
+        super().prepare(sources)
+        self.shards = sorted(str(path) for path in self.path.glob("*.tar"))
 
     def open(self, shuffle: int = 0) -> Any:
         """Open the shards: (name, pixels) of each sample, shuffled in a buffer if asked for."""
@@ -76,7 +77,7 @@ class WebDatasetLoader(WebDataset, Loader):
     name = "WebDataset, WebLoader"
     note = "sequential: shuffles shards, and samples only within a buffer of one batch"
 
-    def epochs(self, batch: int, workers: int) -> Iterable[Fed]:
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, batch, collate."""
         import webdataset
 
