@@ -21,7 +21,8 @@ from patchpress.converter.memory import CellPool
 from patchpress.converter.options import usable_cpus
 from patchpress.converter.processes import CAN_FORK, SerialExecutor, process_pool
 from patchpress.converter.progress import Progress
-from patchpress.converter.sources.archives import StreamOptions, cell_pool, files_size
+from patchpress.converter.sources.archives import StreamOptions, files_size
+from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.files import PatchFiles, open_files
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import (
@@ -68,13 +69,19 @@ def compare(
     found = Compared({name: [] for name in store.manifest.modalities})
     count = usable_cpus() if workers is None else workers
     window = 4 * max(count, 1)
-    cells = _cells(description, parts, window) if CAN_FORK or not count else None
+    chunking = _chunking(description, parts)
+    cells = None
+    if CAN_FORK or not count:
+        packed = [description.modalities[name] for name in parts.packed]
+        cells = cell_pool(packed, chunking, window)
     started = store.path, description, cells.memory if cells is not None else None
     executor = process_pool(count, _start, *started) if count else SerialExecutor()
     if not count:
         _start(*started)
     try:
-        _compare_source(store, description, parts, found, executor, window, cells, progress)
+        _compare_source(
+            store, description, parts, found, executor, window, chunking, cells, progress
+        )
     except BrokenProcessPool:
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
@@ -91,6 +98,7 @@ def _compare_source(
     found: Compared,
     executor: Executor,
     window: int,
+    chunking: Chunking,
     cells: CellPool | None,
     progress: Progress,
 ) -> None:
@@ -106,8 +114,8 @@ def _compare_source(
     found.total = None if streams else len(store) + walked
     few = sum(wish.most.values()) if wish.most else None
     progress.start(few if streams else found.total)
-    patches = _chunks(patches_in_key_order(walks, streams), description)
-    for chunk, outcomes in _compare_all(executor, patches, window):
+    chunks = chunking.cut(patches_in_key_order(walks, streams))
+    for chunk, outcomes in _compare_all(executor, chunks, window):
         for patch, problem in zip(chunk, outcomes, strict=True):
             if problem == NOT_STORED:
                 found.problems += [] if partial else [f"{patch.folder} {problem}"]
@@ -133,25 +141,13 @@ def _wish(store: Store, cells: CellPool | None, *, partial: bool) -> StreamOptio
     )
 
 
-def _cells(description: Description, parts: SourceParts, window: int) -> CellPool | None:
-    """Memory for the files of as many patches as can be under way, if archives have some."""
-    modalities = [description.modalities[name] for name in parts.packed]
-    smallest = min(map(files_size, modalities), default=CHUNK_BYTES)
-    return cell_pool(modalities, (window + 1) * min(CHUNK, CHUNK_BYTES // smallest + 1))
-
-
-def _chunks(patches: Iterable[Patch], description: Description) -> Iterator[list[Patch]]:
-    sizes = {name: files_size(modality) for name, modality in description.modalities.items()}
-    chunk: list[Patch] = []
-    held = 0
-    for patch in patches:
-        chunk.append(patch)
-        held += sizes[patch.modality] if patch.archived is not None else 0
-        if len(chunk) == CHUNK or held >= CHUNK_BYTES:
-            yield chunk
-            chunk, held = [], 0
-    if chunk:
-        yield chunk
+def _chunking(description: Description, parts: SourceParts) -> Chunking:
+    """Chunks of so many patches, or of so many bytes of files out of archives."""
+    sizes = {
+        name: files_size(modality) if name in parts.packed else 0
+        for name, modality in description.modalities.items()
+    }
+    return Chunking(sizes, nbytes=CHUNK_BYTES, patches=CHUNK)
 
 
 # A worker process keeps its store, the description and its view of the files out of archives here.

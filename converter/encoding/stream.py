@@ -14,7 +14,7 @@ from patchpress.converter.encoding.frame import PAGE_BYTES, SMALLEST, frame_size
 from patchpress.converter.encoding.worker import Chunk, encode_chunk, start_worker
 from patchpress.converter.memory import CellPool, free_shared_memory, shared_memory
 from patchpress.converter.processes import CAN_FORK, SerialExecutor, kill, process_pool
-from patchpress.converter.sources.archives import cell_pool
+from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
 from patchpress.readers.errors import PatchError, PatchpressError
@@ -54,7 +54,10 @@ def encoding(
     # Beside what workers have and what waits for them: what is on its way to the disk.
     window = 2 * workers + 2 + writing if workers else 1 + writing
     shared = shared_memory(window * slot) if CAN_FORK or not workers else None
-    cells = _cells(recipes, packed, frames, window) if shared is not None else None
+    chunking = Chunking(frames, nbytes=CHUNK_BYTES)
+    cells = None
+    if shared is not None:
+        cells = cell_pool([recipes[name].modality for name in packed], chunking, window)
     memory = cells.memory if cells is not None else None
     unpackers = start_unpackers(streams) if workers else []
     executor: Executor
@@ -64,7 +67,7 @@ def encoding(
         start_worker(recipes, shared, memory)
         executor = SerialExecutor()
     try:
-        yield Encoding(executor, frames, slot, window, shared, cells, paged, unpackers)
+        yield Encoding(executor, frames, chunking, slot, window, shared, cells, paged, unpackers)
     except BrokenProcessPool:
         raise PatchpressError(
             "a decoding process died (killed, or out of memory?): try again with fewer --workers"
@@ -80,15 +83,6 @@ def encoding(
             free_shared_memory(each)
 
 
-def _cells(
-    recipes: dict[str, Recipe], packed: Collection[str], frames: dict[str, int], window: int
-) -> CellPool | None:
-    """Memory for the files of as many patches as can be under way."""
-    smallest = min((frames[name] for name in packed), default=CHUNK_BYTES)
-    modalities = [recipes[name].modality for name in packed]
-    return cell_pool(modalities, window * (CHUNK_BYTES // smallest + 1))
-
-
 class Encoding:
     """A window of tasks, each with its slot of the shared memory.
 
@@ -101,6 +95,7 @@ class Encoding:
         self,
         executor: Executor,
         frames: dict[str, int],
+        chunking: Chunking,
         slot: int,
         window: int,
         shared: memoryview | None,
@@ -109,7 +104,7 @@ class Encoding:
         unpackers: list[Unpacker],
     ) -> None:
         self.cells, self.paged, self.unpackers = cells, paged, list(unpackers)
-        self._executor, self._frames = executor, frames
+        self._executor, self._frames, self._chunking = executor, frames, chunking
         self._slot, self._shared = slot, shared
         self._free: SimpleQueue[int] = SimpleQueue()
         for place in range(window):
@@ -118,7 +113,7 @@ class Encoding:
     def __call__(self, patches: Iterable[Patch]) -> Iterator[Batch]:
         """Encode patches."""
         waiting: deque[tuple[list[Patch], int, Future[Chunk]]] = deque()
-        for chunk in self._chunks(patches):
+        for chunk in self._chunking.cut(patches):
             while waiting and self._free.empty():
                 yield self._next(waiting)
             place = self._free.get()  # from whoever has the batches, at the latest
@@ -142,15 +137,3 @@ class Encoding:
             outcomes.append((patch, result, memory[position : position + nbytes]))
             position += self._frames[patch.modality]
         return Batch(outcomes, partial(self._free.put, place))
-
-    def _chunks(self, patches: Iterable[Patch]) -> Iterator[list[Patch]]:
-        chunk: list[Patch] = []
-        size = 0
-        for patch in patches:
-            chunk.append(patch)
-            size += self._frames[patch.modality]
-            if size >= CHUNK_BYTES:
-                yield chunk
-                chunk, size = [], 0
-        if chunk:
-            yield chunk

@@ -5,9 +5,8 @@ reaches; nothing is unpacked to the disk.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from mmap import PAGESIZE
 
 import numpy as np
 
@@ -70,14 +69,6 @@ def files_size(modality: ModalitySource) -> int:
         np.dtype(band.dtype).itemsize * band.shape[0] * band.shape[1] for band in modality.bands
     )
     return (2 if modality.any_size else 1) * pixels + HEAD * (len(modality.bands) + 1)
-
-
-def cell_pool(modalities: Iterable[ModalitySource], under_way: int) -> CellPool | None:
-    """Memory for the files of that many patches and of those begun; most of it is never touched."""
-    sizes = [files_size(modality) for modality in modalities]
-    if not sizes:
-        return None
-    return CellPool(-max(sizes) % PAGESIZE + max(sizes), WINDOW + under_way)
 
 
 class ArchiveStream:

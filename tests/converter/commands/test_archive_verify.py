@@ -21,6 +21,7 @@ from patchpress.converter.descriptions.parse import built_in_descriptions, find_
 from patchpress.converter.encoding import bandreader as plain
 from patchpress.converter.sources import archives, decompress
 from patchpress.converter.sources.files import ArchivedFiles
+from patchpress.converter.sources.locate import Archive, Location, SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import (
@@ -327,11 +328,11 @@ def test_no_more_is_held_than_the_window(
 
 def test_chunks_are_bounded_by_bytes_and_by_patches(archived: Path) -> None:
     def sizes(description: Description, modality: str, *, held: bool) -> set[int]:
-        contents = ArchivedFiles() if held else None
-        patch = Patch(
-            modality=modality, key="k", name="k", identity="", values=(), archived=contents
-        )
-        return {len(chunk) for chunk in list(against._chunks([patch] * 400, description))[:-1]}
+        location = Location(None, (Archive((archived,)),)) if held else Location(archived)
+        parts = SourceParts({modality: location}, {}, ())
+        patch = Patch(modality=modality, key="k", name="k", identity="", values=())
+        chunks = list(against._chunking(description, parts).cut([patch] * 400))
+        return {len(chunk) for chunk in chunks[:-1]}
 
     assert sizes(find_description(DATASET), "s2", held=False) == {CHUNK}
     assert sizes(find_description(DATASET), "map", held=True) == {CHUNK}
