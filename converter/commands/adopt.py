@@ -25,10 +25,10 @@ from patchpress.converter.sources.patch import Patch, patch_of
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.manifest import manifest_of, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
-from patchpress.converter.tables.derived import SplitOptions
 from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
+from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.access.extents import FORMAT, facts_of, write_extents
 from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import Headers, Scan, build, scan

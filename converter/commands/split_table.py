@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchpress.converter.tables.splits import by_position
+from patchpress.converter.tables.splits import split_by_position
+from patchpress.converter.tables.tablefiles import reading
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def geographic(names: "pa.ChunkedArray") -> "pa.Array":
         form = f"^(?:{primary.fields[primary.key_column]})$"
         rest = names.filter(pc.invert(pc.match_substring_regex(names, form)))
         if not len(rest):
-            return by_position(names, splits.position, splits.tile_m, splits.patch_m)
+            return split_by_position(names, splits.position, splits.tile_m, splits.patch_m)
         unknown = rest if len(rest) < len(unknown) or unknown is names else unknown
     raise TableError(
         f"patch {unknown[0].as_py()!r} is of no dataset with a tile grid: its split cannot be told"
@@ -59,7 +60,7 @@ Strategy = Callable[["pa.ChunkedArray"], "pa.Array"]
 def rewrite_table(
     path: Path,
     out: Path | None = None,
-    strategy: Strategy = by_position,
+    strategy: Strategy = split_by_position,
     *,
     identity: str = "patch_id",
     column: str = "split",
@@ -86,7 +87,7 @@ def rewrite_table(
         schema = _check(path, table.schema_arrow, identity, column)
         with _replaced(target) as partial, _writer(partial, schema, table) as writer:
             for index in range(table.num_row_groups):
-                with _reading(path):
+                with reading(path):
                     group = table.read_row_group(index)
                 splits = _assigned(path, strategy, group[identity])
                 counts.update(value for value in splits.to_pylist() if value is not None)
@@ -142,23 +143,10 @@ def _check(path: Path, schema: "pa.Schema", identity: str, column: str) -> "pa.S
 def _opened(path: Path) -> Iterator["pq.ParquetFile"]:
     import pyarrow.parquet as pq
 
-    with _reading(path):
+    with reading(path):
         file = pq.ParquetFile(path)
     with file:
         yield file
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    import pyarrow as pa
-
-    try:
-        yield
-    except FileNotFoundError:
-        raise SourceMissing(f"there is no table {path}") from None
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise TableError(f"{path} cannot be read as a Parquet table ({reason})") from None
 
 
 @contextmanager

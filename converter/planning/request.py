@@ -15,9 +15,9 @@ from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published
 from patchpress.converter.storage.folder import Asked
 from patchpress.converter.storage.resume import VERSION
-from patchpress.converter.tables.derived import SplitOptions, check_split_options
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
+from patchpress.converter.tables.split_column import SplitOptions, check_split_options
 
 
 class Request(NamedTuple):
@@ -31,7 +31,9 @@ class Request(NamedTuple):
     def split_options(self) -> SplitOptions:
         """How rows are split."""
         options = self.options
-        return SplitOptions(str(options.split), options.validation, options.seed)
+        return SplitOptions(
+            strategy=str(options.split), validation=options.validation, seed=options.seed
+        )
 
     def settings(self) -> dict[str, str | int | float | None]:
         """What decides the bytes of a store, for its manifest."""

@@ -18,7 +18,7 @@ from patchpress.converter.sources.order import (
     walks_of,
 )
 from patchpress.converter.sources.patch import Patch, Problem, ignore_problem
-from patchpress.converter.tables.official import Tables, partners
+from patchpress.converter.tables.official import Tables, partner_names
 from patchpress.readers.errors import PatchError
 
 
@@ -248,7 +248,7 @@ def with_partners(
         return FirstPatches(names, set())
     identities = {patch.identity for patch in first[primary]}
     if tables is not None:
-        by_column = partners(tables, identities)
+        by_column = partner_names(tables, identities)
         by_column[description.identity] |= identities
         names = {name: by_column[description.modalities[name].key_column] for name in first}
         return FirstPatches(names, identities)

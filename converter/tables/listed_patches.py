@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.tables.official import Tables, read_columns
+from patchpress.converter.tables.official import Tables
+from patchpress.converter.tables.tablefiles import read_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

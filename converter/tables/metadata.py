@@ -1,12 +1,13 @@
 """What was stored, joined with the official tables: the rows of metadata.parquet.
 
-Every official column stays as it is; behind them come, for each modality, whether a record is there
-and its checksum, and the ground that the patch covers.
+Every official column stays as it is. After them come, for each modality, whether the row has a
+record of it; then the ground of the patch; then, for each modality, the record's checksum.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,33 +15,53 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.tables.derived import SplitOptions, enrich
+from patchpress.converter.tables.derived import derive_columns
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.rows import Logs, build_rows
+from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.format.table import checksum_column, presence_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_log = logging.getLogger(__name__)
+
 Floats = npt.NDArray[np.float64]
-ROW_GROUP = 122_880  # that of the official tables
+ROW_GROUP = 122_880
+"""Rows in a row group, as many as the official tables have."""
+
+Indices = Mapping[str, "pa.Array"]
+"""Modality -> for each row the position of its record in the modality's log, or null."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Joined:
     """The rows of metadata.parquet, and what the join found missing."""
 
     table: "pa.Table"
     rows_without_pixels: int
-    without_row: dict[str, list[str]] = field(default_factory=dict)
-    """Modality -> records that no table row names."""
-    without_partner: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    """Official rows without any record, which `table` does not have."""
+    without_row: dict[str, list[str]]
+    """Modality -> records that no official row names."""
+    without_partner: dict[str, dict[str, list[str]]]
     """Modality -> other modality -> records whose row has no record of the other."""
-    listed_without_pixels: dict[str, list[str]] = field(default_factory=dict)
-    """Official list -> names in it that have no pixels here."""
-    other_ground: list[str] = field(default_factory=list)
+    listed_without_pixels: dict[str, list[str]]
+    """List of splits or flags -> names in it that have no pixels here."""
+    other_ground: list[str]
     """Rows whose modalities cover different ground."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """The ground of each row: that of its first modality that knows one."""
+
+    epsg: npt.NDArray[np.int32]
+    """(rows,), 0 if unknown."""
+    bounds: Floats
+    """(rows, 4): left, bottom, right, top in units of the CRS; NaN if unknown."""
+    differs: npt.NDArray[np.bool_]
+    """(rows,): whether another modality of the row covers different ground."""
 
 
 def join(
@@ -48,22 +69,36 @@ def join(
     logs: Logs,
     tables: Tables | None,
     files: Mapping[str, Path],
-    choice: SplitOptions,
+    options: SplitOptions,
 ) -> Joined:
-    """One row a patch that has pixels, sorted by the identity column.
+    """One row for each patch that has pixels, sorted by the identity column.
+
+    Args:
+        description: of the data set.
+        logs: the stored records.
+        tables: the official tables, if the source has them.
+        files: part name -> file, for lists of splits and flags and for the pairing table.
+        options: how the rows are split.
 
     Raises:
-        TableError: a list or pairing table is not as it should be.
+        SourceMissing, TableError: a list or the pairing table is not as it should be.
     """
+    import pyarrow as pa
+
     found = build_rows(description, logs, tables, files.get("pairs"))
-    enriched = enrich(description, found.table, files, choice)
-    rows = enriched.table
-    joined = Joined(rows, found.without_pixels, found.without_row)
-    joined.listed_without_pixels = enriched.listed_without_pixels
+    derived = derive_columns(description, found.table, files, options)
+    rows = derived.table
     indices = {name: _index(rows, description.modalities[name], log) for name, log in logs.items()}
-    _find_partners(description, joined, rows, indices)
-    joined.table = _with_ours(description, joined, rows, logs, indices)
-    return joined
+    ground = _ground(description, len(rows), logs, indices)
+    _log.info("metadata: %d rows, with records of %s", len(rows), ", ".join(logs))
+    return Joined(
+        table=_with_record_columns(rows, logs, indices, ground),
+        rows_without_pixels=found.without_pixels,
+        without_row=found.without_row,
+        without_partner=_without_partner(description, rows, indices),
+        listed_without_pixels=derived.listed_without_pixels,
+        other_ground=rows[description.identity].filter(pa.array(ground.differs)).to_pylist(),
+    )
 
 
 def _index(rows: "pa.Table", modality: ModalitySource, log: RecordLog) -> "pa.Array":
@@ -74,59 +109,43 @@ def _index(rows: "pa.Table", modality: ModalitySource, log: RecordLog) -> "pa.Ar
     return pc.index_in(column, value_set=log.names().cast(column.type)).combine_chunks()
 
 
-def _find_partners(
-    description: Description, joined: Joined, rows: "pa.Table", indices: Mapping[str, "pa.Array"]
-) -> None:
-    """Records of the primary modality without another, and of others without the primary."""
+def _without_partner(
+    description: Description, rows: "pa.Table", indices: Indices
+) -> dict[str, dict[str, list[str]]]:
+    """Records of the primary modality without another one, and of others without the primary."""
     import pyarrow.compute as pc
 
     primary = description.primary.name
-    if primary not in indices:
-        return
-    for other in indices:
-        if description.modalities[other].alone:
-            continue
+    found: dict[str, dict[str, list[str]]] = {}
+    others = [
+        name for name in indices if name != primary and not description.modalities[name].alone
+    ]
+    for other in others if primary in indices else ():
         for one, partner in ((primary, other), (other, primary)):
-            alone = pc.and_(pc.is_valid(indices[one]), pc.is_null(indices[partner]))
-            column = description.modalities[one].key_column
-            names = rows[column].filter(alone).to_pylist()
-            if names and one != partner:
-                joined.without_partner.setdefault(one, {})[partner] = names
+            lacks = pc.and_(pc.is_valid(indices[one]), pc.is_null(indices[partner]))
+            names = rows[description.modalities[one].key_column].filter(lacks).to_pylist()
+            if names:
+                found.setdefault(one, {})[partner] = names
+    return found
 
 
-def _with_ours(
-    description: Description,
-    joined: Joined,
-    rows: "pa.Table",
-    logs: Logs,
-    indices: Mapping[str, "pa.Array"],
-) -> "pa.Table":
-    import pyarrow as pa
+def _ground(description: Description, count: int, logs: Logs, indices: Indices) -> _Ground:
     import pyarrow.compute as pc
 
-    for name, index in indices.items():
-        rows = rows.append_column(presence_column(name), pc.is_valid(index))
-    epsg = np.zeros(len(rows), np.int32)
-    bounds = np.full((len(rows), 4), np.nan)
-    differ = np.zeros(len(rows), bool)
+    epsg = np.zeros(count, np.int32)
+    bounds = np.full((count, 4), np.nan)
+    differs = np.zeros(count, bool)
     for name, index in indices.items():
         at = np.flatnonzero(pc.is_valid(index).to_numpy(zero_copy_only=False))
-        log = logs[name]
-        picked = pc.drop_null(index).to_numpy()
-        new_epsg, new_bounds = log.epsg()[picked], log.bounds()[picked]
-        tolerance = _tolerance(description.modalities[name], new_bounds)
-        known = ~np.isnan(bounds[at, 0]) & ~np.isnan(new_bounds[:, 0])
-        shifted = (np.abs(bounds[at] - new_bounds) > tolerance[:, None]).any(axis=1)
-        differ[at] |= known & (shifted | (epsg[at] != new_epsg))
+        records = pc.drop_null(index).to_numpy()
+        own_epsg, own_bounds = logs[name].epsg()[records], logs[name].bounds()[records]
+        tolerance = _tolerance(description.modalities[name], own_bounds)
+        both_known = ~np.isnan(bounds[at, 0]) & ~np.isnan(own_bounds[:, 0])
+        shifted = (np.abs(bounds[at] - own_bounds) > tolerance[:, None]).any(axis=1)
+        differs[at] |= both_known & (shifted | (epsg[at] != own_epsg))
         empty = np.isnan(bounds[at, 0])
-        epsg[at[empty]], bounds[at[empty]] = new_epsg[empty], new_bounds[empty]
-    joined.other_ground = rows[description.identity].filter(pa.array(differ)).to_pylist()
-    rows = rows.append_column("epsg", pa.array(epsg, mask=epsg == 0))
-    for column, values in zip(("left", "bottom", "right", "top"), bounds.T, strict=True):
-        rows = rows.append_column(column, pa.array(values, mask=np.isnan(values)))
-    for name, index in indices.items():
-        rows = rows.append_column(checksum_column(name), logs[name].checksums().take(index))
-    return rows
+        epsg[at[empty]], bounds[at[empty]] = own_epsg[empty], own_bounds[empty]
+    return _Ground(epsg, bounds, differs)
 
 
 def _tolerance(modality: ModalitySource, bounds: Floats) -> Floats:
@@ -134,6 +153,23 @@ def _tolerance(modality: ModalitySource, bounds: Floats) -> Floats:
     pixels = max(band.shape[1] for band in modality.bands)
     tolerance: Floats = (bounds[:, 2] - bounds[:, 0]) / pixels * modality.ground_tolerance
     return tolerance
+
+
+def _with_record_columns(
+    rows: "pa.Table", logs: Logs, indices: Indices, ground: _Ground
+) -> "pa.Table":
+    """The rows with the columns that follow from the records, in the order of the format."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name, index in indices.items():
+        rows = rows.append_column(presence_column(name), pc.is_valid(index))
+    rows = rows.append_column("epsg", pa.array(ground.epsg, mask=ground.epsg == 0))
+    for column, values in zip(("left", "bottom", "right", "top"), ground.bounds.T, strict=True):
+        rows = rows.append_column(column, pa.array(values, mask=np.isnan(values)))
+    for name, index in indices.items():
+        rows = rows.append_column(checksum_column(name), logs[name].checksums().take(index))
+    return rows
 
 
 def split_counts(

@@ -1,151 +1,160 @@
-"""The official tables of labels and splits: read, checked, and cut to the patches that are there.
+"""The official tables of labels and splits: checked before any pixel is read, then read again.
 
 pyarrow is imported inside functions: it starts threads, and workers must fork before.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import canonical_label
+from patchpress.converter.tables.arrow import first_repeated, is_in, is_string
+from patchpress.converter.tables.tablefiles import (
+    STRING_LISTS,
+    STRINGS,
+    check_column,
+    read_groups,
+    read_schema,
+)
 from patchpress.readers.errors import TableError
+from patchpress.readers.hints import hint
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_log = logging.getLogger(__name__)
+
+Spellings = Mapping[str, Mapping[str, str]]
+"""Label column -> spelling in the tables -> canonical name, for those that differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables of one conversion, checked: `rows` of them in all, under one schema."""
+    """The official tables of one conversion, checked; all have the same columns."""
 
     description: Description
     paths: Mapping[str, Path]
     rows: int
-    spellings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Label column -> spelling in the tables -> canonical name, where they differ."""
+    """Rows of all tables together."""
+    spellings: Spellings = field(default_factory=dict)
 
     def groups(self, columns: Sequence[str] | None = None) -> Iterator["pa.Table"]:
-        """Their rows, a row group at a time, so that a large table never lies in memory whole."""
+        """Their rows with canonical labels, one row group after the other.
+
+        So a large table is never in memory as a whole.
+        """
         for path in self.paths.values():
-            for group in _groups(path, columns):
-                yield _respelled(group, self.spellings)
+            for group in read_groups(path, columns):
+                yield _with_canonical_labels(group, self.spellings)
 
 
 def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
     """Check every table before any pixel is read.
 
     Raises:
-        TableError: no Parquet file; a needed column missing or of another type; tables of unlike
-            columns; a patch twice; a label or split that the description does not have.
+        TableError: no Parquet file; a needed column is missing or has another type; tables with
+            different columns; a patch twice; a label or split that the description does not have.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     needed = _needed(description)
-    schema = None
-    identities = []
+    first = next(iter(paths.values()))
+    expected = read_schema(first)
+    identities: list[pa.Array] = []
     spellings: dict[str, dict[str, str]] = {}
     for path in paths.values():
-        found = _schema(path)
-        for column, kind in needed.items():
-            _check_column(path, found, column, kind)
-        if schema is not None and not found.equals(schema):
-            raise TableError(
-                f"{path} has other columns than {next(iter(paths.values()))}: "
-                f"{', '.join(found.names)} against {', '.join(schema.names)}"
-            )
-        schema = found
-        for group in _groups(path, list(needed)):
-            _check_values(description, path, group, spellings)
-            identities.extend(group[description.identity].chunks)
-    names = pa.chunked_array(identities) if identities else pa.chunked_array([], pa.string())
-    if pc.count_distinct(names).as_py() != len(names):
-        counts = pc.value_counts(names)
-        twice = counts.filter(pc.greater(counts.field("counts"), 1))
-        raise TableError(
-            f"patch {twice[0]['values']} is in the tables twice "
-            f"({', '.join(map(str, paths.values()))}): remove one of its rows"
-        )
-    checked = Tables(description, dict(paths), len(names), spellings)
-    del names, identities
-    # Arrow keeps what it has freed, here several times the tables, while patches are converted.
+        _check_schema(path, needed, first, expected)
+        count = 0
+        for group in read_groups(path, list(needed)):
+            identities.extend(_checked_identities(description, path, group))
+            _check_splits(description, path, group)
+            for column, names in _canonical_labels(description, path, group).items():
+                spellings.setdefault(column, {}).update(names)
+            count += len(group)
+        _log.info("read the table %s: %d rows", path, count)
+    for column, names in spellings.items():
+        _log.info("labels in %s get their canonical names: %s", column, names)
+    rows = _count_distinct(identities, paths.values())
+    del identities
+    # Arrow keeps the memory that it has freed, several times the size of the tables; the conversion
+    # of the patches needs it.
     pa.default_memory_pool().release_unused()
-    return checked
+    return Tables(description=description, paths=dict(paths), rows=rows, spellings=spellings)
 
 
 def _needed(description: Description) -> dict[str, str]:
-    """Column -> kind, for what pairs, labels and splits are read from."""
-    needed = {modality.key_column: "string" for modality in description.modalities.values()}
+    """Column -> its kind, for the columns from which pairs, labels and splits are read."""
+    needed = {modality.key_column: STRINGS for modality in description.modalities.values()}
     if description.split_column:
-        needed[description.split_column] = "string"
-    # Mapped labels follow from others; the rest must be there, as text or lists of text.
+        needed[description.split_column] = STRINGS
+    # Mapped labels follow from other columns; a table must have the rest.
     given = [c for c, rule in description.labels.items() if rule.rule != "mapped"]
-    return needed | dict.fromkeys(given, "list of strings")
+    return needed | dict.fromkeys(given, STRING_LISTS)
 
 
-def _schema(path: Path) -> "pa.Schema":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_schema(path).remove_metadata()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"{path} is no Parquet table ({str(error).splitlines()[0]})") from None
-
-
-def _groups(path: Path, columns: Sequence[str] | None) -> Iterator["pa.Table"]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for index in range(file.num_row_groups):
-                group = file.read_row_group(index, columns=columns, use_threads=False)
-                yield group.replace_schema_metadata(None)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
-
-
-def _check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> None:
-    if column not in schema.names:
-        raise TableError(
-            f"{path} has no column {column!r}, which the description needs; "
-            f"it has {', '.join(schema.names)}"
-        )
-    found = schema.field(column).type
-    right = _is_string(found) or (kind != "string" and _is_string_list(found))
-    if not right:
-        raise TableError(f"{path} has {found} in column {column!r}, which must be a {kind}")
-
-
-def _is_string(kind: Any) -> bool:
-    import pyarrow.types as pt
-
-    return bool(pt.is_string(kind) or pt.is_large_string(kind))
-
-
-def _is_string_list(kind: Any) -> bool:
-    import pyarrow.types as pt
-
-    return bool((pt.is_list(kind) or pt.is_large_list(kind)) and _is_string(kind.value_type))
-
-
-def _check_values(
-    description: Description,
-    path: Path,
-    group: "pa.Table",
-    spellings: dict[str, dict[str, str]],
+def _check_schema(
+    path: Path, needed: Mapping[str, str], first: Path, expected: "pa.Schema"
 ) -> None:
+    """Refuse a table that lacks a needed column, or has other columns than the first one."""
+    schema = read_schema(path)
+    for column, kind in needed.items():
+        check_column(path, schema, column, kind)
+    if schema.names != expected.names:
+        raise TableError(
+            f"{path} has other columns than {first}: "
+            f"{', '.join(schema.names)} against {', '.join(expected.names)}"
+        )
+    for own, other in zip(schema, expected, strict=True):
+        if not own.equals(other):
+            raise TableError(
+                f"{path} has {own.type} in column {own.name!r}, and {first} has {other.type}: "
+                "make them the same"
+            )
+
+
+def _checked_identities(
+    description: Description, path: Path, group: "pa.Table"
+) -> Sequence["pa.Array"]:
+    """The names of the rows; each row has one."""
+    identities = group[description.identity]
+    if identities.null_count:
+        raise TableError(f"{path} has {identities.null_count} rows without {description.identity}")
+    chunks: Sequence[pa.Array] = identities.chunks
+    return chunks
+
+
+def _check_splits(description: Description, path: Path, group: "pa.Table") -> None:
+    """Refuse a split that the description does not have."""
     import pyarrow.compute as pc
 
-    missing = group[description.identity].null_count
-    if missing:
-        raise TableError(f"{path} has {missing} rows without {description.identity}")
+    if description.splits is None:
+        return
+    column, known = description.splits.column, description.splits.names
+    for split in pc.unique(group[column]).drop_null().to_pylist():
+        if split not in known:
+            patch = _first_with(description, group, column, split)
+            raise TableError(
+                f"{path} gives patch {patch} the split {split!r}, which is unknown; "
+                f"{hint(split, known)}"
+            )
+
+
+def _canonical_labels(description: Description, path: Path, group: "pa.Table") -> Spellings:
+    """The spellings in the label columns that are not canonical, and what they become.
+
+    Raises:
+        TableError: a label that the description does not have.
+    """
+    import pyarrow.compute as pc
+
+    spellings: dict[str, dict[str, str]] = {}
     for column, rule in description.labels.items():
-        for label in pc.unique(_flat(group[column])).drop_null().to_pylist():
+        cells = group[column]
+        labels = cells if is_string(cells.type) else pc.list_flatten(cells)
+        for label in pc.unique(labels).drop_null().to_pylist():
             try:
                 name = canonical_label(rule, label)
             except TableError as error:
@@ -153,28 +162,29 @@ def _check_values(
                 raise TableError(f"{path}, patch {patch}: {error}") from None
             if name != label:
                 spellings.setdefault(column, {})[label] = name
-    if description.splits is not None:
-        column = description.splits.column
-        for split in pc.unique(group[column]).drop_null().to_pylist():
-            if split not in description.split_names:
-                patch = _first_with(description, group, column, split)
-                near = get_close_matches(split, description.split_names, n=1)
-                hint = f"nearest is {near[0]!r}" if near else "known are "
-                hint += "" if near else ", ".join(description.split_names)
-                raise TableError(
-                    f"{path} gives patch {patch} the split {split!r}, which is unknown; {hint}"
-                )
+    return spellings
 
 
-def _flat(values: Any) -> Any:
-    """The strings of a column, out of their lists if they are in such."""
-    import pyarrow.compute as pc
+def _count_distinct(identities: list["pa.Array"], paths: Iterable[Path]) -> int:
+    """How many rows there are, if all have different names.
 
-    return values if _is_string(values.type) else pc.list_flatten(values)
+    Raises:
+        TableError: two rows have one name.
+    """
+    import pyarrow as pa
+
+    names = pa.chunked_array(identities) if identities else pa.chunked_array([], pa.string())
+    twice = first_repeated(names)
+    if twice is not None:
+        raise TableError(
+            f"patch {twice} is in the tables twice "
+            f"({', '.join(map(str, paths))}): remove one of its rows"
+        )
+    return len(names)
 
 
 def _first_with(description: Description, group: "pa.Table", column: str, value: str) -> str:
-    """The first patch that has a value, or has it in its list."""
+    """The first patch that has a value in a column, as its cell or in its cell's list."""
     rows = zip(group[description.identity].to_pylist(), group[column].to_pylist(), strict=True)
     return next(
         str(name)
@@ -183,16 +193,16 @@ def _first_with(description: Description, group: "pa.Table", column: str, value:
     )
 
 
-def _respelled(group: "pa.Table", spellings: Mapping[str, Mapping[str, str]]) -> "pa.Table":
-    """A group of rows with canonical labels."""
+def _with_canonical_labels(group: "pa.Table", spellings: Spellings) -> "pa.Table":
+    """Rows whose labels have their canonical names."""
     import pyarrow as pa
 
     for column, names in spellings.items():
         if column in group.column_names:
-            kind = group.schema.field(column).type
-            cells = [_renamed(cell, names) for cell in group[column].to_pylist()]
             at = group.schema.get_field_index(column)
-            group = group.set_column(at, group.schema.field(column), pa.array(cells, kind))
+            field = group.schema.field(at)
+            cells = [_renamed(cell, names) for cell in group[column].to_pylist()]
+            group = group.set_column(at, field, pa.array(cells, field.type))
     return group
 
 
@@ -202,35 +212,15 @@ def _renamed(cell: Any, names: Mapping[str, str]) -> Any:
     return names.get(cell, cell)
 
 
-def read_columns(path: Path, columns: list[str]) -> "pa.Table":
-    """Columns of strings of a Parquet or CSV table, in that order.
-
-    Raises:
-        TableError: it cannot be read, or lacks a column.
-    """
+def partner_names(tables: Tables, identities: set[str]) -> dict[str, set[str]]:
+    """Key column -> names in it, for the rows with these identities."""
     import pyarrow as pa
-    import pyarrow.csv as pv
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else pv.read_csv(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
-    for column in columns:
-        _check_column(path, table.schema, column, "string")
-    return table.select(columns).cast(pa.schema([(c, pa.string()) for c in columns]))
-
-
-def partners(tables: Tables, names: set[str]) -> dict[str, set[str]]:
-    """For rows of these identities: key column -> names of their records."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     columns = list(dict.fromkeys(m.key_column for m in tables.description.modalities.values()))
+    wanted = pa.array(sorted(identities), pa.string())
     found: dict[str, set[str]] = {column: set() for column in columns}
     for group in tables.groups(columns):
-        identity = group[tables.description.identity]
-        rows = group.filter(pc.is_in(identity, value_set=pa.array(sorted(names), identity.type)))
+        rows = group.filter(is_in(group[tables.description.identity], wanted))
         for column in columns:
             found[column].update(rows[column].to_pylist())
     return found

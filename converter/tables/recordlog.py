@@ -1,9 +1,11 @@
-"""What is known of the records of one modality, kept small while pixels stream by."""
+"""What is known of the stored records of one modality: a compact log that becomes table columns."""
 
+import struct
 from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.sources.patch import Patch
@@ -11,47 +13,51 @@ from patchpress.converter.sources.patch import Patch
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_FACTS = np.dtype([("checksum", np.uint64), ("epsg", np.int32), ("bounds", np.float64, 4)])
+_PACK = struct.Struct("=Qi4d").pack  # the same 44 bytes
+_NO_BOUNDS = (np.nan,) * 4
+
 
 class RecordLog:
-    """Names, checksums, grounds and values of records in the order they were stored.
+    """The records of one modality in the order in which they were stored.
 
-    About 110 bytes a record; values of columns, where a modality has such, are shared when equal.
+    Of each record it keeps the published name, the row that it belongs to, its checksum, its ground
+    and its values for the table. That is about 110 bytes a record, because a large data set has
+    more than a million; values of columns that are equal share one object.
     """
 
     def __init__(self, columns: list[str], identity: str) -> None:
         self.columns = columns
+        """The table columns that the records fill."""
         self._identity_at = columns.index(identity) if identity in columns else None
-        self._names, self._identities = _Names(), _Names()
-        self._checksums = array("Q")
-        self._epsg = array("i")
-        self._bounds = array("d")
+        self._names, self._identities = _PackedStrings(), _PackedStrings()
+        self._facts = bytearray()
+        """One `_FACTS` a record."""
         self._values: list[list[object]] = [[] for _ in columns]
         self._seen: dict[object, object] = {}
 
     def __len__(self) -> int:
-        return len(self._checksums)
+        return len(self._names)
 
     def add(self, patch: Patch, record: Encoded) -> None:
-        """Note one stored record."""
-        self._names.add(patch.name)
+        """Append one stored record."""
         identity = patch.identity
         if self._identity_at is not None and not identity:
             identity = str(record.values[self._identity_at])
+        self._names.add(patch.name)
         self._identities.add(identity)
-        self._checksums.append(record.checksum)
         ground = record.ground
-        self._epsg.append((ground.epsg or 0) if ground else 0)
-        self._bounds.extend(ground[1:] if ground else (np.nan,) * 4)
+        epsg, bounds = ((ground.epsg or 0), ground[1:]) if ground else (0, _NO_BOUNDS)
+        self._facts += _PACK(record.checksum, epsg, *bounds)
         for values, value in zip(self._values, record.values, strict=True):
             values.append(self._seen.setdefault(value, value))
 
     def remove_rows(self, identities: set[str]) -> None:
-        """Forget the records of some rows."""
-        keep = [at for at, row in enumerate(self.identities().to_pylist()) if row not in identities]
-        self._names, self._identities = self._names.of(keep), self._identities.of(keep)
-        self._checksums = array("Q", [self._checksums[at] for at in keep])
-        self._epsg = array("i", [self._epsg[at] for at in keep])
-        self._bounds = array("d", self.bounds()[keep].ravel())
+        """Remove all records that belong to these rows."""
+        rows = self.identities().to_pylist()
+        keep = [at for at, identity in enumerate(rows) if identity not in identities]
+        self._names, self._identities = self._names.at(keep), self._identities.at(keep)
+        self._facts = bytearray(self._array()[keep].tobytes())
         self._values = [[values[at] for at in keep] for values in self._values]
 
     def names(self) -> "pa.Array":
@@ -59,7 +65,7 @@ class RecordLog:
         return self._names.array()
 
     def identities(self) -> "pa.Array":
-        """The rows they belong to, as strings; empty where only a table knows."""
+        """The rows that the records belong to, as strings; empty if only a table knows the row."""
         return self._identities.array()
 
     def values(self, column: str) -> "pa.Array":
@@ -72,42 +78,51 @@ class RecordLog:
         """XXH3-64 of each record as 16 hexadecimal digits."""
         import pyarrow as pa
 
-        # Text, as a nullable uint64 becomes a rounded float in pandas.
-        digits = np.frombuffer(self._checksums, np.uint64).astype(">u8").tobytes().hex().encode()
+        # Text, because pandas turns a nullable uint64 into a rounded float.
+        digits = self._array()["checksum"].astype(">u8").tobytes().hex().encode()
         ends = np.arange(0, 16 * len(self) + 1, 16, dtype=np.int64)
         return pa.LargeStringArray.from_buffers(
             len(self), pa.py_buffer(ends), pa.py_buffer(digits)
         ).cast(pa.string())
 
-    def epsg(self) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """EPSG code of each record, int32; 0 where unknown."""
-        return np.frombuffer(self._epsg, np.int32)
+    def epsg(self) -> npt.NDArray[np.int32]:
+        """EPSG code of each record, int32 (records,); 0 if unknown."""
+        return self._array()["epsg"]
 
-    def bounds(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(records, 4): left, bottom, right, top in units of the CRS; NaN where unknown."""
-        return np.frombuffer(self._bounds, np.float64).reshape(-1, 4)
+    def bounds(self) -> npt.NDArray[np.float64]:
+        """Left, bottom, right, top in units of the CRS, float64 (records, 4); NaN if unknown."""
+        return self._array()["bounds"]
+
+    def _array(self) -> npt.NDArray[Any]:
+        """A copy of the facts: a bytearray that an array looks into cannot grow."""
+        return np.frombuffer(self._facts, _FACTS).copy()
 
 
-class _Names:
-    """Many strings, one behind the other."""
+class _PackedStrings:
+    """Many strings in one buffer, as an Arrow array of strings has them."""
 
     def __init__(self) -> None:
         self._text = bytearray()
         self._ends = array("q", [0])
 
-    def add(self, name: str) -> None:
-        self._text += name.encode()
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def add(self, text: str) -> None:
+        self._text += text.encode()
         self._ends.append(len(self._text))
 
-    def of(self, places: list[int]) -> "_Names":
-        """Some of them, in the order of their places."""
-        some, all_names = _Names(), self.array().to_pylist()
-        for at in places:
-            some.add(all_names[at])
-        return some
+    def at(self, positions: list[int]) -> "_PackedStrings":
+        """The strings at some positions, in that order."""
+        found, texts = _PackedStrings(), self.array().to_pylist()
+        for position in positions:
+            found.add(texts[position])
+        return found
 
     def array(self) -> "pa.Array":
+        """All of them, as an array of strings."""
         import pyarrow as pa
 
-        ends, text = pa.py_buffer(self._ends), pa.py_buffer(bytes(self._text))
-        return pa.LargeStringArray.from_buffers(len(self._ends) - 1, ends, text).cast(pa.string())
+        # Both are copies, because a buffer that pyarrow looks into cannot grow.
+        ends, text = pa.py_buffer(self._ends.tobytes()), pa.py_buffer(bytes(self._text))
+        return pa.LargeStringArray.from_buffers(len(self), ends, text).cast(pa.string())

@@ -1,160 +1,175 @@
-"""The rows of the metadata table: those of the official tables that have pixels, and the others.
+"""The rows of the metadata table: those of the official tables that have pixels, and new ones.
 
-A record belongs to the row that the tables, a pairing table, its own name or its sidecar say;
-where none of them does, to a row of its own.
+A record belongs to the row that an official table, a pairing table, its own name or its sidecar
+says. If none of them says one, the record gets a row of its own.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from patchpress.converter.descriptions.description import Description
-from patchpress.converter.tables.official import Tables, read_columns
+from patchpress.converter.descriptions.description import Description, ModalitySource
+from patchpress.converter.tables.arrow import fill_column, first_repeated, is_in, set_column
+from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
+from patchpress.converter.tables.tablefiles import read_columns
 from patchpress.readers.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_log = logging.getLogger(__name__)
+
 Logs = Mapping[str, RecordLog]
+"""Modality -> its stored records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One row a patch that has pixels, sorted by identity."""
+    """One row for each patch that has pixels, sorted by identity."""
 
     table: "pa.Table"
     without_pixels: int
-    """Rows of the official tables that have none."""
+    """Rows of the official tables that have no record."""
     without_row: dict[str, list[str]]
-    """Modality -> records that no official row names; empty where there is no table."""
+    """Modality -> records that no official row names; empty if there is no table."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmatched:
+    """The records of one modality that no official row names."""
+
+    modality: ModalitySource
+    log: RecordLog
+    positions: "pa.Array"
+    """Their positions in the log."""
+    names: "pa.Array"
+    """Their published names."""
 
 
 def build_rows(
     description: Description, logs: Logs, tables: Tables | None, pairs: Path | None
 ) -> Rows:
-    """The rows, with official columns where there are tables, and the columns of the records.
+    """The rows, with official columns if there are tables, and the columns that records fill.
+
+    Args:
+        description: of the data set.
+        logs: the stored records.
+        tables: the official tables, if the source has them.
+        pairs: the pairing table, if the source has it.
 
     Raises:
-        TableError: the pairing table lacks a column, or pairs a name twice.
+        TableError: the pairing table lacks a column, or two records of a modality have one row.
     """
     import pyarrow as pa
 
-    names = {name: log.names() for name, log in logs.items()}
-    official, passed = _official(description, names, tables)
-    unmatched = {name: _unmatched(description, name, names[name], official) for name in logs}
-    paired = _read_pairs(description, pairs)
-    built = _built(description, logs, names, unmatched, paired)
-    if official is None:
-        table, without_row = built, {}
+    official = None if tables is None else _rows_with_pixels(description, logs, tables)
+    unmatched = [_unmatched(description.modalities[name], logs[name], official) for name in logs]
+    new = _new_rows(description, unmatched, _read_pairs(description, pairs))
+    _log.info(
+        "%d rows of the official tables have pixels; %d rows are new",
+        0 if official is None else len(official),
+        len(new),
+    )
+    if tables is None or official is None:
+        table, without_pixels, without_row = new, 0, {}
     else:
-        for column in built.column_names:
+        for column in new.column_names:
             if column in official.column_names:
-                kind = official.schema.field(column).type
-                at = built.schema.get_field_index(column)
-                built = built.set_column(at, column, built[column].cast(kind))
-        # A column that only one side has is null on the other.
-        table = pa.concat_tables([official, built], promote_options="default")
-        without_row = {
-            name: names[name].take(at).to_pylist() for name, at in unmatched.items() if len(at)
-        }
-    return Rows(table.sort_by(description.identity).combine_chunks(), passed, without_row)
+                new = set_column(new, column, new[column].cast(official.schema.field(column).type))
+        # A column that only one of the two has is null in the rows of the other.
+        table = pa.concat_tables([official, new], promote_options="default")
+        without_pixels = tables.rows - len(official)
+        names = {one.modality.name: one.names.to_pylist() for one in unmatched}
+        without_row = {modality: lacking for modality, lacking in names.items() if lacking}
+    return Rows(
+        table=table.sort_by(description.identity).combine_chunks(),
+        without_pixels=without_pixels,
+        without_row=without_row,
+    )
 
 
-def _official(
-    description: Description, names: Mapping[str, "pa.Array"], tables: Tables | None
-) -> tuple["pa.Table | None", int]:
-    """Rows of the tables that have pixels, and how many have none."""
+def _rows_with_pixels(description: Description, logs: Logs, tables: Tables) -> "pa.Table":
+    """The official rows that name a stored record."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if tables is None:
-        return None, 0
+    # Not a dict: modalities may have the same column.
+    names = [(description.modalities[name].key_column, log.names()) for name, log in logs.items()]
     kept = []
     for group in tables.groups():
         there = None
-        for name, own in names.items():
-            found = is_in(group[description.modalities[name].key_column], own)
+        for column, stored in names:
+            found = is_in(group[column], stored)
             there = found if there is None else pc.or_(there, found)
         kept.append(group.filter(there))
-    rows = pa.concat_tables(kept)
-    return rows, tables.rows - len(rows)
+    return pa.concat_tables(kept)
 
 
-def _unmatched(
-    description: Description, modality: str, names: "pa.Array", rows: "pa.Table | None"
-) -> "pa.Array":
-    """Positions of the names that no official row has."""
+def _unmatched(modality: ModalitySource, log: RecordLog, official: "pa.Table | None") -> _Unmatched:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if rows is None:
-        return pa.array(range(len(names)), pa.int64())
-    column = description.modalities[modality].key_column
-    return pc.indices_nonzero(pc.invert(is_in(names, rows[column])))
+    names = log.names()
+    if official is None:
+        positions = pa.array(range(len(names)), pa.int64())
+    else:
+        known = is_in(names, official[modality.key_column])
+        positions = pc.indices_nonzero(pc.invert(known))
+    return _Unmatched(modality, log, positions, names.take(positions))
 
 
-def _built(
-    description: Description,
-    logs: Logs,
-    names: Mapping[str, "pa.Array"],
-    unmatched: Mapping[str, "pa.Array"],
-    paired: "pa.Table | None",
+def _new_rows(
+    description: Description, unmatched: list[_Unmatched], paired: "pa.Table | None"
 ) -> "pa.Table":
-    """Rows for the unmatched records: those of one identity share a row."""
+    """A row for each identity of the unmatched records, with the columns that they fill."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    identities = {
-        name: _identities(description, name, logs[name], names[name].take(at), at, paired)
-        for name, at in unmatched.items()
-    }
-    together = pa.chunked_array([pa.array([], pa.string()), *identities.values()])
-    unique = pc.unique(together)
+    identities = [_identities(description, one, paired) for one in unmatched]
+    unique = pc.unique(pa.chunked_array([pa.array([], pa.string()), *identities]))
     rows = pa.table({description.identity: unique.take(pc.sort_indices(unique))})
-    rows = _add_pairs(rows, description, paired)
-    for name, at in unmatched.items():
-        modality = description.modalities[name]
-        index = pc.index_in(rows[description.identity], value_set=identities[name])
-        if len(identities[name]) != pc.count_distinct(identities[name]).as_py():
-            raise TableError(_twice(name, names[name].take(at), identities[name]))
-        columns = {modality.key_column: names[name]}
-        columns |= {c: logs[name].values(c) for c in logs[name].columns}
-        for column, values in columns.items():
+    rows = _with_pairs(rows, description, paired)
+    for one, own in zip(unmatched, identities, strict=True):
+        _check_one_record(one, own)
+        record = pc.index_in(rows[description.identity], value_set=own)
+        values = {one.modality.key_column: one.names}
+        values |= {column: one.log.values(column).take(one.positions) for column in one.log.columns}
+        for column, of_records in values.items():
             if column != description.identity:
-                rows = _coalesce(rows, column, values.take(at).take(index))
+                rows = fill_column(rows, column, of_records.take(record))
     return rows
 
 
 def _identities(
-    description: Description,
-    modality: str,
-    log: RecordLog,
-    names: "pa.Array",
-    at: "pa.Array",
-    paired: "pa.Table | None",
+    description: Description, unmatched: _Unmatched, paired: "pa.Table | None"
 ) -> "pa.Array":
-    """The row of each unmatched record; its own name where nothing else is known."""
+    """The row of each unmatched record; its own name if nothing else is known."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    own = log.identities().take(at)
+    own = unmatched.log.identities().take(unmatched.positions)
     own = pc.if_else(pc.equal(own, ""), pa.scalar(None, pa.string()), own)
-    column = description.modalities[modality].key_column
+    column = unmatched.modality.key_column
     if paired is not None and column in paired.column_names and column != description.identity:
-        found = pc.index_in(names, value_set=paired[column].combine_chunks())
+        found = pc.index_in(unmatched.names, value_set=paired[column].combine_chunks())
         own = pc.coalesce(own, paired[description.identity].take(found).combine_chunks())
-    return pc.coalesce(own, names)
+    return pc.coalesce(own, unmatched.names)
 
 
-def _twice(modality: str, names: "pa.Array", identities: "pa.Array") -> str:
+def _check_one_record(unmatched: _Unmatched, identities: "pa.Array") -> None:
+    """Refuse two records of a modality that belong to one row."""
     import pyarrow.compute as pc
 
-    counts = pc.value_counts(identities)
-    patch = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
-    both = names.filter(pc.equal(identities, patch)).to_pylist()
-    return f"patch {patch} has two records of {modality}: {both[0]} and {both[1]}; remove one"
+    patch = first_repeated(identities)
+    if patch is not None:
+        both = unmatched.names.filter(pc.equal(identities, patch)).to_pylist()
+        raise TableError(
+            f"patch {patch} has two records of {unmatched.modality.name}: "
+            f"{both[0]} and {both[1]}; remove one"
+        )
 
 
 def _read_pairs(description: Description, path: Path | None) -> "pa.Table | None":
@@ -166,8 +181,10 @@ def _read_pairs(description: Description, path: Path | None) -> "pa.Table | None
     return table.rename_columns(list(wanted))
 
 
-def _add_pairs(rows: "pa.Table", description: Description, paired: "pa.Table | None") -> "pa.Table":
-    """Names of partners, also of those that are not there."""
+def _with_pairs(
+    rows: "pa.Table", description: Description, paired: "pa.Table | None"
+) -> "pa.Table":
+    """The rows with the names of their partners, also of those that have no record."""
     import pyarrow.compute as pc
 
     if paired is None:
@@ -178,21 +195,3 @@ def _add_pairs(rows: "pa.Table", description: Description, paired: "pa.Table | N
         if column != description.identity:
             rows = rows.append_column(column, paired[column].combine_chunks().take(at))
     return rows
-
-
-def _coalesce(rows: "pa.Table", column: str, values: Any) -> "pa.Table":
-    """Set a column where it has no value yet."""
-    import pyarrow.compute as pc
-
-    if column not in rows.column_names:
-        return rows.append_column(column, values)
-    place = rows.schema.get_field_index(column)
-    merged = pc.if_else(pc.is_valid(rows[column]), rows[column], values)
-    return rows.set_column(place, column, merged)
-
-
-def is_in(values: Any, among: Any) -> Any:
-    """Which of some strings are among others, whatever the two string types."""
-    import pyarrow.compute as pc
-
-    return pc.is_in(values, value_set=among.cast(values.type))

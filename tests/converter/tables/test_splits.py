@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchpress.converter.tables.draw import draw_validation
 from patchpress.converter.tables.lists import read_list
 from patchpress.converter.tables.splits import (
     TILE_M,
-    by_lists,
-    by_position,
-    draw_validation,
-    geographic,
-    hold_out,
-    positions,
+    split_by_frames,
+    split_by_groups,
+    split_by_lists,
+    split_by_position,
+    tile_positions,
 )
 from patchpress.readers.errors import OptionError, TableError
 
@@ -45,7 +45,7 @@ def scenes(names: pa.Array) -> pa.Array:
 
 def test_the_frames_are_the_integer_form_on_the_whole_grid() -> None:
     rows, columns = np.mgrid[:91, :91]
-    found = geographic(columns, rows)
+    found = split_by_frames(columns, rows)
     expected = [[by_integers(x, y) for x in range(91)] for y in range(91)]
     assert found.tolist() == expected
     counts = dict(zip(*np.unique(found, return_counts=True), strict=True))
@@ -57,11 +57,11 @@ def test_all_published_rows_have_their_published_split(shared_data: Path) -> Non
     for table in V2_TABLES:
         path = shared_data / "bigearthnet-v2" / f"{table}.parquet"
         rows = pq.read_table(path, columns=["patch_id", "s1_name", "s2v1_name", "split"])
-        found = by_position(rows["patch_id"])
+        found = split_by_position(rows["patch_id"])
         equal += pc.sum(pc.equal(found, rows["split"])).as_py()
         total += len(rows)
         for unpadded in ("s1_name", "s2v1_name"):
-            assert by_position(rows[unpadded]).equals(found)
+            assert split_by_position(rows[unpadded]).equals(found)
     assert (equal, total) == (549_488, 549_488)
 
 
@@ -71,7 +71,7 @@ def test_frames_of_any_tile_share_its_area_as_two_to_one_to_one(
 ) -> None:
     rows, columns = np.mgrid[:size, :size]
     tile = size * patch + rest % patch
-    found = geographic(columns, rows, tile, patch)
+    found = split_by_frames(columns, rows, tile, patch)
     assert (found[0] == "train").all() or size < 4
     assert abs(np.mean(found == "train") - 0.5) <= 8 / size
     assert abs(np.mean(found == "test") - 0.25) <= 8 / size
@@ -80,21 +80,21 @@ def test_frames_of_any_tile_share_its_area_as_two_to_one_to_one(
 @pytest.mark.parametrize(("x", "y"), [(91, 0), (0, 91), (-1, 0), (0, -1)])
 def test_a_patch_outside_of_the_tile_is_an_error(x: int, y: int) -> None:
     with pytest.raises(TableError, match=f"column {x}, row {y} is outside of a tile of 109,800 m"):
-        geographic([3, x], [3, y])
+        split_by_frames([3, x], [3, y])
 
 
 @pytest.mark.parametrize("patch", [0, -5, TILE_M + 1])
 def test_patches_that_fit_no_tile_are_refused(patch: int) -> None:
     with pytest.raises(OptionError, match="do not fit"):
-        geographic([0], [0], patch_m=patch)
+        split_by_frames([0], [0], patch_m=patch)
 
 
 def test_positions_are_read_padded_or_not() -> None:
     names = pa.chunked_array([["S2A_T33UUP_26_57", "S2A_0_9"], ["S2A_T33UUP_00_09"]])
-    x, y = positions(names)
+    x, y = tile_positions(names)
     assert (x.tolist(), y.tolist()) == ([26, 0, 0], [57, 9, 9])
     assert x.dtype == y.dtype == np.int64
-    own = positions(pa.array(["row7-col12"]), r"row(?P<y>\d+)-col(?P<x>\d+)")
+    own = tile_positions(pa.array(["row7-col12"]), r"row(?P<y>\d+)-col(?P<x>\d+)")
     assert [part.tolist() for part in own] == [[12], [7]]
 
 
@@ -103,31 +103,31 @@ def test_positions_are_read_padded_or_not() -> None:
 )
 def test_a_name_without_position_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(TableError, match="has no column and row in it") as caught:
-        positions(pa.array(["S2A_1_2", name]))
+        tile_positions(pa.array(["S2A_1_2", name]))
     assert repr(name) in str(caught.value)
 
 
 def test_a_row_without_a_name_is_an_error() -> None:
     with pytest.raises(TableError, match="a row has no name"):
-        positions(pa.array(["S2A_1_2", None]))
+        tile_positions(pa.array(["S2A_1_2", None]))
 
 
 @pytest.mark.parametrize("pattern", ["(", r".*_(?P<x>\d+)", r"(?P<x>\d)(?=a)(?P<y>\d)"])
 def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
     with pytest.raises(OptionError):
-        positions(pa.array(["1_2"]), pattern)
+        tile_positions(pa.array(["1_2"]), pattern)
 
 
 def test_a_position_that_is_no_number_is_an_error() -> None:
     with pytest.raises(TableError, match="no numbers"):
-        positions(pa.array(["a_2"]), "(?P<x>.)_(?P<y>.)")
+        tile_positions(pa.array(["a_2"]), "(?P<x>.)_(?P<y>.)")
 
 
 def test_official_v1_lists_split_the_official_names(shared_data: Path) -> None:
     folder = shared_data / "bigearthnet-v1"
     names = pq.read_table(folder / "s1_s2_mapping.parquet")["s2_name"]
     files = {"train": "train", "validation": "val", "test": "test"}
-    listed = by_lists(names, {s: read_list(folder / f"{f}.csv") for s, f in files.items()})
+    listed = split_by_lists(names, {s: read_list(folder / f"{f}.csv") for s, f in files.items()})
     counts = {row["values"]: row["counts"] for row in pc.value_counts(listed.splits).to_pylist()}
     expected = {"train": 269_695, "validation": 123_723, "test": 125_866, None: 71_042}
     assert counts == expected
@@ -136,16 +136,16 @@ def test_official_v1_lists_split_the_official_names(shared_data: Path) -> None:
 
 def test_listed_names_that_are_not_there_are_given() -> None:
     lists = {"train": ["b", "x", "a"], "test": ["c"], "validation": ["z", "y"]}
-    listed = by_lists(pa.chunked_array([["a", "b"], ["c", "d"]]), lists)
+    listed = split_by_lists(pa.chunked_array([["a", "b"], ["c", "d"]]), lists)
     assert listed.splits.to_pylist() == ["train", "train", "test", None]
     assert listed.absent == {"train": ("x",), "validation": ("z", "y")}
 
 
 def test_a_name_in_two_splits_is_an_error_that_names_it() -> None:
     with pytest.raises(TableError, match="b is in train and in test"):
-        by_lists(pa.array(["a"]), {"train": ["a", "b"], "test": ["b"]})
+        split_by_lists(pa.array(["a"]), {"train": ["a", "b"], "test": ["b"]})
     with pytest.raises(TableError, match="a is twice in train"):
-        by_lists(pa.array(["a"]), {"train": ["a", "a"]})
+        split_by_lists(pa.array(["a"]), {"train": ["a", "a"]})
 
 
 def test_held_out_scenes_are_the_official_test_list(shared_data: Path) -> None:
@@ -153,9 +153,9 @@ def test_held_out_scenes_are_the_official_test_list(shared_data: Path) -> None:
     lists = {split: read_list(folder / f"{split}_list.txt") for split in ("train", "test")}
     names = pa.array(lists["train"] + lists["test"])
     held_out = read_list(folder / "SEN12MS_holdOutScenes.txt")
-    found = hold_out(scenes(names), held_out)
+    found = split_by_groups(scenes(names), held_out)
     assert len(held_out) == 26
-    assert found.equals(by_lists(names, lists).splits)
+    assert found.equals(split_by_lists(names, lists).splits)
     assert [pc.sum(pc.equal(found, s)).as_py() for s in ("train", "test")] == [162_555, 18_106]
     drawn = draw_validation(found, scenes(names), 0.1, seed=1)
     assert pc.sum(pc.equal(drawn, "validation")).as_py() == 16_255  # 16,255.5 is a tenth
@@ -164,7 +164,7 @@ def test_held_out_scenes_are_the_official_test_list(shared_data: Path) -> None:
 
 def test_a_row_without_a_scene_is_an_error() -> None:
     with pytest.raises(TableError, match="1 rows have no group"):
-        hold_out(pa.array(["a", None]), {"a"})
+        split_by_groups(pa.array(["a", None]), {"a"})
     with pytest.raises(TableError, match="2 splits for 1 groups"):
         draw_validation(pa.array(["train", "train"]), pa.array(["a"]), 0.5, 0)
 

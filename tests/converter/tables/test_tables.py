@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchpress import ConvertOptions, convert, open_store
-from patchpress.converter.tables.official import check_tables, partners
+from patchpress.converter.tables.official import check_tables, partner_names
 from patchpress.readers.errors import TableError
 from tests.support.helpers import described, made, tiny_dataset
 from tests.support.synthetic import FLAGGED_TABLE, TABLE
@@ -53,7 +53,7 @@ SPOILED: dict[str, tuple[Change, str]] = {
         lambda t: with_value(t, "labels", 1, ["xyz"]), "'xyz' is none of the classes of big"),
     "unknown split": (
         lambda t: with_value(t, "split", 2, "val"),
-        "split 'val', which is unknown; known are train, validation, test"),
+        "split 'val', which is unknown; there are train, validation, test"),
     "misspelt split": (
         lambda t: with_value(t, "split", 2, "validaton"), "nearest is 'validation'"),
     "no name": (lambda t: with_value(t, "patch_id", 0, None), "1 rows without patch_id"),
@@ -98,10 +98,18 @@ def test_tables_of_unlike_columns_are_refused(raw: Path, tmp_path: Path) -> None
         made(raw, tmp_path / "store")
 
 
+def test_tables_of_unlike_types_are_refused_and_the_column_is_named(
+    raw: Path, tmp_path: Path
+) -> None:
+    change(raw / FLAGGED_TABLE, lambda t: as_type(t, "country", lambda c: c.dictionary_encode()))
+    with pytest.raises(TableError, match="has dictionary<.*in column 'country', and .* has string"):
+        made(raw, tmp_path / "store")
+
+
 @pytest.mark.parametrize("content", [b"", b"patch_id,labels\n", b"PAR1" + bytes(50) + b"PAR1"])
 def test_what_is_no_parquet_is_refused(raw: Path, tmp_path: Path, content: bytes) -> None:
     (raw / TABLE).write_bytes(content)
-    with pytest.raises(TableError, match=f"{TABLE} is no Parquet table") as refused:
+    with pytest.raises(TableError, match=f"{TABLE} cannot be read as a Parquet table") as refused:
         made(raw, tmp_path / "store")
     assert "\n" not in str(refused.value)
 
@@ -163,7 +171,7 @@ def test_partners_are_those_of_the_rows(raw: Path) -> None:
     rows = pq.read_table(raw / TABLE).to_pylist()
     tables = check_tables(described(), {"metadata": raw / TABLE})
     assert tables.rows == len(rows)
-    found = partners(tables, {rows[0]["patch_id"], rows[2]["patch_id"]})
+    found = partner_names(tables, {rows[0]["patch_id"], rows[2]["patch_id"]})
     assert found == {
         "patch_id": {rows[0]["patch_id"], rows[2]["patch_id"]},
         "s1_name": {rows[0]["s1_name"], rows[2]["s1_name"]},

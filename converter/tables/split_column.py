@@ -1,0 +1,166 @@
+"""The split column of the rows: which rule applies, by the description, the source and options.
+
+pyarrow is imported inside functions: it starts threads, and workers must fork before.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchpress.converter.descriptions.description import Description, Splits
+from patchpress.converter.tables.arrow import one_array
+from patchpress.converter.tables.draw import draw_validation
+from patchpress.converter.tables.lists import read_list
+from patchpress.converter.tables.splits import split_by_groups, split_by_lists, split_by_position
+from patchpress.readers.errors import OptionError, TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOptions:
+    """How rows are split."""
+
+    strategy: str = "official"
+    """``official``, ``geographic`` or ``none``."""
+    validation: float = 0.0
+    """Share of the train rows that become validation rows, in whole groups."""
+    seed: int = 0
+    """Decides which groups these are."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitColumn:
+    """The split of each row, and the listed names that have no row."""
+
+    values: "pa.Array | None"
+    """Strings, null for a row in no split; None if nothing says how to split the rows."""
+    absent: dict[str, list[str]] = field(default_factory=dict)
+    """Split -> names of its list that have no row."""
+
+
+def check_split_options(description: Description, options: SplitOptions) -> None:
+    """Refuse a strategy for which the description has no rule.
+
+    Raises:
+        OptionError: the message says what there is.
+    """
+    splits, name = description.splits, description.dataset.name
+    if options.strategy == "geographic" and (splits is None or not splits.position):
+        raise OptionError(
+            f"--split geographic needs a tile grid, which {name} does not have: "
+            "choose official or none"
+        )
+    if options.validation and (splits is None or not splits.group):
+        raise OptionError(
+            f"--validation needs groups of patches, which {name} does not describe: leave it out"
+        )
+    if not 0 <= options.validation < 1:
+        raise OptionError(f"--validation must be a share from 0 to 1, not {options.validation}")
+
+
+def split_column(
+    description: Description,
+    splits: Splits,
+    rows: "pa.Table",
+    files: Mapping[str, Path],
+    options: SplitOptions,
+) -> SplitColumn:
+    """The split of each row.
+
+    Args:
+        description: of the data set.
+        splits: the description's splits.
+        rows: the rows, with the official split column if the tables have one.
+        files: part name -> file, for the lists.
+        options: the strategy, and the validation rows to draw.
+
+    Raises:
+        SourceMissing, TableError: a list that cannot be read, a patch in two splits, or a name
+            without a position or group.
+    """
+    if options.strategy == "none":
+        _log.info("splits: none, as asked")
+        return SplitColumn(None)
+    names = one_array(rows[description.identity])
+    column = _by_rule(splits, rows, names, files, options.strategy)
+    if column.values is None or not options.validation:
+        return column
+    _log.info("splits: %s of the train rows become validation rows", options.validation)
+    values = draw_validation(
+        column.values, patch_groups(names, splits.group), options.validation, options.seed
+    )
+    return SplitColumn(values, column.absent)
+
+
+def _by_rule(
+    splits: Splits,
+    rows: "pa.Table",
+    names: "pa.Array",
+    files: Mapping[str, Path],
+    strategy: str,
+) -> SplitColumn:
+    """The split of each row by the first rule that applies, before validation rows are drawn."""
+    official = None
+    if splits.column in rows.column_names:
+        official = one_array(rows[splits.column])
+    if strategy == "geographic":
+        _log.info("splits: by the position of each patch in its tile, as asked")
+        values = split_by_position(names, splits.position, splits.tile_m, splits.patch_m)
+        return SplitColumn(values if official is None else _where_known(official, values))
+    if official is not None:
+        _log.info("splits: column %s of the official tables", splits.column)
+        return SplitColumn(official)
+    lists = {split: files[split] for split in splits.lists if split in files}
+    if lists:
+        _log.info("splits: the lists of %s; there is no table with splits", ", ".join(lists))
+        return _by_lists(names, lists, splits.list_suffix)
+    if splits.hold_out:
+        _log.info("splits: held-out groups are test; there is no table with splits and no list")
+        return SplitColumn(split_by_groups(patch_groups(names, splits.group), splits.hold_out))
+    _log.info("splits: none; the source has no table with splits, and no list")
+    return SplitColumn(None)
+
+
+def _where_known(official: "pa.Array", values: "pa.Array") -> "pa.Array":
+    """The values in rows that have an official split.
+
+    A record that no official row names gets no split, as it gets no labels.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.is_valid(official), values, pa.scalar(None, pa.string()))
+
+
+def _by_lists(names: "pa.Array", lists: Mapping[str, Path], suffix: str) -> SplitColumn:
+    listed = {
+        split: [name.removesuffix(suffix) for name in read_list(path)]
+        for split, path in lists.items()
+    }
+    found = split_by_lists(names, listed)
+    return SplitColumn(found.splits, {split: list(names) for split, names in found.absent.items()})
+
+
+def patch_groups(names: "pa.Array", pattern: str) -> "pa.Array":
+    """The group of each patch, which no split divides, from its name; strings.
+
+    Args:
+        names: strings.
+        pattern: a regular expression (RE2) with a group ``group``.
+
+    Raises:
+        TableError: a name that has no group.
+    """
+    import pyarrow.compute as pc
+
+    found = pc.extract_regex(names, pattern)
+    if found.null_count:
+        name = names.filter(pc.is_null(found))[0].as_py()
+        raise TableError(f"patch {name} names no group: its split cannot be drawn")
+    return found.field("group")

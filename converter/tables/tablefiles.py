@@ -1,0 +1,104 @@
+"""Parquet and CSV tables of a source: read, with one sentence for what is wrong with a file.
+
+pyarrow is imported inside functions: it starts threads, and workers must fork before.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchpress.converter.tables.arrow import is_string, is_string_list
+from patchpress.readers.errors import SourceMissing, TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_log = logging.getLogger(__name__)
+
+STRINGS = "string"
+"""The kind of a column of strings, for `check_column`."""
+STRING_LISTS = "list of strings"
+"""The kind of a column of strings or of lists of strings, for `check_column`."""
+
+
+@contextmanager
+def reading(path: Path, kind: str = "Parquet") -> Iterator[None]:
+    """Turn what pyarrow raises while it reads a table into an error that names the file.
+
+    Raises:
+        SourceMissing: no such file.
+        TableError: it cannot be read, or is no such table.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise SourceMissing(f"there is no table {path}") from None
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise TableError(f"{path} cannot be read as a {kind} table ({reason})") from None
+
+
+def read_schema(path: Path) -> "pa.Schema":
+    """The columns of a Parquet table, without metadata.
+
+    Raises:
+        SourceMissing, TableError: as `reading`.
+    """
+    import pyarrow.parquet as pq
+
+    with reading(path):
+        return pq.read_schema(path).remove_metadata()
+
+
+def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator["pa.Table"]:
+    """The row groups of a Parquet table one after the other, all columns or some.
+
+    Raises:
+        SourceMissing, TableError: as `reading`.
+    """
+    import pyarrow.parquet as pq
+
+    with reading(path), pq.ParquetFile(path) as file:
+        for index in range(file.num_row_groups):
+            group = file.read_row_group(index, columns=columns, use_threads=False)
+            yield group.replace_schema_metadata(None)
+
+
+def read_columns(path: Path, columns: list[str]) -> "pa.Table":
+    """Columns of strings of a Parquet or CSV table, in the order asked for.
+
+    Raises:
+        SourceMissing: no such file.
+        TableError: it cannot be read, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pv
+    import pyarrow.parquet as pq
+
+    is_parquet = path.suffix == ".parquet"
+    with reading(path, "Parquet" if is_parquet else "CSV"):
+        table = pq.read_table(path) if is_parquet else pv.read_csv(path)
+    for column in columns:
+        check_column(path, table.schema, column, STRINGS)
+    _log.info("read %d rows of %s: %s", len(table), path, ", ".join(columns))
+    return table.select(columns).cast(pa.schema([(c, pa.string()) for c in columns]))
+
+
+def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> None:
+    """Refuse a table without a column that is needed, or with another type in it.
+
+    Raises:
+        TableError: what is wrong, with what the table has.
+    """
+    if column not in schema.names:
+        raise TableError(
+            f"{path} has no column {column!r}, which the description needs; "
+            f"it has {', '.join(schema.names)}"
+        )
+    found = schema.field(column).type
+    if not (is_string(found) or (kind == STRING_LISTS and is_string_list(found))):
+        raise TableError(f"{path} has {found} in column {column!r}, which must be a {kind}")
