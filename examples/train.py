@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from patchpress import SelectionEmpty, StatisticsMissing, Store, open_store
-from patchpress.readers.feed import feed
+from patchpress.readers.device import to_device
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.statistics import Statistics
 
@@ -74,7 +74,7 @@ def train(
     begun = time.perf_counter()
     for epoch in range(epochs):
         loader.set_epoch(epoch)
-        for batch in waited(feed(loader, device, statistics), run):
+        for batch in waited(iter(to_device(loader, device, statistics)), run):
             image = batch if target == "brightness" else batch[0]
             wanted = brightness(image) if target == "brightness" else batch[1]
             loss = loss_of(model(image), wanted)
@@ -125,10 +125,9 @@ def main() -> None:
     try:
         loader = PatchLoader(
             store,
-            args.batch_size,
             split,
+            batch_size=args.batch_size,
             shuffle=True,
-            keep=2,
             modalities=modality,
             **choice,
         )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SplitBy,
     )
     from patchpress.converter.storage.report import Report
+    from patchpress.readers.device import to_device
     from patchpress.readers.errors import (
         BandMissing,
         BufferUnfit,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
         TargetError,
         ViewImpossible,
     )
-    from patchpress.readers.feed import feed
     from patchpress.readers.lightning import PatchDataModule
     from patchpress.readers.loader import PatchLoader
     from patchpress.readers.normalize import normalize
@@ -102,10 +102,10 @@ __all__ = [
     "bench",
     "convert",
     "dry_run",
-    "feed",
     "index",
     "normalize",
     "open_store",
+    "to_device",
     "verify",
 ]
 
@@ -126,6 +126,7 @@ _NAMES = {
         "SplitBy",
     ),
     "converter.storage.report": ("Report",),
+    "readers.device": ("to_device",),
     "readers.errors": (
         "BandMissing",
         "BufferUnfit",
@@ -150,7 +151,6 @@ _NAMES = {
         "TargetError",
         "ViewImpossible",
     ),
-    "readers.feed": ("feed",),
     "readers.lightning": ("PatchDataModule",),
     "readers.loader": ("PatchLoader",),
     "readers.normalize": ("normalize",),

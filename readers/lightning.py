@@ -11,8 +11,8 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from patchpress.readers.choice import Choice
+from patchpress.readers.device import statistics_of
 from patchpress.readers.errors import OptionError
-from patchpress.readers.feed import statistics_of
 from patchpress.readers.images import IMAGE
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.normalize import normalize
@@ -27,7 +27,6 @@ STAGES = {
     "test": ("test",),
     "predict": ("test",),
 }
-KEPT = 3  # Lightning draws ahead while it still holds a batch
 
 
 class PatchDataModule(LightningDataModule):
@@ -121,16 +120,12 @@ class PatchDataModule(LightningDataModule):
     def _finished(self, value: Any, name: str = "") -> Any:
         if not isinstance(value, torch.Tensor):
             return value
-        # On a CPU it may lie in a loader's ring, which is filled again.
-        ring = value.device.type == "cpu" and not self.num_workers
         fields = self._fields or {}
         field = name if name in fields else f"{IMAGE}_{name}"  # as a tuple has them, by modality
         if field not in fields:
-            return value.clone() if ring else value
+            return value
         statistics = fields[field]
-        if statistics is None:
-            return value.to(torch.float32, copy=ring)
-        return normalize(value, statistics)
+        return value.to(torch.float32) if statistics is None else normalize(value, statistics)
 
     @property
     def _validates(self) -> bool:
@@ -161,15 +156,14 @@ class PatchDataModule(LightningDataModule):
         rank, world = self._world()
         return PatchLoader(
             samples,
-            self.batch_size,
+            batch_size=self.batch_size,
             shuffle=training,
             seed=self.seed,
             drop_last=whole,
             rank=rank,
             world_size=world,
-            keep=KEPT,
             # Lightning copies without waiting from page-locked memory, and draws on.
-            pin=False,
+            pin_memory=False,
         )
 
     def _world(self) -> tuple[int, int]:

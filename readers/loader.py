@@ -1,23 +1,40 @@
-"""`PatchLoader`: ready batches for one process, filled by threads into a ring of reused buffers."""
+"""`PatchLoader`: ready batches for one process, filled by threads in memory that is reused."""
 
+import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
+from patchpress.readers.buffers import ArrayMemory, BatchMemory, PinnedMemory, TensorMemory
 from patchpress.readers.choice import Choice
+from patchpress.readers.distributed import drawn_seed, processes_of
 from patchpress.readers.errors import OptionError
-from patchpress.readers.order import Order
+from patchpress.readers.order import Indices, Order, drawn_by
 from patchpress.readers.samples import Samples, samples_of
 from patchpress.readers.store import Store
 
-ARRAYS = ("torch", "numpy")
-Ring = deque["_Buffer"]
-AHEAD = 2  # batches filled while one is used; more only help where their times vary much
+OUTPUTS = ("torch", "numpy")
+AHEAD = 2  # batches filled while one is used; more only help if their times vary much
+# A batch that the loop still holds while the next one is drawn, and one more to spare.
+FREE_KEPT_BESIDE_AHEAD = 2
+SHARED_BY_SIZE = ("batch_size", "drop_last", "world_size")  # how an epoch is cut, not what it has
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A batch that was drawn, before it has the form of a sample."""
+
+    arrays: dict[str, Any]
+    """Arrays or tensors (N, ...) by field name."""
+    keys: list[str] | None
+    epoch: int
+    number: int
+    """How many batches of the epoch have been drawn with this one."""
 
 
 class PatchLoader:
@@ -28,55 +45,68 @@ class PatchLoader:
     (image, label) or what `target`, `form` and `with_key` of `Choice` say; images (N, bands,
     height, width) in the stored dtype and units, or in `dtype`.
 
-    **A batch is valid until the next `keep` batches are drawn**; then its memory is filled again.
-    Copy what is to stay (``image.clone()``, ``image.copy()``, or onto a GPU).
+    A batch never changes while anyone holds it, or a part of it, or anything made on its memory;
+    the memory of one that nobody holds is filled again.
 
-    Threads fill the buffers and let Python run meanwhile, so no worker processes are needed. They
-    end with the pass, and with one that is left early. ::
+    Threads fill the batches and let Python run meanwhile, so no worker processes are needed. They
+    end with the pass, also if it is left early. ::
 
-        loader = PatchLoader("ben.store", 256, "train", shuffle=True, seed=1)
+        loader = PatchLoader("ben.store", "train", batch_size=256, shuffle=True)
         for epoch in range(10):
-            loader.set_epoch(epoch)
-            for image, label in loader:
+            for image, label in to_device(loader, "cuda", statistics):
                 ...
+
+    If torch's process group is initialised, or ``torchrun`` started the process, each process gets
+    its own share of the samples; the repr shows which.
     """
 
     def __init__(
         self,
         store: Store | Samples | str,
-        batch_size: int = 64,
         split: str | None = None,
         *,
+        batch_size: int = 64,
         shuffle: bool = False,
-        seed: int = 0,
+        sampler: Iterable[Any] | None = None,
+        seed: int | None = None,
         drop_last: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-        keep: int = 1,
+        transform: Callable[[Any], Any] | None = None,
+        output: str = "torch",
         ahead: int = AHEAD,
         threads: int = 2,
-        arrays: str = "torch",
-        pin: bool | None = None,
+        pin_memory: bool | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
         **choice: Unpack[Choice],
     ) -> None:
         """Find the samples; nothing is read before the first batch is drawn.
 
         Args:
             store: path of a store, an opened one, or samples chosen before.
-            batch_size: samples a batch; of each process where there are several.
             split: `train`, `validation` (or `val`), `test`; all by default.
+            batch_size: samples a batch; of each process if there are several.
             shuffle: draw a new order for each epoch.
-            seed: of the orders; equal in all processes.
+            sampler: indices of samples, drawn anew for each epoch, as a stock `DataLoader` takes
+                them: torch's `WeightedRandomSampler`, or a list. It draws under the loader's seed
+                and epoch, and the processes share what it gives, unless it is a
+                `DistributedSampler`, which shares by itself.
+            seed: of the orders; equal in all processes. By default drawn from torch's default
+                generator, or from NumPy's if torch is not imported: see `drawn_seed`. The repr
+                shows it.
             drop_last: leave out a last, smaller batch.
-            rank: number of this process among those that train together.
-            world_size: how many these are. Each has equally many samples: where they do not come
-                out even, the first ones are seen twice (or the last not at all, with `drop_last`).
-            keep: for how many further draws a batch stays valid.
+            transform: applied to each batch, in the form that it has, in the thread that draws
+                it. Images are of the stored dtype: torch does not calculate with unsigned 16-bit
+                numbers, so give ``dtype="float32"``, too. `to_device` applies it at the end, to
+                what it has normalised.
+            output: ``"torch"`` for tensors, or ``"numpy"`` for arrays, which needs no torch.
             ahead: batches that are filled while one is used.
             threads: that fill; more help a disk, fewer leave processors to the training.
-            arrays: `torch` tensors, or `numpy` arrays.
-            pin: page-locked buffers, from which copies to a GPU run by themselves; by default
-                where torch sees a GPU.
+            pin_memory: page-locked memory, from which copies to a GPU run by themselves; by
+                default if torch sees a GPU.
+            rank: number of this process among those that train together; see `processes_of` for
+                what is taken without it.
+            world_size: how many these are. Each has equally many samples: if they do not come
+                out even, the first ones are seen twice (or the last not at all, with `drop_last`).
             **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
@@ -84,26 +114,36 @@ class PatchLoader:
             BandMissing, OptionError: a band, modality, column or option that is not there.
         """
         self.samples = samples_of(store, split, choice)
-        if arrays not in ARRAYS:
-            raise OptionError(f"there are no arrays {arrays!r}; choose {' or '.join(ARRAYS)}")
-        for name, number, least in (
-            ("keep", keep, 1),
-            ("ahead", ahead, 1),
-            ("threads", threads, 1),
-        ):
-            if not isinstance(number, int) or number < least:
-                raise OptionError(f"{name} must be {least} or more, not {number!r}")
-        self.keep = keep
-        """For how many further draws a batch stays valid."""
-        self.order = Order(
-            len(self.samples), batch_size, shuffle, seed, drop_last, rank, world_size
-        )
+        for name, number in (("ahead", ahead), ("threads", threads)):
+            if not isinstance(number, int) or number < 1:
+                raise OptionError(f"{name} must be 1 or more, not {number!r}")
+        if shuffle and sampler is not None:
+            raise OptionError("a sampler decides the order: leave shuffle out")
+        self.output = output
+        self.transform = transform
         self._ahead, self._threads = ahead, threads
-        self.arrays = arrays
-        self._memory = _Memory(arrays, pin)
-        self._idle: list[Ring] = []
+        processes = processes_of(rank, world_size)
+        if hasattr(sampler, "num_replicas"):  # torch's DistributedSampler gives this one's share
+            processes = replace(processes, rank=0, world_size=1)
+        self._processes = processes
+        self._sampler = sampler
+        self._seed_source = "" if seed is not None else "unused"
+        if seed is None and (shuffle or sampler is not None):
+            seed, self._seed_source = drawn_seed(processes)
+        self.order = Order(
+            samples=len(self.samples) if sampler is None else _length(sampler),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=0 if seed is None else seed,
+            drop_last=drop_last,
+            rank=processes.rank,
+            world_size=processes.world_size,
+        )
+        size = min(self.order.batch_size, self.order.share)
+        self._memory = _memory(self.samples, output, pin_memory, size, ahead)
         self._epoch = self._drawn = 0
         self._resume = 0
+        self._drawn_digest = self._wanted_digest = ""
 
     def __len__(self) -> int:
         """Batches of an epoch, in this process."""
@@ -111,7 +151,7 @@ class PatchLoader:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes by index: the label's, or the mask's where there is no label."""
+        """Names of the classes by index: the label's, or the mask's if there is no label."""
         return self.samples.classes
 
     @property
@@ -122,7 +162,8 @@ class PatchLoader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass; else epochs count up.
 
-        It begins at the first batch, unless `load_state_dict` just gave a place in this epoch.
+        It begins at the first batch, unless `load_state_dict` has just given a batch of this
+        epoch.
 
         Raises:
             OptionError: a negative epoch.
@@ -133,149 +174,157 @@ class PatchLoader:
             self._epoch, self._drawn, self._resume = int(epoch), 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is: enough to go on with the batch after the last one drawn.
+        """Where the loader is: enough to go on with the batch after the last one handed out.
 
-        The same in all processes of a distributed training; of two passes at a time, where the one
-        is that drew last.
+        The same in all processes of a distributed training. If there are two passes at a time, it
+        tells where the one is that handed out a batch last.
         """
         epoch, batch = self._epoch, self._drawn
         if batch == len(self):  # the last one: what goes on is the next epoch
             epoch, batch = epoch + 1, 0
-        return {"epoch": epoch, "batch": batch, **self._identity()}
+        state = {"epoch": epoch, "batch": batch, **self._identity()}
+        return {**state, "drawn": self._drawn_digest if batch else ""}
 
     def _identity(self) -> dict[str, Any]:
-        return {**self.order.state(), "selection": self.samples.digest}
+        sampler = "" if self._sampler is None else type(self._sampler).__name__
+        return {**self.order.state(), "selection": self.samples.digest, "sampler": sampler}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next pass go on where another loader of the same samples was.
 
+        A seed that was not given is taken from the state. At the beginning of an epoch the state
+        may be from another batch size or number of processes.
+
         Raises:
             OptionError: a state of other samples, batches or seed; the message names what differs.
         """
-        for name, own in self._identity().items():
-            if state.get(name) != own:
-                raise OptionError(
-                    f"the state has {name} {state.get(name)!r}, this loader {own!r}: it would go "
-                    "on with other samples"
-                )
         epoch, batch = state.get("epoch"), state.get("batch")
+        own = self._identity()
+        if self._seed_source and isinstance(state.get("seed"), int):
+            own["seed"] = state["seed"]
+        for name, value in own.items():
+            if state.get(name) == value or (
+                name in SHARED_BY_SIZE and name in state and batch == 0
+            ):
+                continue
+            raise OptionError(
+                f"the state has {name} {state.get(name)!r}, this loader {value!r}: it would go "
+                "on with other samples"
+            )
         if not isinstance(epoch, int) or not isinstance(batch, int) or not 0 <= batch < len(self):
             raise OptionError(
                 f"the state has epoch {epoch!r} and batch {batch!r}, where an epoch has "
                 f"{len(self)} batches"
             )
+        self.order = replace(self.order, seed=own["seed"])
         self._epoch, self._drawn, self._resume = epoch, batch, batch
+        self._wanted_digest = self._drawn_digest = str(state.get("drawn", ""))
 
     def __iter__(self) -> Iterator[Any]:
-        """Batches of one epoch. Two passes at a time have a ring and an epoch each."""
-        for arrays, keys in self.fields():
-            yield self.samples.assemble(arrays, keys)
+        """Batches of one epoch. Two passes at a time have an epoch each."""
+        for drawn in self.counted(self.draw()):
+            yield self.finished(drawn.arrays, drawn.keys)
 
-    def fields(self) -> Iterator[tuple[dict[str, Any], list[str] | None]]:
-        """The same batches as (arrays by field name, keys), for those who work on them first."""
+    def finished(self, arrays: Mapping[str, Any], keys: list[str] | None) -> Any:
+        """A batch as it is handed out: in the form of a sample, and transformed."""
+        batch = self.samples.assemble(arrays, keys)
+        return batch if self.transform is None else self.transform(batch)
+
+    def counted(self, batches: Iterator[Drawn]) -> Iterator[Drawn]:
+        """Batches of a pass as they are; `state_dict` counts each as it leaves here.
+
+        Whoever draws ahead of what is handed out lets the batches go through here at the end.
+        """
+        epoch = self._epoch
+        for batch in batches:
+            epoch = batch.epoch
+            self._epoch, self._drawn = epoch, batch.number
+            yield batch
+        self._epoch, self._drawn = epoch + 1, 0
+
+    def draw(self) -> Iterator[Drawn]:
+        """The batches of the next pass, not counted yet: for `counted`."""
         first, self._resume = self._resume, 0
         if self._drawn != first:  # a pass was left early: its order is not drawn again
             self._epoch += 1
         epoch, self._drawn = self._epoch, first
-        batches = self.order.epoch(epoch)[first:]
-        try:
-            ring = self._idle.pop()
-        except IndexError:
-            ring = self._new_ring()
+        batches = self._batches(epoch, resumed=first > 0)[first:]
         executor = ThreadPoolExecutor(self._threads, thread_name_prefix="patchpress")
-        drawn = 0
+        process = os.getpid()
+        under_way: deque[Future[Any]] = deque()
+        coming = 0
         try:
-            for batch in self._draw(batches, ring, executor):
-                drawn += 1
-                self._epoch, self._drawn = epoch, first + drawn
-                yield batch
-            self._epoch, self._drawn = epoch + 1, 0
+            for number in range(len(batches)):
+                if os.getpid() != process:
+                    raise OptionError(
+                        "a pass cannot go on in a forked process: begin a new one there"
+                    )
+                while coming < min(number + self._ahead + 1, len(batches)):
+                    following = batches[coming + 1] if coming + 1 < len(batches) else None
+                    under_way.append(executor.submit(self._fill, batches[coming], following))
+                    coming += 1
+                arrays, keys = under_way.popleft().result()
+                yield Drawn(arrays, keys, epoch, first + number + 1)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
-            # The next pass goes on in the ring: what was drawn last stays valid as long as else.
-            ring.rotate(-drawn)
-            self._idle[:] = [ring]
 
-    def _draw(
-        self, batches: list[npt.NDArray[np.int64]], ring: Ring, executor: ThreadPoolExecutor
-    ) -> Iterator[Any]:
-        under_way: deque[Future[Any]] = deque()
-        process = os.getpid()
-        coming = 0
-        for number in range(len(batches)):
-            if os.getpid() != process:
-                raise OptionError("a pass cannot go on in a forked process: begin a new one there")
-            # The batch drawn `keep` before is given up now, so its buffer may be filled.
-            while coming < min(number + self._ahead + 1, len(batches)):
-                buffer = ring[coming % len(ring)]
-                following = batches[coming + 1] if coming + 1 < len(batches) else None
-                under_way.append(executor.submit(self._fill, buffer, batches[coming], following))
-                coming += 1
-            yield under_way.popleft().result()
+    def _batches(self, epoch: int, *, resumed: bool) -> list[Indices]:
+        """The indices of an epoch's batches, from the order or the sampler."""
+        if self._sampler is None:
+            return self.order.epoch(epoch)
+        indices = self.samples.numbers(drawn_by(self._sampler, self.order.seed, epoch))
+        digest = hashlib.blake2b(indices.tobytes(), digest_size=8).hexdigest()
+        if resumed and digest != self._wanted_digest:
+            raise OptionError(
+                "the sampler draws other samples than when the state was saved: give it no "
+                "generator of its own, or begin the epoch anew with set_epoch"
+            )
+        self._drawn_digest = digest
+        return replace(self.order, samples=len(indices)).cut(indices)
 
     def _fill(
-        self,
-        buffer: "_Buffer",
-        indices: npt.NDArray[np.int64],
-        following: npt.NDArray[np.int64] | None,
-    ) -> Any:
+        self, indices: Indices, following: Indices | None
+    ) -> tuple[dict[str, Any], list[str] | None]:
         if following is not None:
             # The disk fetches the next batch while this one is copied.
             self.samples.announce(following)
-        arrays = self.samples.arrays(buffer.bytes, len(indices))
+        arrays, handed_out = self._memory.take(len(indices))
         self.samples.read(indices, arrays)
-        keys = self.samples.keys(indices) if self.samples.with_key else None
-        return buffer.given(arrays), keys
-
-    def _new_ring(self) -> Ring:
-        nbytes = self.samples.nbytes(min(self.order.batch_size, self.order.share))
-        return deque(self._memory.buffer(nbytes) for _ in range(self.keep + self._ahead))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_idle": []}
+        return handed_out, self.samples.keys(indices) if self.samples.with_key else None
 
 
-class _Memory:
-    """Where buffers come from: NumPy, or torch, page-locked where that serves a GPU."""
+def _memory(
+    samples: Samples, output: str, pin_memory: bool | None, size: int, ahead: int
+) -> BatchMemory:
+    """Memory for batches of `size` samples: NumPy's, or torch's, page-locked if that serves.
 
-    def __init__(self, arrays: str, pin: bool | None) -> None:
-        self.arrays = arrays
-        self.pin = bool(pin)
-        if arrays == "numpy":
-            if pin:
-                raise OptionError("pinned buffers are torch's: give arrays='torch'")
-            return
-        try:
-            import torch
-        except ModuleNotFoundError:
-            raise OptionError(
-                "torch is not installed: pip install 'patchpress[torch]', or give arrays='numpy'"
-            ) from None
-        gpu = torch.cuda.is_available()
-        if pin and not gpu:
-            raise OptionError("buffers cannot be pinned where torch sees no GPU: leave pin out")
-        self.pin = gpu if pin is None else pin
-
-    def buffer(self, nbytes: int) -> "_Buffer":
-        if not self.pin:
-            # NumPy asks the kernel for huge pages, torch does not; that is a fifth of the copy.
-            return _Buffer(np.empty(nbytes, np.uint8), self.arrays)
+    Raises:
+        OptionError: no such output, no torch, or page-locked memory without a GPU.
+    """
+    if output not in OUTPUTS:
+        raise OptionError(f"there is no output {output!r}; choose {' or '.join(OUTPUTS)}")
+    kept = ahead + FREE_KEPT_BESIDE_AHEAD
+    if output == "numpy":
+        if pin_memory:
+            raise OptionError("pinned memory is torch's: give output='torch'")
+        return ArrayMemory(samples.fields, size, kept)
+    try:
         import torch
+    except ModuleNotFoundError:
+        raise OptionError(
+            "torch is not installed: pip install 'patchpress[torch]', or give output='numpy'"
+        ) from None
+    gpu = torch.cuda.is_available()
+    if pin_memory and not gpu:
+        raise OptionError("memory cannot be pinned if torch sees no GPU: leave pin_memory out")
+    if gpu if pin_memory is None else pin_memory:
+        return PinnedMemory(samples.fields)
+    return TensorMemory(samples.fields, size, kept)
 
-        pinned = torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
-        return _Buffer(pinned.numpy(), self.arrays)
 
-
-class _Buffer:
-    """One place of the ring."""
-
-    def __init__(self, array: npt.NDArray[np.uint8], arrays: str) -> None:
-        self.bytes, self._arrays = array, arrays
-
-    def given(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-        """The arrays as they are handed out."""
-        if self._arrays == "numpy":
-            return dict(arrays)
-        import torch
-
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def _length(sampler: Iterable[Any]) -> int:
+    if not isinstance(sampler, Sized):
+        raise OptionError(
+            f"a sampler must say how many it gives: {type(sampler).__name__} has no length"
+        )
+    return len(sampler)

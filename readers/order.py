@@ -1,5 +1,9 @@
 """In which order samples are seen: by seed and epoch, in batches, shared among processes."""
 
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +12,15 @@ import numpy.typing as npt
 
 from patchpress.readers.errors import OptionError
 
+Indices = npt.NDArray[np.int64]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """The order of each epoch. Equal for equal arguments, on every machine."""
 
     samples: int
+    """How many an epoch has, in all processes together."""
     batch_size: int
     shuffle: bool = False
     seed: int = 0
@@ -45,8 +52,8 @@ class Order:
     def share(self) -> int:
         """Samples of this process in an epoch."""
         if self.drop_last:
-            whole = self.samples // (self.world_size * self.batch_size)
-            return whole * self.batch_size
+            full = self.samples // (self.world_size * self.batch_size)
+            return full * self.batch_size
         return -(-self.samples // self.world_size)
 
     @property
@@ -54,16 +61,62 @@ class Order:
         """Batches of this process in an epoch."""
         return -(-self.share // self.batch_size)
 
-    def epoch(self, number: int) -> list[npt.NDArray[np.int64]]:
+    def epoch(self, number: int) -> list[Indices]:
         """The indices of each batch of an epoch, in this process."""
         if self.shuffle:
             indices = np.random.default_rng([self.seed, number]).permutation(self.samples)
         else:
             indices = np.arange(self.samples)
-        # Every process has equally many: the first ones come again where they do not come out even.
+        return self.cut(indices)
+
+    def cut(self, indices: Indices) -> list[Indices]:
+        """The indices of an epoch (samples,), as the batches of this process."""
+        # Every process gets equally many: if they do not come out even, the first come again.
         own = np.resize(indices, self.share * self.world_size)[self.rank :: self.world_size]
         return [own[i : i + self.batch_size] for i in range(0, self.share, self.batch_size)]
 
     def state(self) -> dict[str, Any]:
         """What decides the order, for a state dict: the same in all processes."""
         return {name: value for name, value in vars(self).items() if name != "rank"}
+
+
+def drawn_by(sampler: Iterable[Any], seed: int, epoch: int) -> Indices:
+    """The indices that a sampler gives for an epoch.
+
+    A sampler that has `set_epoch` is told the epoch first. Random numbers of torch, NumPy and
+    Python are seeded while it draws, so that all processes draw the same and a later run can draw
+    it again; a generator of the sampler's own is left alone.
+
+    Raises:
+        OptionError: what is drawn are no whole numbers.
+    """
+    set_epoch = getattr(sampler, "set_epoch", None)
+    if callable(set_epoch):
+        set_epoch(epoch)
+    with _seeded(seed, epoch):
+        drawn = list(sampler)
+    indices = np.asarray(drawn)
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        shown = repr(drawn[0]) if drawn else "nothing"
+        raise OptionError(f"a sampler must give one index after another, not {shown}")
+    return indices.astype(np.int64)
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int) -> Iterator[None]:
+    """Seed all global generators; afterwards they go on as if nothing had been drawn."""
+    number = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    torch = sys.modules.get("torch")
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    torch_state = torch.get_rng_state() if torch else None
+    try:
+        np.random.seed(number)
+        random.seed(number)
+        if torch:
+            torch.default_generator.manual_seed(number)
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+        if torch:
+            torch.set_rng_state(torch_state)

@@ -144,7 +144,7 @@ class Store:
         return read_table(self.path, self.manifest, split, columns, modality)
 
     def statistics(self, modality: str, split: str | None = None) -> "Statistics":
-        """What ``patchpress stats`` kept beside the store, for `normalize` and `feed`.
+        """What ``patchpress stats`` kept beside the store, for `normalize` and `to_device`.
 
         Raises:
             StatisticsMissing, StatisticsStale: there are none, or of other data; run it (again).

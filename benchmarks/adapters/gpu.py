@@ -52,28 +52,28 @@ class Copies:
 
 
 class GpuPatchLoader(StackedStore, Feed):
-    """`feed`: PatchLoader's pinned ring, copied on its own stream, normalised there."""
+    """`to_device`: PatchLoader's page-locked memory, copied on a stream of its own, normalised."""
 
-    name = "Patchpress, PatchLoader and feed"
+    name = "Patchpress, PatchLoader and to_device"
     note = "from the page cache to normalised float32 on the device"
     needs = ("lmdb", "patchpress", "torch")
 
     def epochs(self, batch: int, device: Any) -> Iterable[KeyedBatch]:
         """Bring over and normalise what the loader reads; a batch crosses while one is drawn."""
-        return OnDevice(patch_loader(self.path, batch, keep=2), device)
+        return OnDevice(patch_loader(self.path, batch), device)
 
 
 class OnDevice:
-    """An epoch of `patchpress.readers.feed` each time."""
+    """An epoch of `to_device` each time."""
 
     def __init__(self, loader: Any, device: Any) -> None:
         self.loader, self.device = loader, device
         self.statistics = statistics()
 
     def __iter__(self) -> Iterator[KeyedBatch]:
-        from patchpress.readers.feed import feed
+        from patchpress import to_device
 
-        return map(keyed, feed(self.loader, self.device, self.statistics))
+        return map(keyed, to_device(self.loader, self.device, self.statistics))
 
 
 def statistics() -> Any:

@@ -24,10 +24,11 @@ def patch_dataset(store: Path) -> Any:
 
 
 def patch_loader(store: Path, batch: int, **options: Any) -> Any:
-    """Shuffled batches through reused buffers, which are page-locked where there is a GPU."""
+    """Shuffled batches in memory that is used again, page-locked if there is a GPU."""
     from patchpress.readers.loader import PatchLoader
 
-    return PatchLoader(str(store), batch, shuffle=True, seed=0, **CHOICE, **options)
+    options = {"batch_size": batch, "shuffle": True, "seed": 0, **CHOICE, **options}
+    return PatchLoader(str(store), **options)
 
 
 def keyed(batch: Any) -> KeyedBatch:
@@ -84,7 +85,7 @@ class PatchLoaderEpochs(StackedStore, Loader):
     """PatchLoader over the same data set."""
 
     name = "Patchpress, PatchLoader"
-    note = "threads and a ring of reused buffers; a batch is valid until the ring comes round"
+    note = "threads, and memory that is filled again when nobody holds the batch"
     needs = ("lmdb", "patchpress", "torch")
     workers = (0,)
 

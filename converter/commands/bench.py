@@ -155,7 +155,7 @@ def _steps(
                 yield len(some)
 
         return batched
-    loader = PatchLoader(samples, size, shuffle=True, arrays="numpy")
+    loader = PatchLoader(samples, batch_size=size, shuffle=True, seed=0, output="numpy")
 
     def loaded() -> Iterator[int]:
         for image in loader:

@@ -34,7 +34,7 @@ def test_the_loss_falls_on_a_target_that_can_be_learnt(
 
     torch.manual_seed(0)
     opened = open_store(store)
-    loader = PatchLoader(opened, 16, None, shuffle=True, keep=2, target=None)
+    loader = PatchLoader(opened, batch_size=16, shuffle=True, target=None)
     statistics = train.statistics_of(opened, "s2", None)
     run = train.train(loader, statistics, "brightness", epochs=12)
     assert len(run.losses) == 12 * len(loader)

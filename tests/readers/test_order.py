@@ -24,26 +24,26 @@ def seen(order: Order, epoch: int = 0) -> list[int]:
 
 def shares(samples: int, batch: int, world: int, **options: object) -> list[Order]:
     return [
-        Order(samples, batch, rank=rank, world_size=world, **options)  # type: ignore[arg-type]
+        Order(samples=samples, batch_size=batch, rank=rank, world_size=world, **options)  # type: ignore[arg-type]
         for rank in range(world)
     ]
 
 
 @given(SIZES, BATCHES, st.integers(0, 2**40), st.integers(0, 50))
 def test_each_epoch_is_a_permutation(samples: int, batch: int, seed: int, epoch: int) -> None:
-    order = Order(samples, batch, shuffle=True, seed=seed)
+    order = Order(samples=samples, batch_size=batch, shuffle=True, seed=seed)
     assert sorted(seen(order, epoch)) == list(range(samples))
 
 
 @given(SIZES, BATCHES)
 def test_without_shuffling_samples_come_as_they_are(samples: int, batch: int) -> None:
-    order = Order(samples, batch)
+    order = Order(samples=samples, batch_size=batch)
     assert seen(order, 0) == seen(order, 7) == list(range(samples))
 
 
 @given(SIZES, BATCHES)
 def test_all_batches_but_the_last_are_whole(samples: int, batch: int) -> None:
-    order = Order(samples, batch, shuffle=True)
+    order = Order(samples=samples, batch_size=batch, shuffle=True)
     sizes = [len(some) for some in order.epoch(3)]
     assert len(sizes) == order.batches
     assert set(sizes[:-1]) <= {batch}
@@ -78,27 +78,53 @@ def test_drop_last_leaves_whole_batches_and_no_sample_twice(
 
 
 def test_epochs_seeds_and_ranks_differ() -> None:
-    first = seen(Order(100, 10, shuffle=True, seed=1), 0)
-    assert first != seen(Order(100, 10, shuffle=True, seed=1), 1)
-    assert first != seen(Order(100, 10, shuffle=True, seed=2), 0)
-    assert first == seen(Order(100, 10, shuffle=True, seed=1), 0)
+    first = seen(Order(samples=100, batch_size=10, shuffle=True, seed=1), 0)
+    assert first != seen(Order(samples=100, batch_size=10, shuffle=True, seed=1), 1)
+    assert first != seen(Order(samples=100, batch_size=10, shuffle=True, seed=2), 0)
+    assert first == seen(Order(samples=100, batch_size=10, shuffle=True, seed=1), 0)
     one, two = shares(100, 10, 2, shuffle=True)
     assert not set(seen(one)) & set(seen(two))
 
 
 def test_the_order_of_a_seed_is_known() -> None:
     # A state dict is of use only as long as these stay: a NumPy that draws otherwise shows here.
-    assert seen(Order(12, 5, shuffle=True, seed=7), 0) == [4, 6, 10, 0, 1, 3, 8, 7, 2, 5, 9, 11]
-    assert seen(Order(12, 5, shuffle=True, seed=7), 3) == [4, 2, 5, 8, 7, 3, 11, 10, 0, 1, 9, 6]
+    assert seen(Order(samples=12, batch_size=5, shuffle=True, seed=7), 0) == [
+        4,
+        6,
+        10,
+        0,
+        1,
+        3,
+        8,
+        7,
+        2,
+        5,
+        9,
+        11,
+    ]
+    assert seen(Order(samples=12, batch_size=5, shuffle=True, seed=7), 3) == [
+        4,
+        2,
+        5,
+        8,
+        7,
+        3,
+        11,
+        10,
+        0,
+        1,
+        9,
+        6,
+    ]
 
 
 def test_the_order_is_the_same_in_another_process() -> None:
     text = (
         "import json; from patchpress.readers.order import Order; "
-        "order = Order(1000, 64, shuffle=True, seed=123, rank=1, world_size=3); "
+        "order = Order(samples=1000, batch_size=64, shuffle=True, seed=123, rank=1, world_size=3); "
         "print(json.dumps([batch.tolist() for batch in order.epoch(4)]))"
     )
-    here = Order(1000, 64, shuffle=True, seed=123, rank=1, world_size=3).epoch(4)
+    here = Order(samples=1000, batch_size=64, shuffle=True, seed=123, rank=1, world_size=3).epoch(4)
     ended = python("-c", text)
     assert json.loads(ended.out) == [batch.tolist() for batch in here], ended.err
 

@@ -1,0 +1,180 @@
+"""`to_device`: batches of a `PatchLoader` on the device that trains, cast and normalised there.
+
+Needs torch: ``pip install 'patchpress[torch]'``.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from patchpress.readers.errors import OptionError
+from patchpress.readers.images import IMAGE
+from patchpress.readers.loader import Drawn, PatchLoader
+from patchpress.readers.normalize import normalize
+from patchpress.readers.samples import Samples
+from patchpress.readers.statistics import Statistics, joined
+
+
+def to_device(
+    loader: PatchLoader,
+    device: torch.device | str,
+    statistics: Statistics | Mapping[str, Statistics] | None = None,
+    *,
+    how: str = "standard",
+) -> "DeviceBatches":
+    """The batches of a loader on `device`, in the form of a sample; each pass is one epoch.
+
+    Images cross to a GPU in the stored dtype, half the bytes of float32, on a stream of their own
+    while the batch before is used; there they become float32, and normalised if `statistics` are
+    given. On a CPU the same is done without streams. At the end the loader's `transform` is
+    applied. Batches are the caller's own: they never change.
+
+    Args:
+        loader: of torch tensors.
+        device: on which the batches are wanted.
+        statistics: of the images' bands (`Statistics`), or each modality's by its name,
+            which are picked and joined as the images are; without it images are cast only.
+        how: see `patchpress.readers.normalize.normalize`.
+
+    Raises:
+        OptionError: anything but a loader of tensors, no such device here, no such `how`, or
+            statistics of other modalities.
+        BandMissing: statistics without one of the images' bands.
+    """
+    if not isinstance(loader, PatchLoader):
+        raise OptionError(
+            f"to_device takes a PatchLoader, not {type(loader).__name__}: move the batches of "
+            "others by their own way (image.to(device)) and give them to patchpress.normalize"
+        )
+    if loader.output != "torch":
+        raise OptionError("to_device moves torch tensors: make the loader with output='torch'")
+    return DeviceBatches(loader, _checked(device), statistics_of(loader.samples, statistics), how)
+
+
+def _checked(device: torch.device | str) -> torch.device:
+    try:
+        target = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"{device!r} is no device of torch: {reason}") from None
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if target.type == "cuda" and (target.index or 0) >= count:
+        there = f"it sees {count}" if count else "it sees none: give 'cpu'"
+        raise OptionError(f"torch cannot use the GPU {str(target)!r} here; {there}")
+    return target
+
+
+def statistics_of(
+    samples: Samples, statistics: Statistics | Mapping[str, Statistics] | None
+) -> dict[str, Statistics | None]:
+    """The statistics of each image field, its bands in the order of the channels.
+
+    Raises:
+        OptionError: statistics of other modalities.
+        BandMissing: statistics without one of the bands.
+    """
+    names = [field.name for field in samples.fields if field.name.startswith(IMAGE)]
+    if statistics is None:
+        return dict.fromkeys(names)
+    if isinstance(statistics, Statistics):
+        if len(names) > 1:
+            wanted = ", ".join(name.removeprefix(f"{IMAGE}_") for name in names)
+            raise OptionError(f"images are not joined: give statistics by modality ({wanted})")
+        bands = [band for some in samples.bands(names[0]).values() for band in some]
+        alike = list(statistics.band_names) == bands
+        return {names[0]: statistics if alike else statistics.pick(bands)}
+    return {name: _by_modality(samples.bands(name), statistics) for name in names}
+
+
+def _by_modality(
+    bands: Mapping[str, tuple[str, ...]], statistics: Mapping[str, Statistics]
+) -> Statistics:
+    for modality in bands:
+        if modality not in statistics:
+            there = ", ".join(map(str, statistics)) or "none"
+            raise OptionError(f"there are no statistics of {modality!r} among those given: {there}")
+    return joined(*(statistics[modality].pick(some) for modality, some in bands.items()))
+
+
+class DeviceBatches:
+    """What `to_device` gives: an iterable over one epoch after the other, and their state."""
+
+    def __init__(
+        self,
+        loader: PatchLoader,
+        device: torch.device,
+        statistics: Mapping[str, Statistics | None],
+        how: str,
+    ) -> None:
+        self.loader, self.device = loader, device
+        self._statistics, self._how = statistics, how
+
+    def __len__(self) -> int:
+        """Batches of an epoch, in this process."""
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        drawn = self.loader.draw()
+        if self.device.type == "cuda":
+            drawn = _copied(drawn, self.device)
+        # One batch more than was handed out may be drawn, and only here it counts.
+        for batch in self.loader.counted(drawn):
+            fields = {name: self._one(name, tensor) for name, tensor in batch.arrays.items()}
+            yield self.loader.finished(fields, batch.keys)
+
+    def set_epoch(self, epoch: int) -> None:
+        """See `PatchLoader.set_epoch`."""
+        self.loader.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `PatchLoader.state_dict`: it goes on after the last batch that was handed out."""
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `PatchLoader.load_state_dict`."""
+        self.loader.load_state_dict(state)
+
+    def _one(self, name: str, tensor: torch.Tensor) -> Any:
+        tensor = tensor.to(self.device)
+        if name not in self._statistics:
+            return tensor
+        statistics = self._statistics[name]
+        if statistics is None:
+            return tensor.to(torch.float32)
+        return normalize(tensor, statistics, how=self._how)
+
+
+def _copied(batches: Iterator[Drawn], device: torch.device) -> Iterator[Drawn]:
+    """Batches on a GPU; the next one crosses while one is used."""
+    stream = torch.cuda.Stream(device)
+    under_way: deque[tuple[Any, Drawn]] = deque()
+    waiting: tuple[Drawn, Any] | None = None
+    try:
+        for batch in batches:
+            with torch.cuda.stream(stream):
+                moved = {n: t.to(device, non_blocking=True) for n, t in batch.arrays.items()}
+                event = stream.record_event()
+            # What is copied from is held until the copy has ended.
+            under_way.append((event, batch))
+            while under_way[0][0].query() and len(under_way) > 1:
+                under_way.popleft()
+            if waiting is not None:
+                yield _arrived(*waiting, device)
+            waiting = replace(batch, arrays=moved), event
+        if waiting is not None:
+            yield _arrived(*waiting, device)
+    finally:
+        for event, _ in under_way:
+            event.synchronize()
+
+
+def _arrived(batch: Drawn, event: Any, device: torch.device) -> Drawn:
+    """Let the stream that computes wait for the copy, and say that it uses the memory."""
+    current = torch.cuda.current_stream(device)
+    current.wait_event(event)
+    for tensor in batch.arrays.values():
+        tensor.record_stream(current)
+    return batch
