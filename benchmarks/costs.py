@@ -7,35 +7,43 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from mmap import mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.archive import pack
 from benchmarks.report import Section
 from benchmarks.tree import MODALITIES, warm
 
-PATCHES = 1000  # of a tree at most: their records lie in memory where the disk is measured
+PATCHES = 1000  # at most: while the disk is measured, their records are held in memory
 HELD = 200  # patches of an archive that are held in memory at once
+A_TASK = 12  # records that a worker hands on together, about
 ROUNDS = 5
 NOTES = (
     "Microseconds a patch (12 bands), the best of some rounds; files are in the page cache. `in` "
     "says which process of a conversion does it: a worker, the one that writes, or a thread of it.",
 )
-Measured = tuple[str, str, float]
+
+
+class Cost(NamedTuple):
+    """What one step costs."""
+
+    step: str
+    where: str  # "worker", "writer" or "thread"
+    us: float  # microseconds a patch
 
 
 def run(tree: Path, out: Path) -> Section:
     """Measure every step."""
     warm(tree / MODALITIES["s2"].folder)
     measured = [*folders(tree), *archives(tree, out), *writing(tree, out)]
-    rows = tuple((step, where, f"{cost:,.1f}") for step, where, cost in measured)
+    rows = tuple((one.step, one.where, f"{one.us:,.1f}") for one in measured)
     raw: tuple[dict[str, object], ...] = tuple(
-        {"step": step, "in": where, "us": cost} for step, where, cost in measured
+        {"step": one.step, "in": one.where, "us": one.us} for one in measured
     )
     return Section("costs", "What a patch costs", NOTES, ("step", "in", "us"), rows, raw)
 
 
 def best(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Microseconds a patch of something that tells for how many it worked."""
+    """Microseconds a patch, the best of some rounds; `work` gives how many patches it did."""
     costs = []
     for _ in range(ROUNDS):
         before = clock()
@@ -45,7 +53,7 @@ def best(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter
 
 
 def encoder(layout: str) -> Any:
-    """What a worker has for Sentinel-2."""
+    """The encoder that a worker has for Sentinel-2."""
     from patchpress.converter.descriptions.parse import find_description
     from patchpress.converter.encoding.encoder import Encoder, Recipe
 
@@ -54,7 +62,7 @@ def encoder(layout: str) -> Any:
 
 
 def patches_of(tree: Path) -> list[Any]:
-    """Patches as the converter has them."""
+    """Patches of Sentinel-2, as the converter lists them."""
     from patchpress.converter.descriptions.parse import find_description
     from patchpress.converter.sources.folders import Walk
     from patchpress.converter.sources.patch import ignore_problem
@@ -63,8 +71,8 @@ def patches_of(tree: Path) -> list[Any]:
     return list(islice(Walk(modality, tree / modality.folder, ignore_problem), PATCHES))
 
 
-def folders(tree: Path) -> list[Measured]:
-    """From the files of a folder to a record."""
+def folders(tree: Path) -> list[Cost]:
+    """The steps from the files of a folder to a record."""
     patches = patches_of(tree)
     paths = [sorted(os.listdir(patch.folder)) for patch in patches]
     buffer = bytearray(1 << 16)
@@ -83,20 +91,24 @@ def folders(tree: Path) -> list[Measured]:
     def walk() -> int:
         return len(patches_of(tree))
 
-    found: list[Measured] = [
-        ("walk: names to patches, twice", "writer", 2 * best(walk)),
-        ("system calls alone: list, open, read, close", "worker", best(system_calls)),
+    found: list[Cost] = [
+        Cost("walk: names to patches, twice", "writer", 2 * best(walk)),
+        Cost("system calls alone: list, open, read, close", "worker", best(system_calls)),
     ]
     for layout in ("native", "stacked"):
         one = encoder(layout)
         record = memoryview(bytearray(one.capacity))
-        found.append((f"{layout} record of a folder, all of it", "worker", encoding(one, patches)))
-        found.append((f"of it the checksum ({one.capacity:,} bytes)", "worker", checksum(record)))
+        found.append(
+            Cost(f"{layout} record of a folder, all of it", "worker", encoding(one, patches))
+        )
+        found.append(
+            Cost(f"of it the checksum ({one.capacity:,} bytes)", "worker", checksum(record))
+        )
     return found
 
 
 def encoding(one: Any, patches: Sequence[Any]) -> float:
-    """All that a worker does for a patch."""
+    """Microseconds that a worker needs for a patch."""
     record = memoryview(bytearray(one.capacity))
 
     def work() -> int:
@@ -108,14 +120,19 @@ def encoding(one: Any, patches: Sequence[Any]) -> float:
 
 
 def checksum(record: memoryview) -> float:
-    """XXH3-64 of a record."""
+    """Microseconds of the XXH3-64 of a record."""
     import xxhash
 
-    return best(lambda: sum(1 for _ in range(200) if xxhash.xxh3_64_intdigest(record) >= 0))
+    def work(times: int = 200) -> int:
+        for _ in range(times):
+            xxhash.xxh3_64_intdigest(record)
+        return times
+
+    return best(work)
 
 
-def archives(tree: Path, out: Path) -> list[Measured]:
-    """From an archive to a record."""
+def archives(tree: Path, out: Path) -> list[Cost]:
+    """The steps from an archive to a record."""
     import zstandard
 
     from patchpress.converter.descriptions.parse import find_description
@@ -150,26 +167,26 @@ def archives(tree: Path, out: Path) -> list[Measured]:
 
     held = list(islice(stream(StreamOptions()), HELD))
     return [
-        ("decompress the archive (zstd)", "thread", best(decompress)),
-        ("tar headers to patches", "writer", best(names, time.thread_time)),
-        ("the same, and pixels to shared memory", "writer", best(read_files, time.thread_time)),
-        ("native record of an archive's patch", "worker", encoding(encoder("native"), held)),
-        ("stacked record of an archive's patch", "worker", encoding(encoder("stacked"), held)),
+        Cost("decompress the archive (zstd)", "thread", best(decompress)),
+        Cost("tar headers to patches", "writer", best(names, time.thread_time)),
+        Cost("the same, and pixels to shared memory", "writer", best(read_files, time.thread_time)),
+        Cost("native record of an archive's patch", "worker", encoding(encoder("native"), held)),
+        Cost("stacked record of an archive's patch", "worker", encoding(encoder("stacked"), held)),
     ]
 
 
-def writing(tree: Path, out: Path) -> list[Measured]:
-    """From a record to the disk."""
-    found: list[Measured] = []
+def writing(tree: Path, out: Path) -> list[Cost]:
+    """The steps from a record to the disk."""
+    found: list[Cost] = []
     for layout in ("native", "stacked"):
         handing, disk = storing(tree, out / "costs", layout)
-        found.append((f"{layout} record handed on, noted, counted", "writer", handing))
-        found.append((f"{layout} record to the disk, waiting included", "thread", disk))
+        found.append(Cost(f"{layout} record handed on, noted, counted", "writer", handing))
+        found.append(Cost(f"{layout} record to the disk, waiting included", "thread", disk))
     return found
 
 
 def storing(tree: Path, folder: Path, layout: str) -> tuple[float, float]:
-    """Microseconds a record in the process that writes, and until all are on the disk."""
+    """Microseconds a record: those of the process that writes, and until all are on the disk."""
     from patchpress.converter.encoding.frame import ROOM, frame_size
     from patchpress.converter.storage.journal import Journal
     from patchpress.converter.storage.writer import ShardWriter
@@ -192,7 +209,7 @@ def storing(tree: Path, folder: Path, layout: str) -> tuple[float, float]:
                 zip(patches, results, parts, strict=True), 1
             ):
                 writer.put(patch, result, part)
-                if at % 12 == 0:  # as many as a task has
+                if at % A_TASK == 0:
                     writer.flush()
             spent.append(1e6 * (time.thread_time() - before) / len(patches))
             writer.finish()
