@@ -1,10 +1,11 @@
 """`dry_run`: what a conversion would do, without writing anything."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.converter.commands.forecast import Forecast, Foreseen
-from patchpress.converter.descriptions.description import LabelRule
+from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.options import Codec, ConvertOptions, usable_cpus
 from patchpress.converter.planning.request import Request, prepare_request
@@ -129,40 +130,22 @@ def _tell_rows(forecast: Forecast, request: Request, found: Survey, joined: Join
 
 def _labels(request: Request, found: Survey, joined: Joined | None) -> list[Labels]:
     """What gives the label columns, and for how many rows."""
+    has_tables = bool(request.parts.files_named(request.description.tables))
+    sources = label_sources(request.description, request.parts.modalities, has_tables=has_tables)
     columns: dict[str, list[str]] = {}
     counts: dict[str, int | None] = {}
-    for column, rule in request.description.labels.items():
-        given = rule
-        while given.rule == "mapped":
-            given = request.description.labels[given.source]
-        source, modalities = _giver(request, given)
-        if not source:
-            continue
-        columns.setdefault(source, []).append(column)
-        if joined is None or {*modalities} & {*found.estimated, *found.log_shares}:
-            counts[source] = None
-        elif modalities:
-            counts[source] = _with_any(joined.table, modalities)
+    for column, source in sources.items():
+        columns.setdefault(source.title, []).append(column)
+        if joined is None or {*source.modalities} & {*found.estimated, *found.log_shares}:
+            counts[source.title] = None
+        elif source.modalities:
+            counts[source.title] = _with_any(joined.table, source.modalities)
         else:
-            counts[source] = len(joined.table) - joined.table[given.column].null_count
-    return [(", ".join(names), source, counts[source]) for source, names in columns.items()]
+            counts[source.title] = len(joined.table) - joined.table[column].null_count
+    return [(", ".join(names), title, counts[title]) for title, names in columns.items()]
 
 
-def _giver(request: Request, rule: LabelRule) -> tuple[str, list[str]]:
-    """What gives a column of labels; where each record does, of which modalities."""
-    there = {name: request.description.modalities[name] for name in request.parts.modalities}
-    if request.parts.files_named(request.description.tables):
-        return "the tables", []
-    if rule.rule:
-        return (f"the codes of {rule.source}", [rule.source]) if rule.source in there else ("", [])
-    beside = [n for n, m in there.items() if m.sidecar and rule.column in m.sidecar.columns]
-    if beside:
-        return "the JSON file of each patch", beside
-    named = any(rule.column in modality.columns for modality in there.values())
-    return "the names of folders and files" if named else "", []
-
-
-def _with_any(rows: "pa.Table", modalities: list[str]) -> int:
+def _with_any(rows: "pa.Table", modalities: Sequence[str]) -> int:
     """How many rows have a record of one of these."""
     import pyarrow.compute as pc
 

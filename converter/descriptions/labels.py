@@ -4,7 +4,7 @@ In all functions `counts` is code -> number of pixels, as from ``numpy.unique(ba
 return_counts=True)``. Count the band in its own dtype: in uint8, codes above 255 wrap around.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,6 +131,52 @@ def _check_length(parts: Sequence[float], class_list: ClassList) -> None:
         raise ValueError(
             f"{len(parts)} fractions for the {len(class_list.names)} classes of {class_list.name}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSource:
+    """What gives the labels of a column."""
+
+    title: str
+    """For people: ``the tables``, ``the codes of map``, …"""
+    modalities: tuple[str, ...] = ()
+    """The modalities whose records give them, if records do."""
+    from_codes: bool = False
+    """Whether the records are maps, and the labels follow from their codes."""
+
+
+def label_sources(
+    description: Description, modalities: Iterable[str], *, has_tables: bool
+) -> dict[str, LabelSource]:
+    """Label column -> what gives its labels; columns whose labels nothing gives are left out.
+
+    Args:
+        description: of the data set.
+        modalities: those that the source has.
+        has_tables: whether the source has official tables.
+    """
+    found: dict[str, LabelSource] = {}
+    there = [description.modalities[name] for name in modalities]
+    for column, rule in description.labels.items():
+        while rule.rule == "mapped":
+            rule = description.labels[rule.source]
+        source = LabelSource("the tables") if has_tables else _source_without_tables(rule, there)
+        if source is not None:
+            found[column] = source
+    return found
+
+
+def _source_without_tables(rule: LabelRule, there: list[ModalitySource]) -> LabelSource | None:
+    if rule.rule:
+        if not any(modality.name == rule.source for modality in there):
+            return None
+        return LabelSource(f"the codes of {rule.source}", (rule.source,), from_codes=True)
+    with_sidecar = tuple(m.name for m in there if m.sidecar and rule.column in m.sidecar.columns)
+    if with_sidecar:
+        return LabelSource("the JSON file of each patch", with_sidecar)
+    if any(rule.column in modality.columns for modality in there):
+        return LabelSource("the names of folders and files")
+    return None
 
 
 def class_index_of_codes(

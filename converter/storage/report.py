@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.tables.metadata import Joined
 from patchpress.converter.text import named
@@ -141,7 +142,7 @@ def report_of(
         splits={name: dict(counts) for name, counts in manifest.splits.items()},
         absent=absent,
         labelled=any(column in joined.table.column_names for column in manifest.classes),
-        labels_from=_labels_from(description, joined, manifest, files),
+        labels_from=_labels_from(description, manifest, files),
         listed_without_pixels=joined.listed_without_pixels,
         rows_without_pixels=joined.rows_without_pixels,
         without_partner=joined.without_partner,
@@ -150,16 +151,11 @@ def report_of(
     )
 
 
-def _labels_from(
-    description: Description, joined: Joined, manifest: Manifest, files: Mapping[str, Path]
-) -> str:
+def _labels_from(description: Description, manifest: Manifest, files: Mapping[str, Path]) -> str:
     """The modality whose codes gave labels, if one did."""
-    if any(name in files for name in description.tables):
-        return ""
-    columns = joined.table.column_names
-    rules = description.labels.values()
-    sources = [r.source for r in rules if r.source in manifest.modalities and r.column in columns]
-    return sources[0] if sources else ""
+    has_tables = any(name in files for name in description.tables)
+    sources = label_sources(description, manifest.modalities, has_tables=has_tables)
+    return next((s.modalities[0] for s in sources.values() if s.from_codes), "")
 
 
 def save_report(report: Report, store: Path) -> None:

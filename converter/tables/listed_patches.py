@@ -1,4 +1,4 @@
-"""The patches that tables name, for what lies in archives and tells its names only at their end."""
+"""The patches that tables name: known before an archive has been read to its end."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,27 +12,35 @@ from patchpress.converter.tables.tablefiles import read_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
+CHUNK = 1 << 16
+"""Patches whose names are Python strings at once."""
+
 
 class ListedPatches:
-    """What the official tables name, or the pairing table where there are none."""
+    """The patches that the official tables name; if there are none, those of the pairing table."""
 
     def __init__(
         self, description: Description, tables: Tables | None, files: Mapping[str, Path]
     ) -> None:
         self._description, self._tables = description, tables
-        self._pairs = files.get("pairs") if tables is None and description.pairs else None
+        self._pairs: Path | None = None
+        self._paired: dict[str, str] = {}
+        """Our column -> column of the pairing table."""
+        if tables is None and description.pairs is not None and "pairs" in files:
+            self._pairs = files["pairs"]
+            self._paired = {description.identity: description.pairs.identity}
+            self._paired |= description.pairs.columns
 
     def has(self, modality: str) -> bool:
-        """Whether they name the patches of a modality."""
-        pairs = self._description.pairs
+        """Whether a table names the patches of a modality."""
         column = self._description.modalities[modality].key_column
-        if self._tables is not None:
-            return True
-        known = (self._description.identity, *(pairs.columns if pairs else ()))
-        return self._pairs is not None and column in known
+        return self._tables is not None or column in self._paired
 
     def patches(self, modality: str) -> Iterator[Patch]:
-        """The patches of a modality in the order of their names, without files and columns.
+        """The patches of a modality, sorted by name; without files, and with empty values.
+
+        Args:
+            modality: one for which `has` is true.
 
         Raises:
             TableError: a table cannot be read.
@@ -41,35 +49,35 @@ class ListedPatches:
         import pyarrow.compute as pc
 
         source = self._description.modalities[modality]
-        names, rows = self._columns(source.key_column)
-        there = pc.is_valid(names)
-        names, rows = names.filter(there), rows.filter(there)
+        names, identities = self._columns(source.key_column)
+        named = pc.is_valid(names)
+        names, identities = names.filter(named), identities.filter(named)
         order = pc.sort_indices(names)
         before, _, after = source.key.partition(f"{{{source.key_column}}}")
         values = ("",) * len(source.columns)
-        for at in range(0, len(order), 1 << 16):
-            some = order[at : at + (1 << 16)]
-            pairs = pa.table({"name": names.take(some), "row": rows.take(some)}).to_pydict()
-            for name, row in zip(pairs["name"], pairs["row"], strict=True):
+        for start in range(0, len(order), CHUNK):
+            at = order[start : start + CHUNK]
+            chunk = pa.table({"name": names.take(at), "identity": identities.take(at)}).to_pydict()
+            for name, identity in zip(chunk["name"], chunk["identity"], strict=True):
                 yield Patch(
                     modality=modality,
                     key=before + name + after,
                     name=name,
-                    identity=row or "",
+                    identity=identity or "",
                     values=values,
                 )
 
-    def _columns(self, column: str) -> tuple["pa.ChunkedArray", "pa.ChunkedArray"]:
-        """The names in a column, and those of their rows."""
+    def _columns(self, column: str) -> tuple["pa.Array", "pa.Array"]:
+        """The names in a column, and for each the identity of its row."""
         import pyarrow as pa
 
-        identity, pairs = self._description.identity, self._description.pairs
+        identity = self._description.identity
         if self._tables is not None:
             columns = list(dict.fromkeys((column, identity)))
             table = pa.concat_tables(self._tables.groups(columns))
-            return table[column].combine_chunks(), table[identity].combine_chunks()
-        if self._pairs is None or pairs is None:
-            raise ValueError(f"no table names {column}")
-        other = {identity: pairs.identity, **pairs.columns}
-        table = read_columns(self._pairs, list(dict.fromkeys((other[column], pairs.identity))))
-        return table[other[column]].combine_chunks(), table[pairs.identity].combine_chunks()
+        elif self._pairs is not None:
+            column, identity = self._paired[column], self._paired[identity]
+            table = read_columns(self._pairs, list(dict.fromkeys((column, identity))))
+        else:
+            raise ValueError(f"no table has the column {column}")
+        return table[column].combine_chunks(), table[identity].combine_chunks()

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
+from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.tables.derived import derive_columns
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
@@ -89,6 +90,8 @@ def join(
     derived = derive_columns(description, found.table, files, options)
     rows = derived.table
     indices = {name: _index(rows, description.modalities[name], log) for name, log in logs.items()}
+    for column, source in label_sources(description, logs, has_tables=tables is not None).items():
+        _log.info("labels: %s from %s", column, source.title)
     ground = _ground(description, len(rows), logs, indices)
     _log.info("metadata: %d rows, with records of %s", len(rows), ", ".join(logs))
     return Joined(

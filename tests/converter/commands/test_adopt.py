@@ -334,7 +334,11 @@ def test_wrong_options_are_one_sentence(foreign: Path, tree: Path, patchpress: C
         (["--dataset", DATASET, "--path", f"s2={tree}"], 2, "choose metadata, flagged"),
         (["--dataset", DATASET, "--path", "metadata"], 2, "NAME=PATH"),
         (["--dataset", DATASET, "--path", f"metadata={tree}/none"], 1, "no file"),
-        (["--dataset", DATASET, "--path", f"metadata={foreign}/data.mdb"], 1, "no Parquet"),
+        (
+            ["--dataset", DATASET, "--path", f"metadata={foreign}/data.mdb"],
+            1,
+            "cannot be read as a Parquet table",
+        ),
     ):
         ended = patchpress("index", foreign, *words)
         assert (ended.code, ended.out) == (code, "")
