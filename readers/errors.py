@@ -7,7 +7,8 @@
     │   ├── StoreMissing       FileNotFoundError   no such folder, or no store in it
     │   ├── StoreUnfinished    RuntimeError        a conversion was interrupted: no manifest
     │   ├── StoreDamaged       ValueError          the bytes are not what the manifest says
-    │   ├── FormatUnknown      ValueError          written by a newer version
+    │   ├── StoreUnreadable    OSError             sound perhaps, but not to be opened here and now
+    │   ├── FormatUnknown      ValueError          of another version, of this package or of LMDB
     │   ├── KeyMissing         KeyError            no record under that name
     │   ├── BandMissing        KeyError            the modality has no such band
     │   ├── SelectionEmpty     LookupError         a split or filter that leaves nothing
@@ -27,6 +28,12 @@
 A message names the offending value and the way out, in one sentence. No class takes other
 arguments than its message, so that each crosses a process boundary by pickle.
 """
+
+import errno
+import os
+
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+"""What the system says if the process, or all of them, have too many files open."""
 
 
 class PatchpressError(Exception):
@@ -53,8 +60,12 @@ class StoreDamaged(StoreError, ValueError):
     """Files or records are not what the manifest says."""
 
 
+class StoreUnreadable(StoreError, OSError):
+    """The store may be sound, but this process cannot read it as things are."""
+
+
 class FormatUnknown(StoreError, ValueError):
-    """The manifest has a format version that this package does not know."""
+    """The manifest or the data file has a format that this package does not read."""
 
 
 class KeyMissing(StoreError, KeyError):
@@ -119,3 +130,16 @@ class TargetError(PatchpressError, OSError):
 
 class ExtentsUnusable(UserWarning):
     """Extents beside a store are stale or damaged; it is read without them, only slower."""
+
+
+def cannot_read(path: str | os.PathLike[str], error: OSError) -> StoreError:
+    """The error for a file of a store that the system does not let us open or read."""
+    if error.errno in NO_DESCRIPTORS:
+        whose = "this process" if error.errno == errno.EMFILE else "the system"
+        return StoreUnreadable(
+            f"{path} cannot be opened: {whose} has no file descriptors left; close files, or raise "
+            "the limit (`ulimit -n`)"
+        )
+    return StoreDamaged(
+        f"{path} cannot be read ({error.strerror}): make it readable, or copy the store again"
+    )

@@ -56,6 +56,8 @@ def index(
 ) -> Indexed | Report:
     """Make the extents of a finished store anew, or adopt the LMDB of another program.
 
+    The pages of the data file are read without LMDB: it must have the data format of LMDB 0.9.
+
     Args:
         store: folder with the data file.
         dataset: name of the description by which records without a manifest are known, or the path

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import lmdb
 import numpy as np
 import numpy.typing as npt
 import xxhash
@@ -18,7 +17,7 @@ from patchpress.converter.descriptions.parse import built_in_descriptions, find_
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
-from patchpress.readers.access.environment import damage, open_environment
+from patchpress.readers.access.environment import lent_environment
 from patchpress.readers.access.extents import Extents, read_extents
 from patchpress.readers.access.scan import Headers, build
 from patchpress.readers.errors import ExtentsUnusable, OptionError, StoreDamaged
@@ -190,12 +189,9 @@ def _headers_of(extents: Extents) -> npt.NDArray[np.object_]:
 
 
 def _values(path: Path) -> Iterator[tuple[str, memoryview]]:
-    try:
-        with open_environment(path).begin(buffers=True) as transaction:
-            for key, value in transaction.cursor():
-                yield bytes(key).decode(errors="backslashreplace"), value
-    except lmdb.Error as error:
-        raise StoreDamaged(damage(path, error)) from None
+    with lent_environment(path) as environment, environment.begin(buffers=True) as transaction:
+        for key, value in transaction.cursor():
+            yield bytes(key).decode(errors="backslashreplace"), value
 
 
 _decompress = Decompressor()

@@ -12,6 +12,7 @@ from typing import Any
 import lmdb
 
 from patchpress.converter.encoding.frame import PAGE_BYTES
+from patchpress.readers.access.environment import LMDB_09
 
 COMMIT_BYTES = 4 << 20  # dirty pages wait in memory until then: few enough to stay in the caches
 FIRST_MAP = 64 << 20
@@ -104,7 +105,7 @@ class Transactions:
             sync=False,
             metasync=False,
             lock=False,
-            **_plain_format(),
+            **LMDB_09,
         )
         self._transaction: Any = self._environment.begin(write=True)
 
@@ -120,9 +121,3 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc takes
         mallopt(_M_TRIM_THRESHOLD, 64 << 20)
-
-
-def _plain_format() -> dict[str, Any]:
-    """The option that keeps to the file format of LMDB 0.9, which every client reads."""
-    version = int(lmdb.__version__.split(".")[0])
-    return {"lib_version": 0} if version >= 3 else {}

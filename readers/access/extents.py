@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.access.files import DataFile, open_file
-from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.errors import NO_DESCRIPTORS, StoreDamaged, cannot_read
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import EXTENTS, write_whole
 from patchpress.readers.format.record import Form, form_of, header_of, parse_header
@@ -168,7 +168,11 @@ def _checksum(files: Files, forms: tuple[bytes, ...], arrays: Iterable[bytes | m
 def read_extents(store: Path, shards: Sequence[str]) -> tuple[Extents | None, str]:
     """The extents beside a store, checked against its data files; or None, and why not.
 
-    The reason is empty where there simply are none.
+    The reason is empty if there simply are none.
+
+    Raises:
+        StoreMissing, StoreUnreadable: a data file is gone or cannot be opened.
+        FormatUnknown: a data file has the format of another LMDB.
     """
     path = store / EXTENTS
     try:
@@ -176,12 +180,18 @@ def read_extents(store: Path, shards: Sequence[str]) -> tuple[Extents | None, st
     except FileNotFoundError:
         return None, ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+            raise cannot_read(path, error) from None
         return None, f"{path} cannot be used ({error})"
     if [entry.get("path") for entry in extents.files] != list(shards):
         return None, f"{path} is of other data files"
     for entry in extents.files:
         file = open_file(store / entry["path"])
-        if {"path": entry["path"], **facts_of(file)} != entry:
+        try:
+            facts = facts_of(file)
+        except StoreDamaged as error:
+            return None, f"{path} cannot be compared with its data file ({error})"
+        if {"path": entry["path"], **facts} != entry:
             return None, f"{path} was made from another {entry['path']}"
     return extents, ""
 

@@ -52,7 +52,7 @@ class ExtentsFetcher:
         return self.extents.key(int(handle))
 
     def near(self, key: str, count: int) -> list[str]:
-        """Keys next to one that is not there, `count` before it and `count` after it."""
+        """Keys next to one that is not there: `count` before it and `count` after it."""
         return self.extents.near(key, count)
 
     def header(self, handle: Handle) -> bytes | None:

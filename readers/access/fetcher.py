@@ -50,7 +50,7 @@ class Fetcher(Protocol):
         ...
 
     def near(self, key: str, count: int) -> list[str]:
-        """Keys next to one that is not there, in key order: `count` before it and after it."""
+        """Keys next to one that is not there: `count` before it and `count` after it."""
         ...
 
     def header(self, handle: Handle) -> bytes | None:

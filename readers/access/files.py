@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.errors import StoreDamaged, StoreMissing
+from patchpress.readers.errors import StoreDamaged, StoreMissing, cannot_read
 
 _files: "weakref.WeakValueDictionary[tuple[int, int, int, bool], DataFile]" = (
     weakref.WeakValueDictionary()
@@ -34,7 +34,10 @@ class DataFile:
     @cached_property
     def map(self) -> npt.NDArray[np.uint8]:
         """All bytes, read-only. An array on it keeps the mapping, whatever becomes of the file."""
-        mapped = mmap.mmap(self.descriptor, self.size, prot=mmap.PROT_READ)
+        try:
+            mapped = mmap.mmap(self.descriptor, self.size, prot=mmap.PROT_READ)
+        except OSError as error:  # it takes a descriptor of its own
+            raise cannot_read(self.path, error) from None
         if not self.readahead:
             mapped.madvise(mmap.MADV_RANDOM)
         return np.frombuffer(mapped, np.uint8)
@@ -97,9 +100,7 @@ def open_file(path: Path, *, readahead: bool = False) -> DataFile:
             f"there is no {path.name} in {path.parent}: the store was moved"
         ) from None
     except OSError as error:
-        raise StoreDamaged(
-            f"{path} cannot be read ({error.strerror}): make it readable, or copy the store again"
-        ) from None
+        raise cannot_read(path, error) from None
 
 
 def _fresh_lock() -> None:

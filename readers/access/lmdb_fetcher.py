@@ -29,7 +29,7 @@ class LmdbFetcher:
         return str(handle)
 
     def near(self, key: str, count: int) -> list[str]:
-        """Keys next to one that is not there, `count` before it and `count` after it."""
+        """Keys next to one that is not there: `count` before it and `count` after it."""
         return self._environment.near(key, count)
 
     def header(self, handle: Handle) -> bytes | None:

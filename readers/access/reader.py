@@ -5,7 +5,7 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,10 @@ from patchpress.readers.errors import (
     KeyMissing,
     OptionError,
     StoreDamaged,
+    StoreMissing,
 )
 from patchpress.readers.format.btree import Tree
-from patchpress.readers.format.manifest import DATA, Manifest, Modality, read_manifest
+from patchpress.readers.format.manifest import Manifest, Modality, Shard, read_manifest
 from patchpress.readers.format.record import ZSTD_MAGIC
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest
@@ -57,7 +58,7 @@ class RecordReader:
             raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
         self.mode, self.readahead = Mode(mode), readahead
         self.manifest: Manifest = read_manifest(path)
-        self._check_files()
+        self._files = [self._open_file(shard) for shard in self.manifest.shards]
         self._checksums = Checksums(path, self.manifest) if checksums else None
         self._headers = HeaderIndex(path, self.manifest)
         self._buffers = ThreadBuffers()
@@ -67,28 +68,31 @@ class RecordReader:
         options = (str(self.mode), self.readahead, self._checksums is not None)
         return _reopen, (str(self.path), *options)
 
-    def _check_files(self) -> None:
-        for shard in self.manifest.shards:
-            file = self.path / shard.path
-            try:
-                size = file.stat().st_size
-            except FileNotFoundError:
-                raise StoreDamaged(
-                    f"{file} is absent though the manifest lists it: copy the store again"
-                ) from None
-            if size != shard.bytes:
-                raise StoreDamaged(
-                    f"{file} has {size} bytes where the manifest promises {shard.bytes}: "
-                    f"copy the store again, or if it was compacted run `patchpress index "
-                    f"{self.path}`"
-                )
+    def _open_file(self, shard: Shard) -> DataFile:
+        """The data file of a shard, if it is as long as the manifest says."""
+        path = self.path / shard.path
+        try:
+            file = open_file(path, readahead=self.readahead)
+        except StoreMissing:
+            raise StoreDamaged(
+                f"{path} is absent though the manifest lists it: copy the store again"
+            ) from None
+        if file.size:
+            # A file of another format is told as such, whatever its size; damage shows when read.
+            with suppress(StoreDamaged):
+                Tree(file.bytes, path)
+        if file.size != shard.bytes:
+            raise StoreDamaged(
+                f"{path} has {file.size} bytes where the manifest promises {shard.bytes}: copy the "
+                f"store again, or if it was compacted run `patchpress index {self.path}`"
+            )
+        return file
 
     def _open_fetcher(self) -> Fetcher:
         shards = [shard.path for shard in self.manifest.shards]
         extents, reason = read_extents(self.path, shards)
         if extents is not None:
-            files = [open_file(self.path / name, readahead=self.readahead) for name in shards]
-            return ExtentsFetcher(extents, files, self.mode)
+            return ExtentsFetcher(extents, self._files, self.mode)
         if reason:
             warnings.warn(
                 f"{reason}: reading through LMDB, which is slower; run "
@@ -237,17 +241,12 @@ class RecordReader:
         (handle,) = self.find([key])
         if isinstance(self._fetcher, ExtentsFetcher):
             return self._fetcher.locate(int(handle))
-        file = self._data_file
+        (file,) = self._files
         name = key.encode(errors="replace") if isinstance(key, str) else b""
         found = Tree(file.bytes, file.path).find(name) if name else None
         if found is None:
             raise self._missing(key)
         return file, found.offset, found.length
-
-    @cached_property
-    def _data_file(self) -> DataFile:
-        """The data file of a store without extents: kept, since each handle has its own map."""
-        return open_file(self.path / DATA, readahead=self.readahead)
 
     def _missing(self, key: object) -> KeyMissing:
         near = ""

@@ -23,6 +23,7 @@ from patchpress.readers.errors import (
     StoreDamaged,
     StoreMissing,
     StoreUnfinished,
+    cannot_read,
 )
 from patchpress.readers.format.record import SAFETENSORS_DTYPES, Form, form_of
 
@@ -364,9 +365,7 @@ def read_manifest(store: Path) -> Manifest:
             raise StoreUnfinished(_unfinished(store)) from None
         raise StoreMissing(f"there is no store at {store}: it has no {MANIFEST}") from None
     except OSError as error:
-        raise StoreDamaged(
-            f"{path} cannot be read ({error.strerror}): make it readable, or copy the store again"
-        ) from None
+        raise cannot_read(path, error) from None
     return from_bytes(data, str(path))
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from patchpress.readers.errors import OptionError, SelectionEmpty, StoreDamaged
+from patchpress.readers.errors import (
+    NO_DESCRIPTORS,
+    OptionError,
+    SelectionEmpty,
+    StoreDamaged,
+    cannot_read,
+)
 from patchpress.readers.format.manifest import METADATA, Manifest, Modality
 
 if TYPE_CHECKING:
@@ -61,6 +67,8 @@ def read_table(
             wanted = list(columns) if columns is not None else names
             rows = file.read([*wanted, *(masks.keys() - set(wanted))], use_threads=False)
     except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+            raise cannot_read(path, error) from None
         reason = str(error).splitlines()[0]
         raise StoreDamaged(
             f"{path} cannot be read ({reason}): copy or convert the store again"

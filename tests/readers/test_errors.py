@@ -17,6 +17,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "StoreMissing": FileNotFoundError,
     "StoreUnfinished": RuntimeError,
     "StoreDamaged": ValueError,
+    "StoreUnreadable": OSError,
     "FormatUnknown": ValueError,
     "KeyMissing": KeyError,
     "BandMissing": KeyError,

@@ -322,7 +322,7 @@ def test_a_page_with_two_owners_is_found(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "data.mdb")
     (value,) = [v for v in tree.values() if v.length > PAGE][:1]
     taken = (value.offset // PAGE).to_bytes(8, "little")
-    lists = [v for v in tree._walk(tree._newest.free_root, tree._newest.free_depth) if v.length > 8]
+    lists = [v for v in tree._walk(tree._newest.free.root, tree._newest.free.depth) if v.length > 8]
     data[lists[0].offset + 8 : lists[0].offset + 16] = taken
     with pytest.raises(StoreDamaged, match="is used twice"):
         Tree(memoryview(bytes(data)), tmp_path).check_pages()
