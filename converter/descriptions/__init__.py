@@ -1,4 +1,4 @@
-"""What a published dataset looks like on disk: TOML files, read strictly, and class lists.
+"""What published data sets look like on disk: descriptions and class lists, read from TOML files.
 
-May import the ground.
+May import the ground and `readers`. No code names a data set: each is a file in `datasets`.
 """

@@ -11,7 +11,7 @@ from patchpress.readers.format.manifest import Band, Dataset
 
 KINDS = ("image", "classes")
 BAND = "band"
-"""The field of a path that stands for the band's name."""
+"""The field of a path that is replaced by each band's name."""
 GROUND_TOLERANCE = 0.01
 """Pixels by which the grounds of two bands may differ: rounded coordinates, no shift."""
 
@@ -77,8 +77,8 @@ class ModalitySource:
     """One modality on disk.
 
     Templates are text with fields in braces. Each field has a regular expression in `fields`; a
-    named group in one of those is a field, too. In paths, the field ``band`` stands for the names
-    of the bands; if it has an expression, files whose band does not match it are ignored.
+    named group in one of those is a field, too. In paths, the field ``band`` is replaced by the
+    names of the bands; if it has an expression, files whose band does not match it are ignored.
     """
 
     name: str

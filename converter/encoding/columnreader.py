@@ -1,4 +1,4 @@
-"""What a patch says of itself beside its pixels: a JSON sidecar, and labels from its own codes."""
+"""The values that one patch gives for table columns: from its names, JSON file and codes."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from patchpress.readers.errors import PatchError, TableError
 
 
 class ColumnReader:
-    """Gives the values of a modality's columns for one patch after the other."""
+    """Reads the values of a modality's table columns, for one patch at a time."""
 
     def __init__(self, modality: ModalitySource, rules: tuple[LabelRule, ...]) -> None:
         self._modality = modality
@@ -23,7 +23,12 @@ class ColumnReader:
         self._given = {rule.column: rule for rule in rules if not rule.rule}
 
     def read(self, patch: Patch, files: PatchFiles, pixels: memoryview) -> tuple[object, ...]:
-        """The values, in the order of `record_columns`; `pixels` are those of the record.
+        """All values of a patch, in the order of `record_columns`.
+
+        Args:
+            patch: with the values that its names give.
+            files: the files of the patch.
+            pixels: those of its record, the first band first.
 
         Raises:
             PatchError: the sidecar is missing, does not parse or lacks a key; an unknown label or
@@ -42,10 +47,10 @@ class ColumnReader:
         return tuple(values)
 
     def read_sidecar(self, patch: Patch, files: PatchFiles) -> list[object]:
-        """What the JSON file of a patch gives, in the order of the sidecar's columns.
+        """The values that the JSON file of a patch gives, in the order of the sidecar's columns.
 
         Raises:
-            PatchError: as a call.
+            PatchError: as `read`.
         """
         sidecar = self._modality.sidecar
         if sidecar is None:
@@ -65,7 +70,7 @@ class ColumnReader:
         return values
 
     def _checked(self, column: str, value: Any, file: str) -> object:
-        """A string, or a tuple of them; labels in their canonical spelling."""
+        """A string, or a tuple of strings; labels in their canonical spelling."""
         listed = isinstance(value, list)
         names = value if listed else [value]
         if not all(isinstance(name, str) for name in names):

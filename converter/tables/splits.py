@@ -158,8 +158,11 @@ def split_by_lists(
     for split, listed in lists.items():
         for name in listed:
             if name in split_of:
-                where = "twice in" if split_of[name] == split else f"in {split_of[name]} and in"
-                raise TableError(f"{name} is {where} {split}: a patch has one split")
+                if split_of[name] == split:
+                    raise TableError(f"{name} is twice in {split}: remove one")
+                raise TableError(
+                    f"{name} is in {split_of[name]} and in {split}: a patch has one split"
+                )
             split_of[name] = split
     keys = pa.array(list(split_of), pa.string())
     splits = pa.array(list(split_of.values()), pa.string())

@@ -1,4 +1,4 @@
-"""The native layout is what others write: read and written here without any code of ours."""
+"""The native layout is the one that other programs write: compared with lmdb and safetensors."""
 
 import shutil
 from pathlib import Path
@@ -98,7 +98,7 @@ def test_the_data_file_is_of_the_format_that_every_client_reads(native: Path) ->
 
 
 def test_modalities_of_the_same_bands_are_told_apart(tmp_path: Path) -> None:
-    """Two dates of one place, say: their native records have one header."""
+    """As for two dates of one location: their native records have the same header."""
     path = tiny_dataset(tmp_path, {"g": ["p1", "p2"]})
     text = path.read_text()
     later = text[text.index("[modalities.a]") :].replace("modalities.a", "modalities.b")

@@ -1,7 +1,7 @@
-"""Each smaller dataset by its description: keys, tensors and pixels as GDAL and other writers say.
+"""Each smaller data set: keys, tensors and pixels as GDAL, safetensors and other writers have them.
 
-Trees of the published form are made for all of them; the same tests run on the real samples where
-those lie beside the repository.
+The tests make a tree as published of each of them. If the real samples are next to the repository,
+the same tests run on these, too.
 """
 
 import warnings
@@ -124,7 +124,7 @@ def test_the_reader_gives_bands_and_stacks(native: Converted) -> None:
 
 
 def stacked(bands: dict[str, Array]) -> Array | None:
-    """All bands repeated onto the finest grid; None where they do not fit on it."""
+    """All bands repeated onto the finest grid; None if they do not fit on it."""
     height, width = max(band.shape for band in bands.values())
     if any(height % band.shape[0] or width % band.shape[1] for band in bands.values()):
         return None
@@ -176,7 +176,7 @@ def test_every_description_has_its_tree() -> None:
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_names_classes_and_sources_are_told(name: str) -> None:
+def test_names_classes_and_sources_are_given(name: str) -> None:
     description = find_description(name)
     assert description.dataset.name == name
     assert all([description.dataset.licence, description.dataset.url, description.dataset.citation])
@@ -204,7 +204,7 @@ def test_an_unknown_class_is_named_with_the_nearest(tmp_path: Path) -> None:
         run("eurosat", tmp_path / "source", tmp_path / "store")
 
 
-def test_a_file_in_another_class_folder_is_told_of(tmp_path: Path) -> None:
+def test_a_file_in_another_class_folder_is_an_error(tmp_path: Path) -> None:
     write_alone("eurosat", tmp_path / "source")
     write_alone("eurosat", tmp_path / "source", 1)
     (tmp_path / "source" / "AnnualCrop").rename(tmp_path / "source" / "Forest")
@@ -230,7 +230,7 @@ def test_a_missing_band_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("pixels", "fits"), [(5.0, True), (7.0, False)])
 def test_bands_may_start_within_a_coarse_pixel(tmp_path: Path, pixels: float, fits: bool) -> None:
-    """A 60 m pixel is six fine ones; B1 is the band that the others are compared with."""
+    """A pixel of 60 m is as wide as six of 10 m; the other bands are compared with B1."""
     tree, record = write_alone("ssl4eo-s12", tmp_path / "source")
     for file in record.files:
         if file.shape == (264, 264):
@@ -245,7 +245,7 @@ def test_bands_may_start_within_a_coarse_pixel(tmp_path: Path, pixels: float, fi
             run("ssl4eo-s12", tmp_path / "source", tmp_path / "store", **options)
 
 
-def test_a_tile_that_is_not_the_patchs_is_told_of(tmp_path: Path) -> None:
+def test_a_tile_that_is_not_the_patchs_is_an_error(tmp_path: Path) -> None:
     other = "ENMAP01-____L2A-DT0000004951_20221103T162438Z_001_V010110_20221118T145147Z"
     tree = TREES["hyspecnet-11k"]
     tree.write(tmp_path / "source", [hyspecnet("Y01460273_X04390566", above=f"{other}/")])

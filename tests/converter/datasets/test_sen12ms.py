@@ -79,7 +79,7 @@ def test_labels_follow_from_the_igbp_band(source: Path, tmp_path: Path) -> None:
         assert row["label_simplified"] == simple.names[int(np.argmax(coarse))]
 
 
-def test_hold_out_scenes_are_test_where_there_is_no_list(source: Path, tmp_path: Path) -> None:
+def test_hold_out_scenes_are_test_if_there_is_no_list(source: Path, tmp_path: Path) -> None:
     converted(source, tmp_path / "store")
     for row in open_store(tmp_path / "store").table().to_pylist():
         assert row["split"] == ("test" if "_s2_63_" in row["patch_id"] else "train")

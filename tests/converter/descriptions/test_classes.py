@@ -1,4 +1,4 @@
-"""Class lists: against the publishers' own tables, spellings, and files that are wrong."""
+"""Class lists: compared with the publishers' tables; other spellings; files with mistakes."""
 
 import csv
 import json

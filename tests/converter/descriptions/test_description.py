@@ -84,7 +84,7 @@ def test_tables_splits_and_labels_may_be_left_out() -> None:
     assert (description.tables, description.split_column, description.classes) == ({}, None, {})
 
 
-# (what stands there, what takes its place, what the sentence must name)
+# Mistake -> (text of the description, text that replaces it, text that the error must have)
 MISTAKES = {
     "unknown key at the top": ("[dataset]", "colour = 1\n[dataset]", "'colour'"),
     "unknown key of the dataset": ('url = "none"', 'url = "none"\nsize = 1', "'dataset.size'"),

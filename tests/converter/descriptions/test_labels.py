@@ -1,4 +1,4 @@
-"""Scene labels from code counts: the publishers' rules, on real and on drawn maps."""
+"""Scene labels from code counts: the publishers' rules, on real maps and on random counts."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""metadata.parquet: official columns as they were, ours behind them, nothing dropped in silence."""
+"""metadata.parquet: official columns unchanged, ours after them; all that lacks is reported."""
 
 import shutil
 from pathlib import Path
@@ -115,7 +115,7 @@ def test_without_tables_there_are_no_labels_and_the_report_says_so(
 ) -> None:
     for name in (TABLE, FLAGGED_TABLE):
         (raw / name).unlink()
-    # With the maps, labels would follow from them.
+    # If the maps were converted, labels would follow from them.
     report = made(raw, tmp_path / "store", modalities=("s2", "s1"))
     assert report.exit_code == 0
     assert not report.labelled

@@ -93,7 +93,7 @@ def test_a_file_or_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         read_list(tmp_path)
 
 
-def test_the_split_is_replaced_in_its_place_and_nothing_else_changes(tmp_path: Path) -> None:
+def test_the_split_column_is_replaced_and_nothing_else_changes(tmp_path: Path) -> None:
     before = written(tmp_path / "a.parquet", rich_table(), row_group_size=2, compression="gzip")
     read = pq.read_table(before)
     out = tmp_path / "b.parquet"
@@ -193,7 +193,7 @@ def test_a_damaged_table_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     path = written(tmp_path / "a.parquet", rich_table())
     (tmp_path / "folder").mkdir()
     for out in (tmp_path / "absent" / "b", path / "b", tmp_path / "folder"):

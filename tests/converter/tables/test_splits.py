@@ -1,4 +1,4 @@
-"""Splits by place, by list and by held-out scene: against the published ones, and by property."""
+"""Splits by position, list and held-out scene: compared with the published ones, and properties."""
 
 from itertools import combinations
 from pathlib import Path

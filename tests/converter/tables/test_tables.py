@@ -1,4 +1,4 @@
-"""The official tables, spoiled in every way: one sentence that names the file and what is wrong."""
+"""Official tables with every kind of mistake: one sentence names the file and what is wrong."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +136,8 @@ def test_one_table_may_be_absent(raw: Path, tmp_path: Path) -> None:
     report = made(raw, tmp_path / "store")
     assert report.absent == ("flagged",)
     assert report.without_row["s2"] == [name]
-    assert report.rows == 6  # one of them the radar's, whose partner no table names any more
+    # The radar record has a row of its own, because no table names its partner now.
+    assert report.rows == 6
 
 
 def test_a_table_without_rows_is_read(raw: Path, tmp_path: Path) -> None:
