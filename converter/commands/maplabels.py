@@ -3,7 +3,7 @@
 from typing import Any
 
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
-from patchpress.converter.descriptions.labels import count_codes, labels_from_counts
+from patchpress.converter.descriptions.labels_from_codes import count_codes, labels_from_counts
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.record import ZSTD_MAGIC, Decompressor, form_in
 from patchpress.readers.format.table import key_column

@@ -4,11 +4,8 @@ import json
 from typing import Any
 
 from patchpress.converter.descriptions.description import LabelRule, ModalitySource
-from patchpress.converter.descriptions.labels import (
-    canonical_label,
-    count_codes,
-    labels_from_counts,
-)
+from patchpress.converter.descriptions.labels import canonical_label
+from patchpress.converter.descriptions.labels_from_codes import count_codes, labels_from_counts
 from patchpress.converter.sources.files import PatchFiles
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError, TableError

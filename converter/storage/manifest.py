@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.labels import class_index_of_codes
+from patchpress.converter.descriptions.labels_from_codes import class_index_of_codes
 from patchpress.converter.tables.metadata import Joined, split_counts
 from patchpress.readers.format.manifest import (
     METADATA,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchpress.converter.descriptions.classes import built_in_class_lists, load_class_list
-from patchpress.converter.descriptions.labels import (
+from patchpress.converter.descriptions.labels_from_codes import (
     class_fractions,
     classes_covering,
     classes_present,
