@@ -1,6 +1,6 @@
 """Fixtures: a made tree, stores of every kind made from it, and the real samples if they are there.
 
-Tests that read the real samples take `shared_data`, and skip where it is absent.
+Tests that read the real samples take `shared_data`, and are skipped if it is absent.
 """
 
 import os
@@ -23,14 +23,15 @@ from tests.support.skips import pytest_addoption as add_fail_skipped
 from tests.support.skips import pytest_configure, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401 -- hooks of pytest
 from tests.support.synthetic import Row, make_tree
 
-# The same examples in every run: a run that fails can be run again.
+# Hypothesis tries the same examples in every run, so that a failure comes again.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
 
 KINDS = [
     (layout, compression) for layout in ("stacked", "native") for compression in ("none", "zstd")
 ]
-# How a store is read: by its extents as they are, by either of their two ways alone, or by LMDB.
+# How a store is read: by its extents in the mode that a store chooses, in one of the two modes, or
+# through LMDB.
 WAYS = [
     *((layout, compression, "auto") for layout, compression in KINDS),
     ("stacked", "none", "map"),
@@ -128,7 +129,7 @@ def patchpress(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Ended]]:
     """The command, run in this process from its first line to its exit code."""
-    # The command has its own way with Ctrl-C, which is not that of the tests behind it.
+    # The command sets its own answer to Ctrl-C; the tests after it get theirs back.
     before = signal.getsignal(signal.SIGINT)
 
     def run(*words: object) -> Ended:
@@ -145,7 +146,7 @@ def patchpress(
 
 @pytest.fixture
 def powerless() -> Callable[..., Ended]:
-    """The command, run by somebody whom permissions bind."""
+    """The command, run by a user for whom permissions hold (root may do anything)."""
     before: list[str] = []
     if os.geteuid() == 0:
         before = ["unshare", "--user"]
@@ -166,7 +167,7 @@ def powerless() -> Callable[..., Ended]:
 
 @pytest.fixture
 def closed() -> Iterator[Callable[[Path, int], Path]]:
-    """Take permissions from a path until the test is over."""
+    """Set the permissions of a path until the test is over."""
     paths: list[tuple[Path, int]] = []
 
     def close(path: Path, mode: int) -> Path:

@@ -10,8 +10,8 @@ from tests.support.loading import filling
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
-    """No thread of a loader runs on after its test."""
+    """No thread of a loader outlives its test."""
     yield
-    if filling():  # of a pass that only the collector finds
+    if filling():  # a pass that nobody refers to may wait for the garbage collector
         gc.collect()
     assert filling() == []

@@ -1,4 +1,4 @@
-"""What several test modules share: commands, GeoTIFFs by GDAL, a tiny dataset of one's own."""
+"""What several test modules share: commands, GeoTIFFs written by GDAL, a tiny dataset."""
 
 import os
 import shutil
@@ -70,7 +70,7 @@ def command(*words: object, **options: Any) -> Ended:
 
 
 def made(source: Path, store: Path, **options: Any) -> Report:
-    """Convert in this process, as few processes as the options say (none beside this one)."""
+    """Convert in this process, without others unless the options ask for workers."""
     return convert(DATASET, source, store, ConvertOptions(**{"workers": 0} | options))
 
 
@@ -80,7 +80,7 @@ def described() -> Description:
 
 
 def geotiff(path: Path, bands: Array, *, point: bool = False, **options: Any) -> Path:
-    """Let GDAL write bands (count, height, width) with its creation options."""
+    """Let GDAL write bands (count, height, width), with options that it knows; gives the path."""
     count, height, width = bands.shape
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width}
     profile |= {"dtype": bands.dtype.name} | options
@@ -94,19 +94,19 @@ def geotiff(path: Path, bands: Array, *, point: bool = False, **options: Any) ->
 
 
 def by_rasterio(path: Path | str) -> tuple[Array, Georeference | None]:
-    """All bands and the georeference, as GDAL reads them: the oracle."""
+    """All bands and the georeference, as GDAL reads them: what the tests compare with."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path) as file:
             array = file.read()
             if file.transform.is_identity:
-                return array, None  # GDAL's way to say that there is none
+                return array, None  # GDAL says so that there is none
             epsg = file.crs.to_epsg() if file.crs else None
             return array, Georeference(epsg, tuple(file.transform[:6]))
 
 
 def first_band(path: Path) -> Array:
-    """``rasterio.open(path).read(1)``, whatever the file has of georeference."""
+    """``rasterio.open(path).read(1)``, without a warning if the file has no georeference."""
     array: Array = by_rasterio(path)[0][0]
     return array
 
@@ -128,7 +128,7 @@ def patches(source: Path, modality: str) -> list[str]:
 
 
 def packed(source: Path, codec: str = "") -> Path:
-    """Put each folder of a tree into an archive in its place; gives `source`."""
+    """Replace each folder of a tree by an archive of it; gives `source`."""
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
         ending, mode = (f".tar.{codec}", f"w:{codec}") if codec else (".tar", "w")
         with tarfile.open(f"{folder}{ending}", mode) as archive:  # type: ignore[call-overload]
@@ -137,7 +137,7 @@ def packed(source: Path, codec: str = "") -> Path:
     return source
 
 
-# Two bands, one of them coarse, in a flat folder: the least that shows what stacking does.
+# Two bands, one of them coarser: the least that shows what stacking does.
 TINY = """
 [dataset]
 name = "tiny"
@@ -191,9 +191,9 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
 
 
 def stored_values(store: Path) -> dict[str, bytes]:
-    """Key -> value of every record, by lmdb alone, in the order of the keys.
+    """Key -> value of every record, read by lmdb alone, in the order of the keys.
 
-    From a copy: lmdb opens a path once a process, and this process may be reading the store.
+    It reads a copy: lmdb opens a path only once in a process, which may be reading the store.
     """
     with TemporaryDirectory() as copy:
         shutil.copyfile(store / "data.mdb", f"{copy}/data.mdb")
@@ -205,24 +205,24 @@ def stored_values(store: Path) -> dict[str, bytes]:
 
 
 def patch_named(key: str) -> Patch:
-    """A patch of which nothing but its name matters."""
+    """A patch for tests in which only its name matters."""
     return Patch(modality="a", key=key, name=key, identity="", values=())
 
 
 def encoded(record: memoryview) -> Encoded:
-    """What a worker says of a record without ground or values."""
+    """What a worker returns with a record that has neither a georeference nor table values."""
     return Encoded(len(record), xxhash.xxh3_64_intdigest(record), None)
 
 
 def put(shard: ShardWriter, key: str, record: memoryview) -> Encoded | PatchError:
-    """Give a writer a record."""
+    """Hand a record to a writer; gives what the writer returns."""
     stored = shard.put(patch_named(key), encoded(record), framed(record))
     shard.flush()
     return stored
 
 
 def framed(record: memoryview) -> memoryview:
-    """A record in pages of its own, as workers give it."""
+    """A record in memory pages of its own, with room before it, as workers hand it on."""
     memory = memoryview(mmap(-1, frame_size(len(record))))
     memory[ROOM : ROOM + len(record)] = record
     return memory
@@ -242,7 +242,7 @@ def children(pid: int) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process runs: it is there, and is neither a zombie nor dead."""
     try:
         stat = Path("/proc", str(pid), "stat").read_text()
     except OSError:

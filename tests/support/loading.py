@@ -1,4 +1,4 @@
-"""What the tests of data sets and loaders share: what a sample must be, by `Store.read` alone."""
+"""What the tests of data sets and loaders share: the right samples, made by `Store.read` alone."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def plain(array: Any) -> Array:
 
 
 def same(found: Any, wanted: Any) -> None:
-    """Compare values, dtypes and shapes bit by bit, in whatever structure."""
+    """Assert equal bits, dtypes and shapes, in dicts, tuples and lists of any depth."""
     if isinstance(wanted, Mapping):
         assert list(found) == list(wanted)
         for name in wanted:
@@ -57,7 +57,7 @@ def same(found: Any, wanted: Any) -> None:
 
 
 def stacked_like(samples: Iterable[Any]) -> Any:
-    """Samples of the same structure as one batch of it."""
+    """Samples of one structure, as one batch of that structure."""
     listed = list(samples)
     first = listed[0]
     if isinstance(first, Mapping):
@@ -68,7 +68,7 @@ def stacked_like(samples: Iterable[Any]) -> Any:
 
 
 def flat(lists: Iterable[Iterable[Any]]) -> list[Any]:
-    """What is in some lists, as one."""
+    """The items of some lists, in one list."""
     return [thing for some in lists for thing in some]
 
 

@@ -17,7 +17,7 @@ DROPPED = "Green urban areas"  # one of the 43 classes that belongs to none of t
 
 
 def labels_43(labels: list[str]) -> list[str]:
-    """For each of the 19 classes the first of the 43 that it comes from."""
+    """For each of these labels of 19 classes, the first of the 43 classes that becomes it."""
     old = load_class_list("corine-43")
     new = load_class_list("bigearthnet-19")
     back: dict[str | None, str] = {}
@@ -27,7 +27,7 @@ def labels_43(labels: list[str]) -> list[str]:
 
 
 def make_v1(root: Path, v2: Path, rows: list[Row]) -> Path:
-    """The patches of a v2 tree in the form of v1; the last one has only a dropped class."""
+    """Write the patches of a v2 tree as v1 has them; the last one has only a dropped class."""
     for row in rows:
         s2, s1 = row["s2v1_name"], row["s1_name"]
         given = labels_43(row["labels"]) if row is not rows[-1] else [DROPPED]
@@ -58,7 +58,10 @@ def _sidecar(folder: Path, name: str, content: dict[str, object]) -> None:
 
 
 def make_sen12ms(root: Path, scenes: tuple[int, ...] = (1, 63), patches: int = 2) -> list[str]:
-    """Triplets of 256 x 256; scene 63 is one of the published hold-out scenes. Sentinel-2 names."""
+    """Write triplets of 256 x 256 pixels; gives the names of Sentinel-2.
+
+    Scene 63 is one of those that the publisher holds out as the test split.
+    """
     random = np.random.default_rng(3)
     names = []
     for scene in scenes:
@@ -68,19 +71,20 @@ def make_sen12ms(root: Path, scenes: tuple[int, ...] = (1, 63), patches: int = 2
                 "s1": random.normal(-12, 4, (2, 256, 256)).astype(np.float32),
                 "lc": _land_cover(random),
             }
-            # Origins are on no grid of whole metres.
-            place = Affine(10, 0, 286_708.59690667305 + 1280 * number, 0, -10, 5_400_000.25 - scene)
+            # The published corners are no whole metres.
+            west, north = 286_708.59690667305 + 1280 * number, 5_400_000.25 - scene
+            ground = Affine(10, 0, west, 0, -10, north)
             for kind, array in arrays.items():
                 folder = root / SCENE / f"{kind}_{scene}"
                 folder.mkdir(parents=True, exist_ok=True)
                 file = folder / f"{SCENE}_{kind}_{scene}_p{30 + number}.tif"
-                geotiff(file, array, crs="EPSG:32633", transform=place)
+                geotiff(file, array, crs="EPSG:32633", transform=ground)
             names.append(f"{SCENE}_s2_{scene}_p{30 + number}")
     return sorted(names)
 
 
 def _land_cover(random: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
-    """IGBP codes in blocks of 16 pixels, some unclassified; three more bands of other codes."""
+    """Draw IGBP codes in blocks of 16 pixels, some unclassified, and three bands of other codes."""
     blocks = random.choice([1, 4, 10, 12, 17, 255], (16, 16), p=[0.3, 0.05, 0.3, 0.2, 0.1, 0.05])
     igbp = np.kron(blocks, np.ones((16, 16))).astype(np.uint16)
     return np.stack([igbp, igbp + 1, igbp + 2, igbp + 3])

@@ -1,6 +1,6 @@
-"""Packs trees as their publishers do: GNU tar, members by name, no folders, nobody's files.
+"""Packing trees as their publishers do: GNU tar, files sorted by path, no folders, no owner.
 
-What no publisher does, but a packer may, can be asked for: another order, a split into parts.
+What other archives may have can be asked for: another order, parts, a folder above.
 """
 
 import gzip
@@ -24,7 +24,7 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     "tar.zst": lambda data: zstandard.compress(data, 1),
 }
 MTIME = 1_718_000_000
-BLOCK, RECORD = 512, 10_240  # of tar: a header; what its end is padded to
+BLOCK, RECORD = 512, 10_240  # bytes of a tar header, and of what an archive is padded to
 
 Order = Callable[[list[str]], Iterable[str]]
 
@@ -36,7 +36,7 @@ def members(root: Path, folder: str) -> list[str]:
 
 
 def entry(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE) -> bytes:
-    """One member: its headers, its bytes, and what pads them."""
+    """One member of an archive: its header, its bytes, and padding to a whole block."""
     info = tarfile.TarInfo(name)
     info.size, info.type, info.mtime, info.linkname = len(data), kind, MTIME, ""
     if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
@@ -45,12 +45,12 @@ def entry(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 def entries(root: Path, names: Iterable[str], prefix: str = "") -> list[bytes]:
-    """A member for each file, under another folder where `prefix` gives one."""
+    """A member for each file; `prefix` is put before its path."""
     return [entry(prefix + name, (root / name).read_bytes()) for name in names]
 
 
 def ended(parts: Iterable[bytes]) -> bytes:
-    """Members with the end of an archive behind them."""
+    """The bytes of an archive: some members and the end of an archive."""
     data = b"".join(parts) + bytes(2 * BLOCK)
     return data + bytes(-len(data) % RECORD)
 
@@ -88,9 +88,9 @@ def packed(
     order: Order = list,
     prefix: str = "",
 ) -> Path:
-    """An archive for each folder of a tree and copies of all files beside them; gives `out`.
+    """Write an archive for each folder of a tree, and copies of all files; gives `out`.
 
-    Only these `folders`, where some are given: the others are copied.
+    With `folders`, only these become archives, and the others are copied.
     """
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(tree.iterdir()):
@@ -105,14 +105,14 @@ def packed(
 
 
 def shuffled(names: list[str]) -> list[str]:
-    """The files of each patch in another order, the patches in theirs."""
+    """The files of each patch in a random order; the patches stay in theirs."""
     draw = random.Random(7)  # noqa: S311
     groups = by_folder(names)
     return [name for group in groups for name in draw.sample(group, len(group))]
 
 
 def interleaved(patches: int) -> Order:
-    """The files of so many patches in turn, and then of the next ones."""
+    """Of so many patches the first file of each, then the second, …; then the next patches."""
 
     def order(names: list[str]) -> list[str]:
         groups = by_folder(names)
@@ -124,7 +124,7 @@ def interleaved(patches: int) -> Order:
 
 
 def by_folder(names: Iterable[str]) -> list[list[str]]:
-    """Names that follow one another, those of one folder together."""
+    """The names, those of one folder in one list; the folders in the order of their first names."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.rpartition("/")[0], []).append(name)
@@ -139,7 +139,7 @@ def unpacked(path: Path) -> dict[str, bytes]:
 
 
 def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes of archives each read takes from now on, in this process."""
+    """A list that grows by the number of bytes of each read of an archive, in this process."""
     taken: list[int] = []
     read = decompress.Parts._read
 

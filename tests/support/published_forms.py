@@ -1,8 +1,8 @@
 """What smaller datasets look like as published, and a maker of such trees with made-up pixels.
 
-Each `Tree` lists records as another writer of the native layout has them: key, tensors, and the
-file and band that each tensor comes from. Its `sampled` records are those of the real samples;
-`further` ones show what samples lack: odd sizes, another folder level, a second sensor.
+Each `PublishedTree` lists records as rico-hdl writes them: key, tensors, and the file and band that
+each tensor comes from. Its `sampled` records are those of the real samples; `further` ones show
+what the samples lack: odd sizes, another folder level, a second sensor.
 """
 
 import warnings
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class File:
-    """One TIFF: its bands become the tensors of these names."""
+    """One TIFF: its bands become the tensors with these names."""
 
     path: str
     tensors: tuple[str, ...]
@@ -31,19 +31,19 @@ class File:
     pixel: float = 10
     """Size of a pixel in units of the coordinate reference system."""
     shift: float = 0
-    """How far it lies to the west and north of its neighbours, in the same units."""
+    """How far it lies to the north-west of the patch's other files, in the same units."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record: where it comes from, and what its row of the table says."""
+    """One record: its key, its files, and what its row of the table says."""
 
     key: str
     files: tuple[File, ...]
     row: Mapping[str, object] = field(default_factory=dict)
     modality: str = "s2"
     usual: bool = True
-    """Whether it has the size that most have."""
+    """Whether it has the size that most records of the dataset have."""
 
     @property
     def tensors(self) -> dict[str, File]:
@@ -52,15 +52,15 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Tree:
-    """One dataset: the folder of its real samples, records, and how GDAL writes its files."""
+class PublishedTree:
+    """One dataset: the folder of its real samples, records, GDAL's options for its files."""
 
     sampled: tuple[Record, ...]
     further: tuple[Record, ...]
     folder: str = ""
     profile: Mapping[str, Any] = field(default_factory=dict)
     others: tuple[str, ...] = ()
-    """Files that are no patches and lie beside them."""
+    """Files beside the patches that are no patches."""
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -89,7 +89,7 @@ def pixels_for(file: File, random: np.random.Generator) -> Array:
 
 
 def write_tiff(path: Path, pixels: Array, file: File, profile: Mapping[str, Any]) -> None:
-    """Let GDAL write one file where the record has it."""
+    """Let GDAL write one file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"driver": "GTiff", "dtype": file.dtype, "count": len(pixels)}
     options |= {"height": file.shape[0], "width": file.shape[1], **profile}
@@ -151,7 +151,7 @@ def spectralearth(place: str, number: int) -> Record:
 def by_band(
     folder: str, bands: tuple[str, ...], size: int, pixel: float, longer: int = 0, drift: float = 0
 ) -> tuple[File, ...]:
-    """A file a band: 60 m bands `drift` fine pixels off, finest bands `longer` rows more."""
+    """A file for each band. `drift`: fine pixels that 60 m bands lie off. `longer`: more rows."""
     files = []
     for band in bands:
         times = COARSENESS.get(band.removeprefix("B").lstrip("0"), 2 if band[0] == "B" else 1)
@@ -189,25 +189,25 @@ TOM_S1 = "S1B_IW_GRDH_1SDV_20210827T012624_20210827T012653_028425_036437_rtc"
 UTM = {"crs": "EPSG:32632"}
 
 TREES = {
-    "eurosat": Tree(
+    "eurosat": PublishedTree(
         (eurosat("AnnualCrop", 1), eurosat("Pasture", 300)),
         (eurosat("SeaLake", 3000),),
         "EuroSAT_MS",
         {"interleave": "pixel", **UTM},
     ),
-    "uc-merced": Tree(
+    "uc-merced": PublishedTree(
         (uc_merced("airplane", 0), uc_merced("airplane", 42)),
         (uc_merced("forest", 10, (256, 242)), uc_merced("beach", 7, (247, 257))),
         "UCMerced_LandUse",
         {"interleave": "pixel", "photometric": "rgb"},
     ),
-    "hydro": Tree(
+    "hydro": PublishedTree(
         (hydro(0), hydro(10)),
         (hydro(1000),),
         "Hydro",
         {"interleave": "pixel", "compress": "lzw", "tiled": True, **UTM},
     ),
-    "hyspecnet-11k": Tree(
+    "hyspecnet-11k": PublishedTree(
         (hyspecnet("Y01460273_X03110438"),),
         (hyspecnet("Y01460273_X04390566", above=f"{ENMAP_TILE}/"),),
         "HySpecNet-11k",
@@ -217,10 +217,10 @@ TREES = {
             f"{ENMAP_TILE}-Y01460273_X03110438/{ENMAP_TILE}-Y01460273_X03110438-THUMBNAIL.jpg",
         ),
     ),
-    "spectralearth": Tree(
+    "spectralearth": PublishedTree(
         (), (spectralearth("0001_33UVP", 0), spectralearth("0001_33UVP", 1)), profile=UTM
     ),
-    "ssl4eo-s12": Tree(
+    "ssl4eo-s12": PublishedTree(
         (
             ssl4eo("s2c", "0000200", S2_OPTICAL),
             ssl4eo("s2a", "0000200", S2_OPTICAL),
@@ -231,7 +231,7 @@ TREES = {
         {"crs": "EPSG:4326"},
         (f"s2c/0000200/{S2_OPTICAL}/metadata.json",),
     ),
-    "major-tom-core": Tree(
+    "major-tom-core": PublishedTree(
         (),
         (
             major_tom("199U_1099R", TOM_S2),

@@ -1,7 +1,7 @@
-"""``pytest --fail-skipped REGEX``: a run fails where a test was skipped for such a reason.
+"""``pytest --fail-skipped REGEX``: the run fails if a test was skipped with such a reason.
 
-On a newcomer's machine a test that needs torch is skipped; in CI, which installs it, that would be
-a test that nobody runs.
+On a newcomer's machine a test that needs torch is skipped. CI installs torch: there, a skipped test
+is one that nobody ever runs.
 """
 
 import re
@@ -26,19 +26,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let the run fail."""
+    """Let the run fail if such a test was skipped."""
     if session.config.stash[_KEY] and session.exitstatus in (0, 5):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say which tests these were."""
+    """Name these tests."""
     for line in config.stash[_KEY]:
         terminalreporter.write_line(f"SKIPPED, which --fail-skipped forbids: {line}", red=True)
 
 
 class _Watch:
-    """Looks at every report, of modules that were skipped whole, too."""
+    """Looks at every report, also those of modules that were skipped as a whole."""
 
     def __init__(self, pattern: re.Pattern[str], found: list[str]) -> None:
         self._pattern, self._found = pattern, found

@@ -1,6 +1,6 @@
-"""`patchpress` with commits of so many bytes: for tests that interrupt it between any two records.
+"""The command `patchpress`, which commits after so many bytes: tests stop it between any records.
 
-python tests/small_commits.py BYTES convert …
+python tests/support/small_commits.py BYTES convert …
 """
 
 import sys

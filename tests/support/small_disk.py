@@ -1,4 +1,4 @@
-"""Conversions to a disk of so many bytes: in memory, in a mount namespace that ends with them."""
+"""Conversions to a small disk: one in memory, in a mount namespace that ends with the command."""
 
 import subprocess
 import sys
@@ -8,16 +8,16 @@ from pathlib import Path
 from tests.support.helpers import Ended
 
 RUN = Path(__file__).with_name("small_commits.py")
-COMMIT = 100_000  # bytes: small, so that a full disk has stored something
+COMMIT = 100_000  # bytes: so small that something is committed before the disk is full
 
 
 def on_small_disk(
     disk: Path, size: int, *words: object, more: str = "true", before: Sequence[object] = ()
 ) -> tuple[Ended, list[str]]:
-    """Run `patchpress` with that disk; gives the names of all files on it afterwards.
+    """Run `patchpress` with a disk of so many bytes; gives the names of the files on it at the end.
 
-    `more` is what the shell does there when the command has ended; ``"$@"`` runs it again. `before`
-    is a command that gets this one as its arguments.
+    `more` is what the shell does when the command has ended, with the disk still there: ``"$@"``
+    runs the command again. `before` is a program that runs the command, which it gets as arguments.
     """
     script = f"""
         mount -t tmpfs -o size="$1" none "$2" && shift && disk="$1" && shift && "$@"; code=$?

@@ -1,4 +1,4 @@
-"""Conversions that are stopped: by a signal, or behind a commit as abruptly as a test can do it."""
+"""Conversions that are stopped: by a signal, or by an exception right after a commit."""
 
 import os
 import random
@@ -19,11 +19,11 @@ from patchpress.readers.format.manifest import JOURNAL
 from tests.support.helpers import Ended, children, runs
 
 RUN = Path(__file__).with_name("small_commits.py")
-GUARD = 120.0  # seconds until a test gives up; none is decided by it
+GUARD = 120.0  # seconds until a test that hangs gives up; no test is decided by it
 
 
 def lines_of(store: Path) -> int:
-    """How many commits the journal of an unfinished store tells of."""
+    """How many commits the journal of an unfinished store has."""
     try:
         return (store / JOURNAL).read_bytes().count(b"\n")
     except FileNotFoundError:
@@ -42,7 +42,7 @@ class Killing:
         self.ended = Ended(-1, "", "")
 
     def start(self) -> bool:
-        """Run it until it is killed, somewhere; whether it was, and did not end before."""
+        """Run it, and kill it at a random moment; gives whether it was killed before its end."""
         process = self._started()
         if self._random.random() < 0.3:
             self._wait(process, lambda passed: passed > self._random.random() * 0.5)
@@ -56,7 +56,7 @@ class Killing:
         return killed
 
     def interrupt(self) -> bool:
-        """Run it until Ctrl-C comes, behind a commit; whether it came before the end."""
+        """Run it, and interrupt it after a commit; gives whether that was before its end."""
         process = self._started()
         self._wait_for_lines(process)
         workers = children(process.pid)
@@ -91,17 +91,17 @@ class Killing:
 
 
 def commits_of(nbytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a line stand in the journal behind so many bytes, whoever writes them."""
+    """Let conversions commit, and note that in the journal, after so many bytes."""
     monkeypatch.setattr(stream, "CHUNK_BYTES", nbytes)
     monkeypatch.setattr(transactions, "COMMIT_BYTES", nbytes)
 
 
 class Stopped(Exception):
-    """In place of a kill."""
+    """Ends a conversion as a kill would."""
 
 
-def stop_behind(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
-    """Let conversions end when so many records are noted, as abruptly as a process can do it."""
+def stop_after(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
+    """Let conversions end by an exception when so many records are in the journal."""
     noted = Journal.append
 
     def append(journal: Journal, *arguments: Any) -> None:

@@ -1,9 +1,9 @@
 """A maker of BigEarthNet v2 raw trees: the published names, tables and TIFF bytes, made-up pixels.
 
-    python tests/synthetic.py --out DIR --n 1000 [--flagged 125] [--seed 0]
+    python tests/support/synthetic.py --out DIR --n 1000 [--flagged 125] [--seed 0]
 
-Only pixels, labels and the choice of places are invented. Every TIFF is laid out as the published
-ones are, byte for byte: a file is a function of its pixels, its EPSG code and its corner.
+Only pixels, labels and the choice of patches are invented. Every TIFF has the layout of the
+published ones, byte for byte: a file depends on its pixels, its EPSG code and its corner alone.
 """
 
 import argparse
@@ -52,9 +52,9 @@ class Row(TypedDict):
     contains_cloud_or_shadow: bool
 
 
-# Names, scenes and countries: rows of the official metadata.parquet (zenodo 10891137). Corners: a
-# tile starts on the 60 m grid at the edge of its MGRS 100 km square, and agrees with the published
-# footprints of BigEarthNet v1.
+# Names, scenes and countries are those of rows of the official metadata.parquet (zenodo 10891137).
+# Corners: a tile begins on the 60 m grid, at the edge of its MGRS square of 100 km; they agree with
+# the published footprints of BigEarthNet v1.
 PRODUCTS = (
     Product("S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP", "S1B_IW_GRDH_1SDV_20170612T165809",
             "Austria", 32633, 300_000, 5_400_000),
@@ -88,7 +88,7 @@ CLASSES = {
 CLASS_OF = {code: name for name, codes in CLASSES.items() for code in codes}
 UNLABELLED = (122, 124, 131, 142, 332, 999)
 
-# Band -> pixels along a side, mean reflectance x 10,000, shares of relief and of greenness.
+# Band -> pixels along a side, mean reflectance x 10,000, how much relief and vegetation change it.
 BANDS = {
     "B01": (20, 500, 60, -20), "B02": (120, 650, 120, -60), "B03": (120, 900, 160, -30),
     "B04": (120, 950, 260, -180), "B05": (60, 1400, 240, 20), "B06": (60, 2300, 260, 420),
@@ -99,7 +99,7 @@ DECIBELS = {"VV": -11.0, "VH": -17.5}
 
 
 def split_of(column: int, row: int) -> str:
-    """Give the split of a cell (counted from west and north): frames of a tile, train outermost."""
+    """Give the split of a cell, counted from west and north: test is the middle of the tile."""
     if 23 <= column <= 68 and 23 <= row <= 68:
         return "test"
     return "validation" if 13 <= column <= 77 and 13 <= row <= 77 else "train"
@@ -107,12 +107,12 @@ def split_of(column: int, row: int) -> str:
 
 def tiff(pixels: Pixels, epsg: int, x: int, y: int, *, optical: bool = True,
          deflate: bool = False) -> bytes:  # fmt: skip
-    """Lay out one band (height, width) as the published GeoTIFFs do; ``x, y`` is its corner in m.
+    """Give a GeoTIFF with one band (height, width), as published; x and y of its corner in metres.
 
-    ``optical`` files carry the nodata tag "0"; ``deflate`` is the form of the reference maps.
+    ``optical`` files have the nodata tag "0"; ``deflate`` is how reference maps are compressed.
     """
     height, width = pixels.shape
-    rows = min(height, 8192 // (width * pixels.itemsize))  # what GDAL chooses for its strips
+    rows = min(height, 8192 // (width * pixels.itemsize))  # of a strip: GDAL's default of 8 KiB
     strips = [encode(pixels[i : i + rows], deflate) for i in range(0, height, rows)]
     step = GROUND / width
     zone = f"WGS 84 / UTM zone {epsg % 100}N|WGS 84|\0".encode()
@@ -141,7 +141,7 @@ def encode(strip: Pixels, deflate: bool) -> bytes:
 def directory(tags: list[tuple[int, str, Sequence[float]]], strips: list[bytes]) -> bytes:
     """Join header, tags (code, struct kind, values), longer values and strips into one file."""
     kinds = {"B": 2, "H": 3, "I": 4, "d": 12}  # B: ASCII
-    # Values outside their tag stand in GDAL's order: first the byte counts, nodata never.
+    # Values too long for their tag follow the tags, in GDAL's order: the strips' byte counts first.
     values = {code: struct.pack(f"<{len(value)}{kind}", *value) for code, kind, value in tags}
     end = 8 + 2 + 12 * len(tags) + 4
     outside = sorted((c for c in values if len(values[c]) > 4), key=lambda c: (c != 279, c))
@@ -194,7 +194,7 @@ def sentinel1(rng: np.random.Generator) -> dict[str, Floats]:
 
 
 def reference_map(rng: np.random.Generator) -> Codes:
-    """Draw cells of CORINE codes (120, 120), now and then with a corner of an unlabelled code."""
+    """Draw areas of CORINE codes (120, 120), some with a corner of a code without a label."""
     classes = rng.choice(np.array(list(CLASSES), object), rng.integers(1, 6), replace=False)
     codes = np.array([rng.choice(CLASSES[name]) for name in classes], np.uint16)
     seeds = rng.integers(0, 120, (6, 2)).astype(np.float32)
@@ -207,7 +207,7 @@ def reference_map(rng: np.random.Generator) -> Codes:
 
 
 def draw_row(product: Product, column: int, row: int, codes: Codes, flag: str | None) -> Row:
-    """Describe a patch as the official tables do, its labels being the classes on its map."""
+    """Describe a patch as the official tables do; its labels are the classes on its map."""
     sensor, level, time, _, _, tile = product.name.split("_")
     return Row(
         patch_id=f"{product.name}_{column:02}_{row:02}",
@@ -223,13 +223,13 @@ def draw_row(product: Product, column: int, row: int, codes: Codes, flag: str | 
 
 def write_patch(root: Path, product: Product, cell: tuple[int, int], seed: int,
                 flag: str | None) -> Row:  # fmt: skip
-    """Write the fifteen files of one patch and give its row; the same seed, the same bytes."""
+    """Write the fifteen files of one patch and give its row. The seed decides their bytes."""
     column, row = cell
     rng = np.random.default_rng((seed, PRODUCTS.index(product), column, row))
     codes = reference_map(rng)
     drawn = draw_row(product, column, row, codes, flag)
     s2, s1 = drawn["patch_id"], drawn["s1_name"]
-    place = product.epsg, product.west + GROUND * column, product.north - GROUND * row
+    corner = product.epsg, product.west + GROUND * column, product.north - GROUND * row
 
     optical, radar, maps = (
         root / "BigEarthNet-S2" / product.name / s2,
@@ -239,10 +239,10 @@ def write_patch(root: Path, product: Product, cell: tuple[int, int], seed: int,
     for folder in (optical, radar, maps):
         folder.mkdir(parents=True)
     for band, pixels in sentinel2(rng, glare=3.0 if flag else 1.0).items():
-        (optical / f"{s2}_{band}.tif").write_bytes(tiff(pixels, *place))
+        (optical / f"{s2}_{band}.tif").write_bytes(tiff(pixels, *corner))
     for band, decibels in sentinel1(rng).items():
-        (radar / f"{s1}_{band}.tif").write_bytes(tiff(decibels, *place, optical=False))
-    (maps / f"{s2}_reference_map.tif").write_bytes(tiff(codes, *place, deflate=True))
+        (radar / f"{s1}_{band}.tif").write_bytes(tiff(decibels, *corner, optical=False))
+    (maps / f"{s2}_reference_map.tif").write_bytes(tiff(codes, *corner, deflate=True))
     return drawn
 
 
@@ -262,20 +262,20 @@ def write_table(path: Path, rows: list[Row]) -> None:
 def make_tree(root: Path, n: int = 8, flagged: int = 2, seed: int = 0) -> list[Row]:
     """Write a whole tree under ``root``: n patches, and ``flagged`` ones with snow or clouds.
 
-    Gives all rows, those of metadata.parquet first, each part sorted by patch. Any n from 4 on
-    covers three splits and a one-digit index; the products take turns.
+    Gives all rows: those of metadata.parquet first, then the flagged ones, each part sorted by
+    patch. Any n from 4 on has all three splits and an index of one digit.
     """
     random = np.random.default_rng(seed).permutation(GRID * GRID * len(PRODUCTS)).tolist()
     fixed = [GRID * GRID * i + GRID * column + row for i, (column, row) in enumerate(FIRST_CELLS)]
-    places = (fixed + [place for place in random if place not in fixed])[: n + flagged]
+    cells = (fixed + [cell for cell in random if cell not in fixed])[: n + flagged]
     if n + flagged > len(random):
-        raise ValueError(f"{n} + {flagged} patches asked for, but there are {len(random)} places")
+        raise ValueError(f"{n} + {flagged} patches asked for, but there are {len(random)} cells")
     clear: list[Row] = []
     hazy: list[Row] = []
-    for i, place in enumerate(places):
+    for i, numbered in enumerate(cells):
         flag = None if i < n else ("snow", "cloud")[(i - n) % 2]
-        which, cell = divmod(place, GRID * GRID)
-        drawn = write_patch(Path(root), PRODUCTS[which], divmod(cell, GRID), seed, flag)
+        product, cell = divmod(numbered, GRID * GRID)
+        drawn = write_patch(Path(root), PRODUCTS[product], divmod(cell, GRID), seed, flag)
         (clear if flag is None else hazy).append(drawn)
     write_table(Path(root) / TABLE, clear)
     write_table(Path(root) / FLAGGED_TABLE, hazy)

@@ -30,8 +30,8 @@ from tests.support.published_forms import (
     S2_OPTICAL,
     TOM_S2,
     TREES,
+    PublishedTree,
     Record,
-    Tree,
     hyspecnet,
     write_tiff,
 )
@@ -190,7 +190,7 @@ def test_the_classes_are_those_published() -> None:
     assert len(find_description("uc-merced").classes["label"]) == 21
 
 
-def write_alone(name: str, root: Path, which: int = 0) -> tuple[Tree, Record]:
+def write_alone(name: str, root: Path, which: int = 0) -> tuple[PublishedTree, Record]:
     tree = TREES[name]
     tree.write(root, [tree.records[which]])
     return tree, tree.records[which]

@@ -17,7 +17,7 @@ from patchpress.readers.format.manifest import JOURNAL
 from tests.support.helpers import folder_bytes, made, patches, python
 from tests.support.older_sets import SCENE, make_sen12ms
 from tests.support.packing import entries, entry, interleaved, members, packed, shuffled, write
-from tests.support.stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_behind
+from tests.support.stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_after
 from tests.support.synthetic import make_tree
 
 S2 = "BigEarthNet-S2"
@@ -42,7 +42,7 @@ def whole(raw: Path, tmp_path: Path) -> dict[str, bytes]:
 
 def stopped(source: Path, store: Path, records: int, **options: Any) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_behind(patch, records)
+        stop_after(patch, records)
         made(source, store, **options)
     assert lines_of(store) == records
 
@@ -60,7 +60,7 @@ def test_a_stop_behind_any_commit_changes_nothing(
     stops = 0
     for records in range(16):
         with pytest.MonkeyPatch.context() as patch:
-            stop_behind(patch, records)
+            stop_after(patch, records)
             try:
                 made(tmp_path / "packed", tmp_path / "store")
                 break
@@ -174,7 +174,7 @@ def test_what_was_taken_out_stays_so(tmp_path: Path, records: int) -> None:
     report = convert("sen12ms", tmp_path / "packed", tmp_path / "whole", asked)
     for stop in (records, records + 1):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-            stop_behind(patch, stop)
+            stop_after(patch, stop)
             convert("sen12ms", tmp_path / "packed", tmp_path / "store", asked)
     again = convert("sen12ms", tmp_path / "packed", tmp_path / "store", asked)
     assert report.skipped == again.skipped

@@ -16,7 +16,7 @@ from patchpress.readers.errors import PatchError, SourceError, TargetError
 from patchpress.readers.format.manifest import JOURNAL, MARKER
 from tests.support.helpers import band_files, made, patches, python
 from tests.support.packing import packed
-from tests.support.stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_behind
+from tests.support.stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_after
 from tests.support.synthetic import make_tree
 
 FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
@@ -60,7 +60,7 @@ def test_kills_at_any_moment_change_nothing(
 def stopped(raw: Path, tmp_path: Path) -> Path:
     """A store of `raw` that was left when 7 of its 15 records were stored."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_behind(patch, 7)
+        stop_after(patch, 7)
         made(raw, tmp_path / "store")
     assert lines_of(tmp_path / "store") == 7
     return tmp_path / "store"
@@ -90,7 +90,7 @@ def test_a_stop_behind_any_commit_changes_nothing(
     stops = 0
     for records in range(16):
         with pytest.MonkeyPatch.context() as patch:
-            stop_behind(patch, records)
+            stop_after(patch, records)
             try:
                 made(raw, tmp_path / "store", **options)
                 break
@@ -140,7 +140,7 @@ def test_a_line_without_its_commit_is_cut_off(
     """As after a kill between the two."""
     data = (stopped / "data.mdb").read_bytes()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_behind(patch, 8)
+        stop_after(patch, 8)
         made(raw, stopped)
     (stopped / "data.mdb").write_bytes(data)
     assert lines_of(stopped) == 8
@@ -175,7 +175,7 @@ def test_a_changed_journal_of_lmdb_s_commits_begins_anew(
 ) -> None:
     """What LMDB has committed nobody can take back."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_behind(patch, 7)
+        stop_after(patch, 7)
         made(raw, tmp_path / "store", compression="zstd")
     made(raw, tmp_path / "whole", compression="zstd")
     journal = bytearray((tmp_path / "store" / JOURNAL).read_bytes())
@@ -260,7 +260,7 @@ def test_behind_a_power_failure_a_damaged_store_begins_anew(
         if closed:
             patch.setattr(pipeline, "join", stop)
         else:
-            stop_behind(patch, 7)
+            stop_after(patch, 7)
         made(raw, tmp_path / "store", compression=compression)
     another_boot(monkeypatch)
     data = (tmp_path / "store" / "data.mdb").read_bytes()
@@ -280,7 +280,7 @@ def test_a_leaf_that_a_power_failure_took_is_noticed(
     make_tree(tmp_path / "raw", n=70, flagged=1)
     made(tmp_path / "raw", tmp_path / "whole", modalities=("map",))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_behind(patch, 65)
+        stop_after(patch, 65)
         made(tmp_path / "raw", tmp_path / "store", modalities=("map",))
     data = bytearray((tmp_path / "store" / "data.mdb").read_bytes())
     leaves = [
@@ -400,7 +400,7 @@ def test_patches_that_were_skipped_stay_so(
     name, path, data = spoil(raw, 1)
     whole = made(raw, tmp_path / "whole", on_error="skip")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_behind(patch, 13)
+        stop_after(patch, 13)
         made(raw, tmp_path / "store", on_error="skip")
     path.write_bytes(data)  # mended, but too late
     with pytest.raises(PatchError, match=name):
@@ -449,7 +449,7 @@ def test_a_marker_beside_a_finished_store_is_taken_away(
 ) -> None:
     """As after a kill between the last two steps."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
-        stop_behind(patch, 3)
+        stop_after(patch, 3)
         made(raw, tmp_path / "store")
     marker = (tmp_path / "store" / MARKER).read_bytes()
     made(raw, tmp_path / "store")
