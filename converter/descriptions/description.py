@@ -90,9 +90,9 @@ class ModalitySource:
     """Templates of a file's path under `folder`; a patch may have any of them."""
     key: str
     """Template of a record's key, with the column `key_column` as its one field."""
-    patch: str
+    name_template: str
     """Template of the published name, which is the value of `key_column`."""
-    identity: str | None
+    identity_template: str | None
     """Template of the row's identity; None if only a table or a sidecar knows it."""
     bands: tuple[Band, ...]
     fields: Mapping[str, str]

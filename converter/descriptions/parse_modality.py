@@ -44,8 +44,8 @@ def parse_modality(name: str, section: Section, identity: str) -> ModalitySource
         archives=archives or ((folder,) if folder != "." else ()),
         paths=section.string_or_strings("path"),
         key=key,
-        patch=_template(section, "name", patch),
-        identity=_template(section, "patch", row) or None,
+        name_template=_template(section, "name", patch),
+        identity_template=_template(section, "patch", row) or None,
         bands=bands,
         fields=section.mapping("fields"),
         rgb=section.strings("rgb", optional=True),
@@ -135,9 +135,9 @@ def _check_fields(modality: ModalitySource, section: Section) -> None:
         except re.error as error:
             raise section.error("path", f"cannot be made a regular expression: {error}") from None
     # Without `name`, the published name is the field in the key's braces.
-    own = modality.patch == f"{{{modality.key_column}}}"
-    _require_fields(section, "key" if own else "name", modality.patch, known)
-    _require_fields(section, "patch", modality.identity or "", known)
+    own = modality.name_template == f"{{{modality.key_column}}}"
+    _require_fields(section, "key" if own else "name", modality.name_template, known)
+    _require_fields(section, "patch", modality.identity_template or "", known)
     for column, template in modality.columns.items():
         _require_fields(section, f"columns.{column}", template, known)
 

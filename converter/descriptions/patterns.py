@@ -37,7 +37,7 @@ def disagreement(known: Mapping[str, str], fields: Mapping[str, str]) -> str | N
 
 def key_pattern(modality: ModalitySource) -> re.Pattern[str]:
     """The regular expression of the modality's keys; its named groups are the patch's fields."""
-    template = modality.key.replace(f"{{{modality.key_column}}}", modality.patch)
+    template = modality.key.replace(f"{{{modality.key_column}}}", modality.name_template)
     # A field that is only a group inside another field has no expression of its own.
     loose = dict.fromkeys(fields_of(template), ".+")
     return _pattern(template, {**loose, **modality.fields})

@@ -99,6 +99,6 @@ class NameLog:
 def _needs_sidecar(description: Description, name: str) -> bool:
     """Whether only a JSON file beside each patch of a modality tells its row, if no table does."""
     modality = description.modalities[name]
-    if modality.identity or modality.sidecar is None:
+    if modality.identity_template or modality.sidecar is None:
         return False
     return description.identity in modality.sidecar.columns

@@ -255,7 +255,7 @@ def with_partners(
     names = {
         name: {patch.name for patch in patches}
         for name, patches in first.items()
-        if not description.modalities[name].identity
+        if not description.modalities[name].identity_template
     }
     return FirstPatches(names, identities)
 

@@ -42,12 +42,12 @@ def patch_of(
     after: str = "",
 ) -> Patch:
     """The patch whose fields are known, with its names made of them."""
-    name = modality.patch.format_map(known)
+    name = modality.name_template.format_map(known)
     return Patch(
         modality=modality.name,
         key=modality.key.replace(f"{{{modality.key_column}}}", name),
         name=name,
-        identity=modality.identity.format_map(known) if modality.identity else "",
+        identity=modality.identity_template.format_map(known) if modality.identity_template else "",
         folder=folder,
         before=before,
         after=after,

@@ -110,7 +110,7 @@ def _check_schema(
     for own, other in zip(schema, expected, strict=True):
         if not own.equals(other):
             raise TableError(
-                f"{path} has {own.type} in column {own.name!r}, and {first} has {other.type}: "
+                f"{path} has the column {str(own)!r}, and {first} has {str(other)!r}: "
                 "make them the same"
             )
 

@@ -102,7 +102,9 @@ def test_tables_of_unlike_types_are_refused_and_the_column_is_named(
     raw: Path, tmp_path: Path
 ) -> None:
     change(raw / FLAGGED_TABLE, lambda t: as_type(t, "country", lambda c: c.dictionary_encode()))
-    with pytest.raises(TableError, match="has dictionary<.*in column 'country', and .* has string"):
+    with pytest.raises(
+        TableError, match="has the column 'country: dictionary<.* has 'country: string'"
+    ):
         made(raw, tmp_path / "store")
 
 
