@@ -110,9 +110,13 @@ def _check_schema(
     for own, other in zip(schema, expected, strict=True):
         if not own.equals(other):
             raise TableError(
-                f"{path} has the column {str(own)!r}, and {first} has {str(other)!r}: "
+                f"{path} has {_kind(own)} in column {own.name!r}, and {first} has {_kind(other)}: "
                 "make them the same"
             )
+
+
+def _kind(column: "pa.Field") -> str:
+    return f"{column.type}{'' if column.nullable else ' not null'}"
 
 
 def _checked_identities(
