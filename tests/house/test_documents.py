@@ -1,5 +1,6 @@
 """What the documents tell a user to type runs, and gives what they say."""
 
+import inspect
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from patchpress import PatchLoader
+from patchpress.readers.choice import Choice
 from tests.support.helpers import Ended, command, python
 from tests.support.synthetic import make_tree
 
@@ -121,6 +124,30 @@ def test_commands_and_options_in_sentences_are_there(path: Path) -> None:
             assert not options - set(OPTION.findall(help_of(name))), text
         elif first.startswith("--") and path != ROOT / "CONTRIBUTING.md":
             assert not options - everywhere, text
+
+
+PATH = re.compile(
+    r"(?:benchmarks|converter|docs|examples|patchpress|readers|tests)/[\w./-]*\w\.\w+"
+)
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / "benchmarks" / "README.md"], ids=str)
+def test_files_that_a_document_names_are_there(path: Path) -> None:
+    text = path.read_text()
+    named = [ROOT / name for name in PATH.findall(text)]
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    named += [path.parent / link for link in links if not link.startswith("https://")]
+    assert [file for file in named if not file.exists()] == []
+
+
+def test_what_the_readme_says_of_a_choice_are_arguments() -> None:
+    """The table of what loader, data set and data module take alike."""
+    table = README.read_text().partition("All take the same choice")[2].partition("```")[0]
+    first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    names = {name for cell in first for name in re.findall(r"`(\w+)[=`]", cell)}
+    assert {"split", "modalities", "bands", "where", "target"} <= names
+    known = set(inspect.signature(PatchLoader).parameters) | set(Choice.__annotations__)
+    assert names - {"None"} <= known
 
 
 class Ponds:
