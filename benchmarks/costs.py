@@ -137,7 +137,8 @@ def archives(tree: Path, out: Path) -> list[Cost]:
 
     from patchpress.converter.descriptions.parse import find_description
     from patchpress.converter.memory import CellPool
-    from patchpress.converter.sources.archives import ArchiveStream, StreamOptions, files_size
+    from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
+    from patchpress.converter.sources.files import usual_files_size
     from patchpress.converter.sources.locate import Archive
     from patchpress.converter.sources.patch import ignore_problem
 
@@ -160,7 +161,7 @@ def archives(tree: Path, out: Path) -> list[Cost]:
     def names() -> int:
         return sum(1 for _ in stream(StreamOptions(names_only=True)))
 
-    cells = CellPool(-(-files_size(modality) // 4096) * 4096, 2)
+    cells = CellPool(-(-usual_files_size(modality) // 4096) * 4096, 2)
 
     def read_files() -> int:
         return sum(1 for _ in stream(StreamOptions(cells=cells)))

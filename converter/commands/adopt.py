@@ -21,7 +21,7 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
-from patchpress.converter.sources.patch import Patch, patch_of
+from patchpress.converter.sources.patch import Patch, named_patch
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.manifest import manifest_of, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
@@ -260,7 +260,7 @@ class _Adoption:
             raise self._foreign(key.encode(), f"it may be of {names} alike")
         kind, match = found[0]
         source = self.description.modalities[kind.modality.name]
-        return kind, patch_of(source, match.groupdict())
+        return kind, named_patch(source, match.groupdict())
 
     def _fits(self, kind: _Kind, match: re.Match[str]) -> bool:
         """Whether fields inside of others are what the description says of them."""

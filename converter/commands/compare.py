@@ -21,9 +21,9 @@ from patchpress.converter.memory import CellPool
 from patchpress.converter.options import usable_cpus
 from patchpress.converter.processes import CAN_FORK, SerialExecutor, process_pool
 from patchpress.converter.progress import Progress
-from patchpress.converter.sources.archives import StreamOptions, files_size
+from patchpress.converter.sources.archives import StreamOptions
 from patchpress.converter.sources.chunks import Chunking, cell_pool
-from patchpress.converter.sources.files import PatchFiles, open_files
+from patchpress.converter.sources.files import PatchFiles, open_files, usual_files_size
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import (
     patches_in_key_order,
@@ -144,7 +144,7 @@ def _wish(store: Store, cells: CellPool | None, *, partial: bool) -> StreamOptio
 def _chunking(description: Description, parts: SourceParts) -> Chunking:
     """Chunks of so many patches, or of so many bytes of files out of archives."""
     sizes = {
-        name: files_size(modality) if name in parts.packed else 0
+        name: usual_files_size(modality) if name in parts.packed else 0
         for name, modality in description.modalities.items()
     }
     return Chunking(sizes, nbytes=CHUNK_BYTES, patches=CHUNK)

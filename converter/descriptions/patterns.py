@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import BAND, ModalitySource, fields_of
 
@@ -26,13 +27,37 @@ class PathPattern:
         self.is_folder_a_patch = self.has_band or bool(in_folders and in_file <= in_folders)
         self.file = _pattern(parts[-1], fields) if not self.has_band else re.compile("")
 
+    def match_file(self, name: str, known: Mapping[str, str]) -> "NameMatch | None":
+        """Match the name of a file that is a patch of its own; see `match_name`."""
+        return match_name(self.file, name, known)
 
-def disagreement(known: Mapping[str, str], fields: Mapping[str, str]) -> str | None:
-    """The first value in `fields` that differs from the one in `known`; None if all agree.
+    def around_band(self, known: Mapping[str, str]) -> tuple[str, str]:
+        """The names of a patch's files before and after the band, if its folder is the patch.
 
-    `known` are the fields of the folders above, `fields` those of a folder or file in them.
+        If there is one file with all bands, that is the first text, and the second is empty.
+        """
+        return self.before.format_map(known), self.after.format_map(known) if self.has_band else ""
+
+
+class NameMatch(NamedTuple):
+    """What the name of a folder or file tells."""
+
+    fields: dict[str, str]
+    disagreement: str | None
+    """The first value that a folder above has otherwise, if there is one."""
+
+
+def match_name(pattern: re.Pattern[str], name: str, known: Mapping[str, str]) -> NameMatch | None:
+    """Match the name of a folder or file; None if it does not match.
+
+    `known` are the fields of the folders above.
     """
-    return next((fields[f] for f in fields if known.get(f, fields[f]) != fields[f]), None)
+    match = pattern.fullmatch(name)
+    if match is None:
+        return None
+    fields = match.groupdict()
+    differing = (value for field, value in fields.items() if known.get(field, value) != value)
+    return NameMatch(fields, next(differing, None))
 
 
 def key_pattern(modality: ModalitySource) -> re.Pattern[str]:

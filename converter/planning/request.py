@@ -12,7 +12,7 @@ from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions
 from patchpress.converter.sources.locate import SourceParts, locate
-from patchpress.converter.sources.md5 import check_published
+from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import Asked
 from patchpress.converter.storage.resume import VERSION
 from patchpress.converter.tables.official import Tables, check_tables
@@ -113,12 +113,12 @@ class Request(NamedTuple):
             are read. None if no MD5 is to be checked.
 
         Raises:
-            OptionError, SourceError: as `check_published`.
+            OptionError, SourceError: as `check_published_md5`.
         """
         if not self.options.check_md5:
             return None
         archives = [file for each in self.parts.modalities.values() for file in each.archive_files]
-        return check_published(self.description, archives, self.parts.files.values())
+        return check_published_md5(self.description, archives, self.parts.files.values())
 
 
 def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> Request:

@@ -11,7 +11,7 @@ from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.options import Codec, Layout, OnError
 from patchpress.converter.planning.request import Request
 from patchpress.converter.planning.selection import Selection
-from patchpress.converter.sources.archives import files_size
+from patchpress.converter.sources.files import usual_files_size
 from patchpress.converter.storage.disk import Records, data_bytes, disk_of, room_there
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.text import size
@@ -73,7 +73,7 @@ class Need(NamedTuple):
 def _most_in_archive(modality: ModalitySource) -> int:
     """Bytes that a patch takes in an archive at most, compressed or not."""
     files = len(modality.bands) + 2  # a sidecar, and the folder
-    return files_size(modality) + _TAR * files
+    return usual_files_size(modality) + _TAR * files
 
 
 def lack_of_room(store: Path, need: Need, *, begun: bool) -> str:

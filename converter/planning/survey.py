@@ -18,7 +18,8 @@ from patchpress.converter.planning.selection import (
     select_patches,
     with_partners,
 )
-from patchpress.converter.sources.archives import ArchiveStream, StreamOptions, files_size
+from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
+from patchpress.converter.sources.files import usual_files_size
 from patchpress.converter.sources.locate import Location
 from patchpress.converter.sources.order import streams_of
 from patchpress.converter.sources.patch import Patch, ignore_problem
@@ -88,7 +89,7 @@ class _Surveyor:
         if name not in packed:
             return each
         # A sample holds twice as many patches while it sees them.
-        room = MEMORY // (2 * len(packed) * files_size(self._description.modalities[name]))
+        room = MEMORY // (2 * len(packed) * usual_files_size(self._description.modalities[name]))
         return min(each, room)
 
     def survey(self) -> Survey:
@@ -278,7 +279,7 @@ class _BeginningVisitor:
         if patch.modality in self.uncounted:
             self._names.add(patch)
         else:
-            self._of_tables.append(replace(patch, archived=None))
+            self._of_tables.append(patch.with_archived(None))
 
     def has_enough(self, consumed: int) -> bool:
         """Whether the sample is full, and what is to be counted is known as well as it can be."""

@@ -5,7 +5,8 @@ from mmap import PAGESIZE
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import CellPool
-from patchpress.converter.sources.archives import WINDOW, files_size
+from patchpress.converter.sources.assembly import WINDOW
+from patchpress.converter.sources.files import usual_files_size
 from patchpress.converter.sources.patch import Patch
 
 
@@ -55,6 +56,6 @@ def cell_pool(
     """
     if not modalities:
         return None
-    size = max(files_size(modality) for modality in modalities)
+    size = max(usual_files_size(modality) for modality in modalities)
     chunk = chunking.most_patches([modality.name for modality in modalities])
     return CellPool(size + -size % PAGESIZE, (tasks + 1) * chunk + WINDOW)

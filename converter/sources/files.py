@@ -8,11 +8,23 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+
+from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import Cell
 from patchpress.readers.errors import PatchError
 
 Buffer = bytearray | memoryview
 _ALIGNMENT = 8  # of each file in a cell: that of the widest pixel
+_HEAD = 4096  # bytes that a file usually has before its pixels, at most; or a JSON file in all
+
+
+def usual_files_size(modality: ModalitySource) -> int:
+    """Bytes that the files of one patch usually have at most; pixels are not compressed."""
+    pixels = sum(
+        np.dtype(band.dtype).itemsize * band.shape[0] * band.shape[1] for band in modality.bands
+    )
+    return (2 if modality.any_size else 1) * pixels + _HEAD * (len(modality.bands) + 1)
 
 
 class PatchFiles(Protocol):

@@ -1,89 +1,106 @@
-"""Which patch a file of an archive belongs to, as far as its path says."""
+"""Which patch a file of an archive belongs to, as far as its path tells."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import BAND, ModalitySource
-from patchpress.converter.descriptions.patterns import PathPattern, disagreement
+from patchpress.converter.descriptions.patterns import PathPattern, match_name
 
 
-class Form(NamedTuple):
-    """One form of a modality's paths."""
+@dataclass(frozen=True, slots=True)
+class ModalityPath:
+    """One of the paths that patches of a modality may have."""
 
     modality: ModalitySource
-    path: PathPattern
+    pattern: PathPattern
     folder: str
-    """The name of the modality's folder, `.` where it has none."""
+    """The last name of the modality's folder; `.` if it has no folder of its own."""
     band: re.Pattern[str]
+    """What the name of a band looks like."""
 
-    def is_band(self, before: str, after: str, name: str) -> bool:
-        """Whether a file is called like a band, be it one that the description does not have."""
+    def is_band_file(self, name: str, before: str, after: str) -> bool:
+        """Whether a file has the name of a band, also of one that the description does not have.
+
+        The file of a band is called ``before + band + after``.
+        """
         return (
-            self.path.has_band
+            self.pattern.has_band
             and name.startswith(before)
             and name.endswith(after)
             and self.band.fullmatch(name, len(before), len(name) - len(after)) is not None
         )
 
 
-class Fit(NamedTuple):
-    """A form that a folder fits, with the fields that its names say."""
+class FolderMatch(NamedTuple):
+    """A path whose folders match the folder of a file."""
 
-    form: Form
+    path: ModalityPath
     known: dict[str, str]
+    """The fields that the names of the folders tell."""
     disagreement: str | None
-    """What one of the names says otherwise than those above it."""
+    """The first field that a folder has otherwise than the folders above it, if there is one."""
 
 
-class Forms:
-    """All forms of the modalities that are looked for in an archive."""
+class ModalityPaths:
+    """All paths of the modalities that are looked for in an archive."""
 
     def __init__(self, modalities: Sequence[ModalitySource], folders: Collection[str] = ()) -> None:
-        """`folders` are those of all modalities of the dataset: what lies in another's is its."""
-        self._folders = frozenset(_last(folder) for folder in folders) - {"."}
-        self._forms = [
-            Form(
-                modality,
-                PathPattern(path, modality.fields),
-                _last(modality.folder),
-                re.compile(modality.fields.get(BAND, ".*")),
+        """Take the paths of `modalities`.
+
+        `folders` are the folders of all modalities of the dataset. What lies in such a folder
+        belongs to its modality only, also if paths of other modalities match.
+        """
+        self._folders = frozenset(_last_name(folder) for folder in folders) - {"."}
+        self._paths = [
+            ModalityPath(
+                modality=modality,
+                pattern=PathPattern(path, modality.fields),
+                folder=_last_name(modality.folder),
+                band=re.compile(modality.fields.get(BAND, ".*")),
             )
             for modality in modalities
             for path in modality.paths
         ]
 
-    def __iter__(self) -> Iterator[Form]:
-        return iter(self._forms)
+    def __iter__(self) -> Iterator[ModalityPath]:
+        return iter(self._paths)
 
-    def of(self, folder: str) -> Iterator[Fit]:
-        """The forms that a folder of an archive fits, whatever the packer put above."""
-        parts = folder.split("/") if folder else []
-        whose = self._whose(parts)
-        for form in self._forms:
-            depth = len(form.path.folders)
-            if depth > len(parts) or whose not in (None, form.folder):
+    def matching(self, folder: str) -> Iterator[FolderMatch]:
+        """The paths whose folders are the last ones of `folder`, whatever was packed above them."""
+        names = folder.split("/") if folder else []
+        modality_folder = self._modality_folder(names)
+        for path in self._paths:
+            depth = len(path.pattern.folders)
+            if depth > len(names) or modality_folder not in (None, path.folder):
                 continue
-            known: dict[str, str] = {}
-            wrong = None
-            for pattern, part in zip(form.path.folders, parts[len(parts) - depth :], strict=True):
-                match = pattern.fullmatch(part)
-                if match is None:
-                    break
-                wrong = wrong or disagreement(known, match.groupdict())
-                known |= match.groupdict()
-            else:
-                yield Fit(form, known, wrong)
+            match = _match_folders(path, names[len(names) - depth :])
+            if match is not None:
+                yield match
 
-    def is_anothers(self, folder: str) -> bool:
-        """Whether it lies in the folder of a modality that is not looked for."""
-        whose = self._whose(folder.split("/"))
-        return whose is not None and all(whose != form.folder for form in self._forms)
+    def is_of_another_modality(self, folder: str) -> bool:
+        """Whether `folder` lies in the folder of a modality that is not looked for."""
+        found = self._modality_folder(folder.split("/"))
+        return found is not None and all(found != path.folder for path in self._paths)
 
-    def _whose(self, parts: Sequence[str]) -> str | None:
-        """The folder of a modality that stands above, where all of a dataset is one archive."""
-        return next((part for part in reversed(parts) if part in self._folders), None)
+    def _modality_folder(self, names: Sequence[str]) -> str | None:
+        """The modality's folder among these names, if the archive holds several modalities."""
+        return next((name for name in reversed(names) if name in self._folders), None)
 
 
-def _last(folder: str) -> str:
+def _match_folders(path: ModalityPath, names: Sequence[str]) -> FolderMatch | None:
+    """Match as many names of folders as the path has."""
+    known: dict[str, str] = {}
+    disagreement = None
+    for pattern, name in zip(path.pattern.folders, names, strict=True):
+        match = match_name(pattern, name, known)
+        if match is None:
+            return None
+        disagreement = disagreement or match.disagreement
+        known |= match.fields
+    return FolderMatch(path, known, disagreement)
+
+
+def _last_name(folder: str) -> str:
     return folder.rpartition("/")[2]

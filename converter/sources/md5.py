@@ -1,4 +1,4 @@
-"""Files against the MD5s that their publishers gave."""
+"""Comparing files with the MD5s that their publishers gave."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,15 +8,21 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.readers.errors import OptionError, SourceError
 
 
-def check_published(
+def check_published_md5(
     description: Description, archives: Iterable[Path], files: Iterable[Path]
 ) -> dict[str, str]:
-    """Compare tables and lists now; gives what the archives must have, by file name.
+    """Compare the MD5s of tables and lists now, and give those that the archives must have.
 
-    Files that were published without an MD5 are passed over where they are no archives.
+    Args:
+        description: names the files that were published with an MD5.
+        archives: the files of all archives.
+        files: tables and lists; one that was published without an MD5 is not compared.
+
+    Returns:
+        File name of an archive -> its MD5 as published, in hexadecimal.
 
     Raises:
-        OptionError: no archive, or one whose MD5 is not known: there is nothing to compare with.
+        OptionError: there is no archive, or one whose published MD5 is not known.
         SourceError: a table has another MD5, or cannot be read.
     """
     published, archives = description.md5, list(archives)
@@ -31,15 +37,15 @@ def check_published(
             )
     for path in files:
         if path.name in published:
-            require(path, _digest(path), published[path.name])
+            require_md5(path, _digest(path), published[path.name])
     return {path.name: published[path.name] for path in archives}
 
 
-def require(path: Path, found: str, published: str) -> None:
-    """Refuse a file whose MD5 is another.
+def require_md5(path: Path, found: str, published: str) -> None:
+    """Refuse a file whose MD5 is not the published one.
 
     Raises:
-        SourceError: it is.
+        SourceError: `found` and `published` differ.
     """
     if found != published:
         raise SourceError(

@@ -1,13 +1,15 @@
 """One patch of one modality: where its files lie, and what its record is called."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patchpress.converter.descriptions.description import ModalitySource
+from patchpress.converter.descriptions.patterns import PathPattern
 from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.readers.errors import PatchError
 
 Problem = Callable[[PatchError], None]
+"""Called with the error of each patch that cannot be converted: it raises the error, or goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,46 +21,67 @@ class Patch:
     name: str
     """The published name: the value of the key's column."""
     identity: str
-    """The identity of the row, empty where only a table or a sidecar knows it."""
+    """The identity of the row, empty if only a table or a sidecar knows it."""
     folder: str = ""
+    """The folder with its files: on disk, or the path of an archive and the folder inside it."""
     before: str = ""
     after: str = ""
     """A band's file is ``before + band + after``; a file of all bands is ``before``."""
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
     """Values of the modality's columns, in their order."""
     archived: ArchivedFiles | None = None
     """Its files if they come out of an archive; if None, they are in the folder on disk."""
+
+    def with_archived(self, files: ArchivedFiles | None) -> "Patch":
+        """The same patch with files out of an archive, or without them."""
+        return replace(self, archived=files)
 
     def file(self, band: str) -> str:
         """Name of the file that holds a band: each band has its own, or one file has them all."""
         return f"{self.before}{band}{self.after}" if self.after else self.before
 
 
-def patch_of(
+def folder_patch(
+    modality: ModalitySource, pattern: PathPattern, fields: Mapping[str, str], folder: str
+) -> Patch:
+    """The patch that a folder is; `fields` are those of its path."""
+    before, after = pattern.around_band(fields)
+    return named_patch(modality, fields, folder, before, after)
+
+
+def file_patch(
+    modality: ModalitySource, fields: Mapping[str, str], folder: str, name: str
+) -> Patch:
+    """The patch that a file is; `fields` are those of its path."""
+    return named_patch(modality, fields, folder, name, "")
+
+
+def named_patch(
     modality: ModalitySource,
-    known: Mapping[str, str],
+    fields: Mapping[str, str],
     folder: str = "",
     before: str = "",
     after: str = "",
 ) -> Patch:
-    """The patch whose fields are known, with its names made of them."""
-    name = modality.name_template.format_map(known)
+    """A patch whose names are made of the fields of its path."""
+    name = modality.name_template.format_map(fields)
+    identity = modality.identity_template
     return Patch(
         modality=modality.name,
         key=modality.key.replace(f"{{{modality.key_column}}}", name),
         name=name,
-        identity=modality.identity_template.format_map(known) if modality.identity_template else "",
+        identity=identity.format_map(fields) if identity else "",
         folder=folder,
         before=before,
         after=after,
-        values=tuple(template.format_map(known) for template in modality.columns.values()),
+        values=tuple(template.format_map(fields) for template in modality.columns.values()),
     )
 
 
 def misplaced(path: str, said: str) -> PatchError:
-    """What is wrong with a file or folder whose name says another folder than it lies in."""
+    """The error of a file or folder whose name tells another folder than the one it lies in."""
     return PatchError(f"{path} lies in the wrong folder: its name says {said}")
 
 
 def ignore_problem(error: PatchError) -> None:
-    """For a walk whose misplaced patches are told of elsewhere."""
+    """Go on without a word: another walk over the same folders reports these errors."""

@@ -19,7 +19,7 @@ from patchpress.converter.commands.verify import verify
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.encoding import bandreader as plain
-from patchpress.converter.sources import archives, decompress
+from patchpress.converter.sources import assembly, chunks, decompress
 from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.locate import Archive, Location, SourceParts
 from patchpress.converter.sources.patch import Patch
@@ -312,7 +312,8 @@ def test_no_more_is_held_than_the_window(
     """Memory does not grow with the archive: cells are used again, and nothing is pickled."""
     monkeypatch.setattr(against, "CHUNK_BYTES", 400_000)
     packed(tree, tmp_path / "packed", "tar")
-    monkeypatch.setattr(archives, "WINDOW", 3)
+    for module in (assembly, chunks):
+        monkeypatch.setattr(module, "WINDOW", 3)
     spilled: list[str] = []
     add = ArchivedFiles.add
 

@@ -11,8 +11,9 @@ import pytest
 
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.memory import CellPool
-from patchpress.converter.sources import archives
-from patchpress.converter.sources.archives import WINDOW, ArchiveStream, StreamOptions
+from patchpress.converter.sources import assembly
+from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
+from patchpress.converter.sources.assembly import WINDOW
 from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import Archive, Location, SourceParts
@@ -305,7 +306,7 @@ def test_an_archive_without_patches_says_what_it_holds(raw: Path, tmp_path: Path
 def test_another_archive_is_not_read_to_its_end(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "FOREIGN", 20)
+    monkeypatch.setattr(assembly, "FOREIGN", 20)
     parts = [entry(f"other/{number}.tif", bytes(1 << 20)) for number in range(60)]
     found = stream(write(tmp_path / "a.tar", parts))
     with pytest.raises(SourceError, match="has no patch: it holds other/0.tif"):
@@ -364,7 +365,7 @@ def test_all_modalities_may_lie_in_one_archive(raw: Path, tmp_path: Path) -> Non
 def test_what_lies_in_the_folder_of_another_modality_is_passed_over(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modality: str
 ) -> None:
-    monkeypatch.setattr(archives, "FOREIGN", 2)  # they say nothing against an archive
+    monkeypatch.setattr(assembly, "FOREIGN", 2)  # they say nothing against an archive
     folders = ["BigEarthNet-S1", S2, "Reference_Maps"]
     names = [name for folder in folders for name in members(raw, folder)]
     found = stream(write(tmp_path / "a.tar", entries(raw, names)), modality)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchpress.converter.sources.archives import WINDOW, files_size
+from patchpress.converter.sources.assembly import WINDOW
 from patchpress.converter.sources.chunks import Chunking, cell_pool
+from patchpress.converter.sources.files import usual_files_size
 from patchpress.converter.sources.patch import Patch
 from tests.support.helpers import described
 
@@ -48,7 +49,7 @@ def test_no_chunk_has_more_patches_than_is_told(nbytes: int) -> None:
 
 def test_there_are_cells_for_the_largest_patches_of_all_chunks() -> None:
     modalities = [described().modalities[name] for name in ("s2", "map")]
-    sizes = {modality.name: files_size(modality) for modality in modalities}
+    sizes = {modality.name: usual_files_size(modality) for modality in modalities}
     chunking = Chunking(sizes, nbytes=1 << 20, patches=16)
     assert cell_pool([], chunking, 3) is None
     pool = cell_pool(modalities, chunking, 3)

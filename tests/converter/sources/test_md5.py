@@ -11,7 +11,7 @@ import pytest
 from patchpress import ConvertOptions, Report, convert
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.sources import decompress
-from patchpress.converter.sources.md5 import check_published
+from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import DATASET, WORKERS, Ended, folder_bytes, made
 from tests.support.packing import packed, split
@@ -106,7 +106,7 @@ def test_a_list_that_cannot_be_read_is_one_sentence(source: Path, tmp_path: Path
     path = tmp_path / "metadata.parquet"
     path.mkdir()
     with pytest.raises(SourceError, match=f"{path} cannot be read"):
-        check_published(description, [source / "BigEarthNet-S2.tar.zst"], [path])
+        check_published_md5(description, [source / "BigEarthNet-S2.tar.zst"], [path])
 
 
 def test_a_table_without_a_published_md5_is_taken(source: Path, tmp_path: Path) -> None:

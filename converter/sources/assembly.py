@@ -1,0 +1,259 @@
+"""The files of one archive put together to patches, each of which is given on when it is complete.
+
+The files of a patch may come in any order, and those of some patches may be mixed (`WINDOW`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from patchpress.converter.memory import CellPool
+from patchpress.converter.sources.files import ArchivedFiles, usual_files_size
+from patchpress.converter.sources.match import FolderMatch, ModalityPath, ModalityPaths
+from patchpress.converter.sources.patch import Patch, Problem, file_patch, folder_patch, misplaced
+from patchpress.converter.sources.tar import TarStream
+from patchpress.readers.errors import SourceError
+
+WINDOW = 64  # patches that may wait for files at a time; archives as published need one
+FOREIGN = 10_000  # files without a patch among them tell that an archive is another dataset's
+FILES_MARGIN = 4  # a file is refused if it has so many times the usual bytes of its whole patch
+
+
+@dataclass(slots=True, kw_only=True)
+class _PartialPatch:
+    """A patch of which some files may still come."""
+
+    patch: Patch
+    path: ModalityPath
+    folder: str
+    """Its folder inside the archive."""
+    is_wanted: bool
+    names: frozenset[str]
+    """The files that it must have."""
+    missing: set[str]
+    """Those of them that have not come."""
+
+
+class PatchAssembler:
+    """Puts together the patches of one archive; iterated once."""
+
+    def __init__(
+        self,
+        stream: TarStream,
+        paths: ModalityPaths,
+        on_problem: Problem,
+        *,
+        takes: Callable[[Patch], bool],
+        cells: CellPool | None,
+        names_only: bool,
+    ) -> None:
+        """Take the options as in `StreamOptions`; `on_problem` is told of misplaced patches."""
+        self._stream, self._paths, self._on_problem = stream, paths, on_problem
+        self._takes, self._cells, self._names_only = takes, cells, names_only
+        self._largest = {
+            path.modality.name: FILES_MARGIN * usual_files_size(path.modality) for path in paths
+        }
+        self.ignored = 0
+        """Files that belong to no patch, so far."""
+        self._first_ignored = ""
+        self._has_patches = False
+        # Both have the patches that wait for files, or for the end of their folder.
+        self._partial: dict[tuple[str, str], _PartialPatch] = {}  # by modality and folder
+        self._by_folder: dict[str, list[_PartialPatch]] = {}
+        self._complete: list[_PartialPatch] = []
+        self._given_up: set[tuple[str, str]] = set()  # modality and folder
+        self._misplaced: set[str] = set()  # folders
+
+    def __iter__(self) -> Iterator[Patch]:
+        """The wanted patches, each when all its files have come; at the end those that lack some.
+
+        Raises:
+            SourceError: as `ArchiveStream`.
+        """
+        folder = ""
+        in_folder = list[_PartialPatch]()
+        for path, size in self._stream:
+            new_folder, _, name = path.rpartition("/")
+            if new_folder != folder:
+                # Not before, because a band too many may come after the last file of a patch.
+                yield from self._give_complete()
+                folder, in_folder = new_folder, self._by_folder.get(new_folder, [])
+            partial = next((one for one in in_folder if name in one.missing), None)
+            if partial is None:
+                partial = self._patch_of(folder, name)
+                in_folder = self._by_folder.get(folder, [])
+            if partial is None:
+                continue
+            self._read_file(partial, name, size)
+            if name not in partial.missing:  # a band too many
+                continue
+            partial.missing.remove(name)
+            if not partial.missing:
+                self._stream.last_patch = partial.patch.key
+                self._complete.append(partial)
+                if not partial.path.pattern.is_folder_a_patch:
+                    yield from self._give_complete()
+            elif len(self._partial) > WINDOW:
+                yield from self._give_up_oldest()
+        yield from self._give_complete()
+        for partial in list(self._partial.values()):
+            yield from self._give(partial)
+
+    def require_patches(self) -> None:
+        """Refuse an archive without any patch: it is another dataset's.
+
+        Raises:
+            SourceError: the message shows what the archive holds and what is expected.
+        """
+        if self._has_patches:
+            return
+        modalities = {path.modality.name: path.modality for path in self._paths}
+        expected = [path for modality in modalities.values() for path in modality.paths]
+        raise SourceError(
+            f"{self._stream.path} has no patch: it holds {self._first_ignored or 'nothing'} "
+            f"where {' or '.join(expected)} is expected"
+        )
+
+    def _read_file(self, partial: _PartialPatch, name: str, size: int) -> None:
+        """Read the file that came last from the archive, if the files of its patch are wanted."""
+        files = partial.patch.archived
+        if files is None:
+            return
+        if size > self._largest[partial.patch.modality]:
+            files.fault = f"{partial.patch.folder}/{name} has {size:,} bytes, far more than usual"
+        elif name in partial.names:
+            self._stream.read_into(files.add(name, size))
+        else:
+            files.add(name, 0)  # a band too many: its name is enough to refuse the patch
+
+    def _patch_of(self, folder: str, name: str) -> _PartialPatch | None:
+        """The patch of a file that no patch waits for: a new one, or one with a band too many.
+
+        None if the file belongs to no patch, or to one that is misplaced.
+
+        Raises:
+            SourceError: the patch has that file already, or was given up before.
+        """
+        for match in self._paths.matching(folder):
+            if match.disagreement is not None:
+                self._report_misplaced(folder, match.disagreement)
+            elif match.path.pattern.is_folder_a_patch:
+                partial = self._patch_in_folder(match, folder, name)
+                if partial is not None:
+                    return partial
+            else:
+                found = match.path.pattern.match_file(name, match.known)
+                if found is None:
+                    continue
+                if found.disagreement is not None:
+                    path = f"{self._stream.path}/{folder}/{name}"
+                    self._on_problem(misplaced(path, found.disagreement))
+                    return None
+                self._has_patches = True
+                fields = match.known | found.fields
+                patch = file_patch(match.path.modality, fields, self._path(folder), name)
+                return self._begin(match.path, folder, patch)
+        if folder not in self._misplaced and not self._paths.is_of_another_modality(folder):
+            self._ignore(f"{folder}/{name}")
+        return None
+
+    def _patch_in_folder(self, match: FolderMatch, folder: str, name: str) -> _PartialPatch | None:
+        """The patch that a folder is, if the file is one of its own; it may be the first of them.
+
+        Raises:
+            SourceError: as `_patch_of`.
+        """
+        path, key = match.path, (match.path.modality.name, folder)
+        partial = self._partial.get(key)
+        if partial is None:
+            patch = folder_patch(path.modality, path.pattern, match.known, self._path(folder))
+            partial = self._begin(path, folder, patch)
+            is_new = True
+        else:
+            patch, is_new = partial.patch, False
+        if name in partial.names:
+            if not is_new:
+                raise SourceError(f"{self._stream.path} has {folder}/{name} twice: repack it")
+        elif not path.is_band_file(name, patch.before, patch.after):
+            return None
+        if is_new:
+            self._add(key, partial)
+        return partial
+
+    def _path(self, folder: str) -> str:
+        """A folder of the archive, as patches and sentences name it."""
+        return f"{self._stream.path}/{folder}"
+
+    def _report_misplaced(self, folder: str, disagreement: str) -> None:
+        if folder not in self._misplaced:
+            self._misplaced.add(folder)
+            self._on_problem(misplaced(self._path(folder), disagreement))
+
+    def _begin(self, path: ModalityPath, folder: str, patch: Patch) -> _PartialPatch:
+        """A patch of which no file has come."""
+        modality = path.modality
+        names = {patch.file(band.name) for band in modality.bands}
+        if modality.sidecar is not None:
+            names.add(modality.sidecar.file.replace(f"{{{modality.key_column}}}", patch.name))
+        is_wanted = self._takes(patch)
+        if is_wanted and not self._names_only:
+            cell = self._cells.take() if self._cells is not None else None
+            patch = patch.with_archived(ArchivedFiles(cell))
+        return _PartialPatch(
+            patch=patch,
+            path=path,
+            folder=folder,
+            is_wanted=is_wanted,
+            names=frozenset(names),
+            missing=names,
+        )
+
+    def _add(self, key: tuple[str, str], partial: _PartialPatch) -> None:
+        """Let a patch wait for its files.
+
+        Raises:
+            SourceError: it was given up before.
+        """
+        if key in self._given_up:
+            raise SourceError(
+                f"{self._stream.path} has the files of {partial.folder} more than {WINDOW} patches "
+                "apart: unpack it and give the folder"
+            )
+        self._has_patches = True
+        self._partial[key] = partial
+        self._by_folder.setdefault(partial.folder, []).append(partial)
+
+    def _give_complete(self) -> Iterator[Patch]:
+        complete, self._complete = self._complete, []
+        for partial in complete:
+            yield from self._give(partial)
+
+    def _give(self, partial: _PartialPatch) -> Iterator[Patch]:
+        """Give a patch on if it is wanted, and wait for no more files of it."""
+        key = (partial.patch.modality, partial.folder)
+        if self._partial.get(key) is partial:
+            del self._partial[key]
+            in_folder = self._by_folder[partial.folder]
+            in_folder.remove(partial)
+            if not in_folder:
+                del self._by_folder[partial.folder]
+        if partial.is_wanted:
+            yield partial.patch
+
+    def _give_up_oldest(self) -> Iterator[Patch]:
+        """Give on the patch that has waited longest for a file, as one that lacks this file."""
+        key, oldest = next((key, one) for key, one in self._partial.items() if one.missing)
+        self._given_up.add(key)
+        files = oldest.patch.archived
+        if files is not None and not files.fault:
+            files.fault = (
+                f"{oldest.patch.folder}/{min(oldest.missing)} is missing, or lies more than "
+                f"{WINDOW} patches behind the first file of its patch: then unpack the archive and "
+                "give the folder"
+            )
+        yield from self._give(oldest)
+
+    def _ignore(self, path: str) -> None:
+        self.ignored += 1
+        self._first_ignored = self._first_ignored or path
+        if self.ignored >= FOREIGN:
+            self.require_patches()
