@@ -5,6 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from string import Formatter
 
 from patchpress.readers.format.manifest import Band, Dataset
@@ -178,11 +179,12 @@ class Description:
         return {**files, **self.flags}
 
 
-def fields_of(template: str) -> list[str]:
+@lru_cache(maxsize=256)  # the same few templates are asked for at every patch
+def fields_of(template: str) -> tuple[str, ...]:
     """The names in braces, in their order, each once.
 
     Raises:
         ValueError: braces that do not match.
     """
     names = [name for _, name, _, _ in Formatter().parse(template) if name]
-    return list(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names))
