@@ -137,6 +137,58 @@ def test_batches_on_a_gpu_are_those_of_the_cpu(path: str, s2: Statistics) -> Non
             assert torch.equal(label.cpu(), same_label)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_memory_is_not_filled_again_while_it_is_copied_from(path: str) -> None:
+    loader = loader_of(path, target=None)
+    busy = torch.randn(4096, 4096, device="cuda")
+    copies = []
+    for image in loader:
+        for _ in range(20):  # so that the copy has to wait for the GPU
+            busy = busy @ busy * 1e-3
+        copies.append(image.to("cuda", non_blocking=True))
+        del image
+    loader.set_epoch(0)
+    for image, copied in zip(loader, copies, strict=True):
+        assert torch.equal(image, copied.cpu())
+
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_state_counts_what_was_handed_out(path: str, device: str, stop: int) -> None:
+    whole = [keys for _, keys in to_device(loader_of(path, target=None, with_key=True), device)]
+    first = to_device(loader_of(path, target=None, with_key=True), device)
+    for number, (_, keys) in enumerate(first, 1):
+        assert keys == whole[number - 1]
+        if number == stop:
+            state = first.state_dict()
+            assert (state["epoch"], state["batch"]) == (0, stop)
+            break
+    again = to_device(loader_of(path, target=None, with_key=True), device)
+    again.load_state_dict(state)
+    assert [keys for _, keys in again] == whole[stop:]
+
+
+def test_a_batch_drawn_ahead_is_not_counted(path: str) -> None:
+    # What the way to a GPU does, which draws one batch more than it hands out.
+    loader = loader_of(path, target=None)
+    drawn = loader.draw()
+    ahead = [next(drawn), next(drawn)]
+    passing = loader.counted(iter([*ahead, *drawn]))
+    next(passing)
+    assert loader.state_dict()["batch"] == 1
+    assert len([*passing]) == 3
+    assert loader.epoch == 1
+
+
 def test_what_cannot_be_is_said_in_a_sentence(path: str, s2: Statistics, s1: Statistics) -> None:
     def said(kind: Any, loader: PatchLoader, *given: Any, **options: Any) -> str:
         with pytest.raises(kind) as error:
