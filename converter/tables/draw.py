@@ -82,8 +82,9 @@ def draw_groups(sizes: Mapping[str, int], fraction: float, seed: int) -> list[st
     order = sorted(sizes, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     goal = fraction * sum(sizes.values())
     upto = np.cumsum([sizes[name] for name in order])
-    full = int(np.searchsorted(upto, goal, side="right"))
-    start = max(0, min(full - EXACT // 2, len(order) - EXACT))
+    below = int(np.searchsorted(upto, goal, side="right"))  # the first so many do not exceed it
+    # Half of the groups of the window come before the goal is reached, half after.
+    start = max(0, min(below - EXACT // 2, len(order) - EXACT))
     drawn = order[:start]
     window = order[start : start + EXACT]
     goal -= sum(sizes[name] for name in drawn)
