@@ -95,11 +95,11 @@ class Records:
 
     def _check_headers(self, extents: Extents) -> None:
         """Refuse records whose headers differ, as far as the extents have noted them."""
-        form = extents.form[self._positions]
-        other = np.flatnonzero(form != form[0])
+        numbers = extents.header_number[self._positions]
+        other = np.flatnonzero(numbers != numbers[0])
         if len(other):
             raise GridsDiffer(
-                f"record {self.key(int(other[0]))!r} is not of the form of {self.key(0)!r}: "
+                f"record {self.key(int(other[0]))!r} has another header than {self.key(0)!r}: "
                 "records read together are of one modality and one size"
             )
 

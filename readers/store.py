@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from patchpress.readers.access.fetcher import Handle, Mode
 from patchpress.readers.access.reader import RecordReader, array_for
-from patchpress.readers.access.view import view_of
-from patchpress.readers.errors import BufferUnfit, StoreDamaged, ViewImpossible
+from patchpress.readers.access.view import band_view, stack_view
+from patchpress.readers.errors import BufferUnfit, ViewImpossible
 from patchpress.readers.format.manifest import Manifest, Modality
-from patchpress.readers.format.record import ZSTD_MAGIC
+from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.table import read_table, record_keys
 from patchpress.readers.records import Records
 
@@ -179,18 +179,10 @@ class Store:
         """
         record = self._reader.record(self._find(key))
         modality = self._reader.modality(record, key)
-        form = modality.form
-        if len(record) != form.size:
-            raise StoreDamaged(f"record {key!r} has {len(record)} bytes, not {form.size}")
-        wanted = [modality.bands[index] for index in modality.indices(bands)]
-        if modality.layout == "native":
-            return {
-                band.name: form.array(record, tensor).copy()
-                for band in wanted
-                if (tensor := form.tensor(band.name)) is not None
-            }
-        stack = form.array(record, form.tensors[0])
-        return {band.name: stack[modality.band_names.index(band.name)].copy() for band in wanted}
+        return {
+            modality.band_names[index]: band_view(modality, record, index).copy()
+            for index in modality.indices(bands)
+        }
 
     def read(self, key: str, bands: Sequence[str] | None = None, out: Array | None = None) -> Array:
         """One record as (bands, height, width) in the source's dtype and units.
@@ -241,9 +233,12 @@ class Store:
             ViewImpossible: a compressed record, or all bands of a native one.
         """
         value = self._reader.mapped_value(key)
-        if value[:4] == ZSTD_MAGIC:
+        if is_compressed(value):
             raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
-        return view_of(self._reader.modality(value, key), value, key, band)
+        modality = self._reader.modality(value, key)
+        if band is None:
+            return stack_view(modality, value, key)
+        return band_view(modality, value, modality.indices([band])[0])
 
     def _find(self, key: str) -> Handle:
         return self._reader.find([key])[0]

@@ -31,7 +31,7 @@ from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.access.extents import FORMAT, facts_of, write_extents
 from patchpress.readers.access.files import open_file
-from patchpress.readers.access.scan import Headers, Scan, build, scan
+from patchpress.readers.access.scan import HeaderList, Scan, build, scan
 from patchpress.readers.errors import PatchError, SourceError, StoreDamaged, TargetError
 from patchpress.readers.format.manifest import (
     DATA,
@@ -142,7 +142,7 @@ class _Adoption:
     progress: Progress
     logs: dict[str, RecordLog] = field(default_factory=dict)
     layouts: dict[str, str] = field(default_factory=dict)
-    headers: Headers = field(default_factory=Headers)
+    headers: HeaderList = field(default_factory=HeaderList)
     kinds: dict[bytes, list[_Kind]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -225,7 +225,7 @@ class _Adoption:
             raise self._foreign(name, "it is no safetensors, or a compressed one") from None
         kind, patch = self._identified(key, form)
         modality = kind.modality
-        self.headers.note(value)
+        self.headers.add(value)
         layout = self.layouts.setdefault(modality.name, modality.layout)
         if layout != modality.layout:
             raise self._foreign(name, f"it is {modality.layout}, where those before are {layout}")

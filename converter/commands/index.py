@@ -92,7 +92,7 @@ def _adoptable(store: Path) -> bool:
 def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
     progress.start(manifest.records)
     extents = build(
-        store, [shard.path for shard in manifest.shards], told=lambda n: progress.advance(n, 0)
+        store, [shard.path for shard in manifest.shards], progress=lambda n: progress.advance(n, 0)
     )
     if len(extents) != manifest.records:
         raise StoreDamaged(

@@ -51,7 +51,7 @@ class Entry(NamedTuple):
     key: str
     result: Encoded | PatchError
     form: int
-    """Place of a record's header among all so far; see `patchpress.readers.access.scan.Headers`."""
+    """Number of the record's header among all so far; see `readers.access.scan.HeaderList`."""
 
 
 class Journal:

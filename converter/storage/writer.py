@@ -20,7 +20,7 @@ from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.journal import Journal, Line, in_key_order
 from patchpress.converter.storage.pages import Pages, aligned, is_closed, put_head
 from patchpress.converter.storage.transactions import Transactions, map_size
-from patchpress.readers.access.scan import Headers
+from patchpress.readers.access.scan import HeaderList
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.manifest import DATA, ContentDigest
 
@@ -38,14 +38,14 @@ class ShardWriter:
         """Open it. `paged` says that no record will be compressed or under `pages.SMALLEST`."""
         self.folder, self.journal = folder, journal
         self.records = 0
-        self.headers = Headers()
+        self.headers = HeaderList()
         self._digest = ContentDigest()
         self._ascending, self._last = True, b""
         self._removed: set[str] = set()
         self._pages = Pages()
         self._parts: list[memoryview] = []
         last = self._repeat()
-        self._headers_told = len(self.headers.forms)
+        self._headers_told = len(self.headers.known)
         self._begin = self._pages.end
         self._file: PageFile | None = None
         self._lmdb: Transactions | None = None
@@ -136,10 +136,10 @@ class ShardWriter:
         """Take over what the journal tells; gives its last line."""
         last = None
         for last in self.journal.lines():
-            self.headers.repeat(last.headers, ())
+            self.headers.add_headers(last.headers)
             for _, key, result, form in last.entries:
                 if isinstance(result, Encoded):
-                    self.headers.repeat((), (form,))
+                    self.headers.add_numbers((form,))
                     if last.paged:
                         self._pages.add(key.encode(), result.length)
                     self._count(key.encode(), result)
@@ -169,7 +169,7 @@ class ShardWriter:
 
     def _note(self, patch: Patch, key: bytes, encoded: Encoded, record: memoryview) -> None:
         self._count(key, encoded)
-        self.journal.note(patch, encoded, self.headers.note(record))
+        self.journal.note(patch, encoded, self.headers.add(record))
 
     def _count(self, key: bytes, encoded: Encoded) -> None:
         self.records += 1
@@ -182,7 +182,7 @@ class ShardWriter:
         """Make of headers and digest what they are for the records that stay, in key order."""
         ordered = in_key_order(self.journal)
         self.records = len(ordered.keys)
-        self.headers = Headers(self.headers.forms, ordered.forms)
+        self.headers = HeaderList(self.headers.known, ordered.forms)
         self._digest = ContentDigest()
         for key, checksum in zip(ordered.keys.tolist(), ordered.checksums.tolist(), strict=True):
             self._digest.add(key.decode(), checksum)
@@ -213,5 +213,5 @@ class ShardWriter:
 
     def _new_forms(self) -> tuple[bytes, ...]:
         """The headers that no line of the journal has yet."""
-        told, self._headers_told = self._headers_told, len(self.headers.forms)
-        return self.headers.forms[told:]
+        told, self._headers_told = self._headers_told, len(self.headers.known)
+        return self.headers.known[told:]

@@ -31,6 +31,7 @@ LMDB 1.0, too, and earlier versions have 0.9 only."""
 # py-lmdb allows one open environment a file and process, so stores of one path share it. Readers
 # never close it: an inherited or shared mapping stays valid until the process ends.
 _environments: dict[tuple[int, int], Any] = {}
+_lent: set[tuple[int, int]] = set()  # those that only `lent_environment` has, and will close
 _environments_lock = threading.Lock()
 
 
@@ -48,6 +49,7 @@ def open_environment(folder: Path, *, readahead: bool = False) -> Any:
         identity = _identity(folder)
         if identity not in _environments:
             _environments[identity] = _open(folder, readahead)
+        _lent.discard(identity)
         return _environments[identity]
 
 
@@ -60,15 +62,20 @@ def lent_environment(folder: Path) -> Iterator[Any]:
             raises meanwhile is StoreDamaged, too.
     """
     with _environments_lock:
-        environment = _environments.get(_identity(folder))
-        own = None if environment is not None else _open(folder, readahead=True)
+        identity = _identity(folder)
+        if identity not in _environments:
+            _environments[identity] = _open(folder, readahead=True)
+            _lent.add(identity)
+        environment = _environments[identity]
     try:
-        yield environment if own is None else own
+        yield environment
     except lmdb.Error as error:
         raise damaged(folder, error) from None
     finally:
-        if own is not None:
-            own.close()
+        with _environments_lock:
+            if identity in _lent:
+                _lent.remove(identity)
+                _environments.pop(identity).close()
 
 
 def _identity(folder: Path) -> tuple[int, int]:

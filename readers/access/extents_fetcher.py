@@ -57,8 +57,8 @@ class ExtentsFetcher:
 
     def header(self, handle: Handle) -> bytes | None:
         """The header noted in the extents."""
-        form = int(self.extents.form[int(handle)])
-        return None if form == UNKNOWN else self.extents.forms[form]
+        number = int(self.extents.header_number[int(handle)])
+        return None if number == UNKNOWN else self.extents.headers[number]
 
     def locate(self, position: int) -> tuple[DataFile, int, int]:
         """(data file, offset, length) of a record."""
@@ -78,8 +78,8 @@ class ExtentsFetcher:
     def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
         """Copy or read the records, as the mode says."""
         positions = np.asarray(handles, np.int64)
-        form = self.extents.form[positions]
-        if form[0] == UNKNOWN or (form != form[0]).any():
+        numbers = self.extents.header_number[positions]
+        if numbers[0] == UNKNOWN or (numbers != numbers[0]).any():
             for position, row in zip(positions.tolist(), out, strict=True):
                 read_one(plan, position, row)
             return

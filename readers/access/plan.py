@@ -124,6 +124,11 @@ class Plan:
         return len(self.header) + sum(band.nbytes for band in self.coarse)
 
     @cached_property
+    def _record_offsets(self) -> tuple[int, ...]:
+        """The first byte of each coarse band in the record."""
+        return tuple(band.record_offset for band in self.coarse)
+
+    @cached_property
     def _scratch_offsets(self) -> tuple[int, ...]:
         """The first byte of each coarse band in the scratch buffer; the header is before them."""
         ends = accumulate((band.nbytes for band in self.coarse), initial=len(self.header))
@@ -131,7 +136,7 @@ class Plan:
 
     def repeat(self, record: memoryview, out: Array) -> None:
         """Repeat the coarse bands of a record into `out` (bands, height, width)."""
-        self._repeat(record, [band.record_offset for band in self.coarse], out)
+        self._repeat(record, self._record_offsets, out)
 
     def repeat_scratch(self, scratch: memoryview, out: Array) -> None:
         """Repeat the coarse bands in the scratch buffer into `out` (bands, height, width)."""

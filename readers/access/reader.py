@@ -24,9 +24,9 @@ from patchpress.readers.access.fetcher import (
     ThreadBuffers,
 )
 from patchpress.readers.access.files import DataFile, open_file
-from patchpress.readers.access.headers import HeaderIndex
 from patchpress.readers.access.lmdb_fetcher import LmdbFetcher
 from patchpress.readers.access.plan import Plan
+from patchpress.readers.access.planner import Planner
 from patchpress.readers.errors import (
     BufferUnfit,
     ExtentsUnusable,
@@ -38,7 +38,7 @@ from patchpress.readers.errors import (
 )
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import Manifest, Modality, Shard, read_manifest
-from patchpress.readers.format.record import ZSTD_MAGIC
+from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest
 
@@ -60,7 +60,7 @@ class RecordReader:
         self.manifest: Manifest = read_manifest(path)
         self._files = [self._open_file(shard) for shard in self.manifest.shards]
         self._checksums = Checksums(path, self.manifest) if checksums else None
-        self._headers = HeaderIndex(path, self.manifest)
+        self._planner = Planner(path, self.manifest)
         self._buffers = ThreadBuffers()
         self._fetcher: Fetcher = self._open_fetcher()
 
@@ -150,8 +150,8 @@ class RecordReader:
         """
         header, key = self._fetcher.header(handle), self._fetcher.key(handle)
         if header is None:
-            header = self._headers.header(self.record(handle), key)
-        return self._headers.plan(header, key, bands)
+            header = self._planner.header(self.record(handle), key)
+        return self._planner.plan(header, key, bands)
 
     def read(self, handles: Handles, bands: Sequence[str] | None, out: Array | None) -> Array:
         """Records as (N, bands, height, width), as `Store.read_batch` says."""
@@ -190,7 +190,7 @@ class RecordReader:
             raise self._missing(self._fetcher.key(handle)) from None
         if self._checksums is not None:
             self._checksums.check(self._fetcher.key(handle), value)
-        if value[:4] != ZSTD_MAGIC:
+        if not is_compressed(value):
             return value
         try:
             return self._buffers.decompress(value)
@@ -212,28 +212,24 @@ class RecordReader:
         return value
 
     def modality(self, record: memoryview, key: str) -> Modality:
-        """The modality of an uncompressed record, with the record's own band shapes.
+        """The modality of a whole uncompressed record, with the record's own band shapes.
 
         Raises:
-            StoreDamaged: a header that the manifest does not describe.
+            StoreDamaged: a header that the manifest does not describe, or another length.
         """
-        return self._headers.modality(self._headers.header(record, key), key)
+        return self._planner.whole(record, key)
 
     def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
         """Fill one patch (bands, height, width), whatever its record is."""
         record, key = self.record(handle), self._fetcher.key(handle)
-        header = self._headers.header(record, key)
+        header = self._planner.header(record, key)
         if header != plan.header:
-            self._headers.modality(header, key)
+            self._planner.modality(header, key)
             raise GridsDiffer(
-                f"record {key!r} is not of the form of the batch's first ({plan.modality.name} "
+                f"record {key!r} has another header than the batch's first ({plan.modality.name} "
                 f"{plan.shape}): a batch holds one modality and one size"
             )
-        if len(record) != plan.size:
-            raise StoreDamaged(
-                f"record {key!r} has {len(record)} bytes, not {plan.size}: run "
-                f"`patchpress verify {self.path}`"
-            )
+        self._planner.check_size(record, plan.size, key)
         plan.fill(record, out)
 
     def _locate(self, key: str) -> tuple[DataFile, int, int]:

@@ -1,4 +1,4 @@
-"""Extents made from the data files themselves: every value found, and what it begins with."""
+"""Extents made from the data files themselves: where every value lies, and how it begins."""
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +15,8 @@ from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.record import header_of, parse_header
 
-HEADERS_AHEAD = 1024  # first pages announced together where headers have to be read
-FORMS_KEPT = 256  # more are sizes of patches that vary; they stand in the header of the file
+ANNOUNCED = 1024  # first pages of records announced to the kernel together, before they are read
+HEADERS_KEPT = 256  # more are sizes of patches that vary; they stand in the header of the file
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ def scan(path: Path) -> Scan:
     """Read where every value of a data file lies.
 
     Raises:
-        StoreMissing, StoreDamaged: it is not there, no LMDB data file, or has a key that cannot be
-            the name of a patch.
+        StoreMissing, StoreUnreadable: it is not there, or cannot be opened.
+        FormatUnknown: it has the format of another LMDB.
+        StoreDamaged: it is no LMDB data file, or has a key that cannot be the name of a patch.
     """
     file = open_file(path)
     if not file.size:
@@ -51,114 +52,126 @@ def scan(path: Path) -> Scan:
         offset.append(value.offset)
         length.append(value.length)
     return Scan(
-        np.array(keys, "S"),
-        np.frombuffer(offset, np.uint64),
-        np.frombuffer(length, np.uint64),
-        facts_of(file),
+        keys=np.array(keys, "S"),
+        offset=np.frombuffer(offset, np.uint64),
+        length=np.frombuffer(length, np.uint64),
+        facts=facts_of(file),
     )
 
 
-class Headers:
-    """What records begin with, noted in the order of their keys: the `form` column."""
+class HeaderList:
+    """How records begin: each different header once, and for each record the number of its own.
 
-    def __init__(self, forms: Iterable[bytes] = (), column: Iterable[int] = ()) -> None:
-        """Begin with what is known already.
+    A record has `UNKNOWN` for a number if it must be read itself to know its header: it is
+    compressed, no whole safetensors, or one of more sizes than are kept.
+    """
+
+    def __init__(self, known: Iterable[bytes] = (), numbers: Iterable[int] = ()) -> None:
+        """Begin with headers and records that are known already.
 
         Raises:
-            StoreDamaged: one of `forms` is no header.
+            StoreDamaged: one of `known` is no header.
         """
-        self._forms: dict[bytes, int] = {}
+        self._numbers_of: dict[bytes, int] = {}
         self._sizes: list[int] = []
-        self._column = array("H")
-        self.repeat(forms, column)
+        self._numbers = array("H")
+        self.add_headers(known)
+        self.add_numbers(numbers)
 
     @property
-    def forms(self) -> tuple[bytes, ...]:
-        """The different headers, as they first came."""
-        return tuple(self._forms)
+    def known(self) -> tuple[bytes, ...]:
+        """The different headers, in the order in which they first came."""
+        return tuple(self._numbers_of)
 
-    def repeat(self, forms: Iterable[bytes], column: Iterable[int]) -> None:
-        """Take further headers, and the places of further records in all of them, as once noted.
+    @property
+    def numbers(self) -> npt.NDArray[np.uint16]:
+        """The place in `known` of each record's header, or `UNKNOWN`."""
+        return np.frombuffer(self._numbers, np.uint16)
 
-        Raises:
-            StoreDamaged: one of `forms` is no header.
-        """
-        for header in forms:
-            self._sizes.append(parse_header(header).size)
-            self._forms[header] = len(self._forms)
-        self._column.extend(column)
-
-    def note(self, record: memoryview) -> int:
-        """Take the header of the next record, if it is a whole uncompressed one.
-
-        Gives its place in `forms`, or `UNKNOWN`.
-        """
+    def add(self, record: memoryview) -> int:
+        """Add the next record; gives the number of its header, or `UNKNOWN`."""
         try:
             header = header_of(record)
-            form = self._forms.get(header)
-            if form is None:
-                size = parse_header(header).size
-                if len(self._forms) >= FORMS_KEPT:
-                    raise StoreDamaged("too many forms")
-                form = self._forms[header] = len(self._forms)
-                self._sizes.append(size)
-            if self._sizes[form] != len(record):
-                form = UNKNOWN
+            number = self._numbers_of.get(header)
+            if number is None:
+                number = self._new(header) if len(self._sizes) < HEADERS_KEPT else UNKNOWN
+            if number != UNKNOWN and self._sizes[number] != len(record):
+                number = UNKNOWN
         except StoreDamaged:
-            form = UNKNOWN
-        self._column.append(form)
-        return form
+            number = UNKNOWN
+        self._numbers.append(number)
+        return number
 
-    def column(self) -> npt.NDArray[np.uint16]:
-        """A place in `forms` for each record, or `UNKNOWN`."""
-        return np.frombuffer(self._column, np.uint16)
+    def add_headers(self, headers: Iterable[bytes]) -> None:
+        """Add headers that were noted before, without their records.
+
+        Raises:
+            StoreDamaged: one of them is no header.
+        """
+        for header in headers:
+            self._new(header)
+
+    def add_numbers(self, numbers: Iterable[int]) -> None:
+        """Add records whose headers were noted before, by the numbers of these headers."""
+        self._numbers.extend(numbers)
+
+    def _new(self, header: bytes) -> int:
+        self._sizes.append(parse_header(header).size)
+        self._numbers_of[header] = len(self._numbers_of)
+        return self._numbers_of[header]
 
 
 def build(
     store: Path,
     shards: Sequence[str],
-    headers: Headers | None = None,
-    told: Callable[[int], object] = bool,
+    headers: HeaderList | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Extents:
     """Extents of a store's data files, named relative to it.
 
-    `headers` has what the records of all shards begin with, one shard after the other; without it
-    every record's first page is read, and `told` is called with how many more were.
+    Args:
+        store: the folder.
+        shards: its data files, in the order of the manifest.
+        headers: how the records of all shards begin, one shard after the other; without it the
+            first page of every record is read.
+        progress: called with how many more first pages were read.
 
     Raises:
-        StoreMissing, StoreDamaged: as `scan`; a data file with other records than `headers`.
+        StoreMissing, StoreUnreadable, FormatUnknown: as `scan`.
+        StoreDamaged: as `scan`; or a data file has other records than `headers`.
     """
     scans = [scan(store / name) for name in shards]
     if headers is None:
-        headers = Headers()
+        headers = HeaderList()
         for name, one in zip(shards, scans, strict=True):
-            _read_headers(store / name, one, headers, told)
+            _read_headers(store / name, one, headers, progress)
     keys = np.concatenate([one.keys for one in scans])
-    form = headers.column()
-    if len(form) != len(keys):
-        raise StoreDamaged(f"{store} has {len(keys)} records, not the {len(form)} just written")
+    numbers = headers.numbers
+    if len(numbers) != len(keys):
+        raise StoreDamaged(f"{store} has {len(keys)} records, not the {len(numbers)} just written")
     shard = np.repeat(np.arange(len(scans), dtype=np.uint16), [len(one.keys) for one in scans])
     order = np.argsort(keys, kind="stable")
     return Extents(
-        keys[order],
-        shard[order],
-        np.concatenate([one.offset for one in scans])[order],
-        np.concatenate([one.length for one in scans])[order],
-        form[order],
-        headers.forms,
-        tuple({"path": n, **one.facts} for n, one in zip(shards, scans, strict=True)),
+        keys=keys[order],
+        shard=shard[order],
+        offset=np.concatenate([one.offset for one in scans])[order],
+        length=np.concatenate([one.length for one in scans])[order],
+        header_number=numbers[order],
+        headers=headers.known,
+        files=tuple({"path": n, **one.facts} for n, one in zip(shards, scans, strict=True)),
     )
 
 
 def _read_headers(
-    path: Path, records: Scan, headers: Headers, told: Callable[[int], object]
+    path: Path, records: Scan, headers: HeaderList, progress: Callable[[int], None] | None
 ) -> None:
     file = open_file(path)
     offset, length = records.offset.tolist(), records.length.tolist()
-    for begin in range(0, len(offset), HEADERS_AHEAD):
-        some = slice(begin, begin + HEADERS_AHEAD)
-        for at in offset[some]:
-            file.announce(at, 1)
-        for at, nbytes in zip(offset[some], length[some], strict=True):
-            headers.note(file.bytes[at : at + nbytes])
-        told(len(offset[some]))
+    for begin in range(0, len(offset), ANNOUNCED):
+        some = slice(begin, begin + ANNOUNCED)
+        for start in offset[some]:
+            file.announce(start, 1)
+        for start, nbytes in zip(offset[some], length[some], strict=True):
+            headers.add(file.bytes[start : start + nbytes])
+        if progress is not None:
+            progress(len(offset[some]))

@@ -1,35 +1,42 @@
-"""A record as an array on its stored bytes, without any copy."""
+"""A record's bands as arrays on its bytes, without any copy."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.errors import StoreDamaged, ViewImpossible
+from patchpress.readers.errors import ViewImpossible
 from patchpress.readers.format.manifest import Modality
 
+Array = npt.NDArray[Any]
 
-def view_of(
-    modality: Modality, record: memoryview, key: str, band: str | None
-) -> npt.NDArray[np.generic]:
-    """The array (bands, height, width) of an uncompressed record, or one band (height, width).
 
-    Raises:
-        BandMissing: no such band.
-        StoreDamaged: a record that ends before its pixels do.
-        ViewImpossible: all bands of a native record of several.
+def band_view(modality: Modality, record: memoryview, index: int) -> Array:
+    """One band (height, width) of a whole uncompressed record, at its stored size.
+
+    Args:
+        modality: that of the record, with the record's own band shapes.
+        record: its bytes, which the array lies on.
+        index: which of the modality's bands.
     """
     form = modality.form
-    if len(record) != form.size:
-        raise StoreDamaged(f"record {key!r} has {len(record)} bytes, not {form.size}")
-    array: npt.NDArray[Any]
+    if modality.layout == "native":
+        tensor = form.tensor(modality.bands[index].name) or form.tensors[0]
+        return form.array(record, tensor)
+    band: Array = form.array(record, form.tensors[0])[index]
+    return band
+
+
+def stack_view(modality: Modality, record: memoryview, key: str) -> Array:
+    """All bands (bands, height, width) of a whole uncompressed record.
+
+    Raises:
+        ViewImpossible: a native record of several bands.
+    """
     if modality.layout != "native":
-        array = form.array(record, form.tensors[0])
-        return array if band is None else array[modality.indices([band])[0]]
-    if band is None and len(form.tensors) > 1:
+        return modality.form.array(record, modality.form.tensors[0])
+    if len(modality.bands) > 1:
         raise ViewImpossible(
             f"the bands of the native record {key!r} lie apart: name one, or use read"
         )
-    index = modality.indices(None if band is None else [band])[0]
-    array = form.array(record, form.tensor(modality.bands[index].name) or form.tensors[0])
-    return array if band is not None else array[None]
+    return band_view(modality, record, 0)[np.newaxis]

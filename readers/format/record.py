@@ -1,8 +1,10 @@
-"""One record: arrays to bytes and back. Pure functions; with `manifest`, the owner of the format.
+"""One record: arrays to bytes and back, by pure functions.
 
 A record is one patch of one modality as safetensors (a length, a JSON header, then the pixels),
-whole or inside one zstd frame. All records of a modality share their header, so it is built once
-as a `Form`: writing a record is then placing pixels behind it, and reading is comparing it.
+whole or inside one zstd frame. All records of a modality share their header, so it is built once,
+as a `Form`. To write a record is then to put pixels after the header, and to read one is to compare
+the header and take the pixels at known offsets. safetensors itself would build and parse a header
+for every record; `decode_with_safetensors` uses it, to check the fast way.
 """
 
 import json
@@ -18,8 +20,8 @@ import zstandard
 
 from patchpress.readers.errors import StoreDamaged
 
-# The names of https://github.com/huggingface/safetensors#format, for what NumPy has a dtype for, in
-# the order of that library's own list: it sorts tensors by it, last first.
+# Names of https://github.com/huggingface/safetensors#format, as far as NumPy has such dtypes, in
+# the order of that library's own list: it sorts tensors by that list, backwards.
 SAFETENSORS_DTYPES = {
     "bool": "BOOL",
     "uint8": "U8",
@@ -45,12 +47,13 @@ HEADER_LIMIT = 1 << 20  # a longer header is no record of ours: 12 bands take 82
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a record: its name, dtype, shape and first byte behind the header."""
+    """One tensor of a record."""
 
     name: str
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     offset: int
+    """Its first byte, counted from the end of the header."""
 
     @property
     def count(self) -> int:
@@ -65,7 +68,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Form:
-    """What all records of one shape share: the header's bytes and where each tensor lies."""
+    """The header and tensor positions that records share."""
 
     header: bytes
     tensors: tuple[Tensor, ...]
@@ -81,7 +84,7 @@ class Form:
         return next((t for t in self.tensors if t.name == name), None)
 
     def array(self, record: memoryview | bytes, tensor: Tensor) -> npt.NDArray[np.generic]:
-        """A view of one tensor inside a record's bytes (read-only where the bytes are)."""
+        """A view of one tensor inside a record's bytes; read-only if the bytes are."""
         start = len(self.header) + tensor.offset
         if not tensor.count:
             return np.empty(tensor.shape, tensor.dtype)
@@ -93,9 +96,9 @@ def form_of(
 ) -> Form:
     """Build the form of records with these tensors, each (name, NumPy dtype name, shape).
 
-    The bytes are those of `safetensors.serialize`: tensors sorted by dtype (see
-    `SAFETENSORS_DTYPES`), then name; compact JSON; the header padded with spaces to a
-    multiple of 8.
+    The header's bytes are those of `safetensors.serialize`: tensors sorted by dtype (see
+    `SAFETENSORS_DTYPES`), then by name; compact JSON; padded with spaces to a multiple of 8. They
+    are made here, because several entries of metadata have no fixed order in that library.
     """
     ordered = sorted(tensors, key=lambda t: (-_RANKS[np.dtype(t[1]).name], t[0]))
     placed, offset = [], 0
@@ -131,7 +134,7 @@ def header_of(record: memoryview | bytes) -> bytes:
 
 @lru_cache(maxsize=256)
 def parse_header(header: bytes) -> Form:
-    """The form behind a header's bytes (its length included), strictly checked.
+    """The form that a header's bytes describe (its length included), strictly checked.
 
     Raises:
         StoreDamaged: the header is no safetensors header, or its tensors overlap or leave gaps.
@@ -155,7 +158,7 @@ def parse_header(header: bytes) -> Form:
 
 
 def _tensor(name: str, entry: Mapping[str, Any]) -> Tensor:
-    """A tensor from its entry in a header; any of several errors where the entry is none."""
+    """A tensor from its entry in a header; ValueError, KeyError or TypeError if it is none."""
     shape, (start, stop) = entry["shape"], entry["data_offsets"]
     if not all(type(n) is int and 0 <= n <= DIMENSION_LIMIT for n in (*shape, start, stop)):
         raise ValueError(f"tensor {name!r} has the shape {shape} at {start} to {stop}")
@@ -189,24 +192,54 @@ def form_in(record: memoryview | bytes) -> Form:
 def encode(
     arrays: Mapping[str, npt.NDArray[np.generic]], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """Arrays to one uncompressed record, whatever their order in memory and on the wire."""
+    """Arrays to one uncompressed record, whatever their memory layout and byte order."""
     form = form_of([(name, a.dtype.name, a.shape) for name, a in arrays.items()], metadata)
-    parts = [form.header]
-    for tensor in form.tensors:
-        # safetensors.numpy.save would store wrong bytes for an array that is not C-contiguous.
-        array = np.ascontiguousarray(arrays[tensor.name], dtype=tensor.dtype)
-        parts.append(array.tobytes())
-    return b"".join(parts)
+    return b"".join([form.header, *(tensor_bytes(t, arrays[t.name]) for t in form.tensors)])
+
+
+def tensor_bytes(tensor: Tensor, array: npt.NDArray[np.generic]) -> bytes:
+    """The stored bytes of a tensor: little-endian, in C order.
+
+    `safetensors.numpy.save` stores wrong bytes for an array that is not C-contiguous.
+    """
+    return np.ascontiguousarray(array, dtype=tensor.dtype).tobytes()
 
 
 def decode(record: memoryview | bytes) -> dict[str, npt.NDArray[np.generic]]:
-    """One uncompressed record to views of its tensors, in the order of the stored bytes."""
+    """One uncompressed record to views of its tensors, in the order of the stored bytes.
+
+    Raises:
+        StoreDamaged: as `form_in`.
+    """
     form = form_in(record)
     return {tensor.name: form.array(record, tensor) for tensor in form.tensors}
 
 
+def decode_with_safetensors(
+    record: memoryview | bytes,
+) -> dict[str, npt.NDArray[np.generic]]:
+    """One uncompressed record to copies of its tensors, by the library that owns the format.
+
+    Raises:
+        StoreDamaged: the library refuses the bytes.
+    """
+    import safetensors
+    from safetensors.numpy import load
+
+    try:
+        arrays: dict[str, npt.NDArray[np.generic]] = load(bytes(record))
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise StoreDamaged(f"safetensors does not read a record ({error})") from None
+    return arrays
+
+
+def is_compressed(value: memoryview | bytes) -> bool:
+    """Whether stored bytes are a zstd frame, and not a record as it is."""
+    return value[:4] == ZSTD_MAGIC
+
+
 class Compressor:
-    """zstd frames of records; one per process, not safe between threads."""
+    """Records to zstd frames; one a process, not safe between threads."""
 
     def __init__(self, level: int) -> None:
         self._zstd = zstandard.ZstdCompressor(level=level, write_content_size=True)
@@ -217,7 +250,7 @@ class Compressor:
 
 
 class Decompressor:
-    """Records out of zstd frames, into one reused buffer; not safe between threads."""
+    """zstd frames to records, in one reused buffer; not safe between threads."""
 
     def __init__(self) -> None:
         self._zstd = zstandard.ZstdDecompressor()
@@ -238,8 +271,8 @@ class Decompressor:
             if size > len(self._buffer):
                 self._buffer = bytearray(size)
             view = memoryview(self._buffer)[:size]
-            # readinto decodes into memory that is already mapped: a fresh 345 kB would cost
-            # more in page faults than it costs to decode.
+            # Into memory that is mapped already: page faults in 345 kB of fresh memory would cost
+            # more than the decoding.
             with self._zstd.stream_reader(value) as reader:
                 got = reader.readinto(view)
         except zstandard.ZstdError as error:

@@ -233,8 +233,8 @@ def like(place: int) -> Callable[[Any], Any]:
 
 EDITS = {
     "the place of its neighbour": {"offset": like(1)},
-    "another form": {"form": like(-1)},
-    "another record": dict.fromkeys(("offset", "length", "form"), like(-1)),
+    "another form": {"header_number": like(-1)},
+    "another record": dict.fromkeys(("offset", "length", "header_number"), like(-1)),
 }
 
 
@@ -256,7 +256,7 @@ def test_verify_finds_extents_that_lead_elsewhere(
 def test_verify_finds_extents_of_another_number_or_none_that_can_be_used(
     copy: Path, patchpress: Command
 ) -> None:
-    columns = ("keys", "shard", "offset", "length", "form")
+    columns = ("keys", "shard", "offset", "length", "header_number")
     altered(copy, **dict.fromkeys(columns, lambda column: column[:-1]))
     ended = patchpress("verify", copy)
     assert ended.code == 1

@@ -13,6 +13,7 @@ import pytest
 
 from patchpress import open_store
 from patchpress.converter.commands.verify import verify
+from patchpress.readers.format.record import decode_with_safetensors
 from tests.support.helpers import (
     Ended,
     band_files,
@@ -274,3 +275,39 @@ def test_a_table_without_its_splits_is_a_problem(stacked: Path, tmp_path: Path) 
     table = pq.read_table(copy / "metadata.parquet").drop_columns(["split"])
     pq.write_table(table, copy / "metadata.parquet")
     assert any("no column 'split'" in problem for problem in verify(copy).problems)
+
+
+def test_records_that_safetensors_reads_otherwise_are_found(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first record of each modality is given to the library that owns the format."""
+    given = []
+
+    def another_mind(record: memoryview) -> dict[str, Any]:
+        given.append(bytes(record))
+        return {name: array + 1 for name, array in decode_with_safetensors(record).items()}
+
+    monkeypatch.setattr(
+        "patchpress.converter.commands.verify.decode_with_safetensors", another_mind
+    )
+    verdict = verify(copy, workers=0)
+    assert len(given) == 3
+    assert sum("safetensors reads other arrays" in problem for problem in verdict.problems) == 3
+
+
+def test_records_of_the_same_bands_are_told_apart_without_extents(
+    tmp_path: Path, native: Path
+) -> None:
+    """Then verify asks the store for a key while it has the environment open itself."""
+    copy = Path(shutil.copytree(native, tmp_path / "store"))
+    (copy / "extents.safetensors").unlink()
+    manifest = json.loads((copy / "manifest.json").read_text())
+    twin = dict(manifest["modalities"]["s2"], key="{s1_name}_twin", records=0)
+    manifest["modalities"]["twin"] = twin
+    table = pq.read_table(copy / "metadata.parquet")
+    table = table.append_column("has_twin", pa.array([False] * len(table)))
+    table = table.append_column("twin_checksum", pa.array([None] * len(table), pa.string()))
+    pq.write_table(table, copy / "metadata.parquet")
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    problems = verify(copy, workers=0).problems
+    assert problems == ["metadata.parquet is not the file that was written with the manifest"]

@@ -119,10 +119,10 @@ def test_keys_in_any_order_give_what_keys_in_order_give(
             assert shard.records == 200
         found = build(tmp_path / name, ["data.mdb"], shard.headers)
         if name == "a":
-            digest, forms = shard.digest, found.form
+            digest, numbers = shard.digest, found.header_number
     assert stored_values(tmp_path / "a") == stored_values(tmp_path / "b")
     assert shard.digest == digest
-    assert (found.form == forms).all()
+    assert (found.header_number == numbers).all()
 
 
 def test_only_the_first_key_out_of_order_turns_to_lmdb(tmp_path: Path) -> None:
@@ -153,10 +153,10 @@ def test_forms_and_digest_follow_the_keys_and_not_the_order_of_patches(tmp_path:
         shard.finish()
     extents = build(tmp_path, ["data.mdb"], shard.headers)
     asked = build(tmp_path, ["data.mdb"])
-    known = [*extents.forms, b""]
-    other = [*asked.forms, b""]
-    assert [known[min(form, 3)] for form in extents.form] == [
-        other[min(form, 3)] for form in asked.form
+    known = [*extents.headers, b""]
+    other = [*asked.headers, b""]
+    assert [known[min(number, 3)] for number in extents.header_number] == [
+        other[min(number, 3)] for number in asked.header_number
     ]
     expected = ContentDigest()
     for key in keys:

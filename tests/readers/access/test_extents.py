@@ -11,10 +11,12 @@ from typing import Any
 import lmdb
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
 from patchpress.readers.access.extents import UNKNOWN, Extents, read_extents, write_extents
-from patchpress.readers.access.scan import FORMS_KEPT, Headers, build, scan
+from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList, build, scan
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.format.record import encode, header_of
@@ -53,11 +55,11 @@ def test_they_say_where_each_value_lies(stores: dict[tuple[str, str], Path]) -> 
         for place, value in enumerate(values.values()):
             start, length = int(extents.offset[place]), int(extents.length[place])
             assert data[start : start + length] == value
-            form = int(extents.form[place])
+            number = int(extents.header_number[place])
             if codec == "zstd":
-                assert form == UNKNOWN
+                assert number == UNKNOWN
             else:
-                assert extents.forms[form] == header_of(value)
+                assert extents.headers[number] == header_of(value)
 
 
 def test_made_anew_they_are_those_that_converting_wrote(
@@ -208,8 +210,8 @@ LIES: dict[str, Callable[[Extents], Extents]] = {
     "an offset that wraps": lambda e: replace(e, offset=column_with(e.offset, (1 << 64) - 5)),
     "a length": lambda e: replace(e, length=column_with(e.length, 1 << 40)),
     "a shard": lambda e: replace(e, shard=column_with(e.shard, 1)),
-    "a form": lambda e: replace(e, form=column_with(e.form, 99)),
-    "shorter": lambda e: replace(e, form=e.form[:-1]),
+    "a form": lambda e: replace(e, header_number=column_with(e.header_number, 99)),
+    "shorter": lambda e: replace(e, header_number=e.header_number[:-1]),
     "no files": lambda e: replace(e, files=()),
     "a file without a size": lambda e: replace(e, files=({"path": "data.mdb"},)),
 }
@@ -310,27 +312,27 @@ def test_a_key_with_a_zero_byte_at_its_end_is_refused(tmp_path: Path) -> None:
 
 
 def test_headers_are_noted_as_far_as_they_are_few() -> None:
-    headers = Headers()
-    records = [encode({"a": np.zeros(n, np.uint8)}) for n in range(1, FORMS_KEPT + 11)]
+    headers = HeaderList()
+    records = [encode({"a": np.zeros(n, np.uint8)}) for n in range(1, HEADERS_KEPT + 11)]
     for record in [*records, *records]:
-        headers.note(memoryview(record))
-    column = headers.column().tolist()
-    known = [*range(FORMS_KEPT), *[UNKNOWN] * 10]
+        headers.add(memoryview(record))
+    column = headers.numbers.tolist()
+    known = [*range(HEADERS_KEPT), *[UNKNOWN] * 10]
     assert column == known + known
-    assert headers.forms == tuple(header_of(record) for record in records[:FORMS_KEPT])
+    assert headers.known == tuple(header_of(record) for record in records[:HEADERS_KEPT])
 
 
 def test_records_that_are_none_have_no_form() -> None:
-    headers = Headers()
+    headers = HeaderList()
     whole = encode({"a": np.zeros(9, np.uint8)})
     for record in (whole, whole[:-1], whole + b"\0", b"", b"\x28\xb5\x2f\xfd", bytes(200)):
-        headers.note(memoryview(record))
-    assert headers.column().tolist() == [0, *[UNKNOWN] * 5]
+        headers.add(memoryview(record))
+    assert headers.numbers.tolist() == [0, *[UNKNOWN] * 5]
 
 
 def test_other_records_than_just_written_are_refused(native: Path) -> None:
     with pytest.raises(StoreDamaged, match="45 records, not the 0"):
-        build(native, DATA, Headers())
+        build(native, DATA, HeaderList())
 
 
 def test_writing_is_whole_or_not_at_all(copy: Path) -> None:
@@ -340,3 +342,35 @@ def test_writing_is_whole_or_not_at_all(copy: Path) -> None:
         write_extents(copy, broken)
     assert (copy / EXTENTS).read_bytes() == before
     assert not list(copy.glob("*.partial"))
+
+
+def test_the_file_is_plain_safetensors(stores: dict[tuple[str, str], Path]) -> None:
+    """By the library's own reader: the arrays that ours maps, and its notes."""
+    for path in stores.values():
+        extents = loaded(path)
+        arrays = load_file(path / EXTENTS)
+        assert arrays.keys() == {"keys", "offset", "length", "shard", "form"}
+        width = extents.keys.dtype.itemsize
+        assert arrays["keys"].shape == (len(extents), width)
+        assert arrays["keys"].tobytes() == extents.keys.tobytes()
+        for name in ("offset", "length", "shard"):
+            np.testing.assert_array_equal(arrays[name], getattr(extents, name))
+        np.testing.assert_array_equal(arrays["form"], extents.header_number)
+        with safe_open(path / EXTENTS, framework="np") as file:
+            notes = file.metadata()
+        assert (notes["format"], notes["version"]) == ("patchpress-extents", "1")
+        assert json.loads(notes["files"]) == [dict(entry) for entry in extents.files]
+
+
+def test_its_bytes_are_those_that_safetensors_writes_but_for_the_order_of_the_notes(
+    native: Path,
+) -> None:
+    ours = (native / EXTENTS).read_bytes()
+    with safe_open(native / EXTENTS, framework="np") as file:
+        theirs = save(load_file(native / EXTENTS), file.metadata())
+    length = int.from_bytes(ours[:8], "little")
+    assert theirs[:8] == ours[:8]
+    assert theirs[8 + length :] == ours[8 + length :]
+    one, other = (json.loads(data[8 : 8 + length]) for data in (ours, theirs))
+    assert one == other
+    assert list(one) == list(other)

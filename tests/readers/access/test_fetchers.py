@@ -146,12 +146,12 @@ def test_a_record_of_unknown_form_is_read_by_itself(
     stores: Kinds, bare_stores: Kinds, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a store has more sizes than the extents note."""
-    monkeypatch.setattr("patchpress.readers.access.scan.FORMS_KEPT", 1)
+    monkeypatch.setattr("patchpress.readers.access.scan.HEADERS_KEPT", 1)
     for layout in ("stacked", "native"):
         store = open_store(stores[layout, "none"], mode=mode)
         fetcher = fetcher_of(store)
         fetcher.extents = build(store.path, ["data.mdb"])
-        assert (fetcher.extents.form == UNKNOWN).sum() == 30
+        assert (fetcher.extents.header_number == UNKNOWN).sum() == 30
         bare = open_store(bare_stores[layout, "none"])
         for modality in ("s2", "s1", "map"):
             keys = bare.keys(modality)

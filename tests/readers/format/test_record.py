@@ -16,6 +16,7 @@ from patchpress.readers.format.record import (
     Compressor,
     Decompressor,
     decode,
+    decode_with_safetensors,
     encode,
     form_in,
     form_of,
@@ -77,6 +78,16 @@ def test_safetensors_reads_a_record(content: dict[str, Array]) -> None:
     back = safetensors.numpy.load(encode(content))
     assert back.keys() == content.keys()
     assert all(same(back[name], array) for name, array in content.items())
+
+
+@given(records, metadata)
+def test_both_ways_to_decode_give_the_same(
+    content: dict[str, Array], notes: dict[str, str]
+) -> None:
+    record = encode(content, notes)
+    ours, theirs = decode(record), decode_with_safetensors(memoryview(record))
+    assert ours.keys() == theirs.keys()
+    assert all(same(ours[name], array) for name, array in theirs.items())
 
 
 @given(records)

@@ -1,5 +1,6 @@
 """Damaged records are `StoreDamaged`, whatever the damage: no other exception, never a hang."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ from patchpress.readers.format.record import (
     Compressor,
     Decompressor,
     decode,
+    decode_with_safetensors,
     encode,
     header_of,
     parse_header,
@@ -105,6 +107,15 @@ def test_a_truncated_record_is_damaged(length: int) -> None:
 def test_a_record_with_more_bytes_is_damaged() -> None:
     with pytest.raises(StoreDamaged, match="promises"):
         decode(RECORD + b"\0")
+
+
+@given(headers, st.binary(max_size=32))
+def test_what_safetensors_refuses_is_damaged(header: object, pixels: bytes) -> None:
+    with contextlib.suppress(StoreDamaged):
+        decode_with_safetensors(written(json.dumps(header).encode()) + pixels)
+    for wrong in (RECORD[:-1], RECORD + b"\0", pixels):
+        with pytest.raises(StoreDamaged):
+            decode_with_safetensors(wrong)
 
 
 def test_a_flipped_bit_decodes_or_is_damaged() -> None:

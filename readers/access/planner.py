@@ -1,4 +1,4 @@
-"""What a record's header says of it: its modality, with its own sizes, and the plan to read it."""
+"""`Planner`: a record's header to its modality and to the plan that reads it."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,8 +13,8 @@ from patchpress.readers.format.table import record_keys
 PLANS_KEPT = 1_000  # combinations of bands and sizes; more would be a leak
 
 
-class HeaderIndex:
-    """Headers of a store's records to modalities and plans, each worked out once."""
+class Planner:
+    """What the headers of a store's records say, worked out once for each header."""
 
     def __init__(self, store: Path, manifest: Manifest) -> None:
         self._store, self._manifest = store, manifest
@@ -22,7 +22,7 @@ class HeaderIndex:
         self._plans: dict[tuple[str, bytes, tuple[str, ...] | None], Plan] = {}
 
     def header(self, record: memoryview, key: str) -> bytes:
-        """The header of a record.
+        """The header of an uncompressed record.
 
         Raises:
             StoreDamaged: it has none; the message names the key.
@@ -32,11 +32,34 @@ class HeaderIndex:
         except StoreDamaged:
             raise self._unknown(key) from None
 
+    def whole(self, record: memoryview, key: str) -> Modality:
+        """The modality of an uncompressed record, whose length is checked, too.
+
+        Raises:
+            StoreDamaged: a header that the manifest does not describe, or too few or too many
+                bytes; the message names the key.
+        """
+        modality = self.modality(self.header(record, key), key)
+        self.check_size(record, modality.form.size, key)
+        return modality
+
+    def check_size(self, record: memoryview, size: int, key: str) -> None:
+        """Refuse a record of another length than its header says.
+
+        Raises:
+            StoreDamaged: the message names the key.
+        """
+        if len(record) != size:
+            raise StoreDamaged(
+                f"record {key!r} has {len(record)} bytes, not {size}: run "
+                f"`patchpress verify {self._store}`"
+            )
+
     def modality(self, header: bytes, key: str) -> Modality:
         """The modality of the record with this header, with the record's own band shapes.
 
         Raises:
-            StoreDamaged: a form that the manifest does not describe; the message names the key.
+            StoreDamaged: a header that the manifest does not describe; the message names the key.
         """
         modality = self._modalities.get(header)
         if modality is not None:
@@ -48,7 +71,8 @@ class HeaderIndex:
         if not found:
             raise self._unknown(key)
         if len(found) > 1:
-            return next((m for m in found if m.name == self._by_key.get(key)), found[0])
+            # Records of two modalities may have the same bands: then only their keys tell.
+            return next((m for m in found if m.name == self._names.get(key)), found[0])
         if len(self._modalities) < PLANS_KEPT:
             self._modalities[header] = found[0]
         return found[0]
@@ -78,8 +102,8 @@ class HeaderIndex:
         return plan
 
     @cached_property
-    def _by_key(self) -> dict[str, str]:
-        """The modality whose records the table calls so."""
+    def _names(self) -> dict[str, str]:
+        """Key -> name of the modality that the table has it for."""
         return {
             key: name
             for name in self._manifest.modalities
@@ -88,6 +112,6 @@ class HeaderIndex:
 
     def _unknown(self, key: str) -> StoreDamaged:
         return StoreDamaged(
-            f"record {key!r} is not of a form that the manifest describes: "
+            f"record {key!r} has a header that the manifest does not describe: "
             f"run `patchpress verify {self._store}`"
         )
