@@ -1,44 +1,52 @@
-"""Memory that processes share: mapped once, cut into cells that are used again and again."""
+"""Memory that processes share: mapped once, and cut into cells that are used again and again."""
 
 import mmap
 from collections import deque
 
 
 def shared_memory(nbytes: int) -> memoryview:
-    """Memory that processes share which fork later."""
+    """Memory, all zeros, that this process shares with those that it forks later."""
     return memoryview(mmap.mmap(-1, nbytes) if nbytes else b"")
 
 
 def free_shared_memory(memory: memoryview | None) -> None:
-    """Give such memory back to the system, whoever still has a view of it; it reads as zeros."""
+    """Give shared memory back to the system at once; views of it that are left read zeros.
+
+    Nothing happens if it is None, or if the system has no such call.
+    """
     if memory and isinstance(memory.obj, mmap.mmap) and hasattr(mmap, "MADV_REMOVE"):
         memory.obj.madvise(mmap.MADV_REMOVE)
 
 
 class CellPool:
-    """Memory for the files of patches, in cells of one size; one a patch, used again and again."""
+    """Shared memory in cells of one size, each for the files of one patch at a time."""
 
     def __init__(self, size: int, count: int) -> None:
         self.size = size
+        """Bytes of a cell."""
         self.memory = shared_memory(size * count)
+        """All cells, one after the other."""
         self._free = deque(range(0, size * count, size) if size else ())
 
     def take(self) -> "Cell | None":
-        """A free cell, None where all are in use. The one that was used last is in the caches."""
+        """A free cell; None if all are in use.
+
+        It is the one that was given back last, as that is most likely still in the CPU's caches.
+        """
         return Cell(self, self._free.pop()) if self._free else None
 
     def give_back(self, start: int) -> None:
-        """A cell is free again."""
+        """Make the cell at this offset free again."""
         self._free.append(start)
 
 
 class Cell:
-    """One cell, which its pool has back as soon as nobody holds it any more."""
+    """One cell of a pool, which has it back as soon as this object is gone."""
 
-    __slots__ = ("cells", "start")
+    __slots__ = ("pool", "start")
 
-    def __init__(self, cells: CellPool, start: int) -> None:
-        self.cells, self.start = cells, start
+    def __init__(self, pool: CellPool, start: int) -> None:
+        self.pool, self.start = pool, start
 
     def __del__(self) -> None:
-        self.cells.give_back(self.start)
+        self.pool.give_back(self.start)

@@ -221,7 +221,7 @@ def _decoded(name: str, files: PatchFiles) -> Array:
             plain_strips(directory, len(data))  # says how a truncated file is so
         return decode_imagecodecs(data)
     except PatchError as error:
-        raise PatchError(f"{name} {error}") from None
+        raise PatchError(f"{files.path(name)} {error}") from None
 
 
 def _differing(pixels: Array, stored: Array, modality: Modality) -> str:

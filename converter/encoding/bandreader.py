@@ -73,7 +73,7 @@ class BandReader:
         self._spare = bytearray(1)  # takes the byte that a longer file would have
 
     def read_into(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
-        """Fill `out` (the band's bytes, row by row) from the file `name` in `folder`.
+        """Fill `out` (the band's bytes, row by row) from the file `name`.
 
         Returns the ground that the file covers, None without georeference.
 
@@ -92,11 +92,12 @@ class BandReader:
 
     def _read_whole(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
         data = files.read(name)
-        raster = self._decode(name, data)
+        raster = self._decode(files.path(name), data)
         if raster.array.shape[1:] != self.shape:
             _, height, width = raster.array.shape
             raise PatchError(
-                f"{name} has {height} x {width} pixels, not {self.shape[0]} x {self.shape[1]}"
+                f"{files.path(name)} has {height} x {width} pixels, not "
+                f"{self.shape[0]} x {self.shape[1]}"
             )
         np.frombuffer(out, self.dtype).reshape(raster.array.shape)[...] = raster.array
         self._learn(data)
@@ -108,18 +109,18 @@ class BandReader:
         Raises:
             PatchError: as `read_into`, but for the size.
         """
-        raster = self._decode(name, files.read(name))
+        raster = self._decode(files.path(name), files.read(name))
         return raster.array, ground_of(raster.georeference, *raster.array.shape[1:])
 
-    def _decode(self, name: str, data: bytes) -> Raster:
+    def _decode(self, path: str, data: bytes) -> Raster:
         try:
             raster = decode(data)
         except PatchError as error:
-            raise PatchError(f"{name} {error}") from None
+            raise PatchError(f"{path} {error}") from None
         if raster.array.dtype != self.dtype:
-            raise PatchError(f"{name} is {raster.array.dtype}, not {self.dtype}")
+            raise PatchError(f"{path} is {raster.array.dtype}, not {self.dtype}")
         if len(raster.array) != self.bands:
-            raise PatchError(f"{name} has {len(raster.array)} bands, not {self.bands}")
+            raise PatchError(f"{path} has {len(raster.array)} bands, not {self.bands}")
         return raster
 
     def _learn(self, data: bytes) -> None:

@@ -29,18 +29,17 @@ class ColumnReader:
 
         Raises:
             PatchError: the sidecar is missing, does not parse or lacks a key; an unknown label or
-                code. The message starts with the file's name.
+                code.
         """
         if not (self._modality.columns or self._modality.sidecar or self._derived):
             return ()
         named = dict(zip(self._modality.columns, patch.values, strict=True))
-        values: list[object] = [self._checked(c, v, patch.before) for c, v in named.items()]
+        path = files.path(patch.before)
+        values: list[object] = [self._checked(c, v, path) for c, v in named.items()]
         if self._modality.sidecar is not None:
             values += self.read_sidecar(patch, files)
         if self._derived:
-            values += labels_from_counts(
-                self._derived, count_codes(self._modality, pixels), patch.before
-            )
+            values += labels_from_counts(self._derived, count_codes(self._modality, pixels), path)
         return tuple(values)
 
     def read_sidecar(self, patch: Patch, files: PatchFiles) -> list[object]:
@@ -53,29 +52,30 @@ class ColumnReader:
         if sidecar is None:
             return []
         name = sidecar.file.replace(f"{{{self._modality.key_column}}}", patch.name)
+        path = files.path(name)
         try:
             content = json.loads(files.read(name))
         except ValueError as error:
-            raise PatchError(f"{name} is no JSON ({error})") from None
+            raise PatchError(f"{path} is no JSON ({error})") from None
         if not isinstance(content, dict):
-            raise PatchError(f"{name} is no JSON object")
+            raise PatchError(f"{path} is no JSON object")
         values: list[object] = []
         for column, key in sidecar.columns.items():
             if key not in content:
-                raise PatchError(f"{name} has no key {key!r}; it has {', '.join(content)}")
-            values.append(self._checked(column, content[key], name))
+                raise PatchError(f"{path} has no key {key!r}; it has {', '.join(content)}")
+            values.append(self._checked(column, content[key], path))
         return values
 
-    def _checked(self, column: str, value: Any, file: str) -> object:
+    def _checked(self, column: str, value: Any, path: str) -> object:
         """A string, or a tuple of strings; labels in their canonical spelling."""
         listed = isinstance(value, list)
         names = value if listed else [value]
         if not all(isinstance(name, str) for name in names):
-            raise PatchError(f"{file} gives {value!r} for {column}, which must be text")
+            raise PatchError(f"{path} gives {value!r} for {column}, which must be text")
         rule = self._given.get(column)
         if rule is not None:
             try:
                 names = [canonical_label(rule, name) for name in names]
             except TableError as error:
-                raise PatchError(f"{file}: {error}") from None
+                raise PatchError(f"{path}: {error}") from None
         return tuple(names) if listed else names[0]

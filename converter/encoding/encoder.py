@@ -84,7 +84,7 @@ class Encoder:
 
         Raises:
             PatchError: a band is missing, extra, damaged, of another dtype or size, or covers
-                other ground than the first; the message names the file.
+                other ground than the first.
         """
         whole = out if self._compress is None else memoryview(self._scratch)
         files = open_files(patch.folder, patch.archived, cells)
@@ -94,8 +94,6 @@ class Encoder:
             if self._refuse_nan:
                 self._check_nan(patch, whole[len(form.header) : form.size])
             values = self._column_reader.read(patch, files, whole[self._places[0][0] :])
-        except PatchError as error:
-            raise PatchError(f"{patch.folder}/{error}") from None
         finally:
             files.close()
         record = whole[: form.size]
@@ -115,7 +113,7 @@ class Encoder:
             return
         missing = sorted(expected - there)
         if missing:
-            raise PatchError(f"{missing[0]} is missing")
+            raise PatchError(f"{patch.path(missing[0])} is missing")
         extra = sorted(
             name
             for name in there - expected
@@ -124,7 +122,8 @@ class Encoder:
             and self._band.fullmatch(name, len(patch.before), len(name) - len(patch.after))
         )
         if extra:
-            raise PatchError(f"{extra[0]} is a band that the description does not have")
+            path = patch.path(extra[0])
+            raise PatchError(f"{path} is a band that the description does not have")
 
     def _fill(
         self, patch: Patch, files: PatchFiles, record: memoryview
@@ -153,7 +152,7 @@ class Encoder:
                 ground = covered
             elif covered != ground:
                 coarser = min(self._bands[0].shape, band.shape)
-                self._check_ground(name, ground, covered, coarser)
+                self._check_ground(patch.path(name), ground, covered, coarser)
         return ground
 
     def _fill_together(self, patch: Patch, files: PatchFiles, record: memoryview) -> Ground | None:
@@ -181,7 +180,7 @@ class Encoder:
                 ground = covered if index == 0 else ground
                 if covered != ground:
                     coarser = min(arrays[0].shape, found.shape[1:])
-                    self._check_ground(name, ground, covered, coarser)
+                    self._check_ground(patch.path(name), ground, covered, coarser)
         else:
             names = [patch.before]
             found, ground = self._whole.read_any(patch.before, files)
@@ -194,7 +193,9 @@ class Encoder:
             self._require_usual(patch, bands)
         form = record_form(self._modality.name, self._layout, bands)
         if form.size > self._size:
-            raise PatchError(f"{names[0]} is of {arrays[0].shape}, more than twice the usual size")
+            raise PatchError(
+                f"{patch.path(names[0])} is of {arrays[0].shape}, more than twice the usual size"
+            )
         record[: len(form.header)] = form.header
         for (start, shape), array in zip(
             _places(form, bands, native=self._layout == "native"), arrays, strict=True
@@ -206,8 +207,9 @@ class Encoder:
     def _require_usual(self, patch: Patch, bands: tuple[Band, ...]) -> None:
         for band, usual in zip(bands, self._bands, strict=True):
             if band.shape != usual.shape:
+                path = patch.path(patch.file(band.name))
                 raise PatchError(
-                    f"{patch.file(band.name)} has {band.shape[0]} x {band.shape[1]} pixels, not "
+                    f"{path} has {band.shape[0]} x {band.shape[1]} pixels, not "
                     f"{usual.shape[0]} x {usual.shape[1]}: sizes differ inside this dataset, so "
                     "convert it with --layout native"
                 )
@@ -220,16 +222,17 @@ class Encoder:
         if np.isnan(total):
             count = int(np.isnan(values).sum())
             if count:
+                path = patch.path(patch.before)
                 raise PatchError(
-                    f"{patch.before} has {count:,} pixels that are NaN; --nan keep stores them"
+                    f"{path} has {count:,} pixels that are NaN; --nan keep stores them"
                 )
 
     def _check_ground(
-        self, name: str, one: Ground | None, other: Ground | None, shape: tuple[int, ...]
+        self, path: str, one: Ground | None, other: Ground | None, shape: tuple[int, ...]
     ) -> None:
         if not same_ground(one, other, shape, self._modality.ground_tolerance):
             raise PatchError(
-                f"{name} covers {_shown(other)}, but {self._bands[0].name} of the same patch "
+                f"{path} covers {_shown(other)}, but {self._bands[0].name} of the same patch "
                 f"{_shown(one)}"
             )
 

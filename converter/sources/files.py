@@ -1,7 +1,9 @@
-"""The files of one patch, wherever they are: in a folder on disk, or in memory out of an archive.
+"""The files of one patch: in a folder on disk, or in memory if they come out of an archive.
 
-Files of an archive lie in cells of memory that workers share, so that no pixel is pickled on its
-way to them.
+Files out of an archive lie in memory that worker processes share (`memory.CellPool`), so that no
+pixel is pickled on its way to a worker.
+
+A `PatchError` names the whole path of the file or folder that is wrong, wherever it is raised.
 """
 
 import os
@@ -15,7 +17,7 @@ from patchpress.converter.memory import Cell
 from patchpress.readers.errors import PatchError
 
 Buffer = bytearray | memoryview
-_ALIGNMENT = 8  # of each file in a cell: that of the widest pixel
+_ALIGNMENT = 8  # bytes, of each file in a cell: that of the widest pixel
 _HEAD = 4096  # bytes that a file usually has before its pixels, at most; or a JSON file in all
 
 
@@ -28,13 +30,19 @@ def usual_files_size(modality: ModalitySource) -> int:
 
 
 class PatchFiles(Protocol):
-    """What reading a patch needs of the place where its files are."""
+    """The files of one patch, by name."""
+
+    def path(self, name: str) -> str:
+        """The path of a file, for sentences; the file need not be there."""
 
     def names(self) -> Iterable[str]:
-        """The names of all files there."""
+        """The names of all files in the folder of the patch."""
 
     def readv(self, name: str, into: Sequence[Buffer]) -> int:
-        """Fill buffers one after the other; how many bytes there were for them.
+        """Fill buffers, one after the other, from the beginning of a file.
+
+        Returns:
+            How many bytes the file had for them.
 
         Raises:
             PatchError: the file is absent or may not be read.
@@ -44,38 +52,43 @@ class PatchFiles(Protocol):
         """All bytes of a file.
 
         Raises:
-            PatchError: it is absent or may not be read.
+            PatchError: the file is absent or may not be read.
         """
 
     def close(self) -> None:
-        """Let go of what is held open."""
+        """Close what is open."""
 
 
 class DiskFiles:
-    """A folder as published, held open."""
+    """The files of a folder on disk, which is held open."""
 
-    def __init__(self, path: str) -> None:
-        """Open it.
+    def __init__(self, folder: str) -> None:
+        """Open the folder.
 
         Raises:
             PatchError: it is absent or may not be read.
         """
+        self._folder = folder
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise PatchError(f"{path} cannot be opened ({error.strerror})") from None
+            raise PatchError(f"{folder} cannot be opened ({error.strerror})") from None
+
+    def path(self, name: str) -> str:
+        """The path of a file."""
+        return f"{self._folder}/{name}"
 
     def names(self) -> Iterable[str]:
-        """The names of all files there."""
+        """The names of all files."""
         return os.listdir(self._fd)
 
     def readv(self, name: str, into: Sequence[Buffer]) -> int:
-        """Fill buffers by one system call; how many bytes it gave."""
+        """Fill buffers by one system call; gives how many bytes it read."""
         fd = self._open(name)
         try:
             return os.readv(fd, into)
         except OSError as error:
-            raise PatchError(f"{name} cannot be read ({error.strerror})") from None
+            raise self._unreadable(name, error) from None
         finally:
             os.close(fd)
 
@@ -86,39 +99,47 @@ class DiskFiles:
             with open(fd, "rb", buffering=0, closefd=False) as file:
                 return file.read()
         except OSError as error:
-            raise PatchError(f"{name} cannot be read ({error.strerror})") from None
+            raise self._unreadable(name, error) from None
         finally:
             os.close(fd)
 
     def close(self) -> None:
-        """Close its descriptor."""
+        """Close the folder."""
         os.close(self._fd)
 
     def _open(self, name: str) -> int:
         try:
             return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd)
         except OSError as error:
-            raise PatchError(f"{name} cannot be read ({error.strerror})") from None
+            raise self._unreadable(name, error) from None
+
+    def _unreadable(self, name: str, error: OSError) -> PatchError:
+        return PatchError(f"{self.path(name)} cannot be read ({error.strerror})")
 
 
 class MemoryFiles:
-    """Files that are in memory already."""
+    """Files whose bytes are in memory."""
 
-    def __init__(self, files: Mapping[str, memoryview]) -> None:
-        self._files = files
+    def __init__(self, files: Mapping[str, memoryview], folder: str = "") -> None:
+        """Take the files by name; `folder` is what sentences call the folder that they are of."""
+        self._files, self._folder = files, folder
+
+    def path(self, name: str) -> str:
+        """The path of a file; its name if the files are of no folder."""
+        return f"{self._folder}/{name}" if self._folder else name
 
     def names(self) -> Iterable[str]:
-        """The names of all files there."""
+        """The names of all files."""
         return self._files.keys()
 
     def readv(self, name: str, into: Sequence[Buffer]) -> int:
-        """Copy a file into buffers; how many bytes of it they took."""
+        """Copy a file into buffers; gives how many bytes of it they took."""
         data = self._file(name)
         at = 0
         for buffer in into:
-            some = data[at : at + len(buffer)]
-            buffer[: len(some)] = some
-            at += len(some)
+            copied = data[at : at + len(buffer)]
+            buffer[: len(copied)] = copied
+            at += len(copied)
         return at
 
     def read(self, name: str) -> bytes:
@@ -126,78 +147,83 @@ class MemoryFiles:
         return bytes(self._file(name))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
     def _file(self, name: str) -> memoryview:
         try:
             return self._files[name]
         except KeyError:
-            raise PatchError(f"{name} is missing") from None
+            raise PatchError(f"{self.path(name)} is missing") from None
 
 
 class ArchivedFiles:
-    """The files of one patch out of an archive.
+    """The files of one patch out of an archive: in a cell of shared memory, as far as they fit.
 
-    What finds no place in its cell is held by itself, and then pickled on its way to a worker.
+    A file that does not fit has memory of its own, and is pickled with this object. The bytes in
+    the cell are not pickled: a worker process sees them in the memory that it shares.
     """
 
-    __slots__ = ("_cell", "_end", "_places", "_spilled", "fault")
+    __slots__ = ("_cell", "_end", "_own", "_spans", "fault")
 
     def __init__(self, cell: Cell | None = None) -> None:
         self._cell = cell
-        self._end = 0
-        self._places: dict[str, tuple[int, int]] = {}
-        self._spilled: dict[str, bytearray] = {}
+        self._end = 0  # of what is used of the cell
+        self._spans: dict[str, tuple[int, int]] = {}  # name -> offset and length in the memory
+        self._own: dict[str, bytearray] = {}
         self.fault = ""
-        """What is wrong with them as a whole, as a sentence; empty where nothing is."""
+        """A sentence about what is wrong with the files as a whole; empty if nothing is."""
 
     def __contains__(self, name: str) -> bool:
-        return name in self._places or name in self._spilled
+        return name in self._spans or name in self._own
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _sent, (self._places, self._spilled, self.fault)
+        return _unpickled, (self._spans, self._own, self.fault)
 
     def add(self, name: str, nbytes: int) -> memoryview:
-        """Memory for a file, to be filled by the caller."""
+        """Make room for a file; the caller fills the memory that this returns."""
         cell = self._cell
-        if cell is None or self._end + nbytes > cell.cells.size:
-            self._spilled[name] = bytearray(nbytes)
-            return memoryview(self._spilled[name])
+        if cell is None or self._end + nbytes > cell.pool.size:
+            self._own[name] = bytearray(nbytes)
+            return memoryview(self._own[name])
         start = cell.start + self._end
         self._end += nbytes + -nbytes % _ALIGNMENT
-        self._places[name] = start, nbytes
-        return cell.cells.memory[start : start + nbytes]
+        self._spans[name] = start, nbytes
+        return cell.pool.memory[start : start + nbytes]
 
-    def open(self, memory: memoryview | None) -> MemoryFiles:
-        """The files, in the memory of the cells as this process sees it.
+    def open(self, folder: str, memory: memoryview | None) -> MemoryFiles:
+        """The files, to be read.
+
+        Args:
+            folder: what sentences call the folder of the files.
+            memory: that of the cells, as this process sees it; None if no cells are used.
 
         Raises:
-            PatchError: they have a fault.
+            PatchError: the files have a fault.
         """
         if self.fault:
             raise PatchError(self.fault)
-        files = {name: memoryview(data) for name, data in self._spilled.items()}
+        files = {name: memoryview(data) for name, data in self._own.items()}
         if memory is not None:
-            for name, (start, nbytes) in self._places.items():
+            for name, (start, nbytes) in self._spans.items():
                 files[name] = memory[start : start + nbytes]
-        return MemoryFiles(files)
+        return MemoryFiles(files, folder)
 
 
 def open_files(
-    path: str, archived: ArchivedFiles | None, memory: memoryview | None = None
+    folder: str, archived: ArchivedFiles | None, memory: memoryview | None = None
 ) -> PatchFiles:
-    """The files of a patch: those of a folder on disk, or those that came out of an archive.
+    """The files of a patch, to be read: those in memory if there are such, else those on disk.
 
     Raises:
-        PatchError: the folder is absent or may not be read, or what came out has a fault.
+        PatchError: the folder is absent or may not be read, or the files in memory have a fault.
     """
-    return DiskFiles(path) if archived is None else archived.open(memory)
+    return DiskFiles(folder) if archived is None else archived.open(folder, memory)
 
 
-def _sent(
-    places: dict[str, tuple[int, int]], spilled: dict[str, bytearray], fault: str
+def _unpickled(
+    spans: dict[str, tuple[int, int]], own: dict[str, bytearray], fault: str
 ) -> ArchivedFiles:
-    """ArchivedFiles in another process, which holds no cell of the pool."""
-    archived = ArchivedFiles()
-    archived._places, archived._spilled, archived.fault = places, spilled, fault
-    return archived
+    """Files in another process, which holds no cell of the pool."""
+    files = ArchivedFiles()
+    files._spans, files._own, files.fault = spans, own, fault
+    return files

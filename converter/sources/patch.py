@@ -36,6 +36,10 @@ class Patch:
         """The same patch with files out of an archive, or without them."""
         return replace(self, archived=files)
 
+    def path(self, name: str) -> str:
+        """The path of one of its files, for sentences."""
+        return f"{self.folder}/{name}"
+
     def file(self, band: str) -> str:
         """Name of the file that holds a band: each band has its own, or one file has them all."""
         return f"{self.before}{band}{self.after}" if self.after else self.before

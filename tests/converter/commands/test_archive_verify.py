@@ -319,7 +319,7 @@ def test_no_more_is_held_than_the_window(
 
     def noted(contents: ArchivedFiles, name: str, nbytes: int) -> memoryview:
         buffer = add(contents, name, nbytes)
-        spilled.extend(contents._spilled)
+        spilled.extend(contents._own)
         return buffer
 
     monkeypatch.setattr(ArchivedFiles, "add", noted)

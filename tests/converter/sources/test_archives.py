@@ -56,7 +56,7 @@ def stream(
 
 def files_of(patch: Patch, memory: memoryview | None = None) -> dict[str, bytes]:
     assert patch.archived is not None
-    folder = patch.archived.open(memory)
+    folder = patch.archived.open(patch.folder, memory)
     return {name: folder.read(name) for name in folder.names()}
 
 

@@ -114,7 +114,7 @@ def test_files_in_cells_do_not_overlap(sizes: list[int], room: int) -> None:
         first.add(f"{number}", size)[:] = bytes([number + 1]) * size
         second.add(f"{number}", size)[:] = bytes([number + 101]) * size
     for contents, more in ((first, 1), (second, 101)):
-        folder = contents.open(cells.memory)
+        folder = contents.open("x", cells.memory)
         for number, size in enumerate(sizes):
             assert f"{number}" in contents
             assert folder.read(f"{number}") == bytes([number + more]) * size
@@ -152,7 +152,7 @@ def test_pickled_contents_hold_no_pixels_of_cells() -> None:
     sent = pickle.dumps(contents)
     assert len(sent) < 2500  # the one that found no room, and names
     came: ArchivedFiles = pickle.loads(sent)  # noqa: S301
-    folder = came.open(cells.memory)
+    folder = came.open("x", cells.memory)
     assert folder.read("a.tif") == bytes(3000)
     assert folder.read("b.tif") == b"b" * 2000
     del came, folder
@@ -171,8 +171,8 @@ def test_cells_are_shared_with_forked_processes() -> None:
     contents = filled(ArchivedFiles(cells.take()), {"a": b"before"})
     child = os.fork()
     if not child:
-        ok = contents.open(cells.memory).read("a") == b"before"
+        ok = contents.open("x", cells.memory).read("a") == b"before"
         cells.memory[:6] = b"behind"
         os._exit(0 if ok else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert contents.open(cells.memory).read("a") == b"behind"
+    assert contents.open("x", cells.memory).read("a") == b"behind"
