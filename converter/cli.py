@@ -11,6 +11,7 @@ from patchpress.converter.exits import run
 from patchpress.converter.options import (
     Codec,
     ConvertOptions,
+    FlaggedChoice,
     Layout,
     Nan,
     OnError,
@@ -222,11 +223,25 @@ def split_table(
 def stats(
     store: Store,
     split: Annotated[
-        str | None, typer.Option(help="Only this split; all records without it.")
+        list[str] | None,
+        typer.Option(help="Only this split; may be repeated. All records without it."),
     ] = None,
     modality: Annotated[
         list[str] | None,
         typer.Option(help="Only this modality; may be repeated. All images without it."),
+    ] = None,
+    flagged: Annotated[
+        FlaggedChoice | None,
+        typer.Option(
+            help="Patches that the publisher does not recommend; by default a split has none."
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only rows with this value, as COLUMN=VALUE; may be repeated: a row has one of "
+            "the values of each column."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read and count.")] = None,
     out: Annotated[
@@ -234,12 +249,26 @@ def stats(
     ] = None,
 ) -> None:
     """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
-    from patchpress.converter.commands.stats import compute, save, statistics_file, statistics_text
+    from patchpress.converter.commands.stats import (
+        compute,
+        parse_where,
+        save,
+        statistics_file,
+        statistics_text,
+    )
     from patchpress.converter.progress import progress_for_terminal
 
     file = statistics_file(store, out)
     with progress_for_terminal() as progress:
-        found = compute(store, split, modality, workers, progress)
+        found = compute(
+            store,
+            split or None,
+            modality,
+            workers,
+            progress,
+            flagged=None if flagged is None else str(flagged),
+            where=parse_where(store, where or []),
+        )
     print(statistics_text(store, found))
     save(store, found, file)
 

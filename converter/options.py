@@ -52,6 +52,14 @@ class TableSplit(StrEnum):
     geographic = "geographic"
 
 
+class FlaggedChoice(StrEnum):
+    """What is done with rows that their publisher does not recommend, as readers have it."""
+
+    exclude = "exclude"
+    include = "include"
+    only = "only"
+
+
 class Nan(StrEnum):
     """What happens to a patch with pixels that are not numbers."""
 

@@ -29,6 +29,11 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def split_rows(rows: int, flagged: int) -> str:
+    """How many rows of a split are recommended by the publisher, and how many are flagged."""
+    return f"{rows - flagged:,}" + (f", and {flagged:,} flagged" if flagged else "")
+
+
 SHOWN = 5  # names in the printed report; the file has them all
 
 

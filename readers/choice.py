@@ -5,15 +5,12 @@ of the table are chosen in `patchpress.readers.rows`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
 from patchpress.readers.errors import BandMissing, OptionError, SelectionEmpty
 from patchpress.readers.format.manifest import Manifest, Modality
-
-if TYPE_CHECKING:
-    from patchpress.readers.store import Store
 
 Bands = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 Where = Any
@@ -37,6 +34,9 @@ class Choice(TypedDict, total=False):
     dtype: str | None
     """The images' dtype if it is not to be the stored one; it must hold every stored value.
     Joined modalities of uint16 and float32 become float32."""
+    flagged: str | None
+    """Rows that their publisher does not recommend for use: `exclude`, `include` or `only`; by
+    default they are left out if a split is named, and are there if none is."""
     where: Where
     """Column -> value, or values of which a row must have one; or a pyarrow expression."""
     target: str | Sequence[str] | None
@@ -55,17 +55,16 @@ class Choice(TypedDict, total=False):
     """Whether a sample also has the key of its first modality."""
 
 
-def images_asked(store: "Store", asked: str | Sequence[str] | None) -> list[Modality]:
+def images_asked(manifest: Manifest, asked: str | Sequence[str] | None) -> list[Modality]:
     """The modalities that become images; the store's first one for None.
 
     Raises:
         SelectionEmpty: no such modality; the message lists those there are.
         OptionError: an empty list.
     """
-    manifest = store.manifest
     known = [m.name for m in manifest.modalities.values() if m.kind == "image"]
     if asked is None and not known:
-        raise SelectionEmpty(f"{store.path} has no modality of kind image")
+        raise SelectionEmpty("the store has no modality of kind image")
     names = known[:1] if asked is None else [asked] if isinstance(asked, str) else asked
     found = [manifest.modality(name) for name in dict.fromkeys(names)]
     if not found:

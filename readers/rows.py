@@ -1,62 +1,181 @@
-"""Which rows of the table are samples: by split, by a filter, by the records that they have."""
+"""Which rows of the table are samples: by split, by a filter, by what they have.
+
+Everything here works on the whole table in memory, before any pixel is read.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.readers.choice import Where
 from patchpress.readers.errors import OptionError, SelectionEmpty
-from patchpress.readers.format.table import presence_column
+from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.table import (
+    HasRowNumbers,
+    Split,
+    flag_mask,
+    flagged_choice,
+    presence_column,
+    read_table,
+    split_mask,
+    split_names,
+)
 from patchpress.readers.hints import hint
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from patchpress.readers.choice import Where
-    from patchpress.readers.format.manifest import Manifest, Modality
-    from patchpress.readers.store import Store
-
 SHOWN = 20  # values of a column that a message lists
+FLAGGED = "flagged"  # why rows are left out that their publisher does not recommend
+_NUMBER = "number of the row"  # a column that is there only while rows are filtered
 
 
-def rows_of(store: "Store", split: str | None, where: "Where") -> "pa.Table":
-    """Rows of the table in a split that `where` keeps, all columns.
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of the table, all columns."""
+
+    table: "pa.Table"
+    numbers: npt.NDArray[np.int64]
+    """Position of each row in metadata.parquet."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> rows that were selected and yet left out for it."""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def row_numbers(self) -> npt.NDArray[np.int64]:
+        """As `numbers`: with it, rows may be given for a split."""
+        return self.numbers
+
+    def keep(self, condition: Any) -> "Rows":
+        """The rows for which a mask (one bool a row) or a pyarrow expression is true."""
+        numbered = self.table.append_column(_NUMBER, [self.numbers]).filter(condition)
+        numbers = numbered[_NUMBER].to_numpy()
+        return replace(self, table=numbered.drop_columns([_NUMBER]), numbers=numbers)
+
+    def leave_out(self, reason: str, mask: Any) -> "Rows":
+        """The rows for which a mask is false; the others are counted."""
+        import pyarrow.compute as pc
+
+        kept = self.keep(pc.invert(mask))
+        lost = len(self) - len(kept)
+        return replace(kept, left_out={**self.left_out, reason: lost}) if lost else kept
+
+
+def rows_of(
+    store: Path,
+    manifest: Manifest,
+    split: Split = None,
+    where: Where = None,
+    flagged: str | None = None,
+) -> Rows:
+    """Rows of a split that `where` keeps and that `flagged` asks for.
+
+    Args:
+        store: folder of the store.
+        manifest: the store's.
+        split: one split, several, or rows that were chosen before, in their order; None for all.
+        where: column -> value, or values of which a row must have one; or a pyarrow expression.
+        flagged: `exclude`, `include` or `only`, as `Store.table` has it. Rows that `exclude` leaves
+            out are counted in `left_out`.
 
     Raises:
         SelectionEmpty: there is none; the message lists what there is.
-        OptionError: a column that is not there, or a value of another type.
+        OptionError: a column that is not there, a value of another type, or no such choice.
     """
-    rows = store.table(split)
-    if where is None:
+    choice = flagged_choice(flagged, split)
+    table = read_table(store, manifest)
+    rows = Rows(table, np.arange(len(table)))
+    if isinstance(split, HasRowNumbers):
+        rows = Rows(table.take(split.row_numbers), split.row_numbers)
+    elif split is not None:
+        names = split_names(manifest, split)
+        rows = rows.keep(split_mask(manifest, rows.table, names))
+    rows = _where(manifest, rows, where, split)
+    if choice == "include":
         return rows
-    if not isinstance(where, Mapping):
-        return _by_expression(rows, where)
-    for column, value in where.items():
-        if column not in rows.column_names:
-            raise OptionError(
-                f"the table has no column {column!r}; it has {', '.join(rows.column_names)}"
-            )
-        kept = rows.filter(_mask(store.manifest, column, rows[column], value))
-        if not len(kept):
-            raise SelectionEmpty(_nothing(column, rows[column], value, split))
-        rows = kept
-    return rows
+    columns = manifest.flagged.columns
+    mask = flag_mask(columns, rows.table)
+    return _only_flagged(rows, mask) if choice == "only" else _without_flagged(rows, mask, columns)
 
 
-def rows_with(rows: "pa.Table", modalities: "Sequence[Modality]") -> "pa.Table":
-    """Rows that have a record of every modality.
+def named_selection(
+    store: Path, manifest: Manifest, rows: HasRowNumbers
+) -> tuple[Split, str | None]:
+    """(split, flagged) if the rows are a whole split, or all there are; else (the rows, None)."""
+    numbers = np.sort(rows.row_numbers)
+    columns = [manifest.split_column] if manifest.splits else []
+    table = read_table(store, manifest, None, [*columns, *manifest.flagged.columns])
+    flagged = np.asarray(flag_mask(manifest.flagged.columns, table), bool)
+    candidates: list[tuple[Split, str | None, npt.NDArray[Any]]] = [
+        (None, None, np.ones(manifest.rows, bool))
+    ]
+    for name in manifest.splits:
+        inside = np.asarray(split_mask(manifest, table, [name]), bool)
+        candidates += [(name, None, inside & ~flagged), (name, "include", inside)]
+    for split, choice, mask in candidates:
+        if np.array_equal(np.flatnonzero(mask), numbers):
+            return split, choice
+    return rows, None
+
+
+def _without_flagged(rows: Rows, mask: Any, columns: Sequence[str]) -> Rows:
+    kept = rows.leave_out(FLAGGED, mask)
+    if not len(kept):
+        raise SelectionEmpty(
+            f"all {len(rows):,} rows selected are flagged ({', '.join(columns)}), so their "
+            "publisher does not recommend them: give flagged='include' to have them"
+        )
+    return kept
+
+
+def _only_flagged(rows: Rows, mask: Any) -> Rows:
+    kept = rows.keep(mask)
+    if not len(kept):
+        raise SelectionEmpty(f"none of the {len(rows):,} rows selected is flagged")
+    return kept
+
+
+def rows_with(rows: Rows, modalities: Sequence[Modality]) -> Rows:
+    """Rows that have a record of every modality; those without one are counted in `left_out`.
 
     Raises:
         SelectionEmpty: there is none.
     """
+    import pyarrow.compute as pc
+
     there = rows
     for modality in modalities:
-        there = there.filter(there[presence_column(modality.name)])
+        present = there.table[presence_column(modality.name)]
+        there = there.leave_out(f"without {modality.name}", pc.invert(present))
     if not len(there):
         names = " and ".join(modality.name for modality in modalities)
         raise SelectionEmpty(f"none of the {len(rows):,} rows selected has {names}")
     return there
 
 
-def _by_expression(rows: "pa.Table", where: "Where") -> "pa.Table":
+def _where(manifest: Manifest, rows: Rows, where: Where, split: Split) -> Rows:
+    if where is None:
+        return rows
+    if not isinstance(where, Mapping):
+        return _by_expression(rows, where)
+    for column, value in where.items():
+        names = rows.table.column_names
+        if column not in names:
+            raise OptionError(f"the table has no column {column!r}; it has {', '.join(names)}")
+        kept = rows.keep(_mask(manifest, column, rows.table[column], value))
+        if not len(kept):
+            raise SelectionEmpty(_nothing(column, rows.table[column], value, split))
+        rows = kept
+    return rows
+
+
+def _by_expression(rows: Rows, where: Where) -> Rows:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -65,17 +184,17 @@ def _by_expression(rows: "pa.Table", where: "Where") -> "pa.Table":
             f"where must be a mapping of columns to values, or a pyarrow expression, not {where!r}"
         )
     try:
-        kept = rows.filter(where)
+        kept = rows.keep(where)
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
-        columns = ", ".join(rows.column_names)
+        columns = ", ".join(rows.table.column_names)
         raise OptionError(f"{where} cannot be applied ({reason}); columns: {columns}") from None
     if not len(kept):
         raise SelectionEmpty(f"no row of {len(rows):,} fulfils {where}")
     return kept
 
 
-def _mask(manifest: "Manifest", column: str, values: Any, wanted: Any) -> Any:
+def _mask(manifest: Manifest, column: str, values: Any, wanted: Any) -> Any:
     """Which rows have the value, or one of the values; a list has it if one of its items is it."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -104,7 +223,7 @@ def _check_class(names: Sequence[str], column: str, name: object) -> None:
         raise OptionError(f"{name!r} is no class of column {column!r}; {hint(name, names, most=3)}")
 
 
-def _nothing(column: str, values: Any, wanted: Any, split: str | None) -> str:
+def _nothing(column: str, values: Any, wanted: Any, split: Split) -> str:
     """The sentence about a value that no row has: it lists those there are."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -112,5 +231,5 @@ def _nothing(column: str, values: Any, wanted: Any, split: str | None) -> str:
     flat = pc.list_flatten(values) if hasattr(values.type, "value_type") else values
     there = pc.unique(flat).to_pylist() if not pa.types.is_floating(flat.type) else []
     shown = ", ".join(str(value) for value in there[:SHOWN]) + (", …" if len(there) > SHOWN else "")
-    inside = f" of split {split!r}" if split else ""
+    inside = f" of split {split!r}" if isinstance(split, str) else ""
     return f"no patch{inside} has {wanted!r} in column {column!r}; there are {shown or 'others'}"

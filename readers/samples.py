@@ -24,7 +24,7 @@ from patchpress.readers.choice import (
 )
 from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.format.manifest import Modality
-from patchpress.readers.format.table import key_column, keys_in
+from patchpress.readers.format.table import Split, key_column, keys_in
 from patchpress.readers.images import IMAGE, Field, Image, join
 from patchpress.readers.records import Records
 from patchpress.readers.rows import rows_of, rows_with
@@ -56,12 +56,13 @@ class Samples:
     def __init__(
         self,
         store: Store | str,
-        split: str | None = None,
+        split: Split = None,
         *,
         modalities: str | Sequence[str] | None = None,
         bands: Bands = None,
         joined: bool = True,
         dtype: str | None = None,
+        flagged: str | None = None,
         where: Where = None,
         target: str | Sequence[str] | None = FIRST,
         class_order: str = "official",
@@ -83,16 +84,20 @@ class Samples:
             )
         check_class_order(class_order)
         self.sample_format, self.with_key = sample_format, with_key
-        images = images_asked(self.store, modalities)
+        images = images_asked(self.store.manifest, modalities)
         columns, maps = targets_asked(self.store.manifest, target)
         if mask_labels is not None and not maps:
             raise OptionError(
                 f"mask_labels {mask_labels!r} says what a map's codes become: name a map in "
                 "target, or leave it out"
             )
-        rows = rows_of(self.store, split, where)
-        there = rows_with(rows, [*images, *maps])
-        self.left_out = len(rows) - len(there)
+        rows = rows_of(self.store.path, self.store.manifest, split, where, flagged)
+        rows = rows_with(rows, [*images, *maps])
+        there = rows.table
+        self.left_out = rows.left_out
+        """Reason -> rows of the selection that are no samples for it, such as `without s1`."""
+        self.row_numbers = rows.numbers
+        """The row of metadata.parquet that each sample is of, int64."""
         self.ignore_index = ignore_index
         self._images = self._find_images(images, bands, there, joined, dtype)
         self._label_fields, self._labels = self._read_labels(columns, class_order, there)
@@ -135,6 +140,7 @@ class Samples:
         chosen = self.numbers(asked)
         found = copy(self)
         found.__dict__.pop("digest", None)
+        found.row_numbers = self.row_numbers[chosen]
         found._images = tuple(image.subset(chosen) for image in self._images)
         found._labels = [values[chosen] for values in self._labels]
         found._maps = [(records.subset(chosen), table) for records, table in self._maps]
@@ -298,7 +304,7 @@ def _aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def samples_of(store: Store | Samples | str, split: str | None, choice: Choice) -> Samples:
+def samples_of(store: Store | Samples | str, split: Split, choice: Choice) -> Samples:
     """The samples of a data set or loader: `store` itself if it is samples, else chosen now.
 
     Raises:

@@ -3,6 +3,7 @@
 `patchpress stats` writes the file, beside the manifest or elsewhere. Only NumPy is imported here.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +17,13 @@ import numpy.typing as npt
 from patchpress.readers.errors import (
     BandMissing,
     OptionError,
+    SelectionEmpty,
     StatisticsMissing,
     StatisticsStale,
     StoreDamaged,
 )
 from patchpress.readers.format.manifest import STATISTICS, Manifest
-from patchpress.readers.format.table import split_name
+from patchpress.readers.format.table import HasRowNumbers, Split, flagged_choice, split_names
 
 Array = npt.NDArray[Any]
 Constants = tuple[Any, Any]  # (what is subtracted, what is divided by), each float32 (C, 1, 1)
@@ -30,6 +32,7 @@ Entries = dict[tuple[str, str], "Statistics"]
 FORMAT = "patchpress-statistics"
 FORMAT_VERSION = 1
 PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
+ROWS = "rows "  # what the entries of rows begin with that are no whole split
 ALL = "all"  # the entry of all records, whatever their split
 _NUMBERS = ("mean", "std", "minimum", "maximum")
 
@@ -61,7 +64,7 @@ class Statistics:
 
     modality: str
     split: str
-    """The split's name, or ``all``."""
+    """The split's name, ``all``, or another name that `entry_name` gives."""
     patches: int
     bands: tuple[BandStatistics, ...]
     _constants: dict[Any, Constants] = field(
@@ -192,7 +195,11 @@ def joined(*parts: Statistics) -> Statistics:
 
 
 def read_statistics(
-    path: str | Path, manifest: Manifest, modality: str, split: str | None = None
+    path: str | Path,
+    manifest: Manifest,
+    modality: str,
+    split: Split = None,
+    flagged: str | None = None,
 ) -> Statistics:
     """The statistics of a modality over a split, or over all records for None.
 
@@ -200,7 +207,9 @@ def read_statistics(
         path: the store's folder, or the file that `patchpress stats --out` wrote.
         manifest: the store's: statistics of other data are refused.
         modality: as in the manifest.
-        split: as in the manifest; ``val`` is understood as ``validation``.
+        split: as in the manifest (``val`` is understood as ``validation``), several splits, or
+            samples.
+        flagged: as `Store.table` has it.
 
     Raises:
         SelectionEmpty: the store has no such modality or split.
@@ -213,8 +222,8 @@ def read_statistics(
     if not store.is_dir():
         again, file = f"patchpress stats STORE --out {path}", Path(path)
     name = manifest.modality(modality).name
-    entry = entry_name(manifest, split)
-    again += "" if entry == ALL else f" --split {entry}"
+    entry = entry_name(manifest, split, flagged)
+    again += _options(manifest, split, flagged)
     try:
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -234,22 +243,55 @@ def read_statistics(
     return entries[name, entry]
 
 
-def entry_name(manifest: Manifest, split: str | None) -> str:
-    """The name of a split's statistics in the file: the split's own, or ``all`` for None.
+def entry_name(manifest: Manifest, split: Split, flagged: str | None = None) -> str:
+    """What the statistics of a selection of rows are called in the file.
+
+    A split's statistics have its name and are of the rows that its publisher recommends; those of
+    all records are called ``all``. Every other selection has a name of its own: ``train with
+    flagged``, ``train flagged only``, ``all without flagged``, ``train+validation``; and rows that
+    were chosen in any other way, ``rows `` and a hash over their numbers.
 
     Raises:
-        SelectionEmpty: no such split.
+        SelectionEmpty: no such split, or no flagged row in it.
+        OptionError: no such choice of flagged rows.
     """
-    if split is None or (split == ALL and ALL not in manifest.splits):
-        return ALL
-    return split_name(manifest, split)
+    choice = flagged_choice(flagged, split)
+    if isinstance(split, HasRowNumbers):
+        numbers = np.sort(split.row_numbers).astype("<i8")
+        return f"{ROWS}{hashlib.blake2b(numbers.tobytes(), digest_size=8).hexdigest()}"
+    if split == ALL and ALL not in manifest.splits:
+        split, choice = None, flagged_choice(flagged, None)
+    names = split_names(manifest, split)
+    counts = manifest.flagged.splits
+    marked = (
+        sum(counts[n]["rows"] for n in names if n in counts) if names else manifest.flagged.rows
+    )
+    base = "+".join(names) or ALL
+    if choice == "only":
+        if not marked:
+            raise SelectionEmpty(f"no row of {base} is flagged: leave out flagged='only'")
+        return f"{base} flagged only"
+    if not marked or choice == flagged_choice(None, split):
+        return base
+    return f"{base} with flagged" if choice == "include" else f"{base} without flagged"
+
+
+def _options(manifest: Manifest, split: Split, flagged: str | None) -> str:
+    """The options of `patchpress stats` for a selection."""
+    if isinstance(split, HasRowNumbers):
+        return " --where COLUMN=VALUE"
+    names = [] if split == ALL and ALL not in manifest.splits else split_names(manifest, split)
+    chosen = "" if flagged is None else f" --flagged {flagged}"
+    return "".join(f" --split {name}" for name in names) + chosen
 
 
 def to_bytes(entries: Mapping[tuple[str, str], Statistics], manifest: Manifest) -> bytes:
     """The bytes of statistics.json: the same for the same statistics, whatever their order."""
     content: dict[str, dict[str, Any]] = {}
+    known = (*manifest.splits, ALL)
+    others = sorted({split for _, split in entries} - set(known))
     for modality in manifest.modalities:
-        for split in (*manifest.splits, ALL):
+        for split in (*known, *others):
             found = entries.get((modality, split))
             if found is not None:
                 bands = [_band_entry(band) for band in found.bands]

@@ -17,12 +17,13 @@ from patchpress.readers.access.view import band_view, stack_view
 from patchpress.readers.errors import BufferUnfit, ViewImpossible
 from patchpress.readers.format.manifest import Manifest, Modality
 from patchpress.readers.format.record import is_compressed
-from patchpress.readers.format.table import read_table, record_keys
+from patchpress.readers.format.table import HasRowNumbers, Split, read_table, record_keys
 from patchpress.readers.records import Records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from patchpress.readers.choice import Where
     from patchpress.readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
@@ -115,20 +116,37 @@ class Store:
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
-    def keys(self, modality: str | None = None, split: str | None = None) -> list[str]:
+    def keys(
+        self,
+        modality: str | None = None,
+        split: Split = None,
+        *,
+        flagged: str | None = None,
+    ) -> list[str]:
         """Names of the records, of one modality or all, of one split or all, row by row.
 
+        Args:
+            modality: all for None.
+            split: as `table`.
+            flagged: as `table`.
+
         Raises:
-            SelectionEmpty: a split or modality that the store does not have.
+            SelectionEmpty, OptionError: as `table`.
         """
         names = [modality] if modality is not None else list(self.manifest.modalities)
-        return [key for name in names for key in record_keys(self.path, self.manifest, name, split)]
+        return [
+            key
+            for name in names
+            for key in record_keys(self.path, self.manifest, name, split, flagged)
+        ]
 
     def table(
         self,
-        split: str | None = None,
+        split: Split = None,
         columns: Sequence[str] | None = None,
         modality: str | None = None,
+        *,
+        flagged: str | None = None,
     ) -> "pa.Table":
         """Rows of metadata.parquet as a pyarrow table, one a patch.
 
@@ -136,23 +154,55 @@ class Store:
         ``keys(modality, split)``. Without one there may be more, as for patches whose partner is
         missing.
 
+        Args:
+            split: a name, several, or `Samples`, whose rows are given in their order; all for None.
+            columns: all for None.
+            modality: only rows that have a record of it.
+            flagged: what is done with rows that their publisher does not recommend for use (the
+                manifest names the columns that say so): ``exclude``, ``include`` or ``only``. By
+                default they are left out if a split is named, so that ``train`` is the published
+                training set, and are there if none is.
+
         Raises:
             SelectionEmpty: no patch is in that split, or there is no such modality; the message
                 lists what there is.
-            OptionError: a column that is not there.
+            OptionError: a column that is not there, or no such choice of flagged rows.
         """
-        return read_table(self.path, self.manifest, split, columns, modality)
+        return read_table(self.path, self.manifest, split, columns, modality, flagged)
 
-    def statistics(self, modality: str, split: str | None = None) -> "Statistics":
+    def statistics(
+        self,
+        modality: str,
+        split: Split = None,
+        *,
+        flagged: str | None = None,
+        where: "Where" = None,
+    ) -> "Statistics":
         """What ``patchpress stats`` kept beside the store, for `normalize` and `to_device`.
+
+        Args:
+            modality: as in the manifest.
+            split: a name, several, or `Samples`; all records for None.
+            flagged: as `table`.
+            where: column -> value, or values of which a row must have one; or a pyarrow expression.
 
         Raises:
             StatisticsMissing, StatisticsStale: there are none, or of other data; run it (again).
-            SelectionEmpty: no such split or modality.
+            SelectionEmpty: no such split or modality, or no such row.
+            OptionError: no such column, or no such choice of flagged rows.
         """
         from patchpress.readers.statistics import read_statistics
 
-        return read_statistics(self.path, self.manifest, modality, split)
+        if where is not None:
+            from patchpress.readers.rows import rows_of
+
+            split = rows_of(self.path, self.manifest, split, where, flagged)
+            flagged = None
+        if isinstance(split, HasRowNumbers):
+            from patchpress.readers.rows import named_selection
+
+            split, flagged = named_selection(self.path, self.manifest, split)
+        return read_statistics(self.path, self.manifest, modality, split, flagged)
 
     def modality_of(self, key: str) -> Modality:
         """The modality that a record is of.

@@ -16,7 +16,7 @@ from patchpress.converter.storage.disk import Records, data_bytes, disk_of, room
 from patchpress.converter.storage.folder import survey
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.resume import goes_on
-from patchpress.converter.tables.metadata import Joined, join, split_counts
+from patchpress.converter.tables.metadata import Joined, flagged_counts, join, split_counts
 from patchpress.readers.format.manifest import JOURNAL, record_form
 from patchpress.readers.format.table import presence_column
 
@@ -116,6 +116,8 @@ def _tell_rows(forecast: Forecast, request: Request, found: Survey, joined: Join
     forecast.listed_without_pixels = {name: len(names) for name, names in absent}
     splits = split_counts(description, joined.table, known)
     forecast.splits = {split: counts["rows"] for split, counts in splits.items()}
+    flagged = flagged_counts(description, joined.table, known).splits
+    forecast.flagged = {split: counts["rows"] for split, counts in flagged.items()}
     if primary not in known:
         return
     whole = len(found.logs[primary])

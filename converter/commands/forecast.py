@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from patchpress.converter.storage.disk import Disk
-from patchpress.converter.text import named, number, size, span
+from patchpress.converter.text import named, number, size, span, split_rows
 from patchpress.readers.format.manifest import Band
 
 NAMES = 13  # bands whose names are shown; of more, the first and the last
@@ -54,6 +54,8 @@ class Forecast:
     without_row: dict[str, int] = field(default_factory=dict)
     """Modality -> patches that no row of the tables names."""
     splits: dict[str, int] = field(default_factory=dict)
+    flagged: dict[str, int] = field(default_factory=dict)
+    """Of the rows in `splits`, those that their publisher does not recommend for use."""
     """Split -> rows."""
     listed_without_pixels: dict[str, int] = field(default_factory=dict)
     labels: list[tuple[str, str, int | None]] = field(default_factory=list)
@@ -108,7 +110,10 @@ class Forecast:
             lines.append(_line("rows", "unknown before the archives are read"))
         else:
             lines.append(_line("rows", number(self.rows, about=self.rows_about)))
-            lines += [_line(f"split {split}", f"{count:,}") for split, count in self.splits.items()]
+            lines += [
+                _line(f"split {split}", split_rows(count, self.flagged.get(split, 0)))
+                for split, count in self.splits.items()
+            ]
             without = self.rows - sum(self.splits.values())
             if without and (self.splits or not self.rows_about):
                 lines.append(_line("split none", number(without, about=self.rows_about)))

@@ -23,11 +23,22 @@ def store_text(path: Path) -> str:
         f"  licence {dataset.licence}, {dataset.url}",
         f"  {len(store):,} records, {size / 1e6:,.1f} MB, {manifest.rows:,} rows",
     ]
+    flagged = manifest.flagged
+    if flagged.columns:
+        lines.append(
+            f"  {flagged.rows:,} rows are flagged ({', '.join(flagged.columns)}): not recommended "
+            "by the publisher"
+        )
     for modality in manifest.modalities.values():
         lines += ["", *_modality_lines(modality)]
     if manifest.splits:
         names = list(next(iter(manifest.splits.values())))
-        rows = [[split, *counts.values()] for split, counts in manifest.splits.items()]
+        rows: list[list[object]] = []
+        for split in manifest.splits:
+            rows.append([split, *(f"{manifest.count(split, name):,}" for name in names)])
+            if split in manifest.flagged.splits:
+                counts = [f"{manifest.count(split, name, 'only'):,}" for name in names]
+                rows.append([f"{split}, flagged", *counts])
         lines += ["", *columns([["split", *names], *rows])]
     for column, classes in manifest.classes.items():
         lines += ["", f"  column {column}: {len(classes)} classes"]

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from errno import EACCES, EPERM, EROFS
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from patchpress.converter.processes import SerialExecutor, process_pool
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
+from patchpress.readers.choice import Where
 from patchpress.readers.errors import (
     OptionError,
     PatchpressError,
@@ -38,10 +40,20 @@ from patchpress.readers.format.manifest import (
     read_manifest,
     write_whole,
 )
-from patchpress.readers.format.table import record_keys
+from patchpress.readers.format.table import (
+    HasRowNumbers,
+    Split,
+    flagged_choice,
+    record_keys,
+    split_name,
+    split_names,
+)
+from patchpress.readers.hints import hint
+from patchpress.readers.rows import named_selection, rows_of
 from patchpress.readers.statistics import (
     ALL,
     PERCENTILES,
+    ROWS,
     Entries,
     Statistics,
     entry_name,
@@ -63,26 +75,36 @@ Submit = Callable[[str, Sequence[str]], "Future[list[Part]]"]
 
 def compute(
     store: str | Path,
-    split: str | None = None,
+    split: Split = None,
     modalities: Sequence[str] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    *,
+    flagged: str | None = None,
+    where: Where = None,
 ) -> list[Statistics]:
-    """Statistics of each modality (all images for None) over a split (all records for None).
+    """Statistics of each modality (all images for None) over a selection of rows.
 
-    `workers` are processes beside this one, one a CPU for None; the result does not depend on them.
+    Args:
+        store: path of the store.
+        split: a split, several, or samples; all records for None.
+        modalities: names; all images for None.
+        workers: processes beside this one, one a CPU for None; the result does not depend on them.
+        progress: told of each step.
+        flagged: rows that their publisher does not recommend: as `Store.table` has it.
+        where: column -> value, or values of which a row must have one; or a pyarrow expression.
 
     Raises:
         SelectionEmpty: the store has no such split or modality, or no record in both.
-        OptionError: a modality of codes, or a negative number of workers.
+        OptionError: a modality of codes, a negative number of workers, or no such column.
         StoreError: there is no finished store, or it is damaged.
     """
     if workers is not None and workers < 0:
         raise OptionError(f"workers must be 0 or more, not {workers}")
     opened = open_store(store)
-    entry = entry_name(opened.manifest, split)
+    selection = select(opened, split, flagged, where)
     chosen = _images(opened.manifest, modalities)
-    counts = {m.name: _count(opened.manifest, m, entry) for m in chosen}
+    counts = {m.name: _count(opened.manifest, m, selection) for m in chosen}
     tasks = sum(math.ceil(n / _chunk_size(n)) for n in counts.values())
     processes = min(usable_cpus() if workers is None else workers, tasks)
     executor: Executor = SerialExecutor()
@@ -95,7 +117,7 @@ def compute(
     try:
         progress.start(sum(counts.values()))
         window = 2 * processes
-        return [_statistics(opened, m, entry, _to(executor, task), window, progress)
+        return [_statistics(opened, m, selection, _to(executor, task), window, progress)
                 for m in chosen]  # fmt: skip
     except BrokenProcessPool:
         raise PatchpressError(
@@ -122,15 +144,82 @@ def _images(manifest: Manifest, names: Sequence[str] | None) -> list[Modality]:
     return images
 
 
-def _count(manifest: Manifest, modality: Modality, entry: str) -> int:
-    count = modality.records if entry == ALL else manifest.splits[entry][modality.name]
-    if not count:
-        others = [m for m in manifest.modalities if m != modality.name]
-        raise SelectionEmpty(
-            f"no record of {modality.name} is in split {entry!r}: choose another split, or another "
-            f"--modality ({', '.join(others) or 'there is none'})"
-        )
-    return count
+@dataclass(frozen=True)
+class Selection:
+    """Which rows the statistics are of, and what these are called in the file."""
+
+    entry: str
+    split: Split
+    flagged: str | None
+
+
+def select(store: Store, split: Split, flagged: str | None, where: Where) -> Selection:
+    """The selection that the options of `compute` ask for.
+
+    Raises:
+        SelectionEmpty, OptionError: as `compute`.
+    """
+    if where is not None:
+        split, flagged = rows_of(store.path, store.manifest, split, where, flagged), None
+    if isinstance(split, HasRowNumbers):
+        # Rows that are a whole split are kept under its name.
+        split, flagged = named_selection(store.path, store.manifest, split)
+    elif split is not None:
+        asked = [split] if isinstance(split, str) else list(split)
+        whole = asked == [ALL] and ALL not in store.manifest.splits
+        names = [] if whole else split_names(store.manifest, asked)
+        split = names if len(names) > 1 else names[0] if names else None
+    return Selection(entry_name(store.manifest, split, flagged), split, flagged)
+
+
+def parse_where(store: Path, entries: Sequence[str]) -> dict[str, list[object]] | None:
+    """Options COLUMN=VALUE as a filter, each value in the type of its column; None for none.
+
+    Raises:
+        OptionError: an entry without ``=``, a column that the table does not have, or a value that
+            its type cannot be.
+        StoreError: there is no finished store, or it is damaged.
+    """
+    if not entries:
+        return None
+    import pyarrow as pa
+
+    schema = open_store(store).table().schema
+    found: dict[str, list[object]] = {}
+    for entry in entries:
+        column, equals, text = entry.partition("=")
+        if not equals:
+            raise OptionError(f"--where {entry} must be COLUMN=VALUE, as in country=Portugal")
+        if column not in schema.names:
+            raise OptionError(
+                f"--where {entry}: the table has no column {column!r}; {hint(column, schema.names)}"
+            )
+        kind = schema.field(column).type
+        kind = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+        try:
+            value = pa.scalar(text).cast(kind).as_py()
+        except pa.ArrowException:
+            raise OptionError(f"--where {entry}: {text!r} is no {kind}") from None
+        found.setdefault(column, []).append(value)
+    return found
+
+
+def _count(manifest: Manifest, modality: Modality, selection: Selection) -> int:
+    """How many records there will be; of several splits or chosen rows, at most how many."""
+    split, count = selection.split, modality.records
+    if isinstance(split, str):
+        flagged = flagged_choice(selection.flagged, split)
+        count = manifest.count(split_name(manifest, split), modality.name, flagged)
+    return count if count > 0 else _no_record(manifest, modality, selection)
+
+
+def _no_record(manifest: Manifest, modality: Modality, selection: Selection) -> NoReturn:
+    others = [m for m in manifest.modalities if m != modality.name]
+    where = f"in split {selection.entry!r}" if isinstance(selection.split, str) else "selected"
+    raise SelectionEmpty(
+        f"no record of {modality.name} is {where}: choose another split, or another "
+        f"--modality ({', '.join(others) or 'there is none'})"
+    )
 
 
 def _chunk_size(records: int) -> int:
@@ -138,10 +227,19 @@ def _chunk_size(records: int) -> int:
 
 
 def _statistics(
-    store: Store, modality: Modality, entry: str, submit: Submit, window: int, progress: Progress
+    store: Store,
+    modality: Modality,
+    selection: Selection,
+    submit: Submit,
+    window: int,
+    progress: Progress,
 ) -> Statistics:
     """One modality's chunks through the workers, merged in their order."""
-    keys = record_keys(store.path, store.manifest, modality.name, None if entry == ALL else entry)
+    keys = record_keys(
+        store.path, store.manifest, modality.name, selection.split, selection.flagged
+    )
+    if not keys:
+        _no_record(store.manifest, modality, selection)
     size = _chunk_size(len(keys))
     nbytes = modality.form.size
     tallies = [Tally.of(modality.dtype) for _ in modality.bands]
@@ -161,7 +259,9 @@ def _statistics(
     while waiting:
         take()
     bands = zip(modality.band_names, tallies, strict=True)
-    return Statistics(modality.name, entry, len(keys), tuple(t.result(name) for name, t in bands))
+    return Statistics(
+        modality.name, selection.entry, len(keys), tuple(t.result(name) for name, t in bands)
+    )
 
 
 # A worker process keeps its store here: a process pool hands state to its tasks no other way.
@@ -225,7 +325,8 @@ def _table(store: Path, statistics: Statistics) -> str:
         numbers = (band.mean, band.std, band.minimum, *band.percentiles, band.maximum)
         counts = (band.pixels, band.nan)
         rows.append([band.name, *(f"{n:.6g}" for n in numbers), *(f"{n:,}" for n in counts)])
-    of = "all records" if statistics.split == ALL else f"split {statistics.split}"
+    of = {ALL: "all records"}.get(statistics.split, f"split {statistics.split}")
+    of = statistics.split if statistics.split.startswith(ROWS) else of
     title = f"{store}: {statistics.modality}, {of}, {statistics.patches:,} patches"
     return "\n".join([title, *columns(rows)])
 

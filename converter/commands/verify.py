@@ -29,7 +29,7 @@ from patchpress.readers.format.record import (
     form_in,
     is_compressed,
 )
-from patchpress.readers.format.table import checksum_column, presence_column, record_keys
+from patchpress.readers.format.table import checksum_column, flag_mask, presence_column, record_keys
 from patchpress.readers.store import Store, open_store
 
 SHOWN = 20
@@ -298,6 +298,17 @@ def manifest_differences(store: Store) -> list[str]:
                 problems.append(
                     f"split {split} has {found:,} {name} where the manifest counts {count:,}"
                 )
+    flags = manifest.flagged.columns
+    missing = [name for name in flags if name not in table.column_names]
+    problems += [f"metadata.parquet has no column {name!r}, which flags rows" for name in missing]
+    for split, counts in manifest.flagged.splits.items() if splits and not missing else ():
+        part = table.filter(pc.equal(table[manifest.split_column], split))
+        found = pc.sum(flag_mask(flags, part)).as_py() or 0
+        if found != counts["rows"]:
+            problems.append(
+                f"split {split} has {found:,} flagged rows where the manifest counts "
+                f"{counts['rows']:,}"
+            )
     for column, known in [
         *manifest.classes.items(),
         (manifest.split_column, tuple(manifest.splits)),

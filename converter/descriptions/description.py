@@ -40,6 +40,8 @@ class LabelRule:
     class_list: str
     rule: str = ""
     source: str = ""
+    default: bool = False
+    """Whether it is the column that is learned if no other is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Splits:
 
     column: str
     names: tuple[str, ...]
+    flagged: tuple[str, ...] = ()
+    """Boolean columns; a row for which one is true is not among those that the publisher recommends
+    for use, whatever its split."""
     lists: Mapping[str, str] = field(default_factory=dict)
     """Split -> file with one patch a line."""
     list_suffix: str = ""
@@ -153,9 +158,20 @@ class Description:
         return {column: rule.classes for column, rule in self.labels.items()}
 
     @property
+    def target(self) -> str | None:
+        """The label column that is learned if none is named: the one that says so, or the first."""
+        said = [rule.column for rule in self.labels.values() if rule.default]
+        return next(iter([*said, *self.labels]), None)
+
+    @property
     def split_column(self) -> str | None:
         """The table column with the split, if there is one."""
         return self.splits.column if self.splits else None
+
+    @property
+    def flag_columns(self) -> tuple[str, ...]:
+        """Boolean columns; a row for which one is true is not recommended by its publisher."""
+        return self.splits.flagged if self.splits else ()
 
     @property
     def split_names(self) -> tuple[str, ...]:

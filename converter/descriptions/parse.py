@@ -123,6 +123,7 @@ def _splits(section: Section) -> Splits | None:
     splits = Splits(
         column=section.take("column", str),
         names=section.strings("names"),
+        flagged=section.strings("flagged", optional=True),
         lists=section.mapping("lists"),
         list_suffix=section.take("list_suffix", str, ""),
         position=geographic.take("position", str, ""),
@@ -166,6 +167,7 @@ def _labels(section: Section, modalities: dict[str, ModalitySource]) -> dict[str
             class_list=class_list,
             rule=part.take("rule", str, ""),
             source=part.take("from", str, ""),
+            default=part.take("default", bool, default=False),
         )
         part.end()
         _check_label_rule(rule, part, modalities, rules)
@@ -200,6 +202,8 @@ def _check_label_rule(
             raise section.error("from", problem)
     if rule.rule == "mapped" and source not in above:
         raise section.error("from", f"must name a label column above, not {source!r}")
+    if rule.default and any(other.default for other in above.values()):
+        raise section.error("default", "is true for two label columns: one is learned by default")
     if rule.rule and not rule.class_list:
         raise section.error("class_list", "is missing: the rule needs its codes")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels_from_codes import class_index_of_codes
-from patchpress.converter.tables.metadata import Joined, split_counts
+from patchpress.converter.tables.metadata import Joined, flagged_counts, split_counts
 from patchpress.readers.format.manifest import (
     METADATA,
     Compression,
@@ -55,13 +55,16 @@ def manifest_of(
 ) -> Manifest:
     """The manifest of a store whose metadata.parquet is written."""
     names = joined.table.column_names
+    classes = {c: names_ for c, names_ in description.classes.items() if c in names}
     return Manifest(
         dataset=description.dataset,
         modalities=modalities,
-        classes={c: names_ for c, names_ in description.classes.items() if c in names},
+        classes=classes,
+        target=description.target if description.target in classes else next(iter(classes), None),
         rows=len(joined.table),
         splits=split_counts(description, joined.table, modalities),
         split_column=description.split_column or "split",
+        flagged=flagged_counts(description, joined.table, modalities),
         metadata_digest=file_digest(store / METADATA),
         shards=(shard,),
         options=options,

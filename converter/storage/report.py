@@ -9,7 +9,7 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.tables.metadata import Joined
-from patchpress.converter.text import named
+from patchpress.converter.text import named, split_rows
 from patchpress.readers.format.manifest import Manifest
 
 
@@ -28,6 +28,8 @@ class Report:
     seconds: float = 0.0
     rows: int = 0
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
+    flagged: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of the rows in `splits`, those that their publisher does not recommend for use."""
     absent: tuple[str, ...] = ()
     """Modalities and tables that the source does not have."""
     labelled: bool = True
@@ -70,9 +72,9 @@ class Report:
             f"  data               {self.bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s",
             f"  rows               {self.rows:,}",
         ]
-        lines += [
-            f"  split {split:<12} {counts['rows']:,}" for split, counts in self.splits.items()
-        ]
+        for split, found in self.splits.items():
+            flagged = self.flagged.get(split, {}).get("rows", 0)
+            lines.append(f"  split {split:<12} {split_rows(found['rows'], flagged)}")
         without = self.rows - sum(counts["rows"] for counts in self.splits.values())
         if without:
             lines.append(f"  split none         {without:,}")
@@ -140,6 +142,7 @@ def report_of(
         bytes=sum(shard.bytes for shard in manifest.shards),
         rows=manifest.rows,
         splits={name: dict(counts) for name, counts in manifest.splits.items()},
+        flagged={name: dict(counts) for name, counts in manifest.flagged.splits.items()},
         absent=absent,
         labelled=any(column in joined.table.column_names for column in manifest.classes),
         labels_from=_labels_from(description, manifest, files),

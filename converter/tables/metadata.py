@@ -21,7 +21,8 @@ from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.rows import Logs, build_rows
 from patchpress.converter.tables.split_column import SplitOptions
-from patchpress.readers.format.table import checksum_column, presence_column
+from patchpress.readers.format.manifest import Flagged
+from patchpress.readers.format.table import checksum_column, flag_mask, presence_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -191,6 +192,15 @@ def split_counts(
             present = {m: int(pc.sum(part[presence_column(m)]).as_py()) for m in modalities}
             counts[split] = {"rows": len(part), **present}
     return counts
+
+
+def flagged_counts(
+    description: Description, rows: "pa.Table", modalities: Iterable[str]
+) -> Flagged:
+    """The rows that their publisher does not recommend, by the flag columns that the table has."""
+    columns = tuple(c for c in description.flag_columns if c in rows.column_names)
+    flagged = rows.filter(flag_mask(columns, rows))
+    return Flagged(columns, len(flagged), split_counts(description, flagged, modalities))
 
 
 def write_metadata(path: Path, rows: "pa.Table") -> None:

@@ -63,6 +63,7 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
     needed = _needed(description)
     first = next(iter(paths.values()))
     expected = read_schema(first)
+    _check_flag_columns(description, first, expected)
     identities: list[pa.Array] = []
     spellings: dict[str, dict[str, str]] = {}
     for path in paths.values():
@@ -117,6 +118,15 @@ def _check_schema(
 
 def _kind(column: "pa.Field") -> str:
     return f"{column.type}{'' if column.nullable else ' not null'}"
+
+
+def _check_flag_columns(description: Description, path: Path, schema: "pa.Schema") -> None:
+    """Refuse a table in which a column that flags rows is not of true and false."""
+    for column in description.flag_columns:
+        if column in schema.names and str(schema.field(column).type) != "bool":
+            raise TableError(
+                f"{path} has {schema.field(column).type} in column {column!r}, which must be bool"
+            )
 
 
 def _checked_identities(

@@ -190,6 +190,18 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class Flagged:
+    """The rows that their publisher does not recommend for use, such as patches under clouds."""
+
+    columns: tuple[str, ...] = ()
+    """Boolean columns of the table; a row is flagged if one of them is true."""
+    rows: int = 0
+    """Flagged rows of the table, in whatever split or in none."""
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Counts as in `Manifest.splits`, of the flagged rows alone; splits that have some."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """All that a reader must know of a store before it opens the data."""
 
@@ -197,12 +209,16 @@ class Manifest:
     modalities: Mapping[str, Modality]
     classes: Mapping[str, tuple[str, ...]]
     """Class names of each label column, in the official order."""
+    target: str | None
+    """The label column that is learned if none is named; None if there are no labels."""
     rows: int
     """Rows of the metadata table."""
     splits: Mapping[str, Mapping[str, int]]
-    """Split -> modality -> records; the rows of that split under ``rows``."""
+    """Split -> modality -> records; the rows of that split under ``rows``. Flagged ones count."""
     split_column: str
     """The column of the table with the split."""
+    flagged: Flagged
+    """Rows that their publisher does not recommend for use."""
     metadata_digest: str
     """``sha256:`` and the SHA-256 of metadata.parquet."""
     shards: tuple[Shard, ...]
@@ -215,6 +231,18 @@ class Manifest:
     def records(self) -> int:
         """How many records the store has."""
         return sum(shard.records for shard in self.shards)
+
+    def count(self, split: str, what: str = "rows", flagged: str = "exclude") -> int:
+        """How many rows, or records of a modality, a split has.
+
+        Args:
+            split: as in `splits`.
+            what: ``rows``, or a modality.
+            flagged: ``exclude``, ``include`` or ``only``, as for `Store.table`.
+        """
+        whole = self.splits[split][what]
+        marked = self.flagged.splits.get(split, {}).get(what, 0)
+        return {"exclude": whole - marked, "include": whole, "only": marked}[flagged]
 
     def matches(self, form: Form) -> list[Modality]:
         """The modalities that a record of this form may be of, as `matching` finds them."""
@@ -287,9 +315,11 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
                 name: _modality(name, entry) for name, entry in content["modalities"].items()
             },
             classes={name: tuple(names) for name, names in content["classes"].items()},
+            target=content["target"],
             rows=content["rows"],
             splits=content["splits"],
             split_column=content["split_column"],
+            flagged=_flagged(content["flagged"]),
             metadata_digest=content["metadata_digest"],
             shards=tuple(_shard(entry) for entry in content["shards"]),
             options=content["options"],
@@ -301,6 +331,13 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
         raise StoreDamaged(
             f"{where} does not parse ({type(error).__name__}: {error}): copy the store again"
         ) from None
+
+
+def _flagged(entry: dict[str, Any]) -> Flagged:
+    columns = entry["columns"]
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise ValueError(f"flag columns {columns!r}")
+    return Flagged(tuple(columns), entry["rows"], entry["splits"])
 
 
 def _shard(entry: dict[str, Any]) -> Shard:

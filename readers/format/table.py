@@ -1,9 +1,12 @@
 """metadata.parquet: one row a patch, as pyarrow tables. pyarrow is imported on first use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from patchpress.readers.errors import (
     NO_DESCRIPTORS,
@@ -18,6 +21,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPLIT_ALIASES = {"val": "validation", "valid": "validation"}  # what loaders elsewhere call it
+FLAGGED = ("exclude", "include", "only")
+
+
+@runtime_checkable
+class HasRowNumbers(Protocol):
+    """Rows that were chosen before, such as `Samples`; given for a split."""
+
+    @property
+    def row_numbers(self) -> "npt.NDArray[np.int64]":
+        """Positions of the rows in the table."""
+
+
+Split = str | Sequence[str] | HasRowNumbers | None
 
 
 def split_name(manifest: Manifest, split: str) -> str:
@@ -33,30 +49,122 @@ def split_name(manifest: Manifest, split: str) -> str:
     return name
 
 
+def split_names(manifest: Manifest, split: str | Sequence[str] | None) -> list[str]:
+    """The store's own names of one or more splits, in its order; none for None.
+
+    Raises:
+        SelectionEmpty: the store has no patch in such a split, or the list is empty.
+        OptionError: something that is no name.
+    """
+    if split is None:
+        return []
+    asked: list[object] = list(split) if _is_list(split) else [split]
+    names = [name for name in asked if isinstance(name, str)]
+    if len(names) < len(asked):
+        wrong = next(name for name in asked if not isinstance(name, str))
+        raise OptionError(
+            f"split must be a name such as 'train', a list of names, or samples, not {wrong!r}"
+        )
+    if not asked:
+        there = ", ".join(manifest.splits) or "none"
+        raise SelectionEmpty(f"split is an empty list; splits there: {there}")
+    found = {split_name(manifest, name) for name in names}
+    return [name for name in manifest.splits if name in found]
+
+
+def _is_list(split: object) -> bool:
+    return isinstance(split, Iterable) and not isinstance(split, (str, bytes, Mapping))
+
+
+def flagged_choice(flagged: str | None, split: Split) -> str:
+    """What is done with flagged rows: `exclude` by default if a split is named, else `include`.
+
+    Raises:
+        OptionError: none of `FLAGGED`.
+    """
+    if flagged is None:
+        return "include" if split is None or isinstance(split, HasRowNumbers) else "exclude"
+    if flagged not in FLAGGED:
+        raise OptionError(f"flagged must be one of {', '.join(FLAGGED)}, not {flagged!r}")
+    return flagged
+
+
+def flag_mask(columns: Sequence[str], rows: "pa.Table") -> "pa.ChunkedArray | pa.Array":
+    """For each row whether it is flagged: whether one of the flag columns is true."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    mask = pa.array(np.zeros(len(rows), bool))
+    for column in columns:
+        mask = pc.or_(mask, pc.fill_null(rows[column], False))
+    return mask
+
+
+def split_mask(manifest: Manifest, rows: "pa.Table", names: Sequence[str]) -> "pa.ChunkedArray":
+    """For each row whether it is in one of the splits."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = rows[manifest.split_column]
+    return pc.is_in(column, value_set=pa.array(names, column.type))
+
+
 def read_table(
     store: Path,
     manifest: Manifest,
-    split: str | None = None,
+    split: Split = None,
     columns: Sequence[str] | None = None,
     modality: str | None = None,
+    flagged: str | None = None,
 ) -> "pa.Table":
     """Rows of metadata.parquet, by split and by presence of a modality, in file order.
 
+    Args:
+        store: folder of the store.
+        manifest: the store's.
+        split: one split or several, or rows that were chosen before, in their order; None for all.
+        columns: names, in the order wanted; None for all.
+        modality: keep the rows that have a record of it.
+        flagged: `exclude` leaves out the rows that their publisher does not recommend for use,
+            `include` keeps them, `only` keeps nothing else. By default they are left out if a split
+            is named.
+
     Raises:
         SelectionEmpty: a split or modality that the store does not have.
-        OptionError: a column that the table does not have.
+        OptionError: a column that the table does not have, or no such choice of flagged rows.
         StoreDamaged: the table is absent or no Parquet file.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
+
+    choice = flagged_choice(flagged, split)
+    chosen = split if isinstance(split, HasRowNumbers) else None
+    names = [] if isinstance(split, HasRowNumbers) else split_names(manifest, split)
+    needed: list[str] = [manifest.split_column] if names else []
+    if choice != "include":
+        needed += manifest.flagged.columns
+    present = presence_column(manifest.modality(modality).name) if modality is not None else None
+    wanted, rows = _read_columns(
+        store / METADATA, columns, [*needed, *([] if present is None else [present])]
+    )
+    if chosen is not None:
+        rows = rows.take(chosen.row_numbers)
+    if names:
+        rows = rows.filter(split_mask(manifest, rows, names))
+    if choice != "include":
+        mask = flag_mask(manifest.flagged.columns, rows)
+        rows = rows.filter(mask if choice == "only" else pc.invert(mask))
+    if present is not None:
+        rows = rows.filter(rows[present])
+    return rows.select(wanted)
+
+
+def _read_columns(
+    path: Path, columns: Sequence[str] | None, needed: Sequence[str]
+) -> tuple[list[str], "pa.Table"]:
+    """(the columns asked for, the table with these and the needed ones)."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = store / METADATA
-    masks: dict[str, str | None] = {}
-    if split is not None:
-        masks[manifest.split_column] = split_name(manifest, split)
-    if modality is not None:
-        masks[presence_column(manifest.modality(modality).name)] = None
     try:
         # One thread: the table is small, and a reader should not start a pool of them.
         with pq.ParquetFile(path) as file:
@@ -65,7 +173,7 @@ def read_table(
                 if column not in names:
                     raise OptionError(f"{path} has no column {column!r}; it has {', '.join(names)}")
             wanted = list(columns) if columns is not None else names
-            rows = file.read([*wanted, *(masks.keys() - set(wanted))], use_threads=False)
+            return wanted, file.read(list(dict.fromkeys([*wanted, *needed])), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
             raise cannot_read(path, error) from None
@@ -73,9 +181,6 @@ def read_table(
         raise StoreDamaged(
             f"{path} cannot be read ({reason}): copy or convert the store again"
         ) from None
-    for column, value in masks.items():
-        rows = rows.filter(rows[column] if value is None else pc.equal(rows[column], value))
-    return rows.select(wanted)
 
 
 def presence_column(modality: str) -> str:
@@ -95,16 +200,20 @@ def key_column(modality: Modality) -> str:
 
 
 def record_keys(
-    store: Path, manifest: Manifest, modality: str, split: str | None = None
+    store: Path,
+    manifest: Manifest,
+    modality: str,
+    split: Split = None,
+    flagged: str | None = None,
 ) -> list[str]:
-    """Keys of all records of a modality, in the order of the table's rows.
+    """Keys of the records of a modality, in the order of the rows that `read_table` gives.
 
     Raises:
-        SelectionEmpty: a split or modality that the store does not have.
+        SelectionEmpty, OptionError: as `read_table`.
     """
     described = manifest.modality(modality)
     column = key_column(described)
-    table = read_table(store, manifest, split, [column], modality)
+    table = read_table(store, manifest, split, [column], modality, flagged)
     return keys_in(described, table[column])
 
 

@@ -73,7 +73,14 @@ def slowly(samples: Samples, monkeypatch: pytest.MonkeyPatch, mess: bool = False
 
 def test_batches_of_every_kind_of_store_are_what_store_read_gives(store: Store) -> None:
     loader = PatchLoader(
-        store, "train", batch_size=4, shuffle=True, seed=3, output="numpy", with_key=True
+        store,
+        "train",
+        batch_size=4,
+        shuffle=True,
+        seed=3,
+        output="numpy",
+        with_key=True,
+        flagged="include",
     )
     count = 0
     for image, label, keys in loader:
@@ -348,7 +355,7 @@ def test_at_the_beginning_of_an_epoch_the_batches_may_be_others(
 
 
 def test_a_state_of_other_samples_is_refused_though_they_are_as_many(stacked: Path) -> None:
-    validation, test = (Samples(str(stacked), name) for name in ("val", "test"))
+    validation, test = (Samples(str(stacked), name, flagged="include") for name in ("val", "test"))
     assert len(validation) == len(test)
     with pytest.raises(OptionError, match="the state has selection"):
         loader_of(test).load_state_dict(loader_of(validation).state_dict())

@@ -20,7 +20,7 @@ from patchpress import (
     StoreDamaged,
     open_store,
 )
-from tests.support.synthetic import Row
+from tests.support.synthetic import Row, is_flagged
 
 S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 ORDERS = [
@@ -65,7 +65,10 @@ def test_containment(store: Store, optical: list[str]) -> None:
 @pytest.mark.parametrize("split", ["train", "validation", "test", "val"])
 def test_keys_of_a_split_are_those_of_its_rows(store: Store, rows: list[Row], split: str) -> None:
     name = "validation" if split == "val" else split
-    assert store.keys("s1", split=split) == [row["s1_name"] for row in rows if row["split"] == name]
+    whole = [row for row in rows if row["split"] == name]
+    assert store.keys("s1", split=split, flagged="include") == [row["s1_name"] for row in whole]
+    clear = [row["s1_name"] for row in whole if not is_flagged(row)]
+    assert store.keys("s1", split=split) == clear
     assert len(store.keys(split=split)) == 3 * len(store.keys("s2", split))
 
 
@@ -223,7 +226,7 @@ def test_a_record_knows_its_modality(store: Store, optical: list[str], radar: li
 def test_tables_of_a_split(store: Store, rows: list[Row], asked: str, split: str) -> None:
     table = store.table(split=asked, columns=["patch_id", "split", "labels"])
     assert table.column_names == ["patch_id", "split", "labels"]
-    expected = [row for row in rows if row["split"] == split]
+    expected = [row for row in rows if row["split"] == split and not is_flagged(row)]
     assert table["patch_id"].to_pylist() == [row["patch_id"] for row in expected]
     assert table["labels"].to_pylist() == [row["labels"] for row in expected]
     assert set(table["split"].to_pylist()) == {split}

@@ -475,7 +475,7 @@ def test_a_data_set_pickles(data: PatchDataset) -> None:
 
 
 def test_samples_chosen_before_are_taken_as_they_are(stacked: Path) -> None:
-    samples = Samples(str(stacked), "test").subset([2, 0])
+    samples = Samples(str(stacked), "test", flagged="include").subset([2, 0])
     data = PatchDataset(samples)
     assert data.samples is samples
     assert data.classes == samples.classes

@@ -13,9 +13,11 @@ Array = npt.NDArray[Any]
 THREADS = "patchpress"  # what the names of a loader's threads begin with
 
 
-def rows_in(store: Store, split: str | None = None) -> list[dict[str, Any]]:
+def rows_in(
+    store: Store, split: str | None = None, flagged: str | None = None
+) -> list[dict[str, Any]]:
     """The rows of the table, one dict each."""
-    found: list[dict[str, Any]] = store.table(split).to_pylist()
+    found: list[dict[str, Any]] = store.table(split, flagged=flagged).to_pylist()
     return found
 
 

@@ -246,6 +246,11 @@ def write_patch(root: Path, product: Product, cell: tuple[int, int], seed: int,
     return drawn
 
 
+def is_flagged(row: Row) -> bool:
+    """Whether a row is of the patches with snow, clouds or shadow."""
+    return row["contains_seasonal_snow"] or row["contains_cloud_or_shadow"]
+
+
 def write_table(path: Path, rows: list[Row]) -> None:
     """Write rows, sorted by patch, under the official schema and in the published form."""
     text = pa.string()

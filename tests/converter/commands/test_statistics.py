@@ -33,6 +33,7 @@ from patchpress.converter.commands.stats import compute, save
 from patchpress.readers.errors import StatisticsMissing, StatisticsStale, StoreDamaged
 from patchpress.readers.format.manifest import write_whole
 from patchpress.readers.normalize import normalize
+from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import (
     PERCENTILES,
     BandStatistics,
@@ -51,7 +52,7 @@ from tests.support.helpers import (
     patches,
     python,
 )
-from tests.support.synthetic import Row
+from tests.support.synthetic import Row, is_flagged
 
 Command = Callable[..., Ended]
 BIN = (
@@ -147,7 +148,9 @@ def test_statistics_are_those_of_the_source(
     store: Store, truth: Any, rows: list[Row], split: str | None
 ) -> None:
     name = "validation" if split == "val" else split
-    chosen = [row for row in rows if split is None or row["split"] == name]
+    chosen = [
+        row for row in rows if split is None or (row["split"] == name and not is_flagged(row))
+    ]
     assert chosen
     optical, radar = compute(store.path, split, workers=0)
     assert (optical.modality, radar.modality) == ("s2", "s1")
@@ -332,6 +335,80 @@ def test_the_command_prints_and_keeps_statistics(copied: Path, patchpress: Comma
     assert open_store(copied).statistics("s2", "val") == kept
     assert read_statistics(copied, store.manifest, "s1").split == "all"
     assert list(read_statistics(copied, store.manifest, "s2").band_names) == [*kept.band_names]
+
+
+def entries(file: Path, modality: str = "s2") -> list[str]:
+    return list(json.loads(file.read_text())["statistics"][modality])
+
+
+def test_selections_are_kept_apart(copied: Path, patchpress: Command, rows: list[Row]) -> None:
+    """Each selection of rows has an entry of its own, found by the same words."""
+    file = copied / "statistics.json"
+    cases: list[tuple[list[str], str, dict[str, Any]]] = [
+        (["--split", "train"], "train", {"split": "train"}),
+        (["--split", "train", "--flagged", "exclude"], "train", {"split": ["train"]}),
+        (["--split", "train", "--flagged", "include"], "train with flagged",
+         {"split": "train", "flagged": "include"}),
+        (["--split", "train", "--flagged", "only"], "train flagged only",
+         {"split": "train", "flagged": "only"}),
+        (["--split", "val", "--split", "train"], "train+validation",
+         {"split": ("val", "train")}),
+        (["--flagged", "exclude"], "all without flagged", {"flagged": "exclude"}),
+        ([], "all", {}),
+        (["--split", "all"], "all", {}),
+    ]  # fmt: skip
+    for words, name, options in cases:
+        ended = patchpress("stats", copied, "--modality", "s2", "--workers", 0, *words)
+        assert (ended.code, ended.err) == (0, ""), words
+        found = open_store(copied).statistics("s2", **options)
+        chosen = open_store(copied).table(**options)
+        assert (found.split, found.patches) == (name, len(chosen))
+        truth = compute(copied, Samples(str(copied), target=None, **options), ["s2"], workers=0)
+        assert [found.bands] == [one.bands for one in truth]
+    known = ["train", "all", "all without flagged"]
+    assert entries(file) == [*known, "train flagged only", "train with flagged", "train+validation"]
+
+
+def test_rows_of_any_choice_have_statistics(copied: Path, patchpress: Command) -> None:
+    words = ["--split", "train", "--where", "country=Finland", "--where", "country=Austria",
+             "--where", "contains_seasonal_snow=false"]  # fmt: skip
+    ended = patchpress("stats", copied, "--modality", "s2", "--workers", 0, *words)
+    assert (ended.code, ended.err) == (0, "")
+    where = {"country": ["Finland", "Austria"], "contains_seasonal_snow": [False]}
+    store = open_store(copied)
+    samples = Samples(store, "train", where=where)
+    found = store.statistics("s2", "train", where=where)
+    assert found == store.statistics("s2", samples)
+    assert (found.split[:5], found.patches) == ("rows ", len(samples))
+    assert f"s2, {found.split}, {found.patches} patches" in ended.out
+    assert [found] == compute(copied, samples, ["s2"], workers=0)
+    assert entries(copied / "statistics.json") == [found.split]
+    # Another choice of as many rows is another entry, and one of a whole split is the split's.
+    with pytest.raises(StatisticsMissing, match="no statistics of s2 rows [0-9a-f]{16}, only of"):
+        store.statistics("s2", samples.subset([0]))
+    with pytest.raises(StatisticsMissing, match="no statistics of s2 test, only of s2 rows"):
+        store.statistics("s2", Samples(store, "test"))
+    assert patchpress("stats", copied, "--workers", 0, "--split", "test").code == 0
+    assert store.statistics("s2", Samples(store, "test")) == store.statistics("s2", "test")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--where", "country"], "--where country must be COLUMN=VALUE"),
+        (["--where", "county=Finland"], "no column 'county'; nearest is 'country'"),
+        (["--where", "contains_seasonal_snow=maybe"], "'maybe' is no bool"),
+        (["--where", "epsg=north"], "'north' is no int32"),
+        (["--where", "labels=Pasture"], "'Pasture' is no class of column 'labels'"),
+        (["--split", "validation", "--flagged", "only"], "no row of validation is flagged"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_one_sentence(
+    stacked: Path, patchpress: Command, words: list[str], said: str
+) -> None:
+    ended = patchpress("stats", stacked, "--workers", 0, *words)
+    assert ended.code != 0
+    assert said in ended.sentence
 
 
 def test_the_order_of_the_commands_does_not_show(stacked: Path, tmp_path: Path) -> None:
