@@ -5,6 +5,7 @@ nothing: the reader never loads what converting needs, nor does either of them l
 """
 
 from importlib import import_module
+from os import path as _path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -163,6 +164,12 @@ _NAMES = {
     "readers.torch_dataset": ("PatchDataset",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+_folder = __path__[0]
+if not _path.isdir(_path.join(_folder, "readers")):
+    # A copy of the repository without its two links, such as an unpacked source distribution: the
+    # folders `converter` and `readers` are beside this one.
+    __path__.append(_path.dirname(_folder))
 
 
 def __getattr__(name: str) -> object:

@@ -131,6 +131,23 @@ def test_a_copy_without_links_builds_the_same_wheel(
     assert names_in(built(source, "wheel", tmp_path / "built")) == names_in(wheel)
 
 
+@pytest.mark.parametrize("text", [None, "../"], ids=["without", "as text files"])
+def test_a_copy_without_links_runs_where_it_lies(
+    unpacked: Path, tmp_path: Path, text: str | None
+) -> None:
+    source = Path(shutil.copytree(unpacked, tmp_path / "source"))
+    for name in LINKS if text else ():
+        (source / "patchpress" / name).write_text(f"{text}{name}")
+    environment = {"PATH": os.environ["PATH"]}
+    code = "from patchpress import convert, open_store; print(convert, open_store.__code__)"
+    ended = python("-c", code, cwd=source, env=environment)
+    assert ended.code == 0, ended.err
+    assert str(source / "readers" / "store.py") in ended.out
+    ended = python("-m", "patchpress", "datasets", cwd=source, env=environment)
+    assert (ended.code, ended.err) == (0, "")
+    assert DATASET in ended.out
+
+
 def test_the_installed_wheel_converts_and_reads(wheel: Path, tmp_path: Path) -> None:
     """In a folder with a readers.py and a converter.py, which belong to its user."""
     site, work = tmp_path / "site", tmp_path / "work"
