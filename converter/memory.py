@@ -1,21 +1,77 @@
 """Memory that processes share: mapped once, and cut into cells that are used again and again."""
 
 import mmap
+import os
+import tempfile
 from collections import deque
+from multiprocessing.reduction import DupFd
+from typing import Any
+
+from patchpress.readers.errors import OptionError
 
 
-def shared_memory(nbytes: int) -> memoryview:
-    """Memory, all zeros, that this process shares with those that it forks later."""
-    return memoryview(mmap.mmap(-1, nbytes) if nbytes else b"")
+class SharedMemory:
+    """Memory that this process shares with its workers.
 
-
-def free_shared_memory(memory: memoryview | None) -> None:
-    """Give shared memory back to the system at once; views of it that are left read zeros.
-
-    Nothing happens if it is None, or if the system has no such call.
+    Forked workers inherit it. Workers that are started anew get it if it is an argument of their
+    start: it is pickled as a descriptor. It has no name in any folder, so nothing is left of it
+    when processes are killed.
     """
-    if memory and isinstance(memory.obj, mmap.mmap) and hasattr(mmap, "MADV_REMOVE"):
-        memory.obj.madvise(mmap.MADV_REMOVE)
+
+    def __init__(self, nbytes: int) -> None:
+        self._open(_new_descriptor(nbytes), nbytes)
+
+    def _open(self, descriptor: int | None, nbytes: int) -> None:
+        self._descriptor = descriptor
+        self._map = mmap.mmap(-1 if descriptor is None else descriptor, nbytes) if nbytes else None
+        self.view = memoryview(self._map or b"")
+        """All of it, to read and to write; bytes that nobody has written are 0."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._map is not None and self._descriptor is None:
+            raise OptionError(
+                "memory cannot be shared with other processes under this limit on the size of "
+                "files (ulimit -f): raise it, or give workers 0"
+            )
+        descriptor = None if self._descriptor is None else DupFd(self._descriptor)
+        return _received, (descriptor, len(self.view))
+
+    def free(self) -> None:
+        """Give the memory back to the system, even if views of it exist: they read zeros then."""
+        if self._map is not None and hasattr(mmap, "MADV_REMOVE"):
+            self._map.madvise(mmap.MADV_REMOVE)
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def _new_descriptor(nbytes: int) -> int | None:
+    """A file without a name, of so many bytes: in memory if the system has that.
+
+    None if nothing is needed, or if a limit on the size of files forbids it: forked workers can do
+    without it.
+    """
+    if not nbytes:
+        return None
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("patchpress")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        os.ftruncate(descriptor, nbytes)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _received(descriptor: Any, nbytes: int) -> SharedMemory:
+    """The same memory in another process."""
+    memory = SharedMemory.__new__(SharedMemory)
+    memory._open(None if descriptor is None else descriptor.detach(), nbytes)
+    return memory
 
 
 class CellPool:
@@ -24,7 +80,8 @@ class CellPool:
     def __init__(self, size: int, count: int) -> None:
         self.size = size
         """Bytes of a cell."""
-        self.memory = shared_memory(size * count)
+        self.shared = SharedMemory(size * count)
+        self.memory = self.shared.view
         """All cells, one after the other."""
         self._free = deque(range(0, size * count, size) if size else ())
 

@@ -1,23 +1,137 @@
-"""Where encoding runs: in this process or in others, each a `concurrent.futures.Executor`."""
+"""Worker processes: whether they are forked or started anew, how they begin, and how they end.
+
+`worker_pool` starts them and gives a function that hands them tasks; `in_order` keeps a bounded
+number of tasks under way and gives their results in the order of the tasks.
+"""
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from multiprocessing.context import ForkContext, SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+
+from patchpress.readers.errors import OptionError, PatchpressError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
 
-# Forked workers share anonymous memory with the writer: pixels need no pickling and no named
-# segment that a killed process would leave behind. Elsewhere fork is absent or unsafe.
-CAN_FORK = sys.platform == "linux"
+_log = logging.getLogger(__name__)
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_TASKS = Path("/proc/self/task")  # a folder for each thread of this process
+_EXPECT_FORK = {"jemalloc_bg_thd"}  # names of threads that jemalloc stops around a fork by itself
+
+
+def start_context(count: int, work: str) -> ForkContext | SpawnContext:
+    """How `count` processes for some work are started now: forked, or started anew.
+
+    Forked workers begin at once. But a fork copies only the thread that forks: a lock that another
+    thread holds at that moment (of pyarrow, of a memory allocator, of a notebook's kernel) stays
+    locked in the copy for ever. What a thread is doing cannot be seen from outside, so any other
+    thread is a reason not to fork, an idle one too. Workers that are started anew import what they
+    need, which takes some tenths of a second. Both kinds share memory with this process.
+
+    Two kinds of threads do not count, because they are made for a fork: those of OpenBLAS, which
+    NumPy starts on import, and jemalloc's, which pyarrow starts on import.
+
+    Raises:
+        OptionError: this process may not start others.
+    """
+    if multiprocessing.current_process().daemon:
+        raise OptionError(
+            "this process is a daemon of multiprocessing, which may not start others: give workers "
+            "0, and it does the work itself"
+        )
+    reason = reason_not_to_fork()
+    how = f"started anew, not forked: {reason}" if reason else "forked: no other thread runs here"
+    _log.info("processes for %s: %d, %s", work, count, how)
+    return NewProcesses() if reason else ForkContext()
+
+
+def reason_not_to_fork() -> str:
+    """Why this process must not fork; empty if it may."""
+    if sys.platform != "linux":
+        return f"forks are not safe on {sys.platform}"
+    names = [thread.name for thread in threading.enumerate()]
+    if len(names) > 1:
+        return f"this process has the threads {', '.join(names)}"
+    if _other_threads():
+        # OpenBLAS ends its threads before a fork and starts them again when it needs them: a child
+        # that ends at once tells which threads are OpenBLAS's.
+        try:
+            _fork_once()
+        except OSError as error:
+            return f"this process cannot be forked ({error.strerror})"
+    native = _other_threads()
+    return f"this process has {native} threads of compiled libraries" if native else ""
+
+
+def _other_threads() -> int:
+    """How many threads this process has beside the main one, those of jemalloc not counted."""
+    found = -1
+    for task in os.listdir(_TASKS):
+        try:
+            found += (_TASKS / task / "comm").read_text().strip() not in _EXPECT_FORK
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def _fork_once() -> None:
+    with forking():
+        child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@contextmanager
+def forking() -> Iterator[None]:
+    """Start processes inside this block, which may be forked.
+
+    Python 3.12 and later warn of a fork if there is any thread, OpenBLAS's too.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+class _Process(SpawnProcess):
+    """A process started anew, which does not import the user's script.
+
+    A new Python imports the script that started it, to find what that script defines. Workers need
+    nothing of it, and a script without ``if __name__ == "__main__"`` would run a second time.
+    Modules whose name ends in ``.__main__`` are not imported: the script has such a name meanwhile.
+    """
+
+    def start(self) -> None:
+        """Start it."""
+        main = sys.modules["__main__"]
+        before = main.__spec__
+        main.__spec__ = ModuleSpec("patchpress.__main__", None)
+        try:
+            super().start()
+        finally:
+            main.__spec__ = before
+
+
+class NewProcesses(SpawnContext):
+    """For `ProcessPoolExecutor`: processes that are started anew and share no memory."""
+
+    Process = _Process
 
 
 class SerialExecutor(Executor):
@@ -34,41 +148,83 @@ class SerialExecutor(Executor):
 
 
 @contextmanager
-def forking() -> Iterator[None]:
-    """Where this process forks, with no threads but NumPy's idle BLAS threads, which expect it.
+def worker_pool(
+    count: int, make: Callable[..., Callable[P, R]], *args: Any, work: str
+) -> Iterator[Callable[P, Future[R]]]:
+    """Start `count` worker processes, and end them with the block.
 
-    Python 3.12 warns of any.
+    Each calls ``make(*args)`` once, which gives the function that does its tasks; if `count` is 0,
+    this process does so. Call it before this process starts threads, because then the workers can
+    be forked, and before it opens an LMDB environment, which forked workers would inherit.
+
+    Args:
+        count: how many processes.
+        make: called once in each; a function of a module, as is what it returns or a method.
+        args: what it is called with; pickled if the workers are started anew.
+        work: what they do, for the sentence if one dies: "decoding".
+
+    Gives:
+        a function that submits a task: it takes the task's arguments and returns a future.
+
+    Raises:
+        PatchpressError: a worker died.
+        OptionError: this process may not start others.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
-
-
-def process_pool(workers: int, initializer: Callable[..., None], *args: Any) -> Executor:
-    """A pool of processes that has started; each has run ``initializer(*args)``.
-
-    Call it before this process starts threads or opens an LMDB environment: forked workers would
-    inherit both.
-    """
-    context = multiprocessing.get_context("fork" if CAN_FORK else "spawn")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start, initargs=(initializer, args, os.getpid())
+    if not count:
+        serial, task = SerialExecutor(), make(*args)
+        yield lambda *each, **named: serial.submit(task, *each, **named)
+        return
+    executor = ProcessPoolExecutor(
+        count,
+        mp_context=start_context(count, work),
+        initializer=_begin,
+        initargs=(make, args, os.getpid()),
     )
-    with forking():
-        for future in [pool.submit(os.getpid) for _ in range(workers)]:
-            future.result()
-    return pool
+    try:
+        with forking():
+            for future in [executor.submit(os.getpid) for _ in range(count)]:
+                future.result()
+        yield lambda *each, **named: executor.submit(_do, *each, **named)
+    except BrokenProcessPool:
+        raise PatchpressError(
+            f"a {work} process died (killed, or out of memory?): try again with fewer --workers"
+        ) from None
+    except BaseException:
+        _kill(executor)  # nobody waits for their results, and one may be stuck in a file
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
-def kill(executor: Executor) -> None:
-    """End a pool's processes at once, whatever they are at: a file that never comes, too.
+def in_order(
+    items: Iterable[T], submit: Callable[[T], Future[R]], full: Callable[[int], bool]
+) -> Iterator[tuple[T, R]]:
+    """Submit items, and give each with its result, in the order of the items.
 
-    What was submitted is lost. Other executors are left as they are.
+    If ``full(under_way)`` is true for the number of items that are under way, the oldest of them is
+    given before the next is submitted.
     """
-    if isinstance(executor, ProcessPoolExecutor):
-        # A pool that is shut down already has none. Python 3.14 has `kill_workers` for this.
-        for process in list((executor._processes or {}).values()):
-            process.kill()
+    under_way: deque[tuple[T, Future[R]]] = deque()
+    for item in items:
+        while under_way and full(len(under_way)):
+            oldest, future = under_way.popleft()
+            yield oldest, future.result()
+        under_way.append((item, submit(item)))
+    while under_way:
+        oldest, future = under_way.popleft()
+        yield oldest, future.result()
+
+
+def _kill(executor: ProcessPoolExecutor) -> None:
+    """End a pool's processes at once, whatever they do; also one that waits for a file."""
+    # A pool that is shut down already has none. Python 3.14 has `kill_workers` for this.
+    for process in list((executor._processes or {}).values()):
+        process.kill()
+    # One may have been killed in the middle of a result. The pool's thread would wait for the rest
+    # of it as long as anybody could still write to that pipe, and we could.
+    results = getattr(executor, "_result_queue", None)
+    if results is not None:
+        results._writer.close()
 
 
 def become_worker(parent: int) -> None:
@@ -82,6 +238,17 @@ def become_worker(parent: int) -> None:
             os._exit(1)
 
 
-def _start(initializer: Callable[..., None], args: tuple[Any, ...], parent: int) -> None:
+# What this worker process does with a task. A process pool hands state to its tasks no other way.
+_task: Callable[..., Any] | None = None
+
+
+def _begin(make: Callable[..., Callable[..., Any]], args: tuple[Any, ...], parent: int) -> None:
+    global _task
     become_worker(parent)
-    initializer(*args)
+    _task = make(*args)
+
+
+def _do(*args: Any, **kwargs: Any) -> Any:
+    if _task is None:
+        raise RuntimeError("this process is no worker: `worker_pool` starts them")
+    return _task(*args, **kwargs)

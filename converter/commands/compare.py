@@ -4,10 +4,8 @@ Pixels are decoded by libtiff (imagecodecs) or GDAL here, never by the reader th
 two ways that agree on every pixel are worth more than one.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +15,9 @@ from patchpress.converter.descriptions.description import Description, ModalityS
 from patchpress.converter.encoding.raster import decode_imagecodecs
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, plain_strips, read_directory
-from patchpress.converter.memory import CellPool
+from patchpress.converter.memory import CellPool, SharedMemory
 from patchpress.converter.options import usable_cpus
-from patchpress.converter.processes import CAN_FORK, SerialExecutor, process_pool
+from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.archives import StreamOptions
 from patchpress.converter.sources.chunks import Chunking, cell_pool
@@ -32,7 +30,7 @@ from patchpress.converter.sources.order import (
     walks_of,
 )
 from patchpress.converter.sources.patch import Patch
-from patchpress.readers.errors import KeyMissing, PatchError, PatchpressError, StoreDamaged
+from patchpress.readers.errors import KeyMissing, PatchError, StoreDamaged
 from patchpress.readers.format.manifest import Modality
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
@@ -63,68 +61,75 @@ def compare(
 
     Call it before this process has opened the store's LMDB environment: workers fork.
 
+    Args:
+        store: what was made from the source.
+        description: of the source's dataset.
+        parts: where the source has its modalities.
+        workers: how many processes decode; 0 for this one, None for one a CPU.
+        progress: told of each chunk of patches.
+
     Raises:
         SourceError: an archive is damaged, ends early or is another dataset's.
+        PatchpressError: a worker process died.
     """
-    found = Compared({name: [] for name in store.manifest.modalities})
     count = usable_cpus() if workers is None else workers
     window = 4 * max(count, 1)
     chunking = _chunking(description, parts)
-    cells = None
-    if CAN_FORK or not count:
-        packed = [description.modalities[name] for name in parts.packed]
-        cells = cell_pool(packed, chunking, window)
-    started = store.path, description, cells.memory if cells is not None else None
-    executor = process_pool(count, _start, *started) if count else SerialExecutor()
-    if not count:
-        _start(*started)
-    try:
-        _compare_source(
-            store, description, parts, found, executor, window, chunking, cells, progress
-        )
-    except BrokenProcessPool:
-        raise PatchpressError(
-            "a decoding process died (killed, or out of memory?): try again with fewer --workers"
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
-    return found
+    cells = cell_pool([description.modalities[name] for name in parts.packed], chunking, window)
+    files = cells.shared if cells is not None else None
+    comparison = _Comparison(store, description, parts, chunking, cells, progress)
+    made = store.path, description.modalities, files
+    with worker_pool(count, _Comparer, *made, work="decoding") as submit:
+        return comparison.run(submit, window)
 
 
-def _compare_source(
-    store: Store,
-    description: Description,
-    parts: SourceParts,
-    found: Compared,
-    executor: Executor,
-    window: int,
-    chunking: Chunking,
-    cells: CellPool | None,
-    progress: Progress,
-) -> None:
-    def tell(error: PatchError) -> None:
-        found.problems.append(str(error))
+@dataclass
+class _Comparison:
+    """One run: what is compared with what, and what was found so far."""
 
-    # A store of the first patches only need not have them all.
-    partial = store.manifest.options.get("limit") is not None
-    walks = walks_of(description, parts, tell)
-    wish = _wish(store, cells, partial=partial)
-    streams = streams_of(description, parts, tell, wish)
-    walked = sum(1 for walk in walks.values() for _ in walk)
-    found.total = None if streams else len(store) + walked
-    few = sum(wish.most.values()) if wish.most else None
-    progress.start(few if streams else found.total)
-    chunks = chunking.cut(patches_in_key_order(walks, streams))
-    for chunk, outcomes in _compare_all(executor, chunks, window):
-        for patch, problem in zip(chunk, outcomes, strict=True):
-            if problem == NOT_STORED:
-                found.problems += [] if partial else [f"{patch.folder} {problem}"]
-                continue
-            found.keys[patch.modality].append(patch.key)
-            found.compared += 1
-            if problem is not None:
-                found.problems.append(f"{patch.folder} {problem}")
-        progress.advance(len(chunk), 0, share_read(streams))
+    store: Store
+    description: Description
+    parts: SourceParts
+    chunking: Chunking
+    cells: CellPool | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.found = Compared({name: [] for name in self.store.manifest.modalities})
+        # A store of the first patches only need not have them all.
+        self.partial = self.store.manifest.options.get("limit") is not None
+
+    def run(
+        self, submit: Callable[[list[Patch]], Future[list[str | None]]], window: int
+    ) -> Compared:
+        """Give all patches to the workers, at most `window` chunks at a time."""
+        walks = walks_of(self.description, self.parts, self._tell)
+        wish = _wish(self.store, self.cells, partial=self.partial)
+        streams = streams_of(self.description, self.parts, self._tell, wish)
+        walked = sum(1 for walk in walks.values() for _ in walk)
+        self.found.total = None if streams else len(self.store) + walked
+        few = sum(wish.most.values()) if wish.most else None
+        self.progress.start(few if streams else self.found.total)
+        chunks = self.chunking.cut(patches_in_key_order(walks, streams))
+        for chunk, outcomes in in_order(chunks, submit, lambda under_way: under_way >= window - 1):
+            for patch, problem in zip(chunk, outcomes, strict=True):
+                self._note(patch, problem)
+            self.progress.advance(len(chunk), 0, share_read(streams))
+        return self.found
+
+    def _tell(self, error: PatchError) -> None:
+        self.found.problems.append(str(error))
+
+    def _note(self, patch: Patch, problem: str | None) -> None:
+        """Note what comparing a patch gave."""
+        if problem == NOT_STORED:
+            if not self.partial:
+                self.found.problems.append(f"{patch.folder} {problem}")
+            return
+        self.found.keys[patch.modality].append(patch.key)
+        self.found.compared += 1
+        if problem is not None:
+            self.found.problems.append(f"{patch.folder} {problem}")
 
 
 def _wish(store: Store, cells: CellPool | None, *, partial: bool) -> StreamOptions:
@@ -150,67 +155,49 @@ def _chunking(description: Description, parts: SourceParts) -> Chunking:
     return Chunking(sizes, nbytes=CHUNK_BYTES, patches=CHUNK)
 
 
-# A worker process keeps its store, the description and its view of the files out of archives here.
-_store: Store | None = None
-_sources: dict[str, ModalitySource] = {}
-_memory: memoryview | None = None
-
-
-def _start(path: Path, description: Description, memory: memoryview | None) -> None:
-    global _store, _memory  # a process pool hands state to its tasks no other way
-    _store, _memory = open_store(path), memory
-    _sources.update(description.modalities)
-
-
-def _compare_all(
-    executor: Executor, chunks: Iterable[list[Patch]], window: int
-) -> Iterator[tuple[Sequence[Patch], list[str | None]]]:
-    waiting: deque[tuple[list[Patch], Future[list[str | None]]]] = deque()
-    for chunk in chunks:
-        waiting.append((chunk, executor.submit(_compare, chunk)))
-        if len(waiting) >= window:
-            done, future = waiting.popleft()
-            yield done, future.result()
-    for done, future in waiting:
-        yield done, future.result()
-
-
 NOT_STORED = "is not stored"
 
 
-def _compare(patches: Iterable[Patch]) -> list[str | None]:
-    """What is wrong with each patch's record, None where it is what the files say."""
-    if _store is None:
-        raise RuntimeError("the worker was not started")
-    outcomes: list[str | None] = []
-    for patch in patches:
+class _Comparer:
+    """What one process compares with: its own view of the store, and the files out of archives."""
+
+    def __init__(
+        self, path: Path, sources: Mapping[str, ModalitySource], files: SharedMemory | None
+    ) -> None:
+        """`files` is where the parent process puts files out of archives."""
+        self._store, self._sources, self._shared = open_store(path), sources, files
+
+    def __call__(self, patches: list[Patch]) -> list[str | None]:
+        """What is wrong with each patch's record, None if it is what the files say."""
+        outcomes: list[str | None] = []
+        for patch in patches:
+            try:
+                outcomes.append(self._difference(patch))
+            except KeyMissing:
+                outcomes.append(NOT_STORED)
+            except (PatchError, StoreDamaged) as error:
+                outcomes.append(f"cannot be compared: {error}")
+        return outcomes
+
+    def _difference(self, patch: Patch) -> str | None:
+        """What differs between a patch's files and its record."""
+        stored = self._store.read_bands(patch.key)
+        modality = self._store.manifest.modalities[patch.modality]
+        memory = self._shared.view if self._shared is not None else None
+        files = open_files(patch.folder, patch.archived, memory)
+        together: Array | None = None
         try:
-            outcomes.append(_difference(_store, _sources[patch.modality], patch))
-        except KeyMissing:
-            outcomes.append(NOT_STORED)
-        except (PatchError, StoreDamaged) as error:
-            outcomes.append(f"cannot be compared: {error}")
-    return outcomes
-
-
-def _difference(store: Store, source: ModalitySource, patch: Patch) -> str | None:
-    """What differs between a patch's files and its record."""
-    stored = store.read_bands(patch.key)
-    modality = store.manifest.modalities[patch.modality]
-    files = open_files(patch.folder, patch.archived, _memory)
-    together: Array | None = None
-    try:
-        for index, band in enumerate(source.bands):
-            name = patch.file(band.name)
-            if together is None or patch.after:
-                together = _decoded(name, files)
-            pixels = together[0 if patch.after else index]
-            differing = _differing(pixels, stored[band.name], modality)
-            if differing:
-                return f"{name}: band {band.name} differs from the record in {differing}"
-    finally:
-        files.close()
-    return None
+            for index, band in enumerate(self._sources[patch.modality].bands):
+                name = patch.file(band.name)
+                if together is None or patch.after:
+                    together = _decoded(name, files)
+                pixels = together[0 if patch.after else index]
+                differing = _differing(pixels, stored[band.name], modality)
+                if differing:
+                    return f"{name}: band {band.name} differs from the record in {differing}"
+        finally:
+            files.close()
+        return None
 
 
 def _decoded(name: str, files: PatchFiles) -> Array:

@@ -5,10 +5,8 @@ on the workers.
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from dataclasses import dataclass
 from errno import EACCES, EPERM, EROFS
 from functools import partial
@@ -20,14 +18,13 @@ import numpy.typing as npt
 
 from patchpress.converter.commands.counting import Part, Tally
 from patchpress.converter.options import usable_cpus
-from patchpress.converter.processes import SerialExecutor, process_pool
+from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
 from patchpress.readers.choice import Where
 from patchpress.readers.errors import (
     OptionError,
-    PatchpressError,
     SelectionEmpty,
     StatisticsStale,
     StoreDamaged,
@@ -69,7 +66,6 @@ CHUNKS = 64  # tasks a modality: enough for an even load, few enough for their c
 CHUNK_RECORDS = 512  # at least so many records a task
 BATCH_RECORDS, BATCH_BYTES = 16, 8 << 20  # at most so many are in memory at a time: in the cache
 
-Task = Callable[[str, Sequence[str]], "list[Part]"]
 Submit = Callable[[str, Sequence[str]], "Future[list[Part]]"]
 
 
@@ -107,28 +103,20 @@ def compute(
     counts = {m.name: _count(opened.manifest, m, selection) for m in chosen}
     tasks = sum(math.ceil(n / _chunk_size(n)) for n in counts.values())
     processes = min(usable_cpus() if workers is None else workers, tasks)
-    executor: Executor = SerialExecutor()
-    task: Task = partial(count_records, opened)
-    # Workers fork before this process opens the LMDB environment and pyarrow.
-    if processes > 1 or workers:
-        executor = process_pool(processes, _start_worker, opened)
-        task = _count_in_worker
+    if processes == 1 and not workers:
+        processes = 0  # one process more would take longer to start than it saves
     progress = progress or Silent()
-    try:
+    window = 2 * processes + 1
+    made = opened, BATCH_RECORDS
+    # Before this process opens the LMDB environment and loads pyarrow.
+    with worker_pool(processes, _counter, *made, work="counting") as submit:
         progress.start(sum(counts.values()))
-        window = 2 * processes
-        return [_statistics(opened, m, selection, _to(executor, task), window, progress)
-                for m in chosen]  # fmt: skip
-    except BrokenProcessPool:
-        raise PatchpressError(
-            "a counting process died (killed, or out of memory?): try again with fewer --workers"
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
+        return [_statistics(opened, m, selection, submit, window, progress) for m in chosen]
 
 
-def _to(executor: Executor, task: Task) -> Submit:
-    return lambda name, keys: executor.submit(task, name, keys)
+def _counter(store: Store, batch: int) -> Callable[[str, Sequence[str]], "list[Part]"]:
+    """What each worker process does with the keys of some records of a modality."""
+    return partial(count_records, store, batch=batch)
 
 
 def _images(manifest: Manifest, names: Sequence[str] | None) -> list[Modality]:
@@ -243,57 +231,45 @@ def _statistics(
     size = _chunk_size(len(keys))
     nbytes = modality.form.size
     tallies = [Tally.of(modality.dtype) for _ in modality.bands]
-    waiting: deque[tuple[int, Future[list[Part]]]] = deque()
-
-    def take() -> None:
-        records, future = waiting.popleft()
-        for tally, part in zip(tallies, future.result(), strict=True):
+    chunks = [keys[start : start + size] for start in range(0, len(keys), size)]
+    counted = in_order(
+        chunks, partial(submit, modality.name), lambda under_way: under_way >= window
+    )
+    for chunk, parts in counted:
+        for tally, part in zip(tallies, parts, strict=True):
             tally.merge(part)
-        progress.advance(records, records * nbytes)
-
-    for start in range(0, len(keys), size):
-        if len(waiting) > window:
-            take()
-        chunk = keys[start : start + size]
-        waiting.append((len(chunk), submit(modality.name, chunk)))
-    while waiting:
-        take()
+        progress.advance(len(chunk), len(chunk) * nbytes)
     bands = zip(modality.band_names, tallies, strict=True)
     return Statistics(
         modality.name, selection.entry, len(keys), tuple(t.result(name) for name, t in bands)
     )
 
 
-# A worker process keeps its store here: a process pool hands state to its tasks no other way.
-_stores: list[Store] = []
+def count_records(
+    store: Store, name: str, keys: Sequence[str], *, batch: int = BATCH_RECORDS
+) -> "list[Part]":
+    """What the bands of some records of a modality add up to, one part a band.
 
-
-def _start_worker(store: Store) -> None:
-    _stores[:] = [store]
-
-
-def _count_in_worker(name: str, keys: Sequence[str]) -> "list[Part]":
-    return count_records(_stores[0], name, keys)
-
-
-def count_records(store: Store, name: str, keys: Sequence[str]) -> "list[Part]":
-    """What the bands of some records of a modality add up to, one part a band."""
+    At most `batch` records are read at a time.
+    """
     modality = store.manifest.modalities[name]
     tallies = [Tally.of(modality.dtype) for _ in modality.bands]
-    for bands in _batches(store, modality, keys):
+    for bands in _batches(store, modality, keys, batch):
         for tally, pixels in zip(tallies, bands, strict=True):
             tally.add(pixels)
     return [tally.part() for tally in tallies]
 
 
-def _batches(store: Store, modality: Modality, keys: Sequence[str]) -> Iterator[list[Array]]:
+def _batches(
+    store: Store, modality: Modality, keys: Sequence[str], most: int
+) -> Iterator[list[Array]]:
     """Each band's own pixels, one array (pixels,) a band, of so many records at a time.
 
     How many decides how floats are summed, so it is the same in both layouts.
     """
     _, height, width = modality.shape
     nbytes = len(modality.bands) * height * width * modality.dtype.itemsize
-    size = min(BATCH_RECORDS, max(1, BATCH_BYTES // nbytes), len(keys))
+    size = min(most, max(1, BATCH_BYTES // nbytes), len(keys))
     parts = [keys[start : start + size] for start in range(0, len(keys), size)]
     if modality.layout == "native":
         for part in parts:

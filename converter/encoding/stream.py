@@ -1,9 +1,7 @@
 """Patches to encoded records: chunks through workers, in order, in a window of reused memory."""
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
@@ -11,13 +9,13 @@ from typing import NamedTuple
 
 from patchpress.converter.encoding.encoder import Encoded, Encoder, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, SMALLEST, frame_size
-from patchpress.converter.encoding.worker import Chunk, encode_chunk, start_worker
-from patchpress.converter.memory import CellPool, free_shared_memory, shared_memory
-from patchpress.converter.processes import CAN_FORK, SerialExecutor, kill, process_pool
+from patchpress.converter.encoding.worker import Chunk, ChunkEncoder
+from patchpress.converter.memory import CellPool, SharedMemory
+from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
-from patchpress.readers.errors import PatchError, PatchpressError
+from patchpress.readers.errors import PatchError
 
 # One task: long against the cost of handing it over, short against the caches and the window.
 CHUNK_BYTES = 4 << 20
@@ -53,34 +51,23 @@ def encoding(
     slot = -(-CHUNK_BYTES // PAGE_BYTES) * PAGE_BYTES + max(frames.values())
     # Beside what workers have and what waits for them: what is on its way to the disk.
     window = 2 * workers + 2 + writing if workers else 1 + writing
-    shared = shared_memory(window * slot) if CAN_FORK or not workers else None
+    shared = SharedMemory(window * slot)
     chunking = Chunking(frames, nbytes=CHUNK_BYTES)
-    cells = None
-    if shared is not None:
-        cells = cell_pool([recipes[name].modality for name in packed], chunking, window)
-    memory = cells.memory if cells is not None else None
-    unpackers = start_unpackers(streams) if workers else []
-    executor: Executor
-    if workers:
-        executor = process_pool(workers, start_worker, recipes, shared, memory)
-    else:
-        start_worker(recipes, shared, memory)
-        executor = SerialExecutor()
+    cells = cell_pool([recipes[name].modality for name in packed], chunking, window)
+    files = cells.shared if cells is not None else None
+    # Before the pool, which starts a thread: then they can be forked.
+    unpackers = start_unpackers(streams if workers else 0)
     try:
-        yield Encoding(executor, frames, chunking, slot, window, shared, cells, paged, unpackers)
-    except BrokenProcessPool:
-        raise PatchpressError(
-            "a decoding process died (killed, or out of memory?): try again with fewer --workers"
-        ) from None
-    except BaseException:
-        kill(executor)  # nobody waits for their chunks, and one may be stuck in a file
-        raise
+        with worker_pool(workers, ChunkEncoder, recipes, shared, files, work="decoding") as submit:
+            yield Encoding(
+                submit, frames, chunking, slot, window, shared.view, cells, paged, unpackers
+            )
     finally:
-        executor.shutdown(cancel_futures=True)
         for unpacker in unpackers:
             unpacker.kill()
-        for each in (shared, memory):
-            free_shared_memory(each)
+        shared.free()
+        if files is not None:
+            files.free()
 
 
 class Encoding:
@@ -93,18 +80,18 @@ class Encoding:
 
     def __init__(
         self,
-        executor: Executor,
+        submit: Callable[[list[Patch], int, int], Future[Chunk]],
         frames: dict[str, int],
         chunking: Chunking,
         slot: int,
         window: int,
-        shared: memoryview | None,
+        shared: memoryview,
         cells: CellPool | None,
         paged: bool,
         unpackers: list[Unpacker],
     ) -> None:
         self.cells, self.paged, self.unpackers = cells, paged, list(unpackers)
-        self._executor, self._frames, self._chunking = executor, frames, chunking
+        self._submit, self._frames, self._chunking = submit, frames, chunking
         self._slot, self._shared = slot, shared
         self._free: SimpleQueue[int] = SimpleQueue()
         for place in range(window):
@@ -112,28 +99,23 @@ class Encoding:
 
     def __call__(self, patches: Iterable[Patch]) -> Iterator[Batch]:
         """Encode patches."""
-        waiting: deque[tuple[list[Patch], int, Future[Chunk]]] = deque()
-        for chunk in self._chunking.cut(patches):
-            while waiting and self._free.empty():
-                yield self._next(waiting)
-            place = self._free.get()  # from whoever has the batches, at the latest
-            future = self._executor.submit(encode_chunk, chunk, place * self._slot, self._slot)
-            waiting.append((chunk, place, future))
-        while waiting:
-            yield self._next(waiting)
+        chunks = self._chunking.cut(patches)
+        for chunk, encoded in in_order(chunks, self._encode, self._full):
+            yield self._batch(chunk, encoded)
 
-    def _next(self, waiting: deque[tuple[list[Patch], int, Future[Chunk]]]) -> Batch:
-        patches, place, future = waiting.popleft()
-        chunk = future.result()
-        start = place * self._slot
-        if chunk.payload is not None:
-            memory = memoryview(chunk.payload)
-        else:
-            memory = self._shared[start : start + self._slot]  # type: ignore[index]
+    def _full(self, under_way: int) -> bool:
+        """Whether the oldest task must be given on before there can be another."""
+        return self._free.empty()
+
+    def _encode(self, patches: list[Patch]) -> Future[Chunk]:
+        slot = self._free.get()  # from whoever has the batches, at the latest
+        return self._submit(patches, slot * self._slot, self._slot)
+
+    def _batch(self, patches: list[Patch], chunk: Chunk) -> Batch:
         outcomes: list[Outcome] = []
-        position = 0
+        position = chunk.start
         for patch, result in zip(patches, chunk.records, strict=True):
             nbytes = 0 if isinstance(result, PatchError) else frame_size(result.length)
-            outcomes.append((patch, result, memory[position : position + nbytes]))
+            outcomes.append((patch, result, self._shared[position : position + nbytes]))
             position += self._frames[patch.modality]
-        return Batch(outcomes, partial(self._free.put, place))
+        return Batch(outcomes, partial(self._free.put, chunk.start // self._slot))

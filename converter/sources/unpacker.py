@@ -1,19 +1,19 @@
 """Archives decompressed in processes of their own: threads would wait for Python all the time.
 
-Such a process is forked before its parent has threads, and is given one archive after the other.
+Such a process is given one archive after the other.
 Chunks lie in memory that both see; what goes to and fro are their places.
 """
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
 from typing import NamedTuple
 
-from patchpress.converter.memory import free_shared_memory, shared_memory
-from patchpress.converter.processes import CAN_FORK, become_worker, forking
+from patchpress.converter.memory import SharedMemory
+from patchpress.converter.processes import become_worker, forking, start_context
 from patchpress.converter.sources.decompress import CHUNK, CHUNKS_AHEAD, Unpacked
 from patchpress.readers.errors import PatchpressError, SourceError
 
@@ -32,13 +32,13 @@ class _Told(NamedTuple):
 class Unpacker:
     """A process that decompresses, and the ring of chunks that it fills."""
 
-    def __init__(self) -> None:
-        self.ring = shared_memory(CHUNK * CHUNKS_AHEAD)
-        context = multiprocessing.get_context("fork")
+    def __init__(self, context: ForkContext | SpawnContext) -> None:
+        self._shared = SharedMemory(CHUNK * CHUNKS_AHEAD)
+        self.ring = self._shared.view
         self.pipe, other = context.Pipe()
         self.jobs = 0
         self._process = context.Process(
-            target=_serve, args=(other, self.ring, os.getpid()), daemon=True
+            target=_serve, args=(other, self._shared, os.getpid()), daemon=True
         )
         with forking():
             self._process.start()
@@ -54,12 +54,15 @@ class Unpacker:
         self._process.kill()
         self._process.join()
         self.pipe.close()
-        free_shared_memory(self.ring)
+        self._shared.free()
 
 
 def start_unpackers(count: int) -> list[Unpacker]:
-    """So many processes; none where the system cannot fork. Call it before there are threads."""
-    return [Unpacker() for _ in range(count)] if CAN_FORK else []
+    """So many processes. Call it before this process starts threads: then they can be forked."""
+    if not count:
+        return []
+    context = start_context(count, "decompressing")
+    return [Unpacker(context) for _ in range(count)]
 
 
 class Reading:
@@ -130,9 +133,10 @@ def _died() -> PatchpressError:
     )
 
 
-def _serve(pipe: Connection, ring: memoryview, parent: int) -> None:
+def _serve(pipe: Connection, shared: SharedMemory, parent: int) -> None:
     """What the process does: one archive after the other, until its parent is gone."""
     become_worker(parent)
+    ring = shared.view
     while True:
         try:
             message = pipe.recv()

@@ -229,14 +229,18 @@ def framed(record: memoryview) -> memoryview:
 
 
 def children(pid: int) -> list[int]:
-    """Processes whose parent is `pid`."""
+    """Processes whose parent is `pid`, but for the resource tracker of multiprocessing.
+
+    It starts with the first process that is started anew, and stays until its parent ends.
+    """
     found = []
     for entry in os.listdir("/proc"):
         try:
             stat = Path("/proc", entry, "stat").read_text()
+            words = Path("/proc", entry, "cmdline").read_bytes()
         except OSError:
             continue
-        if stat.rpartition(")")[2].split()[1] == str(pid):
+        if stat.rpartition(")")[2].split()[1] == str(pid) and b"resource_tracker" not in words:
             found.append(int(entry))
     return found
 
