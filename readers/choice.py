@@ -9,16 +9,16 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.errors import BandMissing, OptionError, SelectionEmpty
 from patchpress.readers.format.manifest import Manifest, Modality
 
-Bands = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
+Bands = BandNames | Mapping[str, str | Sequence[str]]
 Where = Any
 """Column -> value, or values of which a row must have one; or a pyarrow expression."""
 FIRST = ""  # the target if none is named: the store's first label column, if it has one
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
           "float32", "float64")  # fmt: skip
-SETS = "`rgb`, `all`, or a ground sampling distance such as `10m`"
 
 
 class Choice(TypedDict, total=False):
@@ -117,38 +117,6 @@ def image_dtype(asked: str, stored: set[np.dtype[Any]]) -> np.dtype[Any]:
         there = " and ".join(sorted(kind.name for kind in stored))
         raise OptionError(f"{asked} does not hold every value of {there}; choose {', '.join(fit)}")
     return wanted
-
-
-def bands_of(modality: Modality, asked: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Names of bands from a list of names, one name, or a set; None for all.
-
-    Raises:
-        BandMissing: no such band or set; the message lists the bands.
-    """
-    if asked is None or asked == "all":
-        return None
-    if not isinstance(asked, str):
-        names = tuple(asked)
-        modality.indices(names)
-        return names
-    if asked in modality.band_names:
-        return (asked,)
-    if asked == "rgb":
-        found = modality.rgb
-    elif asked.endswith("m") and asked[:-1].replace(".", "", 1).isdecimal():
-        found = tuple(b.name for b in modality.bands if b.gsd == float(asked[:-1]))
-    else:
-        raise BandMissing(
-            f"modality {modality.name!r} has no band or set {asked!r}; it has "
-            f"{', '.join(modality.band_names)}, and sets are {SETS}"
-        )
-    if not found:
-        sampled = sorted({f"{band.gsd:g}m" for band in modality.bands})
-        raise BandMissing(
-            f"modality {modality.name!r} has no bands {asked!r}; it has "
-            f"{', '.join(modality.band_names)} ({', '.join(sampled)})"
-        )
-    return found
 
 
 def bands_by_modality(

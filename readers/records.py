@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.extents import Extents
 from patchpress.readers.access.fetcher import Handles
 from patchpress.readers.access.reader import RecordReader
@@ -22,9 +23,7 @@ class Records:
     worker process, one reference count after the other.
     """
 
-    def __init__(
-        self, reader: RecordReader, keys: Sequence[str], bands: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, reader: RecordReader, keys: Sequence[str], bands: BandNames = None) -> None:
         """Find the records; `Store.records` is the way to call it.
 
         Raises:
@@ -36,12 +35,13 @@ class Records:
         if not len(keys):
             raise BufferUnfit("there must be at least one key")
         self._reader = reader
-        self.bands = None if bands is None else tuple(bands)
         handles = reader.find(list(keys))
         reader.require(handles)
         self._keys = np.array([key.encode() for key in keys], "S")
         self._positions: npt.NDArray[np.int64] | None = None
-        self._plan = reader.plan(handles[0], self.bands)
+        self._plan = reader.plan(handles[0], bands)
+        self.bands = bands_of(self._plan.modality, bands)
+        """The names of the bands; None for all, in the modality's order."""
         if reader.extents is not None:
             self._positions = np.array(handles, np.int64)
             self._check_headers(reader.extents)

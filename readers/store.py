@@ -7,10 +7,11 @@ fork. Nothing is ever written, so a read-only file system is fine.
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
 
+from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.fetcher import Handle, Mode
 from patchpress.readers.access.reader import RecordReader, array_for
 from patchpress.readers.access.view import band_view, stack_view
@@ -71,7 +72,11 @@ class Store:
         readahead: bool = False,
         checksums: bool = False,
     ) -> None:
-        self._reader = RecordReader(Path(path), mode=mode, readahead=readahead, checksums=checksums)
+        """Open a store, as `open_store` says."""
+        self._name = os.fspath(path)
+        # Absolute, so that it is the same folder after os.chdir and in other processes.
+        folder = Path(os.path.abspath(os.path.expanduser(path)))
+        self._reader = RecordReader(folder, mode=mode, readahead=readahead, checksums=checksums)
 
     @property
     def path(self) -> Path:
@@ -99,12 +104,40 @@ class Store:
         return self._reader.extents is not None
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{m.records} {m.name}" for m in self.manifest.modalities.values())
-        return f"Store({str(self.path)!r}: {self.manifest.dataset.name}, {counts})"
+        manifest = self.manifest
+        counts = ", ".join(f"{m.records:,} {m.name}" for m in manifest.modalities.values())
+        lines = [f"Store({self._name!r}: {manifest.dataset.name}, {counts})"]
+        width = max(len(name) for name in (*manifest.modalities, "splits"))
+        for modality in manifest.modalities.values():
+            size = ", sizes vary" if modality.any_size else ""
+            lines.append(
+                f"  {modality.name:{width}}  {modality.shape} {modality.dtype.name}, "
+                f"{modality.layout}{size}"
+            )
+        splits = []
+        for split in manifest.splits:
+            flagged = manifest.count(split, flagged="only")
+            more = f" (and {flagged:,} flagged)" if flagged else ""
+            splits.append(f"{split} {manifest.count(split):,}{more}")
+        return "\n".join([*lines, f"  {'splits':{width}}  {', '.join(splits) or 'none'}"])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The reader by itself, so that what shares it (`Records`) shares it after a pickle, too.
-        return _store_of, (self._reader,)
+        return _store_of, (self._reader, self._name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the data files. Arrays and views stay; `Records` of this store end with it.
+
+        A store that is not closed lets go of them when nothing refers to it any more. The LMDB
+        environment of a store without extents stays open until the process ends.
+        """
+        self._reader.close()
 
     def __len__(self) -> int:
         """How many records there are, over all modalities."""
@@ -112,6 +145,10 @@ class Store:
 
     def __contains__(self, key: object) -> bool:
         return self._reader.has(key)
+
+    def __getitem__(self, key: str) -> Array:
+        """One record as (bands, height, width): `read` without options."""
+        return self.read(key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -123,7 +160,7 @@ class Store:
         *,
         flagged: str | None = None,
     ) -> list[str]:
-        """Names of the records, of one modality or all, of one split or all, row by row.
+        """Names of the records, of one modality or all, row by row.
 
         Args:
             modality: all for None.
@@ -143,12 +180,12 @@ class Store:
     def table(
         self,
         split: Split = None,
-        columns: Sequence[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         modality: str | None = None,
         *,
         flagged: str | None = None,
     ) -> "pa.Table":
-        """Rows of metadata.parquet as a pyarrow table, one a patch.
+        """Rows of metadata.parquet as a pyarrow table, one a patch, of one split, several or all.
 
         With a modality, only rows that have a record of it: row by row those of
         ``keys(modality, split)``. Without one there may be more, as for patches whose partner is
@@ -213,7 +250,7 @@ class Store:
         """
         return self._reader.modality(self._reader.record(self._find(key)), key)
 
-    def records(self, keys: Sequence[str], bands: Sequence[str] | None = None) -> Records:
+    def records(self, keys: Sequence[str], bands: BandNames = None) -> Records:
         """Records of one modality, found once, to be read by index: for loops over many epochs.
 
         Raises:
@@ -221,7 +258,7 @@ class Store:
         """
         return Records(self._reader, keys, bands)
 
-    def read_bands(self, key: str, bands: Sequence[str] | None = None) -> dict[str, Array]:
+    def read_bands(self, key: str, bands: BandNames = None) -> dict[str, Array]:
         """Bands of one record by name, each (height, width) as stored: own size in native layout.
 
         Raises:
@@ -231,18 +268,19 @@ class Store:
         modality = self._reader.modality(record, key)
         return {
             modality.band_names[index]: band_view(modality, record, index).copy()
-            for index in modality.indices(bands)
+            for index in modality.indices(bands_of(modality, bands))
         }
 
-    def read(self, key: str, bands: Sequence[str] | None = None, out: Array | None = None) -> Array:
+    def read(self, key: str, bands: BandNames = None, out: Array | None = None) -> Array:
         """One record as (bands, height, width) in the source's dtype and units.
 
         Coarser bands of a native record are repeated onto the finest grid. `bands` picks bands by
-        name, in that order. `out` of the right shape and dtype is filled and returned.
+        name, in that order, or a set of them: `rgb`, or a ground sampling distance such as `10m`.
+        `out` of the right shape and dtype is filled and returned.
 
         Raises:
             KeyMissing: no such record.
-            BandMissing: no such band.
+            BandMissing: no such band or set.
             BufferUnfit: `out` has another shape, dtype or order.
             GridsDiffer: bands of sizes that do not fit on one grid.
             StoreDamaged: the record does not parse, or (where asked) differs from its checksum.
@@ -254,7 +292,7 @@ class Store:
         return out
 
     def read_batch(
-        self, keys: Sequence[str], bands: Sequence[str] | None = None, out: Array | None = None
+        self, keys: Sequence[str], bands: BandNames = None, out: Array | None = None
     ) -> Array:
         """Records of one modality as (N, bands, height, width), in the order of `keys`.
 
@@ -294,7 +332,7 @@ class Store:
         return self._reader.find([key])[0]
 
 
-def _store_of(reader: RecordReader) -> Store:
+def _store_of(reader: RecordReader, name: str) -> Store:
     store = Store.__new__(Store)
-    store._reader = reader
+    store._reader, store._name = reader, name
     return store

@@ -1,9 +1,9 @@
 """`Planner`: a record's header to its modality and to the plan that reads it."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.plan import Plan, plan_of
 from patchpress.readers.errors import GridsDiffer, StoreDamaged
 from patchpress.readers.format.manifest import Manifest, Modality
@@ -19,7 +19,7 @@ class Planner:
     def __init__(self, store: Path, manifest: Manifest) -> None:
         self._store, self._manifest = store, manifest
         self._modalities: dict[bytes, Modality] = {}
-        self._plans: dict[tuple[str, bytes, tuple[str, ...] | None], Plan] = {}
+        self._plans: dict[tuple[str, bytes, str | tuple[str, ...] | None], Plan] = {}
 
     def header(self, record: memoryview, key: str) -> bytes:
         """The header of an uncompressed record.
@@ -77,17 +77,18 @@ class Planner:
             self._modalities[header] = found[0]
         return found[0]
 
-    def plan(self, header: bytes, key: str, bands: Sequence[str] | None) -> Plan:
+    def plan(self, header: bytes, key: str, bands: BandNames) -> Plan:
         """How the wanted bands of the record with this header get into an array.
 
         Raises:
             StoreDamaged: as `modality`.
-            BandMissing: no such band.
+            BandMissing: no such band or set.
             GridsDiffer: its bands do not fit on one grid.
         """
         modality = self.modality(header, key)
         # Records of one modality may differ in size: their headers tell them apart.
-        wanted = (modality.name, header, None if bands is None else tuple(bands))
+        names = bands if bands is None or isinstance(bands, str) else tuple(bands)
+        wanted = (modality.name, header, names)
         plan = self._plans.get(wanted)
         if plan is None:
             if not modality.nests:
@@ -96,7 +97,7 @@ class Planner:
                     f"the bands of {key!r} do not fit on one grid ({shapes}): read them with "
                     "Store.read_bands"
                 )
-            plan = plan_of(modality, wanted[2])
+            plan = plan_of(modality, bands_of(modality, names))
             if len(self._plans) < PLANS_KEPT:
                 self._plans[wanted] = plan
         return plan

@@ -7,10 +7,11 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
+from patchpress.readers.access.bands import BandNames
 from patchpress.readers.access.checksums import Checksums
 from patchpress.readers.access.environment import Environment
 from patchpress.readers.access.extents import Extents, read_extents
@@ -35,6 +36,7 @@ from patchpress.readers.errors import (
     OptionError,
     StoreDamaged,
     StoreMissing,
+    StoreUnreadable,
 )
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import Manifest, Modality, Shard, read_manifest
@@ -141,7 +143,7 @@ class RecordReader:
             if not self._fetcher.is_there(handle):
                 raise self._missing(handle)
 
-    def plan(self, handle: Handle, bands: Sequence[str] | None) -> Plan:
+    def plan(self, handle: Handle, bands: BandNames) -> Plan:
         """How the wanted bands of records like this one are read.
 
         Raises:
@@ -153,7 +155,7 @@ class RecordReader:
             header = self._planner.header(self.record(handle), key)
         return self._planner.plan(header, key, bands)
 
-    def read(self, handles: Handles, bands: Sequence[str] | None, out: Array | None) -> Array:
+    def read(self, handles: Handles, bands: BandNames, out: Array | None) -> Array:
         """Records as (N, bands, height, width), as `Store.read_batch` says."""
         plan = self.plan(handles[0], bands)
         out = array_for(out, (len(handles), *plan.shape), plan.dtype)
@@ -187,7 +189,7 @@ class RecordReader:
         try:
             value = self._fetcher.value(handle)
         except KeyError:
-            raise self._missing(self._fetcher.key(handle)) from None
+            raise self._missing(handle) from None
         if self._checksums is not None:
             self._checksums.check(self._fetcher.key(handle), value)
         if not is_compressed(value):
@@ -218,6 +220,11 @@ class RecordReader:
             StoreDamaged: a header that the manifest does not describe, or another length.
         """
         return self._planner.whole(record, key)
+
+    def close(self) -> None:
+        """Let go of the data files; whoever reads from now on gets StoreUnreadable."""
+        self._fetcher = cast("Fetcher", _Closed(self.path))
+        self._files = []
 
     def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
         """Fill one patch (bands, height, width), whatever its record is."""
@@ -255,6 +262,16 @@ class RecordReader:
                 names = self._fetcher.near(key, NEIGHBOURS)
             near = nearest(key, names, most=3, cutoff=0.8)
         return KeyMissing(f"the store has no record {key!r}{near and f'; {near}'}")
+
+
+class _Closed:
+    """The fetcher of a closed reader: whatever is asked of it is an error."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise StoreUnreadable(f"{self._store} was closed: open it again with open_store")
 
 
 def array_for(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -16,6 +16,7 @@ from patchpress.readers.errors import (
     cannot_read,
 )
 from patchpress.readers.format.manifest import METADATA, Manifest, Modality
+from patchpress.readers.hints import hint
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +114,7 @@ def read_table(
     store: Path,
     manifest: Manifest,
     split: Split = None,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     modality: str | None = None,
     flagged: str | None = None,
 ) -> "pa.Table":
@@ -123,7 +124,7 @@ def read_table(
         store: folder of the store.
         manifest: the store's.
         split: one split or several, or rows that were chosen before, in their order; None for all.
-        columns: names, in the order wanted; None for all.
+        columns: one name, or names in the order wanted; None for all.
         modality: keep the rows that have a record of it.
         flagged: `exclude` leaves out the rows that their publisher does not recommend for use,
             `include` keeps them, `only` keeps nothing else. By default they are left out if a split
@@ -133,6 +134,7 @@ def read_table(
         SelectionEmpty: a split or modality that the store does not have.
         OptionError: a column that the table does not have, or no such choice of flagged rows.
         StoreDamaged: the table is absent or no Parquet file.
+        StoreUnreadable: there are no file descriptors left.
     """
     import pyarrow.compute as pc
 
@@ -143,8 +145,9 @@ def read_table(
     if choice != "include":
         needed += manifest.flagged.columns
     present = presence_column(manifest.modality(modality).name) if modality is not None else None
+    asked = [columns] if isinstance(columns, str) else columns
     wanted, rows = _read_columns(
-        store / METADATA, columns, [*needed, *([] if present is None else [present])]
+        store / METADATA, asked, [*needed, *([] if present is None else [present])]
     )
     if chosen is not None:
         rows = rows.take(chosen.row_numbers)
@@ -171,7 +174,7 @@ def _read_columns(
             names = file.schema_arrow.names
             for column in columns or ():
                 if column not in names:
-                    raise OptionError(f"{path} has no column {column!r}; it has {', '.join(names)}")
+                    raise OptionError(f"{path} has no column {column!r}; {hint(column, names)}")
             wanted = list(columns) if columns is not None else names
             return wanted, file.read(list(dict.fromkeys([*wanted, *needed])), use_threads=False)
     except (OSError, pa.ArrowException) as error:

@@ -11,7 +11,8 @@ import pytest
 
 from patchpress import Store, open_store
 from patchpress.readers import rows as module
-from patchpress.readers.choice import bands_by_modality, bands_of
+from patchpress.readers.access.bands import bands_of
+from patchpress.readers.choice import bands_by_modality
 from patchpress.readers.errors import BandMissing, OptionError, PatchpressError, SelectionEmpty
 from patchpress.readers.rows import Rows, rows_of
 from patchpress.readers.samples import Samples

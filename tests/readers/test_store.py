@@ -3,7 +3,11 @@
 What a store holds is checked in test_convert; here reading is checked against `Store.read`.
 """
 
+import os
+import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,10 @@ from patchpress import (
     SelectionEmpty,
     Store,
     StoreDamaged,
+    StoreUnreadable,
     open_store,
 )
+from patchpress.readers.records import Records
 from tests.support.synthetic import Row, is_flagged
 
 S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
@@ -289,3 +295,159 @@ def test_a_large_store_compares_a_missing_key_with_its_neighbours(
     for far in ("zzz", "A", "x" * 600, "\udc80"):
         with pytest.raises(KeyMissing, match="no record"):
             store.read(far)
+
+
+SETS = {
+    "rgb": ["B04", "B03", "B02"],
+    "10m": ["B02", "B03", "B04", "B08"],
+    "60m": ["B01", "B09"],
+    "all": list(S2_BANDS),
+    "B8A": ["B8A"],
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sets_of_bands_are_read_by_their_names(store: Store, optical: list[str], name: str) -> None:
+    bands = SETS[name]
+    expected = store.read_batch(optical[:2], bands)
+    np.testing.assert_array_equal(store.read(optical[0], name), expected[0])
+    np.testing.assert_array_equal(store.read_batch(optical[:2], name), expected)
+    assert list(store.read_bands(optical[0], name)) == bands
+    records = store.records(optical[:2], name)
+    assert records.bands == (None if name == "all" else tuple(bands))
+    np.testing.assert_array_equal(records.read([0, 1]), expected)
+
+
+def test_a_set_that_is_none_is_refused_everywhere(
+    store: Store, optical: list[str], radar: list[str]
+) -> None:
+    reads: list[Callable[[str], object]] = [
+        lambda bands: store.read(optical[0], bands),
+        lambda bands: store.read_batch(optical[:2], bands),
+        lambda bands: store.read_bands(optical[0], bands),
+        lambda bands: store.records(optical[:2], bands),
+    ]
+    for read in reads:
+        for wrong in ("rbg", "15m", "", "B10"):
+            with pytest.raises(BandMissing, match="B01, B02.*B12"):
+                read(wrong)
+    with pytest.raises(BandMissing, match="VV, VH"):
+        store.read(radar[0], "rgb")
+
+
+def test_a_record_is_got_by_its_key(store: Store, optical: list[str]) -> None:
+    np.testing.assert_array_equal(store[optical[0]], store.read(optical[0]))
+    with pytest.raises(KeyMissing, match="nearest"):
+        store[optical[0][:-1] + "x"]
+    with pytest.raises(KeyMissing, match="no record 0"):
+        store[0]  # type: ignore[index]
+
+
+def test_several_splits_at_once(store: Store, rows: list[Row]) -> None:
+    """In the order of the table, whatever the order asked for."""
+    named = [row for row in rows if row["split"] in ("train", "test")]
+    whole = [row["patch_id"] for row in named]
+    assert store.keys("s2", ["train", "test"], flagged="include") == whole
+    expected = [row["patch_id"] for row in named if not is_flagged(row)]
+    for splits in (["test", "train"], ("train", "test", "train"), {"train", "test"}):
+        assert store.keys("s2", splits) == expected  # type: ignore[arg-type]
+        table = store.table(splits, columns="patch_id")  # type: ignore[arg-type]
+        assert table["patch_id"].to_pylist() == expected
+        assert table.column_names == ["patch_id"]
+    both = store.keys("s1", ["validation"])
+    assert store.keys("s1", ["val"]) == both == store.keys("s1", ["val", "validation"])
+    with pytest.raises(SelectionEmpty, match="'dev'.*train, validation, test"):
+        store.keys("s2", ["train", "dev"])
+    with pytest.raises(SelectionEmpty, match="split is an empty list"):
+        store.table([])
+
+
+def test_a_closed_store_says_so(stores: dict[tuple[str, str], Path], optical: list[str]) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with open_store(stores["native", "none"]) as store:
+        view, expected = store.view(optical[0], "B02"), store.read(optical[0])
+        records = store.records(optical)
+        read = records.read([0])
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # the view holds its map
+    np.testing.assert_array_equal(view, expected[1])
+    np.testing.assert_array_equal(read[0], expected)
+    reads: list[Callable[[], object]] = [
+        lambda: store.read(optical[0]),
+        lambda: store.read_batch(optical),
+        lambda: store.view(optical[0], "B02"),
+        lambda: optical[0] in store,
+        lambda: records.read([0]),
+        lambda: store.modality_of(optical[0]),
+    ]
+    for call in reads:
+        with pytest.raises(StoreUnreadable, match="was closed: open it again"):
+            call()
+    assert store.keys("s2") == optical
+    store.close()
+    thawed: Store = pickle.loads(pickle.dumps(store))  # noqa: S301
+    np.testing.assert_array_equal(thawed.read(optical[0]), expected)
+
+
+def test_a_store_opened_by_a_relative_path_stays_the_same_store(
+    stores: dict[tuple[str, str], Path],
+    optical: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = open_store(stores["stacked", "none"]).read_batch(optical)
+    for kind in ("none", "zstd"):
+        path = stores["stacked", kind]
+        monkeypatch.chdir(path.parent)
+        store = open_store(path.name)
+        records = store.records(optical)
+        assert repr(store).startswith(f"Store({path.name!r}:")
+        assert store.path == path
+        monkeypatch.chdir(tmp_path)
+        np.testing.assert_array_equal(store.read_batch(optical), expected)
+        assert store.keys("s2") == optical
+        thawed: Store = pickle.loads(pickle.dumps(store))  # noqa: S301
+        np.testing.assert_array_equal(thawed.read_batch(optical), expected)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            done = pool.submit(_reads_elsewhere, store, records, str(tmp_path), optical)
+            assert done.result() == expected.tobytes()
+
+
+def _reads_elsewhere(store: Store, records: Records, folder: str, keys: list[str]) -> bytes:
+    os.chdir(folder)
+    pixels = store.read_batch(keys)
+    np.testing.assert_array_equal(records.read(range(len(keys))), pixels)
+    return pixels.tobytes()
+
+
+def test_a_path_may_be_any_path_like_object_or_begin_at_home(
+    stores: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Place(os.PathLike[str]):
+        def __fspath__(self) -> str:
+            return str(stores["native", "none"])
+
+    assert open_store(Place()).path == stores["native", "none"]
+    monkeypatch.setenv("HOME", str(stores["native", "none"].parent))
+    assert open_store(f"~/{stores['native', 'none'].name}").path == stores["native", "none"]
+
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_text(rows: list[Row], split: str) -> str:
+    inside = [row for row in rows if row["split"] == split]
+    flagged = sum(map(is_flagged, inside))
+    more = f" (and {flagged} flagged)" if flagged else ""
+    return f"{split} {len(inside) - flagged}{more}"
+
+
+def test_the_repr_says_what_how_many_shapes_dtypes_and_splits(
+    store: Store, rows: list[Row]
+) -> None:
+    layout = store.manifest.modalities["s2"].layout
+    assert repr(store).splitlines()[1:] == [
+        f"  s2      (12, 120, 120) uint16, {layout}",
+        f"  s1      (2, 120, 120) float32, {layout}",
+        f"  map     (1, 120, 120) uint16, {layout}",
+        f"  splits  {', '.join(split_text(rows, name) for name in SPLITS)}",
+    ]
