@@ -18,6 +18,7 @@ from patchpress.converter.options import (
     Resampling,
     SplitBy,
     TableSplit,
+    Writer,
 )
 from patchpress.readers.errors import OptionError, TargetError
 
@@ -81,6 +82,10 @@ def convert(
         list[str] | None,
         typer.Option(help="A modality or table that lies elsewhere, as NAME=PATH."),
     ] = None,
+    writer: Annotated[
+        Writer,
+        typer.Option(help="Of data.mdb: pages are faster, lmdb is LMDB itself; auto chooses."),
+    ] = Writer.auto,
     check_md5: Annotated[
         bool, typer.Option("--check-md5", help="Compare archives with their published MD5.")
     ] = False,
@@ -104,6 +109,7 @@ def convert(
         validation=validation,
         seed=seed,
         nan=nan,
+        writer=writer,
         check_md5=check_md5,
     )
     if dry:

@@ -67,6 +67,17 @@ class Nan(StrEnum):
     keep = "keep"
 
 
+class Writer(StrEnum):
+    """What writes the records of the data file; readers see no difference."""
+
+    auto = "auto"
+    """Pages if they are possible, else LMDB."""
+    pages = "pages"
+    """The pages of the data file are made without LMDB, which takes less time."""
+    lmdb = "lmdb"
+    """LMDB stores each record."""
+
+
 ZSTD_LEVEL = 3  # the default of the zstd program
 
 
@@ -83,7 +94,8 @@ class ConvertOptions:
     process. None takes one a usable CPU: the writer mostly waits for the disk. `validation` is the
     share of the training patches that become validation patches, drawn by `seed` in groups that
     must not be parted. A patch with NaN is treated as a damaged one unless `nan` is keep.
-    `check_md5` compares archives with what their publishers gave, while they are read.
+    `check_md5` compares archives with what their publishers gave, while they are read. `writer` is
+    what writes the data file; it does not change what is stored.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -101,6 +113,7 @@ class ConvertOptions:
     seed: int = 0
     nan: Nan = Nan.refuse
     check_md5: bool = False
+    writer: Writer = Writer.auto
 
     def __post_init__(self) -> None:
         for name, kind in _ENUMS.items():
@@ -144,4 +157,5 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "on_error": OnError,
     "split": SplitBy,
     "nan": Nan,
+    "writer": Writer,
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         OnError,
         Resampling,
         SplitBy,
+        Writer,
     )
     from patchpress.converter.storage.report import Report
     from patchpress.readers.device import to_device
@@ -101,6 +102,7 @@ __all__ = [
     "TargetError",
     "Verdict",
     "ViewImpossible",
+    "Writer",
     "__version__",
     "bench",
     "convert",
@@ -127,6 +129,7 @@ _NAMES = {
         "OnError",
         "Resampling",
         "SplitBy",
+        "Writer",
     ),
     "converter.storage.report": ("Report",),
     "readers.device": ("to_device",),

@@ -23,7 +23,7 @@ from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
 from patchpress.converter.sources.patch import Patch, named_patch
 from patchpress.converter.storage.folder import writing
-from patchpress.converter.storage.manifest import manifest_of, stored_modality
+from patchpress.converter.storage.new_manifest import manifest_of, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
 from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.official import Tables, check_tables

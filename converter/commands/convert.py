@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.encoder import Encoded
-from patchpress.converter.encoding.stream import Batch, encoding
+from patchpress.converter.encoding.stream import EncodedChunk, encoding
 from patchpress.converter.options import ConvertOptions, OnError
 from patchpress.converter.planning.request import Request, prepare_request
 from patchpress.converter.planning.selection import (
@@ -23,10 +24,11 @@ from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim, writing
-from patchpress.converter.storage.manifest import manifest_of, stored_modality
+from patchpress.converter.storage.new_manifest import manifest_of, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
-from patchpress.converter.storage.resume import begin, goes_on, pass_over
+from patchpress.converter.storage.resume import clear_or_go_on, goes_on, skip_stored
 from patchpress.converter.storage.writer import ShardWriter
+from patchpress.converter.storage.writer_choice import check_same_writer, choose_pages
 from patchpress.converter.tables.metadata import Joined, join, write_metadata
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.access.extents import write_extents
@@ -109,13 +111,15 @@ class _Conversion:
             asked = self.request.decisive_settings()
             begun = goes_on(self.store, target.asked(), asked)
             require_room(self.store, Need(self.request, chosen, tables), begun=begun)
-            with (
-                begin(target, asked) as journal,
-                ShardWriter(self.store, journal, paged=encode.paged) as writer,
-            ):
+            # Before an earlier store is removed: the writer that is asked for may not be possible.
+            paged = choose_pages(self.options.writer, recipes.values(), self.store)
+            with ExitStack() as stack:
+                journal = stack.enter_context(clear_or_go_on(target, asked))
+                check_same_writer(self.options.writer, journal)
+                writer = stack.enter_context(ShardWriter(self.store, journal, paged=paged))
                 self.progress.start(chosen.total)
                 patches = chosen.read()
-                left = pass_over(patches, journal, self._note, self.progress)
+                left = skip_stored(patches, journal, self._note, self.progress)
                 self._write(encode(left), chosen, writer)
                 self._remove_incomplete(patches.incomplete_patches(), writer)
                 writer.finish()
@@ -142,9 +146,11 @@ class _Conversion:
         else:
             self.logs[patch.modality].add(patch, result)
 
-    def _write(self, batches: Iterable[Batch], chosen: Selection, writer: ShardWriter) -> None:
+    def _write(
+        self, chunks: Iterable[EncodedChunk], chosen: Selection, writer: ShardWriter
+    ) -> None:
         """Store every record in order."""
-        for outcomes, release in batches:
+        for outcomes, release in chunks:
             nbytes = 0
             for patch, result, frame in outcomes:
                 stored = writer.put(patch, result, frame)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from patchpress.converter.commands.forecast import Forecast, Foreseen
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.encoding.encoder import Encoded, Recipe
-from patchpress.converter.options import Codec, ConvertOptions, usable_cpus
+from patchpress.converter.options import Codec, ConvertOptions, Writer, usable_cpus
 from patchpress.converter.planning.request import Request, prepare_request
 from patchpress.converter.planning.sample import EncodedSample, encode_samples
 from patchpress.converter.planning.space import Need, lack_of_room
 from patchpress.converter.planning.survey import Survey, survey_source
-from patchpress.converter.storage.disk import Records, data_bytes, disk_of, room_there
+from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, room_there
 from patchpress.converter.storage.folder import survey
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.resume import goes_on
+from patchpress.converter.storage.writer_choice import check_same_writer
 from patchpress.converter.tables.metadata import Joined, flagged_counts, join, split_counts
 from patchpress.readers.format.manifest import JOURNAL, record_form
 from patchpress.readers.format.table import presence_column
@@ -55,7 +56,7 @@ def dry_run(
         *(str(store), description.dataset.name, str(options.layout), str(options.compression)),
         {name: _foreseen(name, recipes[name], found, measured[name]) for name in recipes},
         goes_on=begun,
-        stored=_stored(store) if begun else 0,
+        stored=_stored(store, request.options.writer) if begun else 0,
         primary=description.primary.name,
         absent=request.parts.absent,
         ignored=found.chosen.ignored,
@@ -79,12 +80,17 @@ def dry_run(
     return forecast
 
 
-def _stored(store: Path) -> int:
-    """How many records an interrupted conversion has stored."""
+def _stored(store: Path, writer: Writer) -> int:
+    """How many records an interrupted conversion has stored.
+
+    Raises:
+        TargetError: it was begun with another writer.
+    """
     path = store / JOURNAL
     if not path.is_file():
         return 0
     with Journal(path) as journal:
+        check_same_writer(writer, journal)
         return sum(isinstance(entry.result, Encoded) for entry in journal.entries())
 
 
@@ -166,7 +172,7 @@ def _estimate(forecast: Forecast, found: Survey, measured: dict[str, EncodedSamp
             return
         lengths = measured[name].lengths if foreseen.record_about else []
         key = sum(len(patch.key.encode()) for patch in sample) / max(1, len(sample))
-        kinds.append(Records(count, lengths or [round(foreseen.record)], key))
+        kinds.append(RecordSizes(count, lengths or [round(foreseen.record)], key))
         keys += count * key
         decoding += count * measured[name].seconds_per_patch
     number = sum(kind.number for kind in kinds)

@@ -72,11 +72,6 @@ class Encoder:
         # ZSTD_compressBound of zstd.h, rounded up
         return self._size if self._compress is None else self._size + (self._size >> 8) + 1024
 
-    @property
-    def fixed_size(self) -> int:
-        """Bytes that each record takes; 0 where they differ."""
-        return 0 if self._compress is not None or self._modality.any_size else self._size
-
     def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).
 

@@ -1,5 +1,6 @@
 """Patches to encoded records: chunks through workers, in order, in a window of reused memory."""
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from patchpress.converter.encoding.encoder import Encoded, Encoder, Recipe
-from patchpress.converter.encoding.frame import PAGE_BYTES, SMALLEST, frame_size
+from patchpress.converter.encoding.frame import PAGE_BYTES, frame_size
 from patchpress.converter.encoding.worker import Chunk, ChunkEncoder
 from patchpress.converter.memory import CellPool, SharedMemory
 from patchpress.converter.processes import in_order, worker_pool
@@ -17,14 +18,16 @@ from patchpress.converter.sources.patch import Patch
 from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
 from patchpress.readers.errors import PatchError
 
-# One task: long against the cost of handing it over, short against the caches and the window.
+_log = logging.getLogger(__name__)
+# Bytes of the frames of one task: much work against the cost of handing it over, and little against
+# the caches of the CPU and the memory of all tasks under way.
 CHUNK_BYTES = 4 << 20
 
 Outcome = tuple[Patch, Encoded | PatchError, memoryview]
 """A patch, what is known of its record, and the frame that it lies in (see `worker`)."""
 
 
-class Batch(NamedTuple):
+class EncodedChunk(NamedTuple):
     """The outcomes of one task. Their frames are valid until `release` is called."""
 
     outcomes: list[Outcome]
@@ -40,82 +43,96 @@ def encoding(
     *,
     writing: int = 0,
 ) -> Iterator["Encoding"]:
-    """Encodes patches: in `workers` processes, or in this one for 0.
+    """Encodes patches: in `workers` processes, or in this one if that is 0.
 
     `packed` are the modalities whose files come out of archives, in so many `streams`. `writing`
-    is how many batches may wait to be written, each with memory of its own.
+    is how many chunks may wait to be written, each with memory of its own.
     """
     encoders = {name: Encoder(recipe) for name, recipe in recipes.items()}
     frames = {name: frame_size(encoder.capacity) for name, encoder in encoders.items()}
-    paged = all(encoder.fixed_size >= SMALLEST for encoder in encoders.values())
-    slot = -(-CHUNK_BYTES // PAGE_BYTES) * PAGE_BYTES + max(frames.values())
-    # Beside what workers have and what waits for them: what is on its way to the disk.
-    window = 2 * workers + 2 + writing if workers else 1 + writing
-    shared = SharedMemory(window * slot)
+    # A task at work and one that waits for each worker, two whose outcomes nobody has taken yet,
+    # and those whose records are on their way to the disk.
+    tasks = 2 * workers + 2 + writing if workers else 1 + writing
+    slots = TaskSlots(frames, tasks)
     chunking = Chunking(frames, nbytes=CHUNK_BYTES)
-    cells = cell_pool([recipes[name].modality for name in packed], chunking, window)
+    cells = cell_pool([recipes[name].modality for name in packed], chunking, tasks)
     files = cells.shared if cells is not None else None
     # Before the pool, which starts a thread: then they can be forked.
     unpackers = start_unpackers(streams if workers else 0)
+    _log.info("at most %d chunks of patches are under way", tasks)
     try:
-        with worker_pool(workers, ChunkEncoder, recipes, shared, files, work="decoding") as submit:
-            yield Encoding(
-                submit, frames, chunking, slot, window, shared.view, cells, paged, unpackers
-            )
+        with worker_pool(
+            workers, ChunkEncoder, recipes, slots.shared, files, work="decoding"
+        ) as submit:
+            yield Encoding(submit, slots, chunking, cells=cells, unpackers=list(unpackers))
     finally:
         for unpacker in unpackers:
             unpacker.kill()
-        shared.free()
+        slots.shared.free()
         if files is not None:
             files.free()
 
 
-class Encoding:
-    """A window of tasks, each with its slot of the shared memory.
+class TaskSlots:
+    """Shared memory for the frames of all tasks under way: a slot a task, used again and again."""
 
-    Called with patches, it gives their outcomes, task by task and in the order of the patches.
-    `paged` tells whether records can be stored by `pages`; `unpackers` are processes to decompress
-    what the patches come from.
-    """
+    def __init__(self, frames: dict[str, int], count: int) -> None:
+        """Make so many slots; `frames` are the bytes that a frame of each modality takes."""
+        self.frames = frames
+        self.size = -(-CHUNK_BYTES // PAGE_BYTES) * PAGE_BYTES + max(frames.values())
+        self.shared = SharedMemory(count * self.size)
+        self._free: SimpleQueue[int] = SimpleQueue()
+        for slot in range(count):
+            self.give_back(slot * self.size)
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether no slot is free now; another thread may give one back at any moment."""
+        return self._free.empty()
+
+    def take(self) -> int:
+        """The first byte of a free slot; waits until there is one."""
+        return self._free.get()
+
+    def give_back(self, start: int) -> None:
+        """Let the slot that begins there be used again; safe in any thread."""
+        self._free.put(start)
+
+
+class Encoding:
+    """Encodes patches in tasks; `cells` and `unpackers` are for those that come out of archives."""
 
     def __init__(
         self,
         submit: Callable[[list[Patch], int, int], Future[Chunk]],
-        frames: dict[str, int],
+        slots: TaskSlots,
         chunking: Chunking,
-        slot: int,
-        window: int,
-        shared: memoryview,
+        *,
         cells: CellPool | None,
-        paged: bool,
         unpackers: list[Unpacker],
     ) -> None:
-        self.cells, self.paged, self.unpackers = cells, paged, list(unpackers)
-        self._submit, self._frames, self._chunking = submit, frames, chunking
-        self._slot, self._shared = slot, shared
-        self._free: SimpleQueue[int] = SimpleQueue()
-        for place in range(window):
-            self._free.put(place)
+        self.cells, self.unpackers = cells, unpackers
+        self._submit, self._slots, self._chunking = submit, slots, chunking
 
-    def __call__(self, patches: Iterable[Patch]) -> Iterator[Batch]:
-        """Encode patches."""
+    def __call__(self, patches: Iterable[Patch]) -> Iterator[EncodedChunk]:
+        """Encode patches; the outcomes come task by task, in the order of the patches."""
         chunks = self._chunking.cut(patches)
         for chunk, encoded in in_order(chunks, self._encode, self._full):
-            yield self._batch(chunk, encoded)
+            yield self._outcomes(chunk, encoded)
 
     def _full(self, under_way: int) -> bool:
         """Whether the oldest task must be given on before there can be another."""
-        return self._free.empty()
+        return self._slots.all_taken
 
     def _encode(self, patches: list[Patch]) -> Future[Chunk]:
-        slot = self._free.get()  # from whoever has the batches, at the latest
-        return self._submit(patches, slot * self._slot, self._slot)
+        # If no task is under way, the caller has the slots, and gives them back at some time.
+        return self._submit(patches, self._slots.take(), self._slots.size)
 
-    def _batch(self, patches: list[Patch], chunk: Chunk) -> Batch:
+    def _outcomes(self, patches: list[Patch], chunk: Chunk) -> EncodedChunk:
         outcomes: list[Outcome] = []
-        position = chunk.start
+        memory, start = self._slots.shared.view, chunk.start
         for patch, result in zip(patches, chunk.records, strict=True):
             nbytes = 0 if isinstance(result, PatchError) else frame_size(result.length)
-            outcomes.append((patch, result, self._shared[position : position + nbytes]))
-            position += self._frames[patch.modality]
-        return Batch(outcomes, partial(self._free.put, chunk.start // self._slot))
+            outcomes.append((patch, result, memory[start : start + nbytes]))
+            start += self._slots.frames[patch.modality]
+        return EncodedChunk(outcomes, release=partial(self._slots.give_back, chunk.start))

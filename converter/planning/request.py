@@ -15,6 +15,7 @@ from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import Asked
 from patchpress.converter.storage.resume import VERSION
+from patchpress.converter.storage.writer_choice import check_writer
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions, check_split_options
@@ -130,7 +131,10 @@ def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> Requ
     description = find_description(dataset)
     asked = Request(description, options, SourceParts({}, {}, ()))
     check_split_options(description, asked.split_options)
-    return asked._replace(parts=locate(description, source, options.paths, options.modalities))
+    parts = locate(description, source, options.paths, options.modalities)
+    request = asked._replace(parts=parts)
+    check_writer(options.writer, request.recipes().values())
+    return request
 
 
 def _resolved(paths: Iterable[Path]) -> str:

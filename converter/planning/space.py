@@ -12,7 +12,7 @@ from patchpress.converter.options import Codec, Layout, OnError
 from patchpress.converter.planning.request import Request
 from patchpress.converter.planning.selection import Selection
 from patchpress.converter.sources.files import usual_files_size
-from patchpress.converter.storage.disk import Records, data_bytes, disk_of, room_there
+from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, room_there
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.text import size
 from patchpress.readers.errors import TargetError
@@ -38,7 +38,7 @@ class Need(NamedTuple):
             return 0
         stop = options.on_error is OnError.stop
         kinds = [
-            Records(count, [record_form(name, str(layout), modality.bands).size], 0)
+            RecordSizes(count, [record_form(name, str(layout), modality.bands).size], 0)
             for name, count in self._least_counts().items()
             if not (modality := self.request.description.modalities[name]).any_size
             # Stacked records are all of one size, or an error.

@@ -19,8 +19,8 @@ _METAS = 2
 _PLAIN_DISKS = {"ext2", "ext3", "ext4", "xfs", "jfs", "tmpfs", "vfat", "exfat"}
 
 
-class Records(NamedTuple):
-    """Records of one modality: how many, and lengths that stand for all."""
+class RecordSizes(NamedTuple):
+    """RecordSizes of one modality: how many, and lengths that stand for all."""
 
     number: float
     lengths: Sequence[int]
@@ -28,7 +28,7 @@ class Records(NamedTuple):
     """Bytes of a key."""
 
 
-def data_bytes(kinds: Iterable[Records]) -> int:
+def data_bytes(kinds: Iterable[RecordSizes]) -> int:
     """The size of data.mdb with these records, its pages as full as keys in order make them."""
     pages, leaves, keys = 0.0, 0.0, 1.0
     for number, lengths, key in kinds:

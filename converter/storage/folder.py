@@ -24,10 +24,25 @@ from patchpress.readers.format.manifest import (
 )
 
 LOCK = "lock.mdb"
+ASIDE = f"{DATA}.pages"
+"""The data file in pages, if LMDB cannot read it, until LMDB has written its records again."""
+PROBE = "probe.mdb"
+"""A small data file that shows whether LMDB reads here what is written in pages."""
 NO_ROOM = 8 << 20  # bytes: two commits of the writer
 OWN_FILES = (
-    *(MANIFEST, f"{MANIFEST}.partial", METADATA, DATA, LOCK, MARKER, JOURNAL),
-    *(EXTENTS, f"{EXTENTS}.partial", STATISTICS, f"{STATISTICS}.partial"),
+    MANIFEST,
+    f"{MANIFEST}.partial",
+    METADATA,
+    DATA,
+    ASIDE,
+    PROBE,
+    LOCK,
+    MARKER,
+    JOURNAL,
+    EXTENTS,
+    f"{EXTENTS}.partial",
+    STATISTICS,
+    f"{STATISTICS}.partial",
 )
 
 Asked = Mapping[str, str | int | float | None]

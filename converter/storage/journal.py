@@ -1,8 +1,10 @@
-"""What an unfinished store holds so far, a line a commit: how its conversion can go on.
+"""The journal of an unfinished store: what it holds so far, so that its conversion can go on.
 
-A line is written just before the transaction of LMDB that it tells of, so that the number of
-transactions says how many lines count. It holds the outcome of every patch since the line before,
-in the order of the patches: what is known of its record, or why there is none.
+The journal is a file of lines. A line holds the outcome of every patch since the line before, in
+the order of the patches: what is known of its record, or why it has none. While records are written
+in pages, a line is written after its records. When LMDB writes them, a line is written just before
+the commit that stores its records, with the number of that transaction: if the data file has not
+reached that number, the line does not count.
 """
 
 import json
@@ -19,29 +21,30 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.tiff import Ground
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.folder import writing
+from patchpress.converter.storage.transactions import Mark
 from patchpress.readers.errors import PatchError
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_CHECKED = 9  # bytes of CRC-32 in hexadecimal and a space, at the begin of a line
+_CHECKED = 9  # bytes at the start of a line: its CRC-32 in hexadecimal, and a space
+
+Noted = tuple[object, ...]
+"""The outcome of one patch as a line has it: a list in JSON."""
 
 
 class Line(NamedTuple):
-    """What one commit stored, and the writer's state behind it."""
+    """What was stored since the line before, and how far the data file is after it."""
 
     boot: str
     """Names the time since the machine was started, as far as the system tells."""
-    map_size: int
-    written: int
+    mark: Mark
     headers: tuple[bytes, ...]
-    """Those that came up in this commit."""
+    """The headers of records that no earlier line has."""
     entries: tuple["Entry", ...]
-    removed: tuple[str, ...]
-    """Keys of records that this commit took out again."""
 
     @property
     def paged(self) -> bool:
-        """Whether it stands behind pages of our own making, and no commit of LMDB."""
-        return not self.map_size
+        """Whether its records were written in pages, and not committed by LMDB."""
+        return not self.mark.transaction
 
 
 class Entry(NamedTuple):
@@ -50,8 +53,8 @@ class Entry(NamedTuple):
     modality: str
     key: str
     result: Encoded | PatchError
-    form: int
-    """Number of the record's header among all so far; see `readers.access.scan.HeaderList`."""
+    header_number: int
+    """Number of its header among all so far; see `readers.access.scan.HeaderList`."""
 
 
 class Journal:
@@ -60,14 +63,14 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open it, or make an empty one.
 
-        Lines count up to the first that is torn or changed; `keep` cuts the others off.
+        Lines count up to the first that is cut or changed; `keep` removes the others.
 
         Raises:
             TargetError: it cannot be read or written.
         """
         self.path = path
         self._ends = array("Q", [0])
-        self._pending: list[tuple[object, ...]] = []
+        self._pending: list[Noted] = []
         with writing(path):
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o644)
@@ -88,11 +91,11 @@ class Journal:
         os.close(self._file)
 
     def __len__(self) -> int:
-        """How many commits it tells of."""
+        """How many lines it has."""
         return len(self._ends) - 1
 
     def keep(self, count: int) -> None:
-        """Cut off all behind the first `count` lines.
+        """Remove all but the first `count` lines.
 
         Raises:
             TargetError: it cannot be written.
@@ -103,7 +106,7 @@ class Journal:
 
     @property
     def last(self) -> Line | None:
-        """The line behind which a conversion goes on."""
+        """The last line: a conversion goes on after it."""
         if not len(self):
             return None
         with writing(self.path):
@@ -125,40 +128,41 @@ class Journal:
         for line in self.lines():
             yield from line.entries
 
-    def note(self, patch: Patch, record: Encoded, form: int) -> None:
+    def note(self, patch: Patch, record: Encoded, header_number: int) -> None:
         """Note a record for the next line."""
         length, checksum, ground, values = record
-        self._pending.append((patch.modality, patch.key, length, checksum, form, ground, values))
+        self._pending.append(
+            (patch.modality, patch.key, length, checksum, header_number, ground, values)
+        )
 
     def note_failed(self, patch: Patch, error: PatchError) -> None:
         """Note for the next line that a patch has no record."""
         self._pending.append((patch.modality, patch.key, str(error)))
 
-    def take(self) -> "list[tuple[object, ...]]":
-        """What was noted since the last line, for one that is written later."""
+    def take_noted(self) -> list[Noted]:
+        """Remove and return what was noted since the last line, for a line that is written later.
+
+        Give it to `append` then.
+        """
         noted, self._pending = self._pending, []
         return noted
 
     def append(
-        self,
-        map_size: int,
-        written: int,
-        headers: Sequence[bytes] = (),
-        removed: Sequence[str] = (),
-        noted: "list[tuple[object, ...]] | None" = None,
+        self, mark: Mark, headers: Sequence[bytes] = (), noted: list[Noted] | None = None
     ) -> None:
-        """Write the next line, with what was taken before or else all that was noted since.
+        """Write the next line, with `noted`, or else with all that was noted since the last.
 
         Raises:
             TargetError: the disk is full; nothing of the line is left.
         """
         content = {
             "boot": boot(),
-            "map": map_size,
-            "written": written,
+            "map": mark.map_size,
+            "written": mark.written,
+            "transaction": mark.transaction,
             "headers": [header.decode("latin-1") for header in headers],
             "entries": self._pending if noted is None else noted,
-            "removed": removed,
+            "removed": mark.removed,
         }
         text = _line(json.dumps(content, separators=(",", ":")).encode())
         begin = self._ends[-1]
@@ -175,42 +179,48 @@ class Journal:
             self._pending = []
 
 
-class Sorted(NamedTuple):
-    """All records that a journal tells of, but for those removed, in the order of their keys."""
+class SortedRecords(NamedTuple):
+    """All records that a journal tells of and that were not removed, in the order of their keys.
+
+    Arrays of one length, (records,).
+    """
 
     keys: np.ndarray[Any, np.dtype[np.bytes_]]
     lengths: np.ndarray[Any, np.dtype[np.uint64]]
+    """Bytes."""
     checksums: np.ndarray[Any, np.dtype[np.uint64]]
-    forms: np.ndarray[Any, np.dtype[np.uint16]]
+    """XXH3-64."""
+    header_numbers: np.ndarray[Any, np.dtype[np.uint16]]
+    """As in `Entry`."""
 
 
-def in_key_order(journal: Journal) -> Sorted:
-    """The records of a journal whose patches came in any order.
+def sorted_records(journal: Journal) -> SortedRecords:
+    """The records of a journal, whatever the order of their patches.
 
     Raises:
         TargetError: it cannot be read.
     """
-    removed = {key for line in journal.lines() for key in line.removed}
+    removed = {key for line in journal.lines() for key in line.mark.removed}
     keys: list[bytes] = []
-    lengths, checksums, forms = array("Q"), array("Q"), array("H")
+    lengths, checksums, header_numbers = array("Q"), array("Q"), array("H")
     for entry in journal.entries():
         if isinstance(entry.result, Encoded) and entry.key not in removed:
             keys.append(entry.key.encode())
             lengths.append(entry.result.length)
             checksums.append(entry.result.checksum)
-            forms.append(entry.form)
+            header_numbers.append(entry.header_number)
     names = np.array(keys, "S")
     order = np.argsort(names, kind="stable")
-    return Sorted(
-        names[order],
-        np.frombuffer(lengths, np.uint64)[order],
-        np.frombuffer(checksums, np.uint64)[order],
-        np.frombuffer(forms, np.uint16)[order],
+    return SortedRecords(
+        keys=names[order],
+        lengths=np.frombuffer(lengths, np.uint64)[order],
+        checksums=np.frombuffer(checksums, np.uint64)[order],
+        header_numbers=np.frombuffer(header_numbers, np.uint16)[order],
     )
 
 
 def boot() -> str:
-    """What names the time since the machine was started; empty where the system has none."""
+    """Names the time since the machine was started; empty if the system has no such name."""
     try:
         return _BOOT.read_text().strip()
     except OSError:
@@ -227,13 +237,17 @@ def _is_whole(text: bytes) -> bool:
 
 def _parsed(text: bytes) -> Line:
     content: dict[str, Any] = json.loads(text[_CHECKED:])
+    mark = Mark(
+        written=content["written"],
+        transaction=content["transaction"],
+        map_size=content["map"],
+        removed=tuple(content["removed"]),
+    )
     return Line(
-        content["boot"],
-        content["map"],
-        content["written"],
-        tuple(header.encode("latin-1") for header in content["headers"]),
-        tuple(_entry(*values) for values in content["entries"]),
-        tuple(content["removed"]),
+        boot=content["boot"],
+        mark=mark,
+        headers=tuple(header.encode("latin-1") for header in content["headers"]),
+        entries=tuple(_entry(*values) for values in content["entries"]),
     )
 
 
@@ -242,16 +256,20 @@ def _entry(
     key: str,
     length: int | str,
     checksum: int = 0,
-    form: int = 0,
+    header_number: int = 0,
     ground: list[Any] | None = None,
     values: Sequence[object] = (),
 ) -> Entry:
+    """An entry of the values that `note` or `note_failed` gave; then `length` is the error."""
+    result: Encoded | PatchError
     if isinstance(length, str):
-        return Entry(modality, key, PatchError(length), form)
-    covered = Ground(*ground) if ground else None
-    return Entry(modality, key, Encoded(length, checksum, covered, _tuples(values)), form)
+        result = PatchError(length)
+    else:
+        covered = Ground(*ground) if ground else None
+        result = Encoded(length=length, checksum=checksum, ground=covered, values=_tuples(values))
+    return Entry(modality=modality, key=key, result=result, header_number=header_number)
 
 
 def _tuples(values: Sequence[object]) -> tuple[object, ...]:
-    """Values as they were: JSON makes lists of tuples."""
+    """Values as they were noted: JSON makes lists of tuples."""
     return tuple(_tuples(value) if isinstance(value, list) else value for value in values)

@@ -1,13 +1,16 @@
-"""Whether a conversion goes on where an interrupted one stopped, and how it passes over the rest.
+"""Whether a conversion goes on where an interrupted one stopped, and what it does not store again.
 
-Nothing of what is stored is read or decoded again, unless the machine went down since: then what
-the system still had in memory may be lost, and every record is compared with its checksum first.
+Nothing that is stored is decoded again, and nothing is read again unless the machine went down
+since: then the system may have lost what it still had in memory, and every record is compared with
+its checksum first.
 """
 
+import logging
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
@@ -16,50 +19,52 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.storage.folder import Asked, Target
-from patchpress.converter.storage.journal import Journal, boot, in_key_order
-from patchpress.converter.storage.pages import CLOSING, Pages
+from patchpress.converter.storage.folder import ASIDE, Asked, Target, writing
+from patchpress.converter.storage.journal import Journal, Line, boot, sorted_records
+from patchpress.converter.storage.pages import TRANSACTION, Pages
 from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import scan
 from patchpress.readers.errors import PatchError, SourceError, StoreError, TargetError
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import DATA, JOURNAL
 
+_log = logging.getLogger(__name__)
 VERSION = "patchpress"  # the entry of what was asked that says by which version
 
 
-def begin(target: Target, asked: Asked) -> Journal:
-    """Make the store ready for the conversion that is asked for: as it was left, or empty.
+def clear_or_go_on(target: Target, asked: Asked) -> Journal:
+    """Make the folder ready: as an interrupted conversion left it, or empty of any earlier store.
 
     `asked` is all that decides what is stored, by names that a user knows: options, the version of
     this package, parts of the source and where they lie. The journal has what is stored already.
 
     Raises:
-        TargetError: an interrupted conversion was asked for something else; a finished store; the
-            folder cannot be written.
+        TargetError: an interrupted conversion was asked for something else; a finished store
+            without `overwrite`; the folder cannot be written.
     """
-    path, left = target.store / JOURNAL, ""
+    path, loss = target.store / JOURNAL, ""
     if goes_on(target.store, target.asked(), asked):
         journal = Journal(path)
-        left = _left(target.store / DATA, journal)
-        if not left and len(journal):
+        loss = _cut_to_stored(target.store / DATA, journal)
+        if not loss and len(journal):
+            _log.info("%s goes on after %d lines of its journal", target.store, len(journal))
             return journal
         journal.close()
     target.clear(asked)
-    if left:
-        warnings.warn(f"{left}: the conversion begins anew", stacklevel=2)
+    if loss:
+        warnings.warn(f"{loss}: the conversion begins anew", stacklevel=2)
     return Journal(path)
 
 
-def pass_over(
+def skip_stored(
     patches: Iterable[Patch],
     journal: Journal,
     tell: Callable[[Patch, Encoded | PatchError], None],
     progress: Progress,
 ) -> Iterator[Patch]:
-    """The patches that the journal does not have; `tell` gets the outcome of each one before.
+    """The patches after those that the journal has; `tell` is called with the outcome of each.
 
-    They are compared one by one, as the source's may have changed.
+    They are compared with the journal one by one, because the source may have changed.
 
     Raises:
         SourceError: another patch than the journal has.
@@ -108,57 +113,98 @@ def _shown(value: object) -> object:
     return "none" if value is None else value
 
 
-def _left(data: Path, journal: Journal) -> str:
-    """Cut the journal to what is in the data file; gives why the two are of no use, if they are."""
-    paged = [line.written for line in takewhile(lambda line: line.paged, journal.lines())]
-    size, commits, whole = 0, 0, False
+class _FileState(NamedTuple):
+    """What a data file tells of itself, without a look at its records."""
+
+    size: int = 0
+    whole: bool = False
+    """Whether it has both meta pages."""
+    transaction: int = 0
+    """Number of the last transaction, 0 if it has no meta page."""
+    entries: int = 0
+
+
+def _file_state(data: Path) -> _FileState:
+    size = 0
     try:
         file = open_file(data)
         size = file.size
         if size:
             tree = Tree(file.bytes, data)
-            commits, whole = tree.transaction, tree.is_whole
+            return _FileState(size, tree.is_whole, tree.transaction, tree.entries)
     except StoreError:
-        pass  # killed before it was made or closed, or the machine went down
-    if paged and not whole:
-        # Pages of our own making, with no tree above them yet: each line came behind its pages.
-        stored = sum(end <= size for end in paged)
-    else:
-        stored = commits + (len(paged) - CLOSING if paged else 0)
-    if stored > len(journal):
+        pass  # killed before the file was made or closed, or the machine went down
+    return _FileState(size)
+
+
+def _cut_to_stored(data: Path, journal: Journal) -> str:
+    """Remove the lines of the journal whose records are not in the data file.
+
+    Returns why what is there is of no use, or an empty string if it is.
+    """
+    aside = data.with_name(ASIDE)
+    with writing(aside):
+        copied = not aside.exists()
+        if not copied:
+            os.replace(aside, data)
+    state = _file_state(data)
+    kept, records = 0, 0
+    last: Line | None = None
+    for line in journal.lines():
+        if not _is_stored(line, last, state, copied=copied):
+            break
+        kept, last = kept + 1, line
+        records += sum(isinstance(entry.result, Encoded) for entry in line.entries)
+    paged = last is not None and last.paged
+    known = (last.mark.transaction if last else 0) or (TRANSACTION if paged else 0)
+    unknown = state.transaction > known and (state.whole or not paged)
+    if unknown or (paged and state.whole and state.entries != records):
         return f"{journal.path} is damaged, so what {data} holds is not known"
-    journal.keep(stored)
-    last, damage = journal.last, ""
-    if last and last.boot != boot():
-        damage = _damage(data, journal) if whole or not paged else _damaged_pages(data, journal)
+    journal.keep(kept)
+    damage = ""
+    if last is not None and last.boot != boot():
+        in_pages = paged and not state.whole
+        damage = _damaged_pages(data, journal) if in_pages else _damage(data, journal)
     if damage:
         return f"the machine went down before all of {data} was on its disk ({damage})"
     return ""
 
 
+def _is_stored(line: Line, before: Line | None, state: _FileState, *, copied: bool) -> bool:
+    """Whether what a line tells of is in the data file; `before` is the line before it.
+
+    `copied` is false if LMDB was to write the records of the file again, and did not end.
+    """
+    if line.paged:
+        # The tree is written after the last record: until then the length tells what is there.
+        return state.whole or line.mark.written <= state.size
+    if before is not None and before.paged and not (state.whole and copied):
+        return False
+    return line.mark.transaction <= state.transaction
+
+
 def _damaged_pages(data: Path, journal: Journal) -> str:
-    """What a data file without a tree lacks of what the journal says; empty where it is whole."""
-    pages, bytes_ = Pages(), open_file(data).bytes
+    """What a data file without a tree lacks of what the journal tells; empty if nothing."""
+    pages, written = Pages(), open_file(data).bytes
     for entry in journal.entries():
         if not isinstance(entry.result, Encoded):
             continue
         number, leaf = pages.add(entry.key.encode(), entry.result.length)
-        at = number * PAGE_BYTES + ROOM
-        if xxhash.xxh3_64_intdigest(bytes_[at : at + entry.result.length]) != entry.result.checksum:
+        begin = number * PAGE_BYTES + ROOM
+        record = written[begin : begin + entry.result.length]
+        if xxhash.xxh3_64_intdigest(record) != entry.result.checksum:
             return f"record {entry.key} differs from its checksum"
-        if leaf is not None:
-            begin = leaf[0] * PAGE_BYTES
-            if bytes_[begin : begin + PAGE_BYTES] != leaf[1]:
-                return f"its page {leaf[0]} is lost"
+        if leaf is not None and written[leaf.offset : leaf.offset + PAGE_BYTES] != leaf.data:
+            return f"its page {leaf.number} is lost"
     return ""
 
 
 def _damage(data: Path, journal: Journal) -> str:
-    """What a data file lacks of what the journal says; empty where it is whole.
+    """What a data file lacks of what the journal tells; empty if nothing.
 
-    Read by our own means: LMDB trusts its pages, and crashes where they are damaged.
+    Our own reader looks: LMDB trusts the pages of a file, and crashes if they are damaged.
     """
-    expected = in_key_order(journal)
+    expected = sorted_records(journal)
     try:
         found = scan(data)
         Tree(open_file(data).bytes, data).check_pages()
@@ -166,14 +212,14 @@ def _damage(data: Path, journal: Journal) -> str:
         return str(error)
     if not np.array_equal(found.keys, expected.keys) or (found.length != expected.lengths).any():
         return "it has other records"
-    bytes_ = open_file(data).bytes
-    for at, length, checksum, key in zip(
+    stored = open_file(data).bytes
+    for begin, length, checksum, key in zip(
         found.offset.tolist(),
         found.length.tolist(),
         expected.checksums.tolist(),
         expected.keys.tolist(),
         strict=True,
     ):
-        if xxhash.xxh3_64_intdigest(bytes_[at : at + length]) != checksum:
+        if xxhash.xxh3_64_intdigest(stored[begin : begin + length]) != checksum:
             return f"record {key.decode()} differs from its checksum"
     return ""

@@ -1,29 +1,45 @@
-"""Values to an LMDB environment by LMDB itself, with commits at places that only they decide.
+"""Values to a data file by LMDB itself, with commits that the values alone decide.
 
-All bytes of the file depend on the values alone: not on the number of workers, nor on when they
-finished, nor on where a conversion was interrupted.
+So all bytes of the file follow from the values: it does not matter how many workers there are, when
+they finish, or where a conversion was interrupted.
 """
 
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 
 from patchpress.converter.encoding.frame import PAGE_BYTES
 from patchpress.readers.access.environment import LMDB_09
+from patchpress.readers.errors import TargetError
 
-COMMIT_BYTES = 4 << 20  # dirty pages wait in memory until then: few enough to stay in the caches
+# Bytes of one transaction. LMDB keeps its pages in memory until the commit: so few stay in the
+# caches of the CPU.
+COMMIT_BYTES = 4 << 20
 FIRST_MAP = 64 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
 
-def map_size(begin: int, nbytes: int) -> int:
-    """A size of the map that has room for what is there, as much again, and a few commits.
+class Mark(NamedTuple):
+    """How far a data file is written."""
 
-    Ahead of need, as a full map would cost the transaction. Never 100 TB: machines with a limited
-    address space refuse that.
+    written: int = 0
+    """Bytes of the values, each counted in whole pages; without LMDB, the length of the file."""
+    transaction: int = 0
+    """Number of LMDB's last transaction; 0 for a file in pages that LMDB has not changed yet."""
+    map_size: int = 0
+    """Size of the memory map that LMDB was opened with; 0 if it was not."""
+    removed: tuple[str, ...] = ()
+    """Keys of the records that this transaction took out."""
+
+
+def map_size(begin: int, nbytes: int) -> int:
+    """A size of the memory map for a file of `nbytes`, not below `begin`.
+
+    It has room for as much again and a few commits: a map that is full costs the transaction. It is
+    never 100 TB, as others choose it, because machines with a limited address space refuse that.
     """
     size = max(begin, FIRST_MAP)
     while size < 2 * nbytes + 4 * COMMIT_BYTES:
@@ -31,58 +47,89 @@ def map_size(begin: int, nbytes: int) -> int:
     return size
 
 
-class Transactions:
-    """An environment with a transaction under way.
+def require_lmdb_09() -> None:
+    """Make sure that py-lmdb here can write and read the data format of LMDB 0.9.
 
-    `note` is called ahead of each commit with the size of the map, the bytes written with it, and
-    the keys that it takes out. Raises OSError and lmdb.Error as LMDB does.
+    Every LMDB client reads that format, and only it is read by all of them. py-lmdb has the engine
+    that writes it unless somebody built it on LMDB 1.0 of the system alone.
+
+    Raises:
+        TargetError: it has no such engine.
+    """
+    try:
+        version = lmdb.version(**LMDB_09)
+    except lmdb.Error:
+        version = ()
+    if version[:1] != (0,):
+        raise TargetError(
+            f"the Python package lmdb {lmdb.__version__} is built without LMDB 0.9, whose format "
+            "stores have: install it from PyPI, as `pip install --force-reinstall lmdb` does"
+        )
+
+
+class Transactions:
+    """A data file that is open in LMDB, with a transaction under way.
+
+    Raises OSError and lmdb.Error as LMDB does.
     """
 
-    def __init__(
-        self, folder: Path, size: int, written: int, note: Callable[[int, int, list[str]], None]
-    ) -> None:
+    def __init__(self, folder: Path, mark: Mark, note: Callable[[Mark], None]) -> None:
+        """Open the data file of a folder, or make it; `mark` says how far it is.
+
+        `note` is called just before each commit with how far the file is after it.
+        """
         self._folder, self._note = folder, note
-        self._written, self._map = written, map_size(size, written) if written else FIRST_MAP
+        self._written = mark.written
+        self._map = map_size(mark.map_size, mark.written) if mark.written else FIRST_MAP
         self._pending = 0
+        require_lmdb_09()
         _keep_freed_memory()
         self._open()
 
     def put(self, key: bytes, value: memoryview, *, last: bool) -> bool:
-        """Store a value if its key is not there; gives whether it was not.
+        """Store a value if its key is not there; returns whether it was stored.
 
-        `last` says that no key is behind it.
+        `last` says that the key is higher than all others.
         """
         if self._written + self._pending + 2 * len(value) + COMMIT_BYTES > self._map:
             self.commit(coming=len(value))
         return bool(self._transaction.put(key, value, overwrite=False, append=last))
 
-    def stored(self, nbytes: int) -> None:
-        """Count a value that was put, and commit where it is time."""
+    def count(self, nbytes: int) -> None:
+        """Count the bytes of a value that was stored, and commit if they are enough."""
         self._pending += (nbytes // PAGE_BYTES + 1) * PAGE_BYTES
         if self._pending >= COMMIT_BYTES:
             self.commit()
 
     def remove(self, keys: Iterable[str]) -> list[str]:
-        """Take values out, in a commit of their own; gives the keys that were there."""
+        """Take values out, in a transaction of their own; returns the keys that were there."""
         self.commit()
         gone = [key for key in keys if self._transaction.delete(key.encode())]
         self.commit(removed=gone)
         return gone
 
     def commit(self, coming: int = 0, removed: Sequence[str] = ()) -> None:
-        """Write what is pending, and make room for as much again and a value of `coming` bytes."""
+        """Write what is pending; make room for as much again and a value of `coming` bytes."""
         self._written += self._pending
         self._map = map_size(self._map, self._written + coming)
         changed = bool(self._pending or removed)
         if changed:
-            self._note(self._map, self._written, list(removed))
+            number = self._transaction.id()
+            self._note(
+                Mark(
+                    written=self._written,
+                    transaction=number,
+                    map_size=self._map,
+                    removed=tuple(removed),
+                )
+            )
         self._pending = 0
         if changed:
             self._transaction.commit()
         else:
             self._transaction.abort()
-        # What LMDB keeps in memory of its free pages, and the memory it uses again, decide bytes of
-        # what follows. Opened anew it knows what one knows that goes on later.
+        # What LMDB remembers of free pages decides where later values go. A conversion that goes on
+        # after an interruption remembers nothing, so nobody may: open the file anew.
         self._environment.close()
         self._open()
 
@@ -92,14 +139,15 @@ class Transactions:
         self._environment.sync(True)
 
     def close(self) -> None:
-        """Close it; what is pending is lost."""
+        """Close the file; what is pending is lost."""
         self._transaction.abort()
         self._environment.close()
 
     def _open(self) -> None:
-        # No sync a commit: nothing counts before the manifest, and `sync` comes before it. No lock:
-        # the folder is ours alone.
+        # Commits do not wait for the disk: the file counts only after `sync`, when there is a
+        # manifest. There is no lock file: the folder is locked for this process.
         self._environment = lmdb.open(
+            # By its folder, not its name: LMDB notes in the file which of the two it was.
             str(self._folder),
             map_size=self._map,
             sync=False,
@@ -111,11 +159,11 @@ class Transactions:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what LMDB frees at each commit.
+    """Let glibc keep the memory that LMDB frees at each commit.
 
     LMDB allocates the pages of every value and frees them when they are written. glibc would give
-    them back to the kernel, and each commit would fault them in anew, which costs several times the
-    write itself. Other C libraries have no `mallopt`, and go without.
+    them back to the kernel, and each commit would have to get them anew, page by page, which costs
+    several times the write itself. Other C libraries have no `mallopt`, and go without.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,12 +1,15 @@
-"""Records to one LMDB data file: in pages of our own making while that can be, then by LMDB.
+"""Records to one data file: in pages as long as that is possible, then by LMDB.
 
-Keys that ascend and records that are large and not compressed (folders, and archives as published)
-go straight to their places in the file, by a thread. The first key out of order ends that: the
-tree is closed, and LMDB goes on with the file as its own. Behind all that is stored stands a line
-of the journal, so that a conversion goes on where it was interrupted.
+Records that come in the order of their keys, that are large and not compressed (from folders, and
+from archives as published) are written in pages, without LMDB. The first key out of order ends
+that: the tree is closed, LMDB reads the file back, and goes on with it. After everything that is
+stored there is a line in the journal, so that an interrupted conversion goes on from there.
 """
 
-from collections.abc import Callable, Iterable
+import logging
+import os
+import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,46 +18,56 @@ from typing import Self
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.storage.directfile import PageFile
-from patchpress.converter.storage.folder import writing
-from patchpress.converter.storage.journal import Journal, Line, in_key_order
-from patchpress.converter.storage.pages import Pages, aligned, is_closed, put_head
-from patchpress.converter.storage.transactions import Transactions, map_size
+from patchpress.converter.storage.copying import copy_by_lmdb
+from patchpress.converter.storage.directfile import Callback
+from patchpress.converter.storage.folder import ASIDE, writing
+from patchpress.converter.storage.journal import Journal, Line, sorted_records
+from patchpress.converter.storage.pagedfile import PagedFile
+from patchpress.converter.storage.pages import Pages, is_closed
+from patchpress.converter.storage.readback import ReadBackSample, refusal
+from patchpress.converter.storage.transactions import Mark, Transactions
 from patchpress.readers.access.scan import HeaderList
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.manifest import DATA, ContentDigest
 
+_log = logging.getLogger(__name__)
+
 
 class ShardWriter:
-    """Writes records; it goes on behind the last line of the journal.
+    """Writes the records of one data file; it goes on after the last line of the journal.
 
-    `headers`, `digest` and `records` tell of all records, in the order of the keys when `finish` is
-    done. A record is given as a frame: whole pages that have `pages.ROOM` bytes before it.
+    When `finish` has returned, `headers`, `digest` and `records` tell of all records that are
+    stored, in the order of their keys. A record is given in its frame (see `encoding.frame`).
 
-    Raises `TargetError` where the folder cannot be written or the disk is full.
+    Every method raises `TargetError` if the folder cannot be written or the disk is full.
     """
 
     def __init__(self, folder: Path, journal: Journal, *, paged: bool = False) -> None:
-        """Open it. `paged` says that no record will be compressed or under `pages.SMALLEST`."""
+        """Open the file, or make it.
+
+        `paged` lets a new file be written in pages: no record may be compressed or have fewer than
+        `frame.SMALLEST` bytes. A file that is there goes on as its journal says.
+        """
         self.folder, self.journal = folder, journal
         self.records = 0
         self.headers = HeaderList()
+        self._data = folder / DATA
         self._digest = ContentDigest()
-        self._ascending, self._last = True, b""
+        self._ascending, self._last_key = True, b""
         self._removed: set[str] = set()
-        self._pages = Pages()
-        self._parts: list[memoryview] = []
+        self._pages, self._sample = Pages(), ReadBackSample()
         last = self._repeat()
+        self._written = self._pages.end
         self._headers_told = len(self.headers.known)
-        self._begin = self._pages.end
-        self._file: PageFile | None = None
+        self._paged: PagedFile | None = None
         self._lmdb: Transactions | None = None
-        with writing(folder / DATA):
-            if (last.paged if last else paged) and not is_closed(folder / DATA):
-                self._file = PageFile(folder / DATA, self._begin * PAGE_BYTES)
+        with writing(self._data):
+            if not (last.paged if last else paged):
+                self._lmdb = self._opened(last.mark if last else Mark())
+            elif is_closed(self._data):
+                self._lmdb = self._opened(self._read_back())
             else:
-                size, written = (last.map_size, last.written) if last else (0, 0)
-                self._lmdb = Transactions(folder, size, written, self._line)
+                self._paged = PagedFile(self._data, self._pages)
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +78,7 @@ class ShardWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for medium in (self._file, self._lmdb):
+        for medium in (self._paged, self._lmdb):
             if medium is not None:
                 medium.close()
 
@@ -77,13 +90,9 @@ class ShardWriter:
     def put(
         self, patch: Patch, result: Encoded | PatchError, frame: memoryview
     ) -> Encoded | PatchError:
-        """Store a patch's record, or note that it has none; gives what became of it.
+        """Store a patch's record, or note that it has none; returns what became of it.
 
-        That is the error of the patch where there is one, or a new one where its key is there
-        already.
-
-        Raises:
-            TargetError: the disk is full.
+        That is the error of the patch if it has one, or a new error if its key is there already.
         """
         if not isinstance(result, PatchError):
             if self._store(patch, result, frame):
@@ -92,79 +101,68 @@ class ShardWriter:
         self.journal.note_failed(patch, result)
         return result
 
-    def flush(self, release: Callable[[], object] = bool) -> None:
-        """Hand on what was put; `release` is called when the frames are no longer needed.
-
-        Raises:
-            TargetError: the disk is full.
-        """
-        if self._file is None:
-            release()
+    def flush(self, release: Callback | None = None) -> None:
+        """Hand on what was put; `release` is called when the frames are no longer needed."""
+        if self._paged is None:
+            if release is not None:
+                release()
             return
-        parts, self._parts = self._parts, []
-        begin, self._begin = self._begin, self._pages.end
-        entries, end = self.journal.take(), self._begin * PAGE_BYTES
-        line = partial(self.journal.append, 0, end, self._new_forms(), (), entries)
-        with writing(self.folder / DATA):
-            self._file.put(begin * PAGE_BYTES, parts, line if entries else bool, release)
+        noted, mark = self.journal.take_noted(), Mark(self._pages.end * PAGE_BYTES)
+        append = partial(self.journal.append, mark, self._new_headers(), noted)
+        with writing(self._data):
+            self._paged.flush(append if noted else None, release)
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Take records out again, behind all others; those that are gone already are passed over.
-
-        Raises:
-            TargetError: the disk is full.
-        """
+        """Take records out again, after all others are stored; keys that are gone are no error."""
         wanted = sorted(set(keys) - self._removed)
-        with writing(self.folder / DATA):
-            self._removed.update(self._by_lmdb().remove(wanted))
+        with writing(self._data):
+            self._removed.update(self._turn_to_lmdb().remove(wanted))
 
     def finish(self) -> None:
-        """Write what is left and flush all of it to the disk.
-
-        Raises:
-            TargetError: the disk is full.
-        """
-        if self._lmdb is None:
-            self._close_tree()
-        else:
-            with writing(self.folder / DATA):
+        """Write the rest and flush it to the disk; let LMDB read back what was written in pages."""
+        with writing(self._data):
+            if self._lmdb is not None:
                 self._lmdb.sync()
+            else:
+                self._close_tree()
+                self._read_back()
         if not self._ascending or self._removed:
             self._sort()
 
     def _repeat(self) -> Line | None:
-        """Take over what the journal tells; gives its last line."""
+        """Take over what the journal tells; returns its last line."""
         last = None
         for last in self.journal.lines():
             self.headers.add_headers(last.headers)
-            for _, key, result, form in last.entries:
-                if isinstance(result, Encoded):
-                    self.headers.add_numbers((form,))
+            for entry in last.entries:
+                if isinstance(entry.result, Encoded):
+                    key = entry.key.encode()
+                    self.headers.add_numbers((entry.header_number,))
                     if last.paged:
-                        self._pages.add(key.encode(), result.length)
-                    self._count(key.encode(), result)
-            self._removed.update(last.removed)
+                        self._pages.add(key, entry.result.length)
+                        self._sample.add(key, entry.result)
+                    self._count(key, entry.result)
+            self._removed.update(last.mark.removed)
         return last
 
     def _store(self, patch: Patch, encoded: Encoded, frame: memoryview) -> bool:
-        """Store a record if its key is not there; gives whether it was not."""
+        """Store a record if its key is not there; returns whether it was stored."""
         key, record = patch.key.encode(), frame[ROOM : ROOM + encoded.length]
-        if self._file is not None and key > self._last:
-            number, leaf = self._pages.add(key, encoded.length)
-            if leaf is not None:
-                self._parts.append(aligned(leaf[1]))
-            put_head(frame, number)
-            self._parts.append(frame)
+        if self._paged is not None and key > self._last_key:
+            self._paged.put(key, encoded.length, frame)
+            self._sample.add(key, encoded)
             self._note(patch, key, encoded, record)
             return True
-        if self._file is not None and key == self._last:
+        if self._paged is not None and key == self._last_key:
             return False
-        with writing(self.folder / DATA):
-            shard = self._by_lmdb()
-            if not shard.put(key, record, last=key > self._last):
+        with writing(self._data):
+            if self._paged is not None:
+                _log.info("%s comes after %s: LMDB goes on", patch.key, self._last_key.decode())
+            transactions = self._turn_to_lmdb()
+            if not transactions.put(key, record, last=key > self._last_key):
                 return False
             self._note(patch, key, encoded, record)
-            shard.stored(len(record))
+            transactions.count(len(record))
         return True
 
     def _note(self, patch: Patch, key: bytes, encoded: Encoded, record: memoryview) -> None:
@@ -173,45 +171,65 @@ class ShardWriter:
 
     def _count(self, key: bytes, encoded: Encoded) -> None:
         self.records += 1
-        self._ascending &= key > self._last
+        self._ascending &= key > self._last_key
         if self._ascending:
             self._digest.add(key.decode(), encoded.checksum)
-        self._last = max(self._last, key)
+        self._last_key = max(self._last_key, key)
 
     def _sort(self) -> None:
-        """Make of headers and digest what they are for the records that stay, in key order."""
-        ordered = in_key_order(self.journal)
-        self.records = len(ordered.keys)
-        self.headers = HeaderList(self.headers.known, ordered.forms)
+        """Make headers and digest anew, of the records that are stored, in the order of keys."""
+        records = sorted_records(self.journal)
+        self.records = len(records.keys)
+        self.headers = HeaderList(self.headers.known, records.header_numbers)
         self._digest = ContentDigest()
-        for key, checksum in zip(ordered.keys.tolist(), ordered.checksums.tolist(), strict=True):
+        for key, checksum in zip(records.keys.tolist(), records.checksums.tolist(), strict=True):
             self._digest.add(key.decode(), checksum)
 
-    def _by_lmdb(self) -> Transactions:
-        """LMDB at work on the file; what was made without it is closed first."""
+    def _turn_to_lmdb(self) -> Transactions:
+        """The file, open in LMDB; if it was written in pages so far, its tree is closed first."""
         if self._lmdb is None:
             self._close_tree()
-            written = self._pages.end * PAGE_BYTES
-            self._lmdb = Transactions(self.folder, 0, written, self._line)
+            self._lmdb = self._opened(self._read_back())
         return self._lmdb
 
+    def _opened(self, mark: Mark) -> Transactions:
+        return Transactions(self.folder, mark, self._append)
+
     def _close_tree(self) -> None:
-        """Make a whole data file of what was written without LMDB."""
-        if self._file is None:
+        """Make a whole data file of what was written in pages."""
+        if self._paged is None:
             return
         self.flush()
-        begin = self._pages.end
-        with writing(self.folder / DATA):
-            self._file.wait()  # what it leaves in the journal decides nothing of the tree
-            pages, metas = self._pages.finish(map_size(0, begin * PAGE_BYTES))
-            self._file.finish(begin * PAGE_BYTES, b"".join(page for _, page in pages), metas)
-        self._file.close()
-        self._file = None
+        self._written = self._pages.end
+        self._paged.close_tree()
+        self._paged.close()
+        self._paged = None
 
-    def _line(self, size: int, written: int, removed: list[str]) -> None:
-        self.journal.append(size, written, self._new_forms(), removed)
+    def _read_back(self) -> Mark:
+        """Let LMDB read the file in pages; if it does not, replace the file by a copy by LMDB.
 
-    def _new_forms(self) -> tuple[bytes, ...]:
+        Returns how far the file is: an interrupted conversion goes on from there.
+        """
+        reason = refusal(self._data, self._sample)
+        if not reason:
+            return Mark(self._written * PAGE_BYTES)
+        warnings.warn(
+            f"LMDB does not read {self._data}, which was written in pages ({reason}): its records "
+            "are written again, by LMDB",
+            stacklevel=2,
+        )
+        # In this order: as long as the old file lies aside, the new one and its line do not count.
+        aside = self.folder / ASIDE
+        os.replace(self._data, aside)
+        mark = copy_by_lmdb(aside, self.journal, self.folder)
+        self._append(mark)
+        aside.unlink()
+        return mark
+
+    def _append(self, mark: Mark) -> None:
+        self.journal.append(mark, self._new_headers())
+
+    def _new_headers(self) -> tuple[bytes, ...]:
         """The headers that no line of the journal has yet."""
         told, self._headers_told = self._headers_told, len(self.headers.known)
         return self.headers.known[told:]

@@ -14,7 +14,7 @@ from patchpress.converter.options import Codec, Layout, OnError
 from patchpress.converter.planning.request import prepare_request
 from patchpress.converter.planning.selection import find_first_patches, select_patches
 from patchpress.converter.planning.space import Need
-from patchpress.converter.storage.disk import Records, data_bytes, disk_of
+from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of
 from patchpress.converter.text import size
 from tests.support.helpers import DATASET, Ended, made, packed
 from tests.support.published_forms import TREES
@@ -63,7 +63,7 @@ def test_the_least_counts_pages_as_lmdb_does(tmp_path: Path, length: int) -> Non
         for number in range(2000):
             transaction.put(f"patch-{number:06}".encode(), bytes(length), append=True)
     used = (tmp_path / "data.mdb").stat().st_size
-    estimate = data_bytes([Records(2000, [length], 12)])
+    estimate = data_bytes([RecordSizes(2000, [length], 12)])
     wasted = 0.3 if length < 2000 else 0.01  # what is left at the end of a page of few nodes
     assert (1 - wasted) * used <= estimate <= used
 

@@ -15,8 +15,9 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.tiff import Ground
 from patchpress.converter.storage import transactions
 from patchpress.converter.storage.folder import claim
-from patchpress.converter.storage.journal import Journal, in_key_order
-from patchpress.converter.storage.resume import begin
+from patchpress.converter.storage.journal import Journal, sorted_records
+from patchpress.converter.storage.resume import clear_or_go_on
+from patchpress.converter.storage.transactions import Mark
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.readers.errors import PatchError, TargetError
 from patchpress.readers.format.manifest import JOURNAL
@@ -42,30 +43,31 @@ def test_what_was_noted_comes_back(tmp_path: Path) -> None:
         for number, result in enumerate(RESULTS):
             journal.note(patch_named(f"p{number}"), result, number)
         journal.note_failed(patch_named("q"), PatchError("q is damaged (\udcff)"))
-        journal.append(1 << 20, 4096, [b"header", b"\xff\0"])
+        journal.append(Mark(4096, 3, 1 << 20), [b"header", b"\xff\0"])
         journal.note(patch_named("r"), RESULTS[0], 65_535)
-        journal.append(1 << 21, 8192, (), ["p1"])
+        journal.append(Mark(8192, 4, 1 << 21, ("p1",)))
     with Journal(tmp_path / "j") as journal:
         first, second = journal.lines()
         assert journal.last == second
-    assert (first.map_size, first.written, first.removed) == (1 << 20, 4096, ())
+    assert first.mark == Mark(written=4096, transaction=3, map_size=1 << 20, removed=())
+    assert (first.paged, second.paged) == (False, False)
     assert first.headers == (b"header", b"\xff\0")
     assert [entry.result for entry in first.entries[:-1]] == RESULTS
     assert [type(entry.result) for entry in first.entries[:-1]] == [Encoded] * len(RESULTS)
     assert type(first.entries[1].result.ground) is Ground  # type: ignore[union-attr]
-    assert [entry.form for entry in first.entries[:-1]] == [0, 1, 2, 3]
+    assert [entry.header_number for entry in first.entries[:-1]] == [0, 1, 2, 3]
     assert [(entry.modality, entry.key) for entry in first.entries][-1] == ("a", "q")
     assert isinstance(first.entries[-1].result, PatchError)
     assert str(first.entries[-1].result) == "q is damaged (\udcff)"
-    assert second.removed == ("p1",)
-    assert second.entries[0].form == 65_535
+    assert second.mark.removed == ("p1",)
+    assert second.entries[0].header_number == 65_535
 
 
 def three_lines(path: Path) -> bytes:
     with Journal(path) as journal:
         for number, result in enumerate(RESULTS[:3]):
             journal.note(patch_named(f"p{number}"), result, 0)
-            journal.append(number, 0)
+            journal.append(Mark(map_size=number))
     return path.read_bytes()
 
 
@@ -84,7 +86,7 @@ def test_lines_count_up_to_the_first_that_is_changed_or_torn(
         path.write_bytes(changed)
     with Journal(path) as journal:
         assert len(journal) == whole[:place].count(b"\n")
-        assert [line.map_size for line in journal.lines()] == list(range(len(journal)))
+        assert [line.mark.map_size for line in journal.lines()] == list(range(len(journal)))
 
 
 def test_what_is_cut_off_is_gone_and_what_follows_comes_behind(tmp_path: Path) -> None:
@@ -93,9 +95,9 @@ def test_what_is_cut_off_is_gone_and_what_follows_comes_behind(tmp_path: Path) -
     with Journal(tmp_path / "j") as journal:
         journal.keep(2)
         journal.note(patch_named("new"), RESULTS[3], 0)
-        journal.append(9, 0)
+        journal.append(Mark(map_size=9))
     with Journal(tmp_path / "j") as journal:
-        assert [line.map_size for line in journal.lines()] == [0, 1, 9]
+        assert [line.mark.map_size for line in journal.lines()] == [0, 1, 9]
 
 
 def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:
@@ -106,11 +108,11 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 30, limits[1]))
         try:
             with pytest.raises(TargetError, match="cannot be written"):
-                journal.append(9, 0)
+                journal.append(Mark(map_size=9))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert (tmp_path / "j").read_bytes() == whole
-        journal.append(9, 0)  # nothing that was noted is lost
+        journal.append(Mark(map_size=9))  # nothing that was noted is lost
     assert results(tmp_path / "j")[-1] == RESULTS[3]
 
 
@@ -120,13 +122,13 @@ def test_the_order_of_keys_is_that_of_their_bytes(tmp_path: Path) -> None:
         for number, key in enumerate(keys):
             journal.note(patch_named(key), Encoded(number, 10 * number, None), number)
         journal.note_failed(patch_named("bad"), PatchError("bad"))
-        journal.append(0, 0)
-        journal.append(0, 0, (), ["gone"])
-        ordered = in_key_order(journal)
+        journal.append(Mark())
+        journal.append(Mark(removed=("gone",)))
+        ordered = sorted_records(journal)
     assert [key.decode() for key in ordered.keys] == ["Z", "p1", "p10", "p2", "é"]
     assert ordered.lengths.tolist() == [3, 4, 1, 0, 2]
     assert ordered.checksums.tolist() == [30, 40, 10, 0, 20]
-    assert ordered.forms.tolist() == [3, 4, 1, 0, 2]
+    assert ordered.header_numbers.tolist() == [3, 4, 1, 0, 2]
 
 
 KEYS = [f"p{number:02}" for number in (5, 3, 9, 1, 7, 2, 8)]
@@ -139,7 +141,7 @@ def shard_of(store: Path, *, paged: bool) -> Iterator[ShardWriter]:
     with (
         pytest.raises(InterruptedError),
         claim(store, overwrite=False) as target,
-        begin(target, ASKED) as journal,
+        clear_or_go_on(target, ASKED) as journal,
         ShardWriter(store, journal, paged=paged) as shard,
     ):
         yield shard

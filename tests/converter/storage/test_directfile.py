@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from patchpress.converter.storage import directfile as pagefile
-from patchpress.converter.storage.directfile import AHEAD, PageFile
+from patchpress.converter.storage import directfile
+from patchpress.converter.storage.directfile import AHEAD, DirectFile
 
 PAGE = 4096
 
@@ -27,7 +27,7 @@ def page(fill: int, count: int = 1) -> memoryview:
 def path(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file to write, past the page cache where that can be, and through it."""
     if not request.param:
-        monkeypatch.setattr(pagefile, "_DIRECT", 0)
+        monkeypatch.setattr(directfile, "_DIRECT", 0)
     return tmp_path / "file"
 
 
@@ -40,10 +40,10 @@ def threads() -> list[str]:
 
 
 def test_pieces_lie_where_they_were_put(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pagefile, "AT_ONCE", 3 * PAGE)
-    monkeypatch.setattr(pagefile, "PARTS", 4)
+    monkeypatch.setattr(directfile, "AT_ONCE", 3 * PAGE)
+    monkeypatch.setattr(directfile, "PARTS", 4)
     told: list[str] = []
-    file = PageFile(path, 0)
+    file = DirectFile(path, 0)
     at = 2 * PAGE
     for number in range(1, 30):
         parts = [page(number, 1 + number % 3) for _ in range(number % 7)]
@@ -61,10 +61,10 @@ def test_pieces_lie_where_they_were_put(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_memory_that_cannot_be_written_directly_goes_through_the_cache(path: Path) -> None:
-    file = PageFile(path, 0)
+    file = DirectFile(path, 0)
     odd = memoryview(bytearray(b"x" * 3 * PAGE))[7 : 7 + PAGE]
-    file.put(0, [odd], bool, bool)
-    file.put(PAGE, [page(2)], bool, bool)
+    file.put(0, [odd])
+    file.put(PAGE, [page(2)])
     file.wait()
     file.close()
     assert path.read_bytes() == b"x" * PAGE + b"\2" * PAGE
@@ -72,7 +72,7 @@ def test_memory_that_cannot_be_written_directly_goes_through_the_cache(path: Pat
 
 def test_what_lies_behind_the_end_is_cut_off(path: Path) -> None:
     path.write_bytes(b"a" * 5 * PAGE)
-    PageFile(path, 2 * PAGE).close()
+    DirectFile(path, 2 * PAGE).close()
     assert path.read_bytes() == b"a" * 2 * PAGE
 
 
@@ -90,7 +90,7 @@ def small_files() -> Iterator[None]:
 @pytest.mark.usefixtures("small_files")
 def test_an_error_comes_back_and_every_piece_is_released(path: Path) -> None:
     """Nobody may wait for ever for memory that was on its way."""
-    file = PageFile(path, 0)
+    file = DirectFile(path, 0)
     told: list[str] = []
     released: list[str] = []
     with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
@@ -112,8 +112,8 @@ def test_an_error_behind_a_piece_comes_back(path: Path) -> None:
     def then() -> None:
         raise KeyError("mine")
 
-    file = PageFile(path, 0)
-    file.put(0, [page(1)], then, bool)
+    file = DirectFile(path, 0)
+    file.put(0, [page(1)], then)
     with pytest.raises(KeyError, match="mine"):
         file.wait()
     file.close()
@@ -121,7 +121,7 @@ def test_an_error_behind_a_piece_comes_back(path: Path) -> None:
 
 def test_closing_early_leaves_nothing_waiting(path: Path) -> None:
     go, released = threading.Event(), list[str]()
-    file = PageFile(path, 0)
+    file = DirectFile(path, 0)
     file.put(0, [page(1)], lambda: bool(go.wait(60)), noting(released, "0"))
     for number in range(1, AHEAD + 1):
         file.put(number * PAGE, [page(1)], lambda: pytest.fail("too late"),
