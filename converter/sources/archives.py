@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from patchpress.converter.descriptions.description import ModalitySource
@@ -120,7 +121,7 @@ class ArchiveStream:
                 "process of its own" if unpacker else "thread",
             )
             md5 = self._options.md5 is not None
-            with TarStream(archive.files, md5=md5, unpacker=unpacker) as stream:
+            with closing(TarStream(archive.files, md5=md5, unpacker=unpacker)) as stream:
                 self._stream = stream
                 assembler = PatchAssembler(
                     stream,

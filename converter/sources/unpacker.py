@@ -1,42 +1,58 @@
-"""Archives decompressed in processes of their own: threads would wait for Python all the time.
+"""Archives decompressed in a child process: a thread would often wait for Python's global lock.
 
-Such a process is given one archive after the other.
-Chunks lie in memory that both see; what goes to and fro are their places.
+The child gets one archive after the other. It fills chunks of memory that both processes see; only
+the numbers of the chunks go through a pipe.
 """
 
 import os
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
-from typing import NamedTuple
 
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
-from patchpress.converter.sources.decompress import CHUNK, CHUNKS_AHEAD, Unpacked
+from patchpress.converter.sources.decompress import Decompressor
+from patchpress.converter.sources.readahead import CHUNK, CHUNKS_AHEAD
 from patchpress.readers.errors import PatchpressError, SourceError
 
 
-class _Told(NamedTuple):
-    """What the process says of a chunk, or of the end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chunk:
+    """What the child tells of a chunk that it has filled."""
 
     job: int
-    place: int
+    """Which of its archives it belongs to, counted from 1."""
+    number: int
     filled: int
+    """How many bytes it has."""
+    consumed: int
+    """Bytes of the archive read from the disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """What the child tells after the last chunk of an archive."""
+
+    job: int
     consumed: int
     error: SourceError | None = None
+    """What ended it too early, if something did."""
     digests: dict[Path, str] | None = None
 
 
 class Unpacker:
-    """A process that decompresses, and the ring of chunks that it fills."""
+    """A child process that decompresses, and the chunks that it fills."""
 
     def __init__(self, context: ForkContext | SpawnContext) -> None:
+        """Start the child in the way of `context`."""
         self._shared = SharedMemory(CHUNK * CHUNKS_AHEAD)
-        self.ring = self._shared.view
+        self.chunks = self._shared.view
         self.pipe, other = context.Pipe()
         self.jobs = 0
+        """How many archives it was given."""
         self._process = context.Process(
             target=_serve, args=(other, self._shared, os.getpid()), daemon=True
         )
@@ -44,13 +60,18 @@ class Unpacker:
             self._process.start()
         other.close()
 
-    def read(self, paths: Sequence[Path], *, md5: bool) -> "Reading":
-        """Begin with an archive; the last one must be closed."""
+    def read(self, paths: Sequence[Path], *, md5: bool) -> "ProcessReader":
+        """Begin with the files of an archive; the reader of the last archive must be closed.
+
+        Raises:
+            SourceMissing, SourceError: as `Decompressor`.
+            PatchpressError: the child has died.
+        """
         self.jobs += 1
-        return Reading(self, paths, md5=md5)
+        return ProcessReader(self, paths, md5=md5)
 
     def kill(self) -> None:
-        """End the process, whatever it is at."""
+        """End the child, whatever it does, and free the memory."""
         self._process.kill()
         self._process.join()
         self.pipe.close()
@@ -58,23 +79,26 @@ class Unpacker:
 
 
 def start_unpackers(count: int) -> list[Unpacker]:
-    """So many processes. Call it before this process starts threads: then they can be forked."""
+    """Start so many child processes.
+
+    Call it before this process starts threads: then the children can be forked.
+    """
     if not count:
         return []
     context = start_context(count, "decompressing")
     return [Unpacker(context) for _ in range(count)]
 
 
-class Reading:
-    """The bytes of one archive, as `decompress.Ahead` gives them."""
+class ProcessReader:
+    """A `readahead.ArchiveReader` whose archive is decompressed by an `Unpacker`."""
 
     def __init__(self, unpacker: Unpacker, paths: Sequence[Path], *, md5: bool) -> None:
-        Unpacked(paths, md5=False).close()  # what cannot be opened is told at once
+        Decompressor(paths, md5=False).close()  # raises the error of files that cannot be opened
         self._unpacker, self._job = unpacker, unpacker.jobs
-        self._given = -1
-        self._end: _Told | None = None
+        self._given: int | None = None
+        self._end: _End | None = None
         self.consumed = 0
-        """Bytes of the archive taken from the disk, those read ahead included."""
+        """Bytes of the archive read from the disk, those read ahead included."""
         self._send((self._job, tuple(paths), md5))
 
     def next(self) -> memoryview:
@@ -82,42 +106,42 @@ class Reading:
 
         Raises:
             SourceError: the compressed data is damaged or cut.
-            PatchpressError: the process died.
+            PatchpressError: the child has died.
         """
-        if self._given >= 0:
+        if self._given is not None:
             self._send(self._given)
-            self._given = -1
+            self._given = None
         if self._end is not None:
             return memoryview(b"")
-        told = self._told()
-        self.consumed = told.consumed
-        if told.filled:
-            self._given = told.place
-            begin = told.place * CHUNK
-            return self._unpacker.ring[begin : begin + told.filled]
-        self._end = told
-        if told.error is not None:
-            raise told.error
+        message = self._receive()
+        self.consumed = message.consumed
+        if isinstance(message, _Chunk):
+            self._given = message.number
+            begin = message.number * CHUNK
+            return self._unpacker.chunks[begin : begin + message.filled]
+        self._end = message
+        if message.error is not None:
+            raise message.error
         return memoryview(b"")
 
     def digests(self) -> dict[Path, str]:
-        """The MD5 of each part, once the archive is at its end."""
+        """The MD5 of each file, after the end of the archive."""
         if self._end is None or self._end.digests is None:
             raise ValueError("the archive is not at its end, or was opened without md5")
         return self._end.digests
 
     def close(self) -> None:
-        """Let the process go on to the next archive."""
+        """Let the child go on to the next archive."""
         self._send(None)
 
-    def _told(self) -> _Told:
+    def _receive(self) -> _Chunk | _End:
         while True:
             try:
-                told: _Told = self._unpacker.pipe.recv()
+                message: _Chunk | _End = self._unpacker.pipe.recv()
             except (EOFError, OSError):
                 raise _died() from None
-            if told.job == self._job:  # else it is of an archive that was left before its end
-                return told
+            if message.job == self._job:  # else it is about an archive that was closed early
+                return message
 
     def _send(self, message: object) -> None:
         try:
@@ -134,40 +158,48 @@ def _died() -> PatchpressError:
 
 
 def _serve(pipe: Connection, shared: SharedMemory, parent: int) -> None:
-    """What the process does: one archive after the other, until its parent is gone."""
+    """What the child does: one archive after the other, until its parent is gone.
+
+    It is sent a job, number, paths and md5, for each archive; then the number of each chunk that
+    is free again; and None when the archive is closed.
+    """
     become_worker(parent)
-    ring = shared.view
+    chunks = shared.view
     while True:
         try:
             message = pipe.recv()
             if message is None or isinstance(message, int):
-                continue  # of an archive that was at its end before
-            _unpack(pipe, ring, *message)
+                continue  # it is about an archive that came to its end before
+            _unpack(pipe, chunks, *message)
         except (EOFError, OSError):
             return
 
 
-def _unpack(pipe: Connection, ring: memoryview, job: int, paths: Sequence[Path], md5: bool) -> None:
+def _unpack(
+    pipe: Connection, chunks: memoryview, job: int, paths: Sequence[Path], md5: bool
+) -> None:
     """Decompress one archive to its end, or until it is closed."""
     try:
-        unpacked = Unpacked(paths, md5=md5)
-    except SourceError as lacking:
-        pipe.send(_Told(job, -1, 0, 0, lacking))
+        decompressor = Decompressor(paths, md5=md5)
+    except SourceError as refusal:
+        pipe.send(_End(job=job, consumed=0, error=refusal))
         return
     free = deque(range(CHUNKS_AHEAD))
     while True:
         while not free or pipe.poll():
-            place = pipe.recv()
-            if place is None:
-                unpacked.close()
+            number = pipe.recv()
+            if number is None:
+                decompressor.close()
                 return
-            free.append(place)
-        place = free.popleft()
-        filled, error = unpacked.fill(ring[place * CHUNK : (place + 1) * CHUNK])
+            free.append(number)
+        number = free.popleft()
+        filled, error = decompressor.fill(chunks[number * CHUNK : (number + 1) * CHUNK])
+        consumed = decompressor.consumed
         if filled:
-            pipe.send(_Told(job, place, filled, unpacked.consumed))
+            pipe.send(_Chunk(job=job, number=number, filled=filled, consumed=consumed))
         if error is not None or not filled:
-            digests = unpacked.digests() if md5 and error is None else None
-            pipe.send(_Told(job, -1, 0, unpacked.consumed, error, digests))
-            unpacked.close()
+            digests = decompressor.digests() if md5 and error is None else None
+            consumed = decompressor.consumed
+            pipe.send(_End(job=job, consumed=consumed, error=error, digests=digests))
+            decompressor.close()
             return

@@ -141,11 +141,11 @@ def unpacked(path: Path) -> dict[str, bytes]:
 def counted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by the number of bytes of each read of an archive, in this process."""
     taken: list[int] = []
-    read = decompress.Parts._read
+    read = decompress.JoinedFiles._read
 
-    def counted(parts: decompress.Parts, buffer: Any) -> int:
+    def counted(parts: decompress.JoinedFiles, buffer: Any) -> int:
         taken.append(read(parts, buffer))
         return taken[-1]
 
-    monkeypatch.setattr(decompress.Parts, "_read", counted)
+    monkeypatch.setattr(decompress.JoinedFiles, "_read", counted)
     return taken

@@ -19,7 +19,7 @@ from patchpress.converter.commands.verify import verify
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.encoding import bandreader as plain
-from patchpress.converter.sources import assembly, chunks, decompress
+from patchpress.converter.sources import assembly, chunks, readahead
 from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.locate import Archive, Location, SourceParts
 from patchpress.converter.sources.patch import Patch
@@ -229,7 +229,7 @@ def test_for_the_first_patches_no_more_is_read(
     make_tree(tmp_path / "raw", n=60, flagged=0)
     packed(tmp_path / "raw", tmp_path / "packed", "tar")
     made(tmp_path / "packed", tmp_path / "store", limit=2, modalities=("s2",))
-    monkeypatch.setattr(decompress, "CHUNKS_AHEAD", 1)
+    monkeypatch.setattr(readahead, "CHUNKS_AHEAD", 1)
     taken = counted_reads(monkeypatch)
     assert verify(tmp_path / "store", tmp_path / "packed", workers=0).compared == 2
     assert 0 < sum(taken) < (tmp_path / "packed" / f"{S2}.tar").stat().st_size / 2

@@ -11,7 +11,7 @@ import pytest
 
 from patchpress import ConvertOptions, Report, convert, open_store
 from patchpress.converter.options import OnError
-from patchpress.converter.sources import decompress
+from patchpress.converter.sources import readahead
 from patchpress.readers.errors import PatchError
 from tests.support.helpers import DATASET, WORKERS, Ended, folder_bytes, made, stored_values
 from tests.support.older_sets import SCENE, make_sen12ms, make_v1
@@ -202,7 +202,7 @@ def test_the_first_patches_are_found_without_reading_all(tmp_path: Path) -> None
     packed(tmp_path / "raw", tmp_path / "packed", "tar")
     size = sum(path.stat().st_size for path in (tmp_path / "packed").glob("*.tar"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decompress, "CHUNKS_AHEAD", 1)
+        patch.setattr(readahead, "CHUNKS_AHEAD", 1)
         taken = counted_reads(patch)
         made(tmp_path / "packed", tmp_path / "store", limit=2, modalities=("s2",))
     assert 0 < sum(taken) < size / 2

@@ -153,7 +153,7 @@ def test_no_byte_is_read_twice(
 ) -> None:
     """All of an archive is read where only a part of its patches is wanted, but once."""
     taken: dict[str, int] = {}
-    read = decompress.Parts._read
+    read = decompress.JoinedFiles._read
 
     def counted(parts: Any, buffer: Any) -> int:
         got = read(parts, buffer)
@@ -162,7 +162,7 @@ def test_no_byte_is_read_twice(
             taken[name] = taken.get(name, 0) + got
         return got
 
-    monkeypatch.setattr(decompress.Parts, "_read", counted)
+    monkeypatch.setattr(decompress.JoinedFiles, "_read", counted)
     toml = described(source, tmp_path / "mine.toml")
     checked(toml, source, tmp_path / "store", limit=limit)
     assert taken == {path.name: path.stat().st_size for path in source.glob("*.tar.zst")}

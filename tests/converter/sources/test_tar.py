@@ -9,6 +9,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from patchpress.converter.sources import decompress
+from patchpress.converter.sources import readahead
 from patchpress.converter.sources.tar import TarStream
 from patchpress.readers.errors import SourceError, SourceMissing
 
@@ -49,7 +50,7 @@ def archive(files: dict[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
 
 def read(paths: Sequence[Path]) -> dict[str, bytes]:
     found = {}
-    with TarStream(paths) as stream:
+    with closing(TarStream(paths)) as stream:
         for member in stream:
             buffer = memoryview(bytearray(member.size))
             stream.read_into(buffer)
@@ -99,7 +100,7 @@ def test_several_frames_are_one_stream(tmp_path: Path) -> None:
 
 def test_files_may_be_passed_over_whole_or_in_part(tmp_path: Path) -> None:
     (tmp_path / "a.tar.zst").write_bytes(CODECS["tar.zst"](archive(FILES)))
-    with TarStream([tmp_path / "a.tar.zst"]) as stream:
+    with closing(TarStream([tmp_path / "a.tar.zst"])) as stream:
         for member in stream:
             part = memoryview(bytearray(min(member.size, 100)))
             if member.path != LONG:
@@ -110,7 +111,7 @@ def test_files_may_be_passed_over_whole_or_in_part(tmp_path: Path) -> None:
 
 def test_more_than_a_file_has_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(archive({"one": b"123"}))
-    with TarStream([tmp_path / "a.tar"]) as stream:
+    with closing(TarStream([tmp_path / "a.tar"])) as stream:
         next(iter(stream))
         with pytest.raises(ValueError, match="4 bytes asked"):
             stream.read_into(memoryview(bytearray(4)))
@@ -120,7 +121,7 @@ def test_the_md5_is_that_of_all_bytes_of_each_part(tmp_path: Path) -> None:
     data = CODECS["tar.zst"](archive(FILES)) + zstandard.compress(b"")
     (tmp_path / "a").write_bytes(data[:1000])
     (tmp_path / "b").write_bytes(data[1000:])
-    with TarStream([tmp_path / "a", tmp_path / "b"], md5=True) as stream:
+    with closing(TarStream([tmp_path / "a", tmp_path / "b"], md5=True)) as stream:
         for _ in stream:
             pass
         assert stream.digests() == {
@@ -202,7 +203,7 @@ def test_a_flipped_bit_changes_pixels_only_or_is_refused(tmp_path: Path) -> None
 
 def test_leaving_early_ends_the_thread(tmp_path: Path) -> None:
     (tmp_path / "a.tar.zst").write_bytes(CODECS["tar.zst"](archive(FILES)))
-    with TarStream([tmp_path / "a.tar.zst"]) as stream:
+    with closing(TarStream([tmp_path / "a.tar.zst"])) as stream:
         next(iter(stream))
         assert threads()
     assert not threads()
@@ -219,8 +220,8 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_disk_that_never_answers_keeps_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pipe in the place of an archive, which nobody writes to."""
-    monkeypatch.setattr(decompress, "PATIENCE", 0.01)
+    """The archive is a pipe that nobody writes to."""
+    monkeypatch.setattr(readahead, "PATIENCE", 0.01)
     path = tmp_path / "a.tar"
     os.mkfifo(path)
     writer = os.open(path, os.O_RDWR)

@@ -13,8 +13,12 @@ import pytest
 import zstandard
 
 from patchpress.converter.processes import forking
-from patchpress.converter.sources import unpacker as apart
-from patchpress.converter.sources.decompress import CHUNK, CHUNKS_AHEAD, Ahead
+from patchpress.converter.sources.readahead import (
+    CHUNK,
+    CHUNKS_AHEAD,
+    ArchiveReader,
+    ThreadReader,
+)
 from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
 from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
 from tests.support.helpers import children, runs
@@ -36,11 +40,11 @@ def archive(folder: Path, data: bytes = DATA, name: str = "a.tar.zst") -> Path:
     return folder / name
 
 
-def read(bytes_: "apart.Reading | Ahead") -> bytes:
+def read(reading: ArchiveReader) -> bytes:
     taken = bytearray()
-    while len(some := bytes_.next()):
-        taken += some
-    assert not len(bytes_.next())
+    while len(given := reading.next()):
+        taken += given
+    assert not len(reading.next())
     return bytes(taken)
 
 
@@ -76,11 +80,15 @@ def test_damage_is_what_it_is_to_the_thread(tmp_path: Path, unpacker: Unpacker, 
     path = archive(tmp_path, name=name)
     path.write_bytes(path.read_bytes()[: 2 * CHUNK] + b"\xff" * (1 << 20))
     told = []
-    for reading in (unpacker.read([path], md5=False), Ahead([path], md5=False)):
+    readers: list[ArchiveReader] = [
+        unpacker.read([path], md5=False),
+        ThreadReader([path], md5=False),
+    ]
+    for reading in readers:
         taken = bytearray()
         with pytest.raises(SourceError, match=f"{path} cannot be decompressed to its end") as error:
-            while len(some := reading.next()):
-                taken += some
+            while len(given := reading.next()):
+                taken += given
         told.append((bytes(taken), str(error.value)))
         reading.close()
     assert told[0] == told[1]
