@@ -11,15 +11,15 @@ TORCH := torch==2.13.0
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# A new virtual environment with the package and what tests and checks need; made again when
-# pyproject.toml changes. It never pulls torch: tests that need it skip where it is absent.
+# A new virtual environment with the package and what tests and checks need. It is made again when
+# pyproject.toml changes. torch is not in it: tests that need torch are skipped.
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Patchpress needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,plot]'
 	touch $@
 
-# Of the many builds of torch this one is small; asked for by another package, pip takes gigabytes.
+# This build of torch is small. If pip chose one for another package, it would take gigabytes.
 torch: $(STAMP) ## add torch and Lightning to .venv, for the tests and benchmarks that need them
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,torch,lightning]'
@@ -47,7 +47,7 @@ format: $(STAMP) ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## against the peers; CASES="read cold" TREE=DIR N=2000 OUT=bench PEERS=1
+bench: $(STAMP) ## compare with the peers; CASES="read cold" TREE=DIR N=2000 OUT=bench PEERS=1
 	$(if $(PEERS),-$(BIN)/python -m benchmarks environments --out $(or $(OUT),bench))
 	$(BIN)/python -m benchmarks $(CASES) $(if $(TREE),--tree $(TREE)) $(if $(N),--n $(N)) --out $(or $(OUT),bench)
 

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import archive, cold, convert, costs, forms, loader, read, targets, venvs
 from benchmarks.machine import machine, versions
 from benchmarks.picture import draw
-from benchmarks.report import Section, markdown, read_json, write_json
+from benchmarks.report import CaseTable, markdown, read_json, write_json
 from benchmarks.tree import find_patches, synthetic_tree
 
 CASES = ("convert", "archive", "costs", "read", "rgb", "cold", "loader", "gpu", "memory")
@@ -69,10 +69,10 @@ class Cases:
         given: Path | None = self.args.tree
         return given.resolve() if given else synthetic_tree(self.out, self.args.n, self.args.seed)
 
-    def run(self, case: str) -> Section:
+    def run(self, case: str) -> CaseTable:
         """Run one case."""
         a = self.args
-        runs: dict[str, Callable[[], Section]] = {
+        runs: dict[str, Callable[[], CaseTable]] = {
             "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds, alone=a.s2),
             "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
             "costs": lambda: costs.run(self.tree(), self.out),
@@ -97,7 +97,7 @@ def facts_of(args: argparse.Namespace, out: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def comparable(section: Section, facts: dict[str, Any]) -> bool:
+def comparable(section: CaseTable, facts: dict[str, Any]) -> bool:
     """Whether an earlier section is of the same machine and the same data."""
     then, now = section.facts, facts
     same = {
@@ -112,7 +112,7 @@ def comparable(section: Section, facts: dict[str, Any]) -> bool:
     )
 
 
-def conclude(out: Path, picture: Path | None, sections: list[Section]) -> None:
+def conclude(out: Path, picture: Path | None, sections: list[CaseTable]) -> None:
     """Print the table of targets and draw the picture, of all cases that were measured."""
     wanted = targets.run(sections)
     if wanted.rows:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.process import Memory, ended, watched
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 from benchmarks.tree import FLAGGED_TABLE, MODALITIES, TABLE, find_patches, warm
 
 PATCHPRESS = "Patchpress, {layout} store from the archive"
@@ -39,7 +39,7 @@ class ArchiveTrial:
     memory: Memory
 
 
-def run(tree: Path, out: Path, workers: int, rounds: int) -> Section:
+def run(tree: Path, out: Path, workers: int, rounds: int) -> CaseTable:
     """Pack Sentinel-2, compare what all make of it, then time them in turns."""
     for program in ("tar", "zstd"):
         if shutil.which(program) is None:
@@ -74,7 +74,7 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> Section:
     title = f"Converting the archive of {patches} patches (s2), {workers} workers"
     head = ("contestant", "patches/s", "s until ended", "s until on disk, best - worst", "PSS")
     rows = tuple(row(trial) for trial in trials)
-    return Section("archive", title, NOTES, head, rows, tuple(asdict(t) for t in trials))
+    return CaseTable("archive", title, NOTES, head, rows, tuple(asdict(t) for t in trials))
 
 
 def row(trial: ArchiveTrial) -> tuple[str, ...]:

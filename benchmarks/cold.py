@@ -10,7 +10,7 @@ from benchmarks.adapters.protocol import Reader, Sources
 from benchmarks.cache import drop, resident
 from benchmarks.child import Contestant, in_turns
 from benchmarks.contestant import load_sources
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 from benchmarks.trial import Trial, times, trial, us
 
 # A contestant that has read this share of all patches, and so many times what was asked for, has
@@ -28,7 +28,7 @@ NOTES = (
 )
 
 
-def run(sources: Path, batch: int, patches: int, rounds: int) -> Section:
+def run(sources: Path, batch: int, patches: int, rounds: int) -> CaseTable:
     """Check all contestants, then time them in turns, each time from a cold disk."""
     listed = load_sources(sources)
     batch = min(batch, len(listed.keys))
@@ -79,7 +79,7 @@ def measured(
     )
 
 
-def section(trials: list[Trial], rounds: int, patches: int, notes: tuple[str, ...]) -> Section:
+def section(trials: list[Trial], rounds: int, patches: int, notes: tuple[str, ...]) -> CaseTable:
     """Give the table; the first contestant is what the others are compared with."""
     rows = []
     for one in trials:
@@ -92,7 +92,7 @@ def section(trials: list[Trial], rounds: int, patches: int, notes: tuple[str, ..
     head = ("reader", "us/patch", "of preadv", "best - worst", "read/needed, most", "bias")
     title = f"Reading from a cold disk, batches of {trials[0].batch}, {rounds} rounds of {patches}"
     raw = tuple(map(asdict, trials))
-    return Section("cold", title, (*NOTES, *doubts(trials), *notes), head, tuple(rows), raw)
+    return CaseTable("cold", title, (*NOTES, *doubts(trials), *notes), head, tuple(rows), raw)
 
 
 def doubts(trials: list[Trial]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from statistics import median
 from benchmarks.adapters import CONVERTERS
 from benchmarks.adapters.protocol import Converter, Job
 from benchmarks.process import Memory, timed, watched
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 from benchmarks.stores import assert_same, payload
 from benchmarks.tree import MODALITIES, find_patches, synthetic_tree, warm
 
@@ -40,7 +40,7 @@ class ConversionTrial:
         return self.patches / median(self.seconds)
 
 
-def run(tree: Path, out: Path, workers: int, rounds: int, *, alone: bool = False) -> Section:
+def run(tree: Path, out: Path, workers: int, rounds: int, *, alone: bool = False) -> CaseTable:
     """Convert Sentinel-2 alone and (unless ``alone``) everything, in both layouts."""
     warm(tree)
     rows: list[tuple[str, ...]] = []
@@ -63,7 +63,7 @@ def run(tree: Path, out: Path, workers: int, rounds: int, *, alone: bool = False
     )
     bias = tuple(f"{c.name}: {c.available() or c.note}." for c in CONVERTERS)
     title = f"Converting {len(find_patches(tree, 's2'))} patches, {workers} workers"
-    return Section("convert", title, (*NOTES, *bias), head, tuple(rows), tuple(raw))
+    return CaseTable("convert", title, (*NOTES, *bias), head, tuple(rows), tuple(raw))
 
 
 def race(
@@ -118,7 +118,7 @@ def row(trial: ConversionTrial, last: ConversionTrial) -> tuple[str, ...]:
     )
 
 
-def run_memory(out: Path, sizes: tuple[int, ...], workers: int, seed: int) -> Section:
+def run_memory(out: Path, sizes: tuple[int, ...], workers: int, seed: int) -> CaseTable:
     """Convert Sentinel-2 of trees of several sizes, to see whether the memory grows."""
     raw: list[dict[str, object]] = []
     rows: list[tuple[str, ...]] = []
@@ -139,4 +139,4 @@ def run_memory(out: Path, sizes: tuple[int, ...], workers: int, seed: int) -> Se
     head = ("layout", "converter", "patches", "PSS", "of it anonymous", "RSS")
     title = f"Memory of a conversion (s2), {workers} workers"
     ordered = tuple(sorted(rows, key=lambda r: r[:2]))
-    return Section("memory", title, NOTES[1:], head, ordered, tuple(raw))
+    return CaseTable("memory", title, NOTES[1:], head, ordered, tuple(raw))

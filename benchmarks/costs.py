@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.archive import pack
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 from benchmarks.tree import MODALITIES, warm
 
 PATCHES = 1000  # at most: while the disk is measured, their records are held in memory
@@ -31,7 +31,7 @@ class Cost(NamedTuple):
     us: float  # microseconds a patch
 
 
-def run(tree: Path, out: Path) -> Section:
+def run(tree: Path, out: Path) -> CaseTable:
     """Measure every step."""
     warm(tree / MODALITIES["s2"].folder)
     measured = [*folders(tree), *archives(tree, out), *writing(tree, out)]
@@ -39,7 +39,7 @@ def run(tree: Path, out: Path) -> Section:
     raw: tuple[dict[str, object], ...] = tuple(
         {"step": one.step, "in": one.where, "us": one.us} for one in measured
     )
-    return Section("costs", "What a patch costs", NOTES, ("step", "in", "us"), rows, raw)
+    return CaseTable("costs", "What a patch costs", NOTES, ("step", "in", "us"), rows, raw)
 
 
 def best(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter) -> float:

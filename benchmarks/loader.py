@@ -10,7 +10,7 @@ from benchmarks.adapters import FEEDS, LOADERS
 from benchmarks.adapters.protocol import Feed, Loader
 from benchmarks.child import Contestant, in_turns
 from benchmarks.contestant import load_sources
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 from benchmarks.tree import warm
 from benchmarks.trial import Trial, fitting, trial
 
@@ -23,7 +23,7 @@ NOTES = (
 Key = tuple[str, int, int]
 
 
-def run(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> Section:
+def run(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> CaseTable:
     """Check all loaders at all settings, then let them take turns."""
     patches = len(load_sources(sources).keys)
     batches = fitting(sizes, patches)
@@ -74,7 +74,7 @@ def measured(
     )
 
 
-def section(trials: list[Trial], patches: int, rounds: int, seconds: float) -> Section:
+def section(trials: list[Trial], patches: int, rounds: int, seconds: float) -> CaseTable:
     """Give the table."""
     rows = []
     for one in trials:
@@ -86,10 +86,10 @@ def section(trials: list[Trial], patches: int, rounds: int, seconds: float) -> S
         rows.append((one.name, str(one.batch), str(one.workers), *cells))
     head = ("loader", "batch", "workers", "patches/s", "best - worst", "first epoch", "bias")
     title = f"Loading epochs of {patches:,} patches, {rounds} rounds of {seconds} s or an epoch"
-    return Section("loader", title, NOTES, head, tuple(rows), tuple(map(asdict, trials)))
+    return CaseTable("loader", title, NOTES, head, tuple(rows), tuple(map(asdict, trials)))
 
 
-def run_gpu(sources: Path, batch: int, rounds: int, seconds: float) -> Section:
+def run_gpu(sources: Path, batch: int, rounds: int, seconds: float) -> CaseTable:
     """Feed the memory of a GPU, or do the same on the CPU and say so."""
     batch = min(batch, len(load_sources(sources).keys))
     contestants = [Contestant[Feed]("gpu", peer, sources) for peer in FEEDS]
@@ -112,7 +112,7 @@ def run_gpu(sources: Path, batch: int, rounds: int, seconds: float) -> Section:
     return gpu_section(trials, device, rounds)
 
 
-def gpu_section(trials: list[Trial], device: str, rounds: int) -> Section:
+def gpu_section(trials: list[Trial], device: str, rounds: int) -> CaseTable:
     """Give the table of the feed."""
     rows = []
     for one in trials:
@@ -131,4 +131,4 @@ def gpu_section(trials: list[Trial], device: str, rounds: int) -> Section:
         "beside it the copy of one pinned batch, again and again.",
         *((absent,) if device == "no GPU" else ()),
     )
-    return Section("gpu", title, notes, head, tuple(rows), tuple(map(asdict, trials)))
+    return CaseTable("gpu", title, notes, head, tuple(rows), tuple(map(asdict, trials)))

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.adapters.protocol import missing
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 
 # Our bars and theirs differ in lightness, too: the picture can be read without colours.
 OURS, THEIRS = "#0072B2", "#B8BDC4"
@@ -64,7 +64,7 @@ PANELS = (
 )
 
 
-def bars(panel: Panel, sections: Sequence[Section]) -> list[tuple[str, float]]:
+def bars(panel: Panel, sections: Sequence[CaseTable]) -> list[tuple[str, float]]:
     """Give (label, patches a second) from fast to slow; of several settings the fastest."""
     best: dict[str, float] = {}
     for section in sections:
@@ -76,7 +76,7 @@ def bars(panel: Panel, sections: Sequence[Section]) -> list[tuple[str, float]]:
     return sorted(best.items(), key=lambda bar: -bar[1])
 
 
-def draw(sections: Sequence[Section], path: Path) -> str:
+def draw(sections: Sequence[CaseTable], path: Path) -> str:
     """Draw what was measured; give a sentence that names the file, or says why there is none."""
     found = [(panel, bars(panel, sections)) for panel in PANELS]
     shown = [(panel, some) for panel, some in found if some]
@@ -112,7 +112,7 @@ def draw(sections: Sequence[Section], path: Path) -> str:
     return f"Picture: {path.name}"
 
 
-def caption(sections: Sequence[Section]) -> str:
+def caption(sections: Sequence[CaseTable]) -> str:
     """Say what the bars are, and where they were measured."""
     machine = sections[-1].facts.get("machine", {})
     cpu, cores = machine.get("cpu", "unknown"), machine.get("cores", "?")

@@ -9,7 +9,7 @@ from benchmarks.adapters.protocol import Reader, Sequential
 from benchmarks.cache import resident
 from benchmarks.child import Contestant, in_turns
 from benchmarks.contestant import load_sources
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 from benchmarks.tree import warm
 from benchmarks.trial import Trial, fitting, times, trial, us
 
@@ -22,7 +22,7 @@ NOTES = (
 Racer = Contestant[Reader | Sequential]
 
 
-def run(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> Section:
+def run(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> CaseTable:
     """Read whole patches, in batches of several sizes."""
     trials, notes = race("read", READERS, sources, sizes, rounds, seconds)
     rows = []
@@ -37,10 +37,10 @@ def run(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> Sec
     head = ("reader", *(name for names in per_size for name in names), "bias")
     batches = " and ".join(str(one.batch) for one in limits)
     title = f"Reading batches of {batches}, {rounds} rounds of {seconds} s"
-    return Section("read", title, (*NOTES, *notes), head, tuple(rows), tuple(map(asdict, trials)))
+    return CaseTable("read", title, (*NOTES, *notes), head, tuple(rows), tuple(map(asdict, trials)))
 
 
-def run_rgb(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> Section:
+def run_rgb(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> CaseTable:
     """Read three bands against all twelve."""
     trials, notes = race("rgb", RGB_READERS, sources, sizes[:1], rounds, seconds)
     rows = []
@@ -54,7 +54,7 @@ def run_rgb(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) ->
     head = ("reader", "us/patch, 12 bands", "us/patch, 3 bands", "faster", "best - worst", "bias")
     title = f"Reading B04, B03 and B02 in batches of {trials[0].batch}, {rounds} rounds"
     notes = (*NOTES, *notes, "A quarter of the bytes: 4 times as fast is the limit.")
-    return Section("rgb", title, notes, head, tuple(rows), tuple(map(asdict, trials)))
+    return CaseTable("rgb", title, notes, head, tuple(rows), tuple(map(asdict, trials)))
 
 
 def race(

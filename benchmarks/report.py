@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Section:
+class CaseTable:
     """One table, the notes above it, and the numbers that it was made of."""
 
     case: str
@@ -21,7 +21,7 @@ class Section:
     """The machine, its load, the versions and the arguments when this was measured."""
 
 
-def markdown(section: Section) -> str:
+def markdown(section: CaseTable) -> str:
     """Give a section as text: a title, notes, and a table whose columns line up."""
     lines = [section.header, tuple("-" * max(len(n), 3) for n in section.header), *section.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -30,24 +30,24 @@ def markdown(section: Section) -> str:
     return "\n".join([f"## {section.title}", "", *section.notes, "", *table, ""])
 
 
-def write_json(path: Path, facts: Mapping[str, object], sections: Sequence[Section]) -> None:
+def write_json(path: Path, facts: Mapping[str, object], sections: Sequence[CaseTable]) -> None:
     """Write everything to one file: the machine, the arguments, every repetition."""
     content = {**facts, "sections": [asdict(section) for section in sections]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path: Path) -> list[Section]:
+def read_json(path: Path) -> list[CaseTable]:
     """Read the sections of an earlier run; none if there is no such report."""
     try:
         listed = json.loads(path.read_text())["sections"]
-        return [section_from(one) for one in listed]
+        return [table_from(one) for one in listed]
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return []
 
 
-def section_from(content: dict[str, Any]) -> Section:
+def table_from(content: dict[str, Any]) -> CaseTable:
     """Build one section from its JSON."""
     content["notes"], content["header"] = tuple(content["notes"]), tuple(content["header"])
     content["rows"], content["raw"] = tuple(map(tuple, content["rows"])), tuple(content["raw"])
-    return Section(**content)
+    return CaseTable(**content)

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
-from benchmarks.report import Section
+from benchmarks.report import CaseTable
 
 OF_CONVERTING = ("convert", "archive", "costs", "memory")  # the cases without a reader
 CONVERTER, USUAL = "Patchpress", "rasterio, process pool"
@@ -24,7 +24,7 @@ class Absent(LookupError):
 class Medians:
     """Medians of all cases, by the contestants' names."""
 
-    def __init__(self, sections: Sequence[Section]) -> None:
+    def __init__(self, sections: Sequence[CaseTable]) -> None:
         self.trials: dict[str, list[dict[str, Any]]] = {
             one.case: [dict(raw) for raw in one.raw] for one in sections
         }
@@ -190,7 +190,7 @@ GOALS = (
 )
 
 
-def run(sections: Sequence[Section]) -> Section:
+def run(sections: Sequence[CaseTable]) -> CaseTable:
     """Give the last table of a report."""
     measured = Medians(sections)
     rows = tuple(row for goal in GOALS if (row := goal.row(measured)))
@@ -201,4 +201,4 @@ def run(sections: Sequence[Section]) -> Section:
     )
     names = ("target", "wanted", "measured", "result")
     raw: tuple[dict[str, object], ...] = tuple(dict(zip(names, row, strict=True)) for row in rows)
-    return Section("targets", "targets", notes, head, rows, raw)
+    return CaseTable("targets", "targets", notes, head, rows, raw)

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.adapters import PEERS
 from benchmarks.adapters.protocol import Arrays, Pixels, Reader, Sources
-from benchmarks.report import Section, markdown, read_json
+from benchmarks.report import CaseTable, markdown, read_json
 from benchmarks.targets import GOALS, Medians
 from benchmarks.timing import answer
 from tests.support.helpers import python
@@ -63,11 +63,11 @@ def test_contestants_of_a_case_have_names_of_their_own(case: str) -> None:
     assert len(set(names)) == len(names)
 
 
-def every(case: str, **more: object) -> Section:
+def every(case: str, **more: object) -> CaseTable:
     """A section in which each contestant of a case was measured, at the same speed."""
     setting = {"batch": 64, "workers": 0, "rates": [2.0, 4.0, 3.0], "amplification": [1.0]}
     raw = [setting | {"name": peer.name} | more for peer in PEERS[case]]
-    return Section(case, "", (), (), (), tuple(raw))
+    return CaseTable(case, "", (), (), (), tuple(raw))
 
 
 def test_every_goal_of_reading_finds_its_contestants() -> None:
