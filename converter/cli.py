@@ -1,13 +1,29 @@
 """The command `patchpress`: one library call a command; results to stdout, the rest to stderr."""
 
+import patchpress.converter.startup  # noqa: F401 -- before all others
+
+# isort: split
+
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
-import patchpress.converter.blas  # noqa: F401 -- before NumPy
-from patchpress.converter.exits import run
+from patchpress.converter.arguments import (
+    DATASET,
+    Dataset,
+    Store,
+    Verbose,
+    choice,
+    dataset_option,
+    decimal,
+    parse_paths,
+    whole,
+)
+from patchpress.converter.exits import UsageError, going_on_later, output, run
 from patchpress.converter.options import (
     Codec,
     ConvertOptions,
@@ -20,24 +36,63 @@ from patchpress.converter.options import (
     TableSplit,
     Writer,
 )
-from patchpress.readers.errors import OptionError, TargetError
+from patchpress.readers.errors import TargetError
+
+Function = TypeVar("Function", bound=Callable[..., None])
 
 app = typer.Typer(
-    help="Satellite patches in, training batches out.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: what draws boxes takes longer to load than a small store
 )
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
+
+class _Command(TyperCommand):
+    """A command that is named in every error of its own words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse them; an error that does not know its command, as click has some, is told."""
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
 
 
-@app.command()
+def _command(name: str | None = None) -> Callable[[Function], Function]:
+    """A command whose first sentence stands whole in the list of commands; Typer would cut it."""
+
+    def register(function: Function) -> Function:
+        summary = (function.__doc__ or "").partition("\n\n")[0]
+        return app.command(name, cls=_Command, short_help=summary)(function)
+
+    return register
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        output(f"patchpress {version('patchpress')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def patchpress_(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Satellite patches in, training batches out."""
+    if context.invoked_subcommand is None:
+        output(context.get_help())
+
+
+@_command()
 def convert(
-    dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", help="Name as in `datasets`, or a .toml.")
-    ],
+    dataset: Dataset,
     source: Annotated[
         Path,
         typer.Argument(
@@ -47,51 +102,61 @@ def convert(
     ],
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder to write.")],
     modality: Annotated[
-        list[str] | None, typer.Option(help="Only this modality; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Convert only this modality; may be repeated."),
     ] = None,
     layout: Annotated[
-        Layout, typer.Option(help="One array a patch, or one a band.")
+        Layout, choice(Layout, "Store one array a patch on the finest grid, or one a band.")
     ] = Layout.stacked,
     resampling: Annotated[
-        Resampling, typer.Option(help="How coarser bands are stacked.")
+        Resampling, choice(Resampling, "How coarser bands come to the finest grid.")
     ] = Resampling.nearest,
-    compression: Annotated[Codec, typer.Option(help="Of each record.")] = Codec.none,
-    level: Annotated[int | None, typer.Option(help="Level of zstd, 1 to 22; 3 without it.")] = None,
+    compression: Annotated[Codec, choice(Codec, "Compress each record.")] = Codec.none,
+    level: Annotated[
+        int | None, whole("Level of zstd, 1 to 22; 3 if it is not given.", "LEVEL")
+    ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that decode; 0 for none beside the one that writes."),
+        whole(
+            "Processes that decode, beside the one that writes; one a CPU if it is not given, "
+            "and with 0 the one that writes decodes, too."
+        ),
     ] = None,
     on_error: Annotated[
-        OnError, typer.Option(help="Stop at a damaged patch, or leave it out and report it.")
+        OnError, choice(OnError, "Stop at a damaged patch, or leave it out and report it.")
     ] = OnError.stop,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished store.")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first N patches.")] = None,
+    limit: Annotated[int | None, whole("Convert only the first N patches.")] = None,
     split: Annotated[
-        SplitBy, typer.Option(help="Official lists, the geographic rule, or no split.")
+        SplitBy,
+        choice(SplitBy, "Take the split from the official lists, from the position, or none."),
     ] = SplitBy.official,
     validation: Annotated[
-        float, typer.Option(help="Share of train that becomes validation, scene by scene.")
+        float, decimal("Share of train that becomes validation, drawn scene by scene.", "SHARE")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the drawn validation scenes.")] = 0,
+    seed: Annotated[int, whole("Number that the draw of validation scenes begins with.")] = 0,
     nan: Annotated[
-        Nan, typer.Option(help="Patches with NaN: damaged, or stored as they are.")
+        Nan, choice(Nan, "Treat patches with NaN as damaged, or store them as they are.")
     ] = Nan.refuse,
     path: Annotated[
         list[str] | None,
-        typer.Option(help="A modality or table that lies elsewhere, as NAME=PATH."),
+        typer.Option(
+            metavar="NAME=PATH", help="A modality or table that lies elsewhere; may be repeated."
+        ),
     ] = None,
     writer: Annotated[
         Writer,
-        typer.Option(help="Of data.mdb: pages are faster, lmdb is LMDB itself; auto chooses."),
+        choice(Writer, "Write data.mdb in pages, which is faster, or by LMDB; auto chooses."),
     ] = Writer.auto,
     check_md5: Annotated[
         bool, typer.Option("--check-md5", help="Compare archives with their published MD5.")
     ] = False,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what it would do; nothing is written.")
+        bool, typer.Option("--dry-run", help="Only say what would be done; nothing is written.")
     ] = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Convert a published dataset, once, to a store that training reads."""
     options = ConvertOptions(
@@ -104,7 +169,7 @@ def convert(
         on_error=on_error,
         overwrite=overwrite,
         limit=limit,
-        paths=_paths(path or []),
+        paths=parse_paths(path),
         split=split,
         validation=validation,
         seed=seed,
@@ -117,9 +182,9 @@ def convert(
     from patchpress.converter.commands.convert import convert as convert_dataset
     from patchpress.converter.progress import progress_for_terminal
 
-    with progress_for_terminal() as progress:
+    with going_on_later(), progress_for_terminal() as progress:
         report = convert_dataset(dataset, source, store, options, progress)
-    print(report.text())
+    output(report.text())
     raise typer.Exit(report.exit_code)
 
 
@@ -128,131 +193,168 @@ def _foretell(dataset: str, source: Path, store: Path, options: ConvertOptions) 
     from patchpress.converter.commands.dry_run import dry_run
 
     forecast = dry_run(dataset, source, store, options)
-    print(forecast.text())
+    output(forecast.text())
     if forecast.lack:
         raise TargetError(forecast.lack)
     raise typer.Exit(forecast.exit_code)
 
 
-@app.command()
+@_command()
 def verify(
     store: Store,
     against: Annotated[
         Path | None,
-        typer.Option(help="Source folder, unpacked or archives: compare every pixel, too."),
+        typer.Option(
+            metavar="SOURCE",
+            help="Folder of the source, unpacked or archives: compare every pixel with it, too.",
+        ),
     ] = None,
     path: Annotated[
-        list[str] | None, typer.Option(help="A modality that lies elsewhere, as NAME=PATH.")
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="A modality that lies elsewhere; may be repeated."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that decode.")] = None,
+    workers: Annotated[
+        int | None, whole("Processes that decode the source; one a CPU if it is not given.")
+    ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="The .toml description, for a dataset of your own.")
+        str | None,
+        dataset_option("TOML file that describes the dataset, if it is one of your own."),
     ] = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Read every record back: count, checksum, shape; with a source, every pixel."""
     from patchpress.converter.commands.verify import verify as verify_store
     from patchpress.converter.progress import progress_for_terminal
 
     with progress_for_terminal() as progress:
-        verdict = verify_store(store, against, _paths(path or []), workers, progress, dataset)
-    print(verdict.text())
+        verdict = verify_store(store, against, parse_paths(path), workers, progress, dataset)
+    output(verdict.text())
     raise typer.Exit(0 if verdict.good else 1)
 
 
-@app.command()
+@_command()
 def inspect(
     store: Store,
     key: Annotated[
-        str | None, typer.Argument(metavar="KEY", help="One record instead of the store.")
+        str | None,
+        typer.Argument(metavar="KEY", help="Show this record; the store if it is not given."),
     ] = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Show what is in a store, or in one of its records."""
     from patchpress.converter.commands.inspect import record_text, store_text
 
-    print(store_text(store) if key is None else record_text(store, key))
+    output(store_text(store) if key is None else record_text(store, key))
 
 
-@app.command()
+@_command()
 def plot(
     store: Store,
-    out: Annotated[Path, typer.Option(help="Picture to write, as .png, .jpg or .pdf.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Picture to write, as .png, .jpg or .pdf.")
+    ],
     keys: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEYS", help="Records to show; the first few without any."),
+        typer.Argument(metavar="KEYS", help="Records to draw; the first few if none is given."),
     ] = None,
+    verbose: Verbose = 0,
 ) -> None:
-    """Draw records: colour where there are red, green and blue bands, grey or classes elsewhere."""
+    """Draw records: in colour if they have red, green and blue bands, else grey or by class."""
     from patchpress.converter.commands.plot import plot as plot_records
 
     plot_records(store, keys or [], out)
-    print(out)
+    output(out)
 
 
-@app.command()
+@_command()
 def datasets(
-    show: Annotated[str | None, typer.Option(help="Print the description of this dataset.")] = None,
+    show: Annotated[
+        str | None, dataset_option("Print the TOML description of this dataset.")
+    ] = None,
     guess: Annotated[
         Path | None,
-        typer.Option(help="Say which description fits this folder, of patches or archives."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Say which descriptions fit this folder of patches or archives.",
+        ),
     ] = None,
+    verbose: Verbose = 0,
 ) -> None:
-    """List what can be converted, and what each expects on disk."""
+    """List what can be converted, and what each dataset must look like on disk."""
     from patchpress.converter.commands.datasets import dataset_source, datasets_text, guess_text
 
     if guess is not None:
-        print(guess_text(guess))
+        output(guess_text(guess))
     else:
-        print(datasets_text() if show is None else dataset_source(show))
+        output(datasets_text() if show is None else dataset_source(show))
 
 
-@app.command("split-table")
+@_command("split-table")
 def split_table(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="Parquet table with a patch_id column.")
+        Path, typer.Argument(metavar="TABLE", help="Parquet table with a column patch_id.")
     ],
     split: Annotated[
-        TableSplit, typer.Option(help="The rule that makes the split.")
+        TableSplit, choice(TableSplit, "The rule that makes the split.")
     ] = TableSplit.geographic,
     out: Annotated[
-        Path | None, typer.Option(help="File to write; the table itself without it.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write; the table is replaced if it is not given."
+        ),
     ] = None,
+    verbose: Verbose = 0,
 ) -> None:
-    """Write the split column of a table anew, by the place of each patch in its tile."""
+    """Write the split column of a table anew, by the position of each patch in its tile."""
     from patchpress.converter.commands.split_table import RULES, rewrite_table
 
     counts = rewrite_table(table, out, RULES[split])
-    print(f"{out or table}: {split} split")
-    print("\n".join(f"{name:<12} {rows:,}" for name, rows in counts.items()))
+    lines = [f"{name:<12} {rows:,}" for name, rows in counts.items()]
+    output("\n".join([f"{out or table}: {split} split", *lines]))
 
 
-@app.command()
+@_command()
 def stats(
     store: Store,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="Only this split; may be repeated. All records without it."),
+        typer.Option(
+            metavar="NAME",
+            help="Count only this split; may be repeated. All records if it is not given.",
+        ),
     ] = None,
     modality: Annotated[
         list[str] | None,
-        typer.Option(help="Only this modality; may be repeated. All images without it."),
+        typer.Option(
+            metavar="NAME",
+            help="Count only this modality; may be repeated. All images if it is not given.",
+        ),
     ] = None,
     flagged: Annotated[
         FlaggedChoice | None,
-        typer.Option(
-            help="Patches that the publisher does not recommend; by default a split has none."
+        choice(
+            FlaggedChoice,
+            "Patches that the publisher does not recommend; by default a split has none of them.",
         ),
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only rows with this value, as COLUMN=VALUE; may be repeated: a row has one of "
-            "the values of each column."
+            metavar="COLUMN=VALUE",
+            help="Count only rows with this value; may be repeated: a row must have one of the "
+            "values of each column.",
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read and count.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write; statistics.json in the store without it.")
+    workers: Annotated[
+        int | None, whole("Processes that read and count; one a CPU if it is not given.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write; statistics.json in the store if it is not given."
+        ),
+    ] = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
     from patchpress.converter.commands.stats import (
@@ -275,19 +377,25 @@ def stats(
             flagged=None if flagged is None else str(flagged),
             where=parse_where(store, where or []),
         )
-    print(statistics_text(store, found))
+    output(statistics_text(store, found))
     save(store, found, file)
 
 
-@app.command()
+@_command()
 def bench(
     store: Store,
     modality: Annotated[
-        str | None, typer.Option(help="Which to read; the store's first without it.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Modality to read; the store's first if it is not given."
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Records a batch.")] = 64,
-    seconds: Annotated[float, typer.Option(help="Of each measurement.")] = 1.0,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write, too.")] = None,
+    batch: Annotated[int, whole("Records in a batch.")] = 64,
+    seconds: Annotated[float, decimal("How long each measurement takes.", "SECONDS")] = 1.0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the results to a JSON file, too.")
+    ] = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Measure how fast this store reads here: warm and cold, singly, in batches, by the loader."""
     from patchpress.converter.commands.bench import bench as measure_store
@@ -296,52 +404,36 @@ def bench(
     found = measure_store(
         store, modality, batch, seconds, lambda what: print(what, file=sys.stderr)
     )
-    print(bench_text(found))
+    output(bench_text(found))
     if out is not None:
         write_bench(out, found)
 
 
-@app.command()
+@_command()
 def index(
     store: Store,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Adopt records of another program: name as in `datasets`, or a .toml."),
+        dataset_option(f"Make records of another program a store. {DATASET}"),
     ] = None,
     path: Annotated[
-        list[str] | None, typer.Option(help="A table or list for that, as NAME=FILE.")
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="A table or list of that dataset; may be repeated."),
     ] = None,
+    verbose: Verbose = 0,
 ) -> None:
     """Find anew where each record lies; with a dataset, make another program's LMDB a store."""
     from patchpress.converter.commands.index import index as index_store
     from patchpress.converter.progress import progress_for_terminal
 
     with progress_for_terminal() as progress:
-        found = index_store(store, dataset, _paths(path or []), progress)
-    print(found.text())
-
-
-def _paths(entries: list[str]) -> dict[str, Path]:
-    """NAME=PATH options as a mapping.
-
-    Raises:
-        OptionError: an entry without ``=``.
-    """
-    paths = {}
-    for entry in entries:
-        name, equals, path = entry.partition("=")
-        if not (name and equals and path):
-            raise OptionError(f"--path {entry} must be NAME=PATH, as in s2=FOLDER")
-        paths[name] = Path(path)
-    return paths
+        found = index_store(store, dataset, parse_paths(path), progress)
+    output(found.text())
 
 
 def main() -> None:
-    """Run the command; each error on purpose becomes one sentence on stderr.
-
-    Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong.
-    """
-    run(app)
+    """Run the command."""
+    run(app, "patchpress")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,30 @@
-"""How a command ends: an exit code, and one sentence on stderr where something was wrong."""
+"""How a command begins and ends: its streams, its exit code, and one sentence for an error.
+
+Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong, 130 interrupted.
+"""
 
 import atexit
+import codecs
 import gc
+import io
+import os
 import signal
 import sys
 import threading
 import warnings
-from itertools import pairwise
-from typing import TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 
-from patchpress.readers.errors import PatchpressError, SourceError, StoreError
+from patchpress.readers.errors import PatchpressError, SourceError, StoreError, TargetError
+
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+
+# The class of all errors that Typer finds on a command line. It is of click, which Typer needs in
+# its older versions and carries in itself in newer ones: this is the name that both have for it.
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 
 class _Interrupted(BaseException):
@@ -19,57 +32,88 @@ class _Interrupted(BaseException):
 
 
 def _interrupt(number: int, frame: object) -> None:
-    raise _Interrupted
+    raise _Interrupted("run the same command again, it starts from the beginning")
 
 
-def run(app: typer.Typer) -> None:
-    """Run a command; each error on purpose becomes one sentence on stderr.
+@contextmanager
+def going_on_later() -> Iterator[None]:
+    """What happens inside is not lost after Ctrl-C: the same command goes on."""
+    try:
+        yield
+    except _Interrupted:
+        again = "run the same command again to go on from where it stopped"
+        raise _Interrupted(again) from None
 
-    Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong.
-    """
+
+def run(app: typer.Typer, name: str) -> NoReturn:
+    """Run a command; each error on purpose becomes one sentence on stderr."""
+    _take_any_text()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
-    gc.set_threshold(100_000, 50, 50)  # what is imported is never garbage, but searched each time
     atexit.register(gc.freeze)  # to search what lives until the end for cycles takes some 30 ms
     try:
         # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            code = app(standalone_mode=False)
+            code = app(standalone_mode=False, prog_name=name)
         sys.exit(code or 0)
     except (SourceError, StoreError) as error:
         _end(error, 1)
     except PatchpressError as error:
         _end(error, 2)
-    except (_Interrupted, KeyboardInterrupt, typer.Abort):
-        _end(f"interrupted: {_way_on()}", 1)
+    except (_Interrupted, KeyboardInterrupt, typer.Abort) as error:
+        _end(f"interrupted: {error}".rstrip(": "), INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output left, as `head` does.
-        sys.stderr.close()
+        # Whoever read our output left, as `head` does. Python must not try to write the rest.
+        _drop_output()
         sys.exit(1)
-    except Exception as error:
-        # click's own errors; Typer carries a copy of click, so they have no class to name here.
-        if not hasattr(error, "format_message"):
-            raise
-        if not error.format_message():  # no command at all: the help was shown
-            sys.exit(2)
-        _end(f"{_with_value(error.format_message())}; see `patchpress --help`", 2)
+    except UsageError as error:
+        _end(_usage_sentence(error, name), 2)
 
 
-def _way_on() -> str:
-    """What is true after Ctrl-C: a conversion keeps what it has stored, the others have nothing."""
-    if sys.argv[1:2] == ["convert"]:
-        return "run the same command again to go on from where it stopped"
-    return "run the same command again, it starts from the beginning"
+def output(text: object) -> None:
+    """Print a result on stdout.
+
+    Raises:
+        TargetError: it cannot be written.
+        BrokenPipeError: whoever read it has left.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise TargetError(f"the output cannot be written ({error.strerror})") from None
 
 
-def _with_value(message: str) -> str:
-    """What click says of a wrong option, with the value that it leaves out for numbers."""
-    message = message.rstrip(".").replace("Value error, ", "")
-    for option, value in pairwise(sys.argv[1:]):
-        if option.startswith("--") and f"'{option}'" in message and value not in message:
-            message += f", not {value!r}"
-    return message
+def _drop_output() -> None:
+    """Forget what is still to be written to stdout: at the end, Python would try it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _take_any_text() -> None:
+    """Let stdout and stderr print any text, whatever the encoding of the terminal."""
+    codecs.register_error("patchpress", _spelt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="patchpress")
+
+
+def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
+    """An ellipsis as three dots, and what else the encoding lacks by its number."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    if error.object[error.start] == "\N{HORIZONTAL ELLIPSIS}":
+        return "...", error.start + 1
+    error.end = error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+def _usage_sentence(error: Any, name: str) -> str:
+    """What is wrong with a command line, and which help says more."""
+    command = name if error.ctx is None else error.ctx.command_path
+    return f"{error.format_message().rstrip('.')} (see `{command} --help`)"
 
 
 def _warn(
@@ -80,10 +124,10 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning as one sentence, without the place in the code."""
+    """A warning as one sentence, without the line of code that it comes from."""
     print(f"patchpress: {message}", file=sys.stderr)
 
 
-def _end(error: object, code: int) -> None:
+def _end(error: object, code: int) -> NoReturn:
     print(f"patchpress: {error}", file=sys.stderr)
     sys.exit(code)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from patchpress.converter.paths import local_path
 from patchpress.readers.errors import OptionError
 
 
@@ -125,6 +126,8 @@ class ConvertOptions:
                 raise OptionError(
                     f"{name.replace('_', '-')} {value!r} is unknown: choose {choices}"
                 ) from None
+        paths = {name: local_path(path) for name, path in self.paths.items()}
+        object.__setattr__(self, "paths", paths)
         if self.workers is not None and self.workers < 0:
             raise OptionError(f"workers must be 0 or more, not {self.workers}")
         if self.limit is not None and self.limit < 1:

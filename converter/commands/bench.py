@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
 from patchpress.readers.access.fetcher import Mode
@@ -51,7 +52,7 @@ class Measured:
 
 
 def bench(
-    store: str | Path,
+    store: StrPath,
     modality: str | None = None,
     batch: int = 64,
     seconds: float = 1.0,
@@ -212,11 +213,12 @@ def bench_text(found: Sequence[Measured]) -> str:
     return "\n".join([f"{found[0].modality}, one process", *columns(rows)])
 
 
-def write_bench(path: Path, found: Sequence[Measured]) -> None:
+def write_bench(path: StrPath, found: Sequence[Measured]) -> None:
     """The measurements as JSON.
 
     Raises:
         TargetError: the file cannot be written.
     """
+    path = local_path(path)
     with writing(path):
         path.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")

@@ -10,6 +10,7 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import EncodedChunk, encoding
 from patchpress.converter.options import ConvertOptions, OnError
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.request import Request, prepare_request
 from patchpress.converter.planning.selection import (
     IncompletePatch,
@@ -46,8 +47,8 @@ from patchpress.readers.format.manifest import (
 
 def convert(
     dataset: str,
-    source: str | Path,
-    store: str | Path,
+    source: StrPath,
+    store: StrPath,
     options: ConvertOptions | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -65,7 +66,7 @@ def convert(
             names say; the store is left without a manifest.
     """
     options = options or ConvertOptions()
-    source, store = Path(source), Path(store)
+    source, store = local_path(source), local_path(store)
     begun = time.monotonic()
     asked = prepare_request(dataset, source, options)
     conversion = _Conversion(asked, store, progress or Silent())

@@ -9,6 +9,7 @@ from patchpress.converter.descriptions.parse import (
     find_description,
     load_description,
 )
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.sources.folders import Walk, entries
 from patchpress.converter.sources.locate import archive_name
 from patchpress.converter.sources.patch import ignore_problem
@@ -54,7 +55,7 @@ def _packed(modality: ModalitySource, published: Iterable[str]) -> list[str]:
     return [f"{'and' if at else 'or'} {line}" for at, line in enumerate(lines)]
 
 
-def guess_text(source: Path) -> str:
+def guess_text(source: StrPath) -> str:
     """Which built-in descriptions fit a folder: the parts that each finds there.
 
     Archives are known by their names alone, and not opened.
@@ -63,6 +64,7 @@ def guess_text(source: Path) -> str:
         SourceMissing: there is no such folder.
         SourceError: none fits.
     """
+    source = local_path(source)
     if not source.is_dir():
         raise SourceMissing(f"source {source} is no folder")
     fits = []

@@ -8,6 +8,7 @@ from patchpress.converter.commands.forecast import Forecast, Foreseen
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.options import Codec, ConvertOptions, Writer, usable_cpus
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.request import Request, prepare_request
 from patchpress.converter.planning.sample import EncodedSample, encode_samples
 from patchpress.converter.planning.space import Need, lack_of_room
@@ -31,7 +32,7 @@ BESIDE = 80  # bytes a record in metadata.parquet and extents.safetensors, and i
 
 
 def dry_run(
-    dataset: str, source: str | Path, store: str | Path, options: ConvertOptions | None = None
+    dataset: str, source: StrPath, store: StrPath, options: ConvertOptions | None = None
 ) -> Forecast:
     """Say what `convert` would do with the same arguments; nothing is written anywhere.
 
@@ -42,8 +43,8 @@ def dry_run(
         DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError: as
             `convert` before it writes. Too little room is none of them: see `Forecast.lack`.
     """
-    request = prepare_request(dataset, Path(source), options or ConvertOptions())
-    store = Path(store)
+    request = prepare_request(dataset, local_path(source), options or ConvertOptions())
+    store = local_path(store)
     before = survey(store, overwrite=request.options.overwrite)
     tables = request.tables()
     request.check_md5()

@@ -8,6 +8,7 @@ import xxhash
 
 from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.descriptions.parse import find_description
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
@@ -49,9 +50,9 @@ class Indexed:
 
 
 def index(
-    store: str | Path,
+    store: StrPath,
     dataset: str | None = None,
-    paths: Mapping[str, Path] | None = None,
+    paths: Mapping[str, StrPath] | None = None,
     progress: Progress | None = None,
 ) -> Indexed | Report:
     """Make the extents of a finished store anew, or adopt the LMDB of another program.
@@ -70,7 +71,7 @@ def index(
         OptionError, DescriptionError, SourceError: as `patchpress.converter.commands.adopt.adopt`.
         TargetError: the folder cannot be written.
     """
-    store, progress = Path(store), progress or Silent()
+    store, progress = local_path(store), progress or Silent()
     if dataset is None or not _adoptable(store):
         manifest = read_manifest(store)
         if dataset is not None or paths:
@@ -79,7 +80,8 @@ def index(
                 "--path out, which are for records that another program wrote"
             )
         return _index(store, manifest, progress)
-    return adopt(store, find_description(dataset), paths or {}, progress)
+    located = {name: local_path(path) for name, path in (paths or {}).items()}
+    return adopt(store, find_description(dataset), located, progress)
 
 
 def _adoptable(store: Path) -> bool:

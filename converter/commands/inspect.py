@@ -1,14 +1,13 @@
 """`inspect` and `datasets`: what is in a store or a record, and what can be converted, as text."""
 
-from pathlib import Path
-
+from patchpress.converter.paths import StrPath
 from patchpress.converter.text import columns
 from patchpress.readers.format.manifest import Modality
 from patchpress.readers.format.table import key_column
 from patchpress.readers.store import open_store
 
 
-def store_text(path: Path) -> str:
+def store_text(path: StrPath) -> str:
     """What a store holds: dataset, modalities with their bands, splits, classes, files.
 
     Raises:
@@ -62,7 +61,7 @@ def _modality_lines(modality: Modality) -> list[str]:
     return [head, *columns(rows, "    ")]
 
 
-def record_text(path: Path, key: str) -> str:
+def record_text(path: StrPath, key: str) -> str:
     """One record: its row of the table, and each band with minimum, mean and maximum.
 
     Raises:
@@ -84,7 +83,7 @@ def record_text(path: Path, key: str) -> str:
     return "\n".join(lines)
 
 
-def _row(path: Path, key: str, modality: Modality) -> dict[str, object]:
+def _row(path: StrPath, key: str, modality: Modality) -> dict[str, object]:
     import pyarrow.compute as pc
 
     table = open_store(path).table()

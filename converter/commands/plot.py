@@ -1,12 +1,12 @@
 """Pictures of records, with matplotlib (the extra `plot`)."""
 
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.manifest import Modality
 from patchpress.readers.store import Store, open_store
@@ -16,7 +16,7 @@ DEFAULT = 8  # records shown when none is named
 STRETCH = (2, 98)  # percentiles that become black and white
 
 
-def plot(path: Path, keys: list[str], out: Path) -> None:
+def plot(path: StrPath, keys: list[str], out: StrPath) -> None:
     """Draw records of a store side by side.
 
     Raises:
@@ -42,7 +42,7 @@ def plot(path: Path, keys: list[str], out: Path) -> None:
         axes.set_title(_broken(key), fontsize=6)
         axes.set_axis_off()
     try:
-        figure.savefig(out, dpi=100)
+        figure.savefig(local_path(out), dpi=100)
     except (OSError, ValueError) as error:
         raise OptionError(f"the picture {out} cannot be written ({error})") from None
 

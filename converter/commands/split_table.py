@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.tables.splits import split_by_position
 from patchpress.converter.tables.tablefiles import reading
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
@@ -58,8 +59,8 @@ Strategy = Callable[["pa.ChunkedArray"], "pa.Array"]
 
 
 def rewrite_table(
-    path: Path,
-    out: Path | None = None,
+    table: StrPath,
+    out: StrPath | None = None,
     strategy: Strategy = split_by_position,
     *,
     identity: str = "patch_id",
@@ -82,13 +83,14 @@ def rewrite_table(
     """
     counts: Counter[str] = Counter()
     # A link stays one: what it points to is replaced.
-    target = Path(os.path.realpath(path if out is None else out))
-    with _opened(path) as table:
-        schema = _check(path, table.schema_arrow, identity, column)
-        with _replaced(target) as partial, _writer(partial, schema, table) as writer:
-            for index in range(table.num_row_groups):
+    path = local_path(table)
+    target = Path(os.path.realpath(path if out is None else local_path(out)))
+    with _opened(path) as opened:
+        schema = _check(path, opened.schema_arrow, identity, column)
+        with _replaced(target) as partial, _writer(partial, schema, opened) as writer:
+            for index in range(opened.num_row_groups):
                 with reading(path):
-                    group = table.read_row_group(index)
+                    group = opened.read_row_group(index)
                 splits = _assigned(path, strategy, group[identity])
                 counts.update(value for value in splits.to_pylist() if value is not None)
                 writer.write_table(

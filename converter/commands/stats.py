@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from patchpress.converter.commands.counting import Part, Tally
 from patchpress.converter.options import usable_cpus
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.storage.folder import writing
@@ -70,7 +71,7 @@ Submit = Callable[[str, Sequence[str]], "Future[list[Part]]"]
 
 
 def compute(
-    store: str | Path,
+    store: StrPath,
     split: Split = None,
     modalities: Sequence[str] | None = None,
     workers: int | None = None,
@@ -307,13 +308,14 @@ def _table(store: Path, statistics: Statistics) -> str:
     return "\n".join([title, *columns(rows)])
 
 
-def statistics_file(store: Path, out: Path | None) -> Path:
+def statistics_file(store: StrPath, out: StrPath | None) -> Path:
     """The file to write: in the store, or `out`; new, or one of statistics.
 
     Raises:
         TargetError: it is something else.
     """
-    file = store / STATISTICS if out is None else out
+    store = local_path(store)
+    file = store / STATISTICS if out is None else local_path(out)
     _earlier(file, read_manifest(store))
     return file
 
@@ -332,13 +334,13 @@ def _earlier(file: Path, manifest: Manifest) -> Entries:
         ) from None
 
 
-def save(store: Path, found: Sequence[Statistics], file: Path) -> None:
+def save(store: StrPath, found: Sequence[Statistics], file: Path) -> None:
     """Write statistics beside those of other splits and modalities that the file has.
 
     Raises:
         TargetError: the file cannot be written.
     """
-    manifest = read_manifest(store)
+    manifest = read_manifest(local_path(store))
     entries: Mapping[tuple[str, str], Statistics] = {
         **_earlier(file, manifest),
         **{(statistics.modality, statistics.split): statistics for statistics in found},

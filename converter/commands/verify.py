@@ -14,6 +14,7 @@ from patchpress.converter.commands.compare import compare
 from patchpress.converter.commands.maplabels import MapLabels
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
@@ -64,9 +65,9 @@ class Verdict:
 
 
 def verify(
-    store: str | Path,
-    against: str | Path | None = None,
-    paths: Mapping[str, Path] | None = None,
+    store: StrPath,
+    against: StrPath | None = None,
+    paths: Mapping[str, StrPath] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     dataset: str | None = None,
@@ -102,7 +103,9 @@ def verify(
         _read_back(opened, description, verdict, progress)
         verdict.problems += stale
         return verdict
-    parts = locate(description, Path(against), paths or {}, tuple(opened.manifest.modalities))
+    located = {name: local_path(path) for name, path in (paths or {}).items()}
+    modalities = tuple(opened.manifest.modalities)
+    parts = locate(description, local_path(against), located, modalities)
     require_patches(description, parts)
     # Its workers fork before this process opens the store's LMDB environment.
     found = compare(opened, description, parts, workers, progress)

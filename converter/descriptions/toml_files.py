@@ -1,5 +1,6 @@
 """TOML files: those that come with the package, those of a user, and their text as a `Section`."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def find_file(name: str, folder: str, kind: str) -> Path:
     if name in known:
         return known[name]
     if name.endswith(".toml"):
-        return Path(name)
+        return Path(os.path.expanduser(name))
     raise DescriptionError(
         f"there is no {kind} {name!r}; choose {', '.join(known)}, or give the path of a .toml file"
     )

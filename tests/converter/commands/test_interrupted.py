@@ -124,7 +124,7 @@ def test_ctrl_c_does_not_wait_for_a_worker_that_is_stuck(
     conversion = waiting(2)
     os.killpg(conversion.process.pid, signal.SIGINT)
     # Nobody lets go of the pipe: who waited for the worker would wait for ever.
-    assert conversion.process.wait(GUARD) == 1
+    assert conversion.process.wait(GUARD) == 130
     assert gone(conversion.workers)
     conversion.let_go()
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
@@ -141,14 +141,14 @@ def test_a_killed_conversion_goes_on_before_its_workers_are_gone(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_is_one_sentence_and_exit_code_1(
+def test_ctrl_c_is_one_sentence_and_exit_code_130(
     waiting: Callable[[int], Waiting], raw: Path, tmp_path: Path, workers: int
 ) -> None:
     conversion = waiting(workers)
     assert len(conversion.workers) == workers
     os.killpg(conversion.process.pid, signal.SIGINT)
     ended = conversion.ended()
-    assert ended.code == 1
+    assert ended.code == 130
     assert ended.sentence.startswith("interrupted")
     assert "go on" in ended.sentence
     assert gone(conversion.workers)

@@ -222,7 +222,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_processes(tmp_path: Path, workers:
     come = 0
     while come < 4 and killing.interrupt():
         come += 1
-        assert killing.ended.code == 1
+        assert killing.ended.code == 130
         assert killing.ended.sentence == (
             "interrupted: run the same command again to go on from where it stopped"
         )

@@ -1,0 +1,111 @@
+"""What the command's arguments and options have in common: how they are parsed, shown, completed.
+
+A value that cannot be parsed ends in one sentence of ours, which names it: those of Typer differ
+from version to version, and some leave the value out.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from patchpress.readers.errors import OptionError
+from patchpress.readers.hints import hint
+
+Number = TypeVar("Number", int, float)
+
+
+def choice(kind: type[StrEnum], text: str) -> Any:
+    """An option that takes one of a few names."""
+    names = [str(one) for one in kind]
+
+    def parse(name: str) -> StrEnum:
+        try:
+            return kind(name)
+        except ValueError:
+            raise typer.BadParameter(f"{name!r} is unknown, {hint(name, names)}") from None
+
+    return typer.Option(
+        parser=parse, metavar=f"[{'|'.join(names)}]", autocompletion=lambda: names, help=text
+    )
+
+
+def _whole_number(text: str) -> int:
+    return _number(text, int, "a whole number")
+
+
+def _decimal_number(text: str) -> float:
+    return _number(text, float, "a number")
+
+
+def _number(text: str, kind: Callable[[str], Number], what: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not {what}") from None
+
+
+def whole(text: str, metavar: str = "N") -> Any:
+    """An option that takes a whole number."""
+    return typer.Option(parser=_whole_number, metavar=metavar, help=text)
+
+
+def decimal(text: str, metavar: str) -> Any:
+    """An option that takes a number."""
+    return typer.Option(parser=_decimal_number, metavar=metavar, help=text)
+
+
+def _dataset_names() -> list[str]:
+    from patchpress.converter.descriptions.parse import built_in_descriptions
+
+    return list(built_in_descriptions())
+
+
+def _show_log(count: int) -> int:
+    if count:
+        from patchpress.converter.log import show_log
+
+        show_log(details=count > 1)
+    return count
+
+
+DATASET = "Name of a dataset as in `patchpress datasets`, or a TOML file that describes your own."
+
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help=DATASET, autocompletion=_dataset_names)
+]
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        metavar="",
+        show_default=False,
+        callback=_show_log,
+        help="Say on stderr what was decided, and why; twice for more.",
+    ),
+]
+
+
+def dataset_option(text: str) -> Any:
+    """An option that takes what the argument DATASET takes."""
+    return typer.Option(metavar="DATASET", autocompletion=_dataset_names, help=text)
+
+
+def parse_paths(entries: list[str] | None) -> dict[str, Path]:
+    """NAME=PATH options as a mapping.
+
+    Raises:
+        OptionError: an entry without ``=``.
+    """
+    paths = {}
+    for entry in entries or []:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise OptionError(f"--path {entry} must be NAME=PATH, as in s2=FOLDER")
+        paths[name] = Path(path)
+    return paths

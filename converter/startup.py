@@ -1,0 +1,12 @@
+"""What the command sets before it imports anything else: NumPy's threads, and garbage collection.
+
+OpenBLAS starts its threads when NumPy is imported. They wait for work by spinning, on every core,
+while there is other work to do. The command needs none: what is parallel in it are processes.
+"""
+
+import gc
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# What is imported is never garbage, but it would be searched for some again and again.
+gc.set_threshold(100_000, 50, 50)
