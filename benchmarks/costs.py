@@ -137,9 +137,9 @@ def archives(tree: Path, out: Path) -> list[Cost]:
 
     from patchpress.converter.descriptions.parse import find_description
     from patchpress.converter.memory import CellPool
+    from patchpress.converter.sources.archive_names import Archive
     from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
     from patchpress.converter.sources.files import usual_files_size
-    from patchpress.converter.sources.locate import Archive
     from patchpress.converter.sources.patch import ignore_problem
 
     modality = find_description("bigearthnet-v2").modalities["s2"]

@@ -10,8 +10,8 @@ from patchpress.converter.descriptions.parse import (
     load_description,
 )
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.sources.archive_names import archive_name
 from patchpress.converter.sources.folders import Walk, entries
-from patchpress.converter.sources.locate import archive_name
 from patchpress.converter.sources.patch import ignore_problem
 from patchpress.converter.text import columns
 from patchpress.readers.errors import DescriptionError, SourceError, SourceMissing

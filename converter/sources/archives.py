@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import CellPool
+from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.assembly import PatchAssembler
-from patchpress.converter.sources.locate import Archive
 from patchpress.converter.sources.match import ModalityPaths
 from patchpress.converter.sources.md5 import require_md5
 from patchpress.converter.sources.patch import Patch, Problem

@@ -1,44 +1,48 @@
-"""All patches of a source, folders and archives alike, in one order that never changes."""
+"""All patches of a source, out of folders and archives, in one order that never changes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 
 from patchpress.converter.descriptions.description import Description
+from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
-from patchpress.converter.sources.locate import Archive, SourceParts
+from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch, Problem, ignore_problem
 from patchpress.readers.errors import SourceError
 
 
-def walks_of(description: Description, parts: SourceParts, problem: Problem) -> dict[str, Walk]:
+def walks_of(description: Description, parts: SourceParts, on_problem: Problem) -> dict[str, Walk]:
     """A walk for each modality that has a folder."""
     return {
-        name: Walk(description.modalities[name], location.folder, problem)
+        name: Walk(description.modalities[name], location.folder, on_problem)
         for name, location in parts.modalities.items()
         if location.folder is not None
     }
 
 
 def streams_of(
-    description: Description, parts: SourceParts, problem: Problem, wish: StreamOptions
+    description: Description, parts: SourceParts, on_problem: Problem, options: StreamOptions
 ) -> list[ArchiveStream]:
-    """A stream for the archives of each modality; modalities of the same archives share one."""
+    """A stream for the archives of each modality; modalities of the same archives share one.
+
+    Raises:
+        SourceError: as `ArchiveStream`.
+    """
     sharing: dict[tuple[Archive, ...], list[str]] = {}
     for name, location in parts.modalities.items():
         if location.archives:
             sharing.setdefault(location.archives, []).append(name)
     folders = [modality.folder for modality in description.modalities.values()]
-    return [
-        ArchiveStream(
-            *(archives, [description.modalities[name] for name in names], problem, wish, folders)
-        )
-        for archives, names in sharing.items()
-    ]
+    streams = []
+    for archives, names in sharing.items():
+        modalities = [description.modalities[name] for name in names]
+        streams.append(ArchiveStream(archives, modalities, on_problem, options, folders))
+    return streams
 
 
 def share_read(streams: Sequence[ArchiveStream]) -> float | None:
-    """How much of archives has been read, 0 to 1; None where there are none."""
+    """How much of the archives has been read, 0 to 1; None if there are none."""
     size = sum(stream.size for stream in streams)
     return sum(stream.consumed for stream in streams) / size if size else None
 
@@ -48,20 +52,30 @@ def patches_in_key_order(
     streams: Sequence[ArchiveStream] = (),
     takes: Callable[[Patch], bool] | None = None,
 ) -> Iterator[Patch]:
-    """The patches of all modalities, in ascending order of their keys as far as archives have it.
+    """The patches of all modalities, in ascending order of their keys as far as archives allow.
 
-    Folders, which are walked once more, give that order by themselves in most datasets, and nothing
-    is held in memory; where `walked` was not ascending, that modality's patches are sorted first.
-    Misplaced patches, which were told of in the first walk, are passed over. Archives are taken as
-    they come: those of one patch a stream, sorted as published, ascend, too.
+    Most datasets have folders that give this order by themselves: then nothing is held in memory.
+    If a modality's folder does not, its patches are sorted first. Archives are read in the order
+    of their files. If each has its patches one after the other, sorted by name as published, the
+    keys ascend, too.
+
+    Args:
+        walked: modality -> the walk of its folder, which has been iterated once: it has reported
+            misplaced patches, which are left out now without a word.
+        streams: the archives.
+        takes: which patches of the folders are wanted; None takes all.
+
+    Raises:
+        SourceError: a folder may not be read, or as iterating an `ArchiveStream`.
+        RuntimeError: a walk has not been iterated.
     """
-    again = [Walk(walk.modality, walk.root, ignore_problem) for walk in walked.values()]
-    folders = [
-        walk if before.ascending else iter(sorted(walk, key=_key))
-        for walk, before in zip(again, walked.values(), strict=True)
-    ]
-    taken = [filter(takes, folder) if takes else folder for folder in folders]
-    return merge(*taken, *streams, key=_key)
+    ordered = []
+    for before in walked.values():
+        walk: Iterator[Patch] = iter(Walk(before.modality, before.root, ignore_problem))
+        if not before.ascending:
+            walk = iter(sorted(walk, key=_key))
+        ordered.append(filter(takes, walk) if takes else walk)
+    return merge(*ordered, *streams, key=_key)
 
 
 def _key(patch: Patch) -> str:

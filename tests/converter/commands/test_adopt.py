@@ -331,7 +331,7 @@ def test_wrong_options_are_one_sentence(foreign: Path, tree: Path, patchpress: C
     before = folder_bytes(foreign)
     for words, code, said in (
         (["--dataset", "bigearthnet-v9"], 2, DATASET),
-        (["--dataset", DATASET, "--path", f"s2={tree}"], 2, "choose metadata, flagged"),
+        (["--dataset", DATASET, "--path", f"s2={tree}"], 2, "there are metadata, flagged"),
         (["--dataset", DATASET, "--path", "metadata"], 2, "NAME=PATH"),
         (["--dataset", DATASET, "--path", f"metadata={tree}/none"], 1, "no file"),
         (

@@ -20,8 +20,9 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.encoding import bandreader as plain
 from patchpress.converter.sources import assembly, chunks, readahead
+from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.files import ArchivedFiles
-from patchpress.converter.sources.locate import Archive, Location, SourceParts
+from patchpress.converter.sources.locate import Location, SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from patchpress.converter.descriptions.parse import built_in_descriptions, load_description
-from patchpress.converter.sources.locate import archive_name
+from patchpress.converter.sources.archive_names import archive_name
 from tests.support.helpers import Ended
 from tests.support.older_sets import SCENE, make_sen12ms
 from tests.support.packing import packed, split

@@ -12,11 +12,12 @@ import pytest
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.memory import CellPool
 from patchpress.converter.sources import assembly
+from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.assembly import WINDOW
 from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.folders import Walk
-from patchpress.converter.sources.locate import Archive, Location, SourceParts
+from patchpress.converter.sources.locate import Location, SourceParts
 from patchpress.converter.sources.order import streams_of
 from patchpress.converter.sources.patch import Patch, ignore_problem
 from patchpress.readers.errors import PatchError, SourceError

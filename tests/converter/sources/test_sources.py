@@ -191,9 +191,9 @@ def test_a_path_that_is_not_there_is_refused(raw: Path, tmp_path: Path, name: st
 
 
 def test_names_that_the_dataset_does_not_have_are_refused(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="s3.*choose s2, s1, map"):
+    with pytest.raises(OptionError, match="s3.*there are s2, s1, map"):
         made(raw, tmp_path / "store", paths={"s3": raw})
-    with pytest.raises(OptionError, match="'s3'.*choose s2, s1, map"):
+    with pytest.raises(OptionError, match="'s3'.*there are s2, s1, map"):
         made(raw, tmp_path / "store", modalities=("s3",))
 
 

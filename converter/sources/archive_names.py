@@ -1,0 +1,108 @@
+"""Archives by their names: which files are archives, and which files are one archive together."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from patchpress.converter.sources.folders import entries
+from patchpress.readers.errors import SourceMissing
+
+# An archive is published as one file, or as several that the command `split` made of it.
+_ARCHIVE = re.compile(
+    r"""
+    (?P<whole> (?P<stem> .+ ) \. (?: tar\.zst | tzst | tar\.gz | tgz | tar ) )
+    (?:                                 # one of several files:
+        (?P<dot> \.? )                  # with or without a dot, as in a.tar.gz.aa or a.tar.gzaa
+        (?! (?<=\.) (?: br | bz | gz | lz | xz ) $ )    # a.tar.xz is a compression, not a number
+        (?P<part> [a-z]{2} | \d{2,4} )  # the number of the file: aa, ab, … or 000, 001, …
+    )?
+    """,
+    re.VERBOSE,
+)
+
+
+class Archive(NamedTuple):
+    """One archive: its file, or the files into which it was split, in their order."""
+
+    files: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """What sentences call it: the path of its first file."""
+        return self.files[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+class ArchiveName(NamedTuple):
+    """What the name of an archive's file tells."""
+
+    stem: str
+    """The name without its ending."""
+    part: str
+    """Which of several files it is, as in its name (`aa`, `000`); empty if it is the only one."""
+
+
+def archive_name(file: str) -> ArchiveName | None:
+    """What a file's name tells of an archive; None if it is not one that can be read."""
+    match = _ARCHIVE.fullmatch(file)
+    return ArchiveName(match["stem"], match["part"] or "") if match else None
+
+
+def archive_at(path: Path) -> Archive | None:
+    """The archive that a file is, or is a part of; None if it is not one that can be read.
+
+    Raises:
+        SourceMissing: a part before the last is not there.
+        SourceError: the folder may not be read.
+    """
+    match = _ARCHIVE.fullmatch(path.name)
+    return _with_parts(path.parent, match) if match else None
+
+
+def archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
+    """The archives of a folder that have these names without their endings, in the same order.
+
+    If one archive is there with several endings, the first ending in the alphabet is taken.
+
+    Raises:
+        SourceMissing: a part before the last is not there.
+        SourceError: the folder may not be read.
+    """
+    stems = tuple(stems)
+    if not stems:
+        return ()
+    found: dict[str, re.Match[str]] = {}
+    for name in entries(folder):
+        match = _ARCHIVE.fullmatch(name)
+        if match and match["stem"] in stems and (folder / name).is_file():
+            found.setdefault(match["stem"], match)
+    return tuple(_with_parts(folder, found[stem]) for stem in stems if stem in found)
+
+
+def _with_parts(folder: Path, match: re.Match[str]) -> Archive:
+    """An archive by the name of its file, or of one of its parts."""
+    if not match["part"]:
+        return Archive((folder / match[0],))
+    begin = match["whole"] + match["dot"]
+    count = 0
+    for name in entries(folder):
+        other = _ARCHIVE.fullmatch(name)
+        if other and other["part"] and other["whole"] + other["dot"] == begin:
+            count += 1
+    paths = [folder / f"{begin}{_part_name(at, match['part'])}" for at in range(count)]
+    for path in paths:
+        if not path.is_file():
+            raise SourceMissing(f"there is no part {path}, though a later one is there")
+    return Archive(tuple(paths))
+
+
+def _part_name(number: int, like: str) -> str:
+    """What `split` calls a part, counted from 0: aa, ab, …, or 00, 01, … with as many digits."""
+    if like.isdigit():
+        return f"{number:0{len(like)}}"
+    return chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
