@@ -23,7 +23,7 @@ from patchpress.readers.statistics import Statistics
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """What came of a training: the loss of each step, and where the seconds went."""
 
     losses: list[float] = field(default_factory=list)
@@ -64,13 +64,13 @@ def brightness(image: torch.Tensor) -> torch.Tensor:
 
 def train(
     loader: PatchLoader, statistics: Statistics, target: str, epochs: int, device: str = "cpu"
-) -> Run:
+) -> TrainingRun:
     """Train for some epochs on the loader's batches."""
     bands = loader.samples.fields[0].shape[0]
     model = network(bands, bands if target == "brightness" else len(loader.classes)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     loss_of = nn.BCEWithLogitsLoss()
-    run = Run()
+    run = TrainingRun()
     begun = time.perf_counter()
     for epoch in range(epochs):
         loader.set_epoch(epoch)
@@ -86,7 +86,7 @@ def train(
     return run
 
 
-def waited(batches: Iterator[torch.Tensor], run: Run) -> Iterator[torch.Tensor]:
+def waited(batches: Iterator[torch.Tensor], run: TrainingRun) -> Iterator[torch.Tensor]:
     """The same batches, the seconds until each came noted."""
     while True:
         before = time.perf_counter()

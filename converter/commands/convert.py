@@ -11,7 +11,7 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import EncodedChunk, encoding
 from patchpress.converter.options import ConvertOptions, OnError
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.planning.request import Request, prepare_request
+from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.selection import (
     IncompletePatch,
     Selection,
@@ -81,7 +81,7 @@ def convert(
 class _Conversion:
     """One run: what it was asked, and what it has stored so far."""
 
-    request: Request
+    request: ConversionRequest
     store: Path
     progress: Progress
     logs: dict[str, RecordLog] = field(default_factory=dict)

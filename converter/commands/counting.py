@@ -42,7 +42,7 @@ class Moments(NamedTuple):
         )
 
 
-class Part(NamedTuple):
+class CountedBand(NamedTuple):
     """What a worker sends of one band: only the bins that are not empty."""
 
     pixels: int
@@ -98,15 +98,15 @@ class Tally:
             # Unlike np.bincount it makes no array as long as the bins.
             np.add.at(self.bins, float_bins(pixels), 1)
 
-    def part(self) -> Part:
+    def part(self) -> CountedBand:
         """What there is to send."""
         full = np.flatnonzero(self.bins)
-        return Part(
+        return CountedBand(
             *(self.pixels, self.nan, self.moments, self.minimum, self.maximum),
             *(full.astype(np.int32), self.bins[full]),
         )
 
-    def merge(self, part: Part) -> None:
+    def merge(self, part: CountedBand) -> None:
         """Add what another counted; for the same bits, always in the same order."""
         self.pixels += part.pixels
         self.nan += part.nan

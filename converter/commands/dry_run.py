@@ -9,7 +9,7 @@ from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.options import Codec, ConvertOptions, Writer, usable_cpus
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.planning.request import Request, prepare_request
+from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.sample import EncodedSample, encode_samples
 from patchpress.converter.planning.space import Need, lack_of_room
 from patchpress.converter.planning.survey import Survey, survey_source
@@ -107,7 +107,9 @@ def _foreseen(name: str, recipe: Recipe, found: Survey, measured: EncodedSample)
     return Foreseen(bands, found.counts[name], name in found.estimated, by, length, not exact)
 
 
-def _tell_rows(forecast: Forecast, request: Request, found: Survey, joined: Joined) -> None:
+def _tell_rows(
+    forecast: Forecast, request: ConversionRequest, found: Survey, joined: Joined
+) -> None:
     """Rows, partners and splits, by the same join that makes a store's metadata.parquet."""
     description, primary = request.description, forecast.primary
     known = [name for name in found.logs if name not in found.estimated]
@@ -137,7 +139,7 @@ def _tell_rows(forecast: Forecast, request: Request, found: Survey, joined: Join
         forecast.partners[other] = count, other in found.log_shares
 
 
-def _labels(request: Request, found: Survey, joined: Joined | None) -> list[Labels]:
+def _labels(request: ConversionRequest, found: Survey, joined: Joined | None) -> list[Labels]:
     """What gives the label columns, and for how many rows."""
     has_tables = bool(request.parts.files_named(request.description.tables))
     sources = label_sources(request.description, request.parts.modalities, has_tables=has_tables)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.converter.commands.counting import Part, Tally
+from patchpress.converter.commands.counting import CountedBand, Tally
 from patchpress.converter.options import usable_cpus
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.processes import in_order, worker_pool
@@ -67,7 +67,7 @@ CHUNKS = 64  # tasks a modality: enough for an even load, few enough for their c
 CHUNK_RECORDS = 512  # at least so many records a task
 BATCH_RECORDS, BATCH_BYTES = 16, 8 << 20  # at most so many are in memory at a time: in the cache
 
-Submit = Callable[[str, Sequence[str]], "Future[list[Part]]"]
+Submit = Callable[[str, Sequence[str]], "Future[list[CountedBand]]"]
 
 
 def compute(
@@ -115,7 +115,7 @@ def compute(
         return [_statistics(opened, m, selection, submit, window, progress) for m in chosen]
 
 
-def _counter(store: Store, batch: int) -> Callable[[str, Sequence[str]], "list[Part]"]:
+def _counter(store: Store, batch: int) -> Callable[[str, Sequence[str]], "list[CountedBand]"]:
     """What each worker process does with the keys of some records of a modality."""
     return partial(count_records, store, batch=batch)
 
@@ -134,7 +134,7 @@ def _images(manifest: Manifest, names: Sequence[str] | None) -> list[Modality]:
 
 
 @dataclass(frozen=True)
-class Selection:
+class StatisticsRows:
     """Which rows the statistics are of, and what these are called in the file."""
 
     entry: str
@@ -142,7 +142,7 @@ class Selection:
     flagged: str | None
 
 
-def select(store: Store, split: Split, flagged: str | None, where: Where) -> Selection:
+def select(store: Store, split: Split, flagged: str | None, where: Where) -> StatisticsRows:
     """The selection that the options of `compute` ask for.
 
     Raises:
@@ -158,7 +158,7 @@ def select(store: Store, split: Split, flagged: str | None, where: Where) -> Sel
         whole = asked == [ALL] and ALL not in store.manifest.splits
         names = [] if whole else split_names(store.manifest, asked)
         split = names if len(names) > 1 else names[0] if names else None
-    return Selection(entry_name(store.manifest, split, flagged), split, flagged)
+    return StatisticsRows(entry_name(store.manifest, split, flagged), split, flagged)
 
 
 def parse_where(store: Path, entries: Sequence[str]) -> dict[str, list[object]] | None:
@@ -193,7 +193,7 @@ def parse_where(store: Path, entries: Sequence[str]) -> dict[str, list[object]] 
     return found
 
 
-def _count(manifest: Manifest, modality: Modality, selection: Selection) -> int:
+def _count(manifest: Manifest, modality: Modality, selection: StatisticsRows) -> int:
     """How many records there will be; of several splits or chosen rows, at most how many."""
     split, count = selection.split, modality.records
     if isinstance(split, str):
@@ -202,7 +202,7 @@ def _count(manifest: Manifest, modality: Modality, selection: Selection) -> int:
     return count if count > 0 else _no_record(manifest, modality, selection)
 
 
-def _no_record(manifest: Manifest, modality: Modality, selection: Selection) -> NoReturn:
+def _no_record(manifest: Manifest, modality: Modality, selection: StatisticsRows) -> NoReturn:
     others = [m for m in manifest.modalities if m != modality.name]
     where = f"in split {selection.entry!r}" if isinstance(selection.split, str) else "selected"
     raise SelectionEmpty(
@@ -218,7 +218,7 @@ def _chunk_size(records: int) -> int:
 def _statistics(
     store: Store,
     modality: Modality,
-    selection: Selection,
+    selection: StatisticsRows,
     submit: Submit,
     window: int,
     progress: Progress,
@@ -248,7 +248,7 @@ def _statistics(
 
 def count_records(
     store: Store, name: str, keys: Sequence[str], *, batch: int = BATCH_RECORDS
-) -> "list[Part]":
+) -> "list[CountedBand]":
     """What the bands of some records of a modality add up to, one part a band.
 
     At most `batch` records are read at a time.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.encoder import Encoded
-from patchpress.converter.planning.request import Request
+from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.sample import EvenSample
 from patchpress.converter.sources.files import open_files
 from patchpress.converter.sources.patch import Patch
@@ -22,7 +22,7 @@ class NameLog:
     an evenly spread sample are read, at the end.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: ConversionRequest) -> None:
         self.logs: dict[str, RecordLog] = request.logs()
         """Modality -> its patches."""
         self._description = request.description

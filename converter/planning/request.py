@@ -21,7 +21,7 @@ from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions, check_split_options
 
 
-class Request(NamedTuple):
+class ConversionRequest(NamedTuple):
     """A data set by its description, where it lies, and how it is to be stored."""
 
     description: Description
@@ -122,14 +122,14 @@ class Request(NamedTuple):
         return check_published_md5(self.description, archives, self.parts.files.values())
 
 
-def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> Request:
+def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> ConversionRequest:
     """Understand what is asked for, and find where the source has it.
 
     Raises:
         DescriptionError, OptionError, SourceError: as their names say.
     """
     description = find_description(dataset)
-    asked = Request(description, options, SourceParts({}, {}, ()))
+    asked = ConversionRequest(description, options, SourceParts({}, {}, ()))
     check_split_options(description, asked.split_options)
     parts = locate(description, source, options.paths, options.modalities)
     request = asked._replace(parts=parts)

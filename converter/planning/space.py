@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.options import Codec, Layout, OnError
-from patchpress.converter.planning.request import Request
+from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.selection import Selection
 from patchpress.converter.sources.files import usual_files_size
 from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, room_there
@@ -27,7 +27,7 @@ _PART_LEFT = 0.95  # share of the patches that are whole at least, where damaged
 class Need(NamedTuple):
     """What a conversion takes, as far as is known before it begins."""
 
-    request: Request
+    request: ConversionRequest
     chosen: Selection
     tables: Tables | None
 

@@ -9,7 +9,7 @@ from itertools import islice
 from patchpress.converter.options import OnError
 from patchpress.converter.planning.beginning import BEGINNING, BeginningEstimate, read_beginning
 from patchpress.converter.planning.namelog import NameLog
-from patchpress.converter.planning.request import Request
+from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.sample import MEMORY, SAMPLE, SECONDS, EvenSample
 from patchpress.converter.planning.selection import (
     FirstPatches,
@@ -55,7 +55,7 @@ class Survey:
     """Seconds that reading the archives takes."""
 
 
-def survey_source(request: Request, tables: Tables | None) -> Survey:
+def survey_source(request: ConversionRequest, tables: Tables | None) -> Survey:
     """Walk the folders as a conversion does; of archives read the beginning at most.
 
     Raises:
@@ -67,7 +67,7 @@ def survey_source(request: Request, tables: Tables | None) -> Survey:
 class _Surveyor:
     """Finds out about one source; what it has found so far."""
 
-    def __init__(self, request: Request, tables: Tables | None) -> None:
+    def __init__(self, request: ConversionRequest, tables: Tables | None) -> None:
         self._request, self._tables = request, tables
         self._description, self._parts = request.description, request.parts
         self._limit = request.options.limit

@@ -192,7 +192,7 @@ def _never() -> bool:
     return False
 
 
-class Decompressor:
+class DecompressedArchive:
     """Gives the decompressed bytes of an archive, chunk by chunk."""
 
     def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from patchpress.converter.sources.decompress import Decompressor
+from patchpress.converter.sources.decompress import DecompressedArchive
 from patchpress.readers.errors import SourceError
 
 CHUNK = 1 << 20  # bytes decompressed at a time, so many that threads rarely wait for one another
@@ -45,9 +45,9 @@ class ThreadReader:
         """Open the files of an archive, and begin to read ahead.
 
         Raises:
-            SourceMissing, SourceError: as `Decompressor`.
+            SourceMissing, SourceError: as `DecompressedArchive`.
         """
-        self._decompressor = Decompressor(paths, md5=md5)
+        self._decompressor = DecompressedArchive(paths, md5=md5)
         self._given: bytearray | None = None
         self._empty = deque(bytearray(CHUNK) for _ in range(CHUNKS_AHEAD))
         self._full: deque[tuple[bytearray, int] | SourceError] = deque()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
-from patchpress.converter.sources.decompress import Decompressor
+from patchpress.converter.sources.decompress import DecompressedArchive
 from patchpress.converter.sources.readahead import CHUNK, CHUNKS_AHEAD
 from patchpress.readers.errors import PatchpressError, SourceError
 
@@ -64,7 +64,7 @@ class Unpacker:
         """Begin with the files of an archive; the reader of the last archive must be closed.
 
         Raises:
-            SourceMissing, SourceError: as `Decompressor`.
+            SourceMissing, SourceError: as `DecompressedArchive`.
             PatchpressError: the child has died.
         """
         self.jobs += 1
@@ -93,7 +93,9 @@ class ProcessReader:
     """A `readahead.ArchiveReader` whose archive is decompressed by an `Unpacker`."""
 
     def __init__(self, unpacker: Unpacker, paths: Sequence[Path], *, md5: bool) -> None:
-        Decompressor(paths, md5=False).close()  # raises the error of files that cannot be opened
+        DecompressedArchive(
+            paths, md5=False
+        ).close()  # raises the error of files that cannot be opened
         self._unpacker, self._job = unpacker, unpacker.jobs
         self._given: int | None = None
         self._end: _End | None = None
@@ -180,7 +182,7 @@ def _unpack(
 ) -> None:
     """Decompress one archive to its end, or until it is closed."""
     try:
-        decompressor = Decompressor(paths, md5=md5)
+        decompressor = DecompressedArchive(paths, md5=md5)
     except SourceError as refusal:
         pipe.send(_End(job=job, consumed=0, error=refusal))
         return

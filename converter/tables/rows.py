@@ -27,7 +27,7 @@ Logs = Mapping[str, RecordLog]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class TableRows:
     """One row for each patch that has pixels, sorted by identity."""
 
     table: "pa.Table"
@@ -51,7 +51,7 @@ class _Unmatched:
 
 def build_rows(
     description: Description, logs: Logs, tables: Tables | None, pairs: Path | None
-) -> Rows:
+) -> TableRows:
     """The rows, with official columns if there are tables, and the columns that records fill.
 
     Args:
@@ -84,7 +84,7 @@ def build_rows(
         without_pixels = tables.rows - len(official)
         names = {one.modality.name: one.names.to_pylist() for one in unmatched}
         without_row = {modality: lacking for modality, lacking in names.items() if lacking}
-    return Rows(
+    return TableRows(
         table=table.sort_by(description.identity).combine_chunks(),
         without_pixels=without_pixels,
         without_row=without_row,

@@ -159,6 +159,17 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
+def test_no_two_classes_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for path in modules(ROOT, *FLOORS, "benchmarks", "examples"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(found) > 150
+    twice = {name: paths for name, paths in found.items() if len(paths) > 1}
+    assert twice == {}, "give each class a name of its own"
+
+
 def test_nobody_imports_the_folders_by_their_bare_names() -> None:
     paths = modules(ROOT, *CODE)
     assert len(paths) > 200
