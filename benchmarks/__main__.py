@@ -75,7 +75,7 @@ class Cases:
         runs: dict[str, Callable[[], CaseTable]] = {
             "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds, alone=a.s2),
             "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
-            "costs": lambda: costs.run(self.tree(), self.out),
+            "costs": lambda: costs.run(self.tree(), self.out, a.workers),
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),

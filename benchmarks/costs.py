@@ -1,5 +1,6 @@
-"""What one Sentinel-2 patch costs in each step of a conversion, each step alone on one core."""
+"""What one patch costs: each step of a conversion alone, and whole conversions by both writers."""
 
+import json
 import os
 import shutil
 import time
@@ -7,11 +8,16 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from mmap import mmap
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
+from benchmarks.adapters.patchpress import PatchpressConverter
+from benchmarks.adapters.protocol import Job
 from benchmarks.archive import pack
+from benchmarks.process import timed
 from benchmarks.report import CaseTable
-from benchmarks.tree import MODALITIES, warm
+from benchmarks.stores import assert_same
+from benchmarks.tree import MODALITIES, find_patches, warm
 
 PATCHES = 1000  # at most: while the disk is measured, their records are held in memory
 HELD = 200  # patches of an archive that are held in memory at once
@@ -20,21 +26,27 @@ ROUNDS = 5
 NOTES = (
     "Microseconds a patch (12 bands), the best of some rounds; files are in the page cache. `in` "
     "says which process of a conversion does it: a worker, the one that writes, or a thread of it.",
+    "A whole conversion is the command, start-up included, until its files are on the disk; all "
+    "modalities, so that it is microseconds a patch with its partners. `pages` and `lmdb` are the "
+    "values of --writer: stores of equal content, converted in turns, medians.",
 )
+LAYOUTS = ("native", "stacked")
+WRITERS = ("pages", "lmdb")
 
 
 class Cost(NamedTuple):
     """What one step costs."""
 
     step: str
-    where: str  # "worker", "writer" or "thread"
+    where: str  # "worker", "writer" or "thread"; "command" for all of it
     us: float  # microseconds a patch
 
 
-def run(tree: Path, out: Path) -> CaseTable:
-    """Measure every step."""
+def run(tree: Path, out: Path, workers: int) -> CaseTable:
+    """Measure every step, and whole conversions."""
     warm(tree / MODALITIES["s2"].folder)
     measured = [*folders(tree), *archives(tree, out), *writing(tree, out)]
+    measured += conversions(tree, out / "writers", workers)
     rows = tuple((one.step, one.where, f"{one.us:,.1f}") for one in measured)
     raw: tuple[dict[str, object], ...] = tuple(
         {"step": one.step, "in": one.where, "us": one.us} for one in measured
@@ -95,7 +107,7 @@ def folders(tree: Path) -> list[Cost]:
         Cost("walk: names to patches, twice", "writer", 2 * best(walk)),
         Cost("system calls alone: list, open, read, close", "worker", best(system_calls)),
     ]
-    for layout in ("native", "stacked"):
+    for layout in LAYOUTS:
         one = encoder(layout)
         record = memoryview(bytearray(one.capacity))
         found.append(
@@ -179,7 +191,7 @@ def archives(tree: Path, out: Path) -> list[Cost]:
 def writing(tree: Path, out: Path) -> list[Cost]:
     """The steps from a record to the disk."""
     found: list[Cost] = []
-    for layout in ("native", "stacked"):
+    for layout in LAYOUTS:
         handing, disk = storing(tree, out / "costs", layout)
         found.append(Cost(f"{layout} record handed on, noted, counted", "writer", handing))
         found.append(Cost(f"{layout} record to the disk, waiting included", "thread", disk))
@@ -223,3 +235,34 @@ def storing(tree: Path, folder: Path, layout: str) -> tuple[float, float]:
     disk = best(fresh)
     shutil.rmtree(folder)
     return min(spent), disk
+
+
+def conversions(tree: Path, out: Path, workers: int) -> list[Cost]:
+    """Whole conversions in both layouts, the data file written in pages and by LMDB."""
+    patches = len(find_patches(tree, "s2"))
+    found: list[Cost] = []
+    for layout in LAYOUTS:
+        jobs = {writer: Job(tree, out / f"{layout}-{writer}", layout, tuple(MODALITIES), workers)
+                for writer in WRITERS}  # fmt: skip
+        seconds: dict[str, list[float]] = {writer: [] for writer in WRITERS}
+        for turn in range(ROUNDS + 1):
+            for writer in WRITERS if turn % 2 else WRITERS[::-1]:
+                shutil.rmtree(jobs[writer].store, ignore_errors=True)
+                warm(tree)
+                command = [*PatchpressConverter().command(jobs[writer]), "--writer", writer]
+                seconds[writer].append(timed(command, jobs[writer].store))
+            if turn == 0:  # this turn is not counted
+                pages, by_lmdb = (jobs[writer].store for writer in WRITERS)
+                assert content_digests(pages) == content_digests(by_lmdb)
+                assert_same(pages, by_lmdb, layout)
+        for writer, job in jobs.items():
+            us = 1e6 * median(seconds[writer][1:]) / patches
+            found.append(Cost(f"a whole conversion, {layout}, {writer}", "command", us))
+            shutil.rmtree(job.store)
+    return found
+
+
+def content_digests(store: Path) -> list[str]:
+    """The digest over keys and checksums that the manifest gives for each data file."""
+    manifest = json.loads((store / "manifest.json").read_text())
+    return [shard["digest"] for shard in manifest["shards"]]

@@ -5,6 +5,7 @@ of the table are chosen in `patchpress.readers.rows`.
 """
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any, TypedDict
 
 import numpy as np
@@ -12,11 +13,14 @@ import numpy as np
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.errors import BandMissing, OptionError, SelectionEmpty
 from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.hints import hint
 
 Bands = BandNames | Mapping[str, str | Sequence[str]]
 Where = Any
 """Column -> value, or values of which a row must have one; or a pyarrow expression."""
-FIRST = ""  # the target if none is named: the store's first label column, if it has one
+DEFAULT_TARGET = ""  # stands for the label column that the manifest calls the target, if any
+IGNORED = -100  # what torch.nn.CrossEntropyLoss ignores by default
+FORMATS = ("tuple", "dict", "torchgeo")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
           "float32", "float64")  # fmt: skip
 
@@ -24,6 +28,12 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int6
 class Choice(TypedDict, total=False):
     """What may be asked for beside store and split; everything has a default."""
 
+    where: Where
+    """Column -> value, or values of which a row must have one; or a pyarrow expression. A list of
+    names of records (`patch_id`) gives the samples in its order, and must have no other names."""
+    flagged: str | None
+    """Rows that their publisher does not recommend for use: `exclude`, `include` or `only`; by
+    default they are left out if a split is named, and are there if none is."""
     modalities: str | Sequence[str] | None
     """Modalities of kind image, in the order wanted; the store's first one by default."""
     bands: Bands
@@ -31,28 +41,73 @@ class Choice(TypedDict, total=False):
     joined: bool
     """True (default): several modalities become one array, their channels one after another.
     False: one array for each modality, by its name."""
-    dtype: str | None
-    """The images' dtype if it is not to be the stored one; it must hold every stored value.
-    Joined modalities of uint16 and float32 become float32."""
-    flagged: str | None
-    """Rows that their publisher does not recommend for use: `exclude`, `include` or `only`; by
-    default they are left out if a split is named, and are there if none is."""
-    where: Where
-    """Column -> value, or values of which a row must have one; or a pyarrow expression."""
+    dtype: Any
+    """The images' dtype if it is not to be the stored one, as NumPy or torch name it; it must hold
+    every stored value. Joined modalities of uint16 and float32 become float32."""
     target: str | Sequence[str] | None
-    """A label column, a map, both, or None; by default `FIRST`."""
+    """A label column, a map, both, or None; by default the label column that the manifest calls
+    the target. A row without it is no sample."""
     class_order: str
     """Index order of classes: `official` (default) or `alphabetical`."""
     mask_labels: str | None
-    """The label column whose classes the codes of a map become; the map's first one by default."""
+    """The label column whose classes the codes of a map become; by default that of the label, if
+    there is one, or the manifest's target."""
     ignore_index: int
     """What pixels of a map become that have no class; -100 by default, as torch's losses ignore
     it."""
+    label_dtype: Any
+    """The labels' dtype, as NumPy or torch name it. By default zeros and ones are float32, as
+    torch's `BCEWithLogitsLoss` takes them, and the index of a class is int64."""
+    columns: str | Sequence[str]
+    """Columns of the table that a sample has, too, such as `country`; `bounds` stands for `left`,
+    `bottom`, `right` and `top` as one array."""
     sample_format: str
-    """`tuple` (default): (image, targets ..., key); `dict`: the same by the names image, label,
-    mask, key."""
+    """`tuple` (default): (image, targets ..., key, columns); `dict`: the same by the names image,
+    label, mask, key and those of the columns; `torchgeo`: that dict as TorchGeo has it, images
+    float32, labels int64, the mask of a single sample (1, height, width)."""
     with_key: bool
     """Whether a sample also has the key of its first modality."""
+
+
+DEFAULTS: Choice = {
+    "where": None,
+    "flagged": None,
+    "modalities": None,
+    "bands": None,
+    "joined": True,
+    "dtype": None,
+    "target": DEFAULT_TARGET,
+    "class_order": "official",
+    "mask_labels": None,
+    "ignore_index": IGNORED,
+    "label_dtype": None,
+    "columns": (),
+    "sample_format": "tuple",
+    "with_key": False,
+}
+
+
+def completed(choice: Choice, asking: type) -> Choice:
+    """The choice with a value for everything.
+
+    Args:
+        choice: what was asked for.
+        asking: the class that was called with it, for the message.
+
+    Raises:
+        OptionError: a keyword that there is not; the message has the nearest one.
+    """
+    known = [*signature(asking).parameters, *DEFAULTS]
+    for name in choice:
+        if name not in DEFAULTS:
+            own = [keyword for keyword in known if keyword not in ("store", "choice")]
+            raise OptionError(f"unknown keyword {name!r} for {asking.__name__}; {hint(name, own)}")
+    if choice.get("sample_format", "tuple") not in FORMATS:
+        raise OptionError(
+            f"there is no sample format {choice['sample_format']!r}; choose "
+            f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        )
+    return {**DEFAULTS, **choice}
 
 
 def images_asked(manifest: Manifest, asked: str | Sequence[str] | None) -> list[Modality]:
@@ -80,8 +135,8 @@ def targets_asked(
     Raises:
         OptionError: no such target, or more than one of a kind.
     """
-    if asked == FIRST:
-        asked = list(manifest.classes)[:1]
+    if asked == DEFAULT_TARGET:
+        asked = manifest.target
     names = [] if asked is None else [asked] if isinstance(asked, str) else list(asked)
     maps = {m.name: m for m in manifest.modalities.values() if m.kind == "classes"}
     for name in names:
@@ -99,7 +154,18 @@ def targets_asked(
     return found
 
 
-def image_dtype(asked: str, stored: set[np.dtype[Any]]) -> np.dtype[Any]:
+def as_dtype(asked: Any) -> np.dtype[Any]:
+    """A dtype from a name, or from what NumPy or torch has for it; `object` for anything else."""
+    if type(asked).__module__ == "torch":  # torch.float32: its name without the package
+        asked = str(asked).removeprefix("torch.")
+    try:
+        found: np.dtype[Any] = np.dtype(asked)
+    except TypeError:
+        return np.dtype(object)
+    return found
+
+
+def image_dtype(asked: Any, stored: set[np.dtype[Any]]) -> np.dtype[Any]:
     """The dtype that images are cast to.
 
     Raises:
@@ -107,10 +173,7 @@ def image_dtype(asked: str, stored: set[np.dtype[Any]]) -> np.dtype[Any]:
     """
     known = [np.dtype(name) for name in DTYPES]
     fit = [kind.name for kind in known if all(np.can_cast(k, kind, "safe") for k in stored)]
-    try:
-        wanted = np.dtype(asked)
-    except TypeError:
-        wanted = np.dtype(object)
+    wanted = as_dtype(asked)
     if wanted not in known:
         raise OptionError(f"there is no dtype {asked!r} for images; choose {', '.join(fit)}")
     if wanted.name not in fit:

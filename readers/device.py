@@ -123,7 +123,7 @@ class DeviceBatches:
         # One batch more than was handed out may be drawn, and only here it counts.
         for batch in self.loader.counted(drawn):
             fields = {name: self._one(name, tensor) for name, tensor in batch.arrays.items()}
-            yield self.loader.finished(fields, batch.keys)
+            yield self.loader.finished(fields, batch.objects)
 
     def set_epoch(self, epoch: int) -> None:
         """See `PatchLoader.set_epoch`."""

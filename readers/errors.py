@@ -128,6 +128,10 @@ class TargetError(PatchpressError, OSError):
     """The store cannot be written at the path."""
 
 
+class SamplesLeftOut(UserWarning):
+    """Many rows of a selection lack what was asked for, so that they are no samples."""
+
+
 class ExtentsUnusable(UserWarning):
     """Extents beside a store are stale or damaged; it is read without them, only slower."""
 

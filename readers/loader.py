@@ -31,7 +31,8 @@ class Drawn:
 
     arrays: dict[str, Any]
     """Arrays or tensors (N, ...) by field name."""
-    keys: list[str] | None
+    objects: dict[str, list[Any]]
+    """Keys and columns of text, by name."""
     epoch: int
     number: int
     """How many batches of the epoch have been drawn with this one."""
@@ -113,7 +114,7 @@ class PatchLoader:
             SelectionEmpty: nothing is selected; the message lists what there is.
             BandMissing, OptionError: a band, modality, column or option that is not there.
         """
-        self.samples = samples_of(store, split, choice)
+        self.samples = samples_of(store, split, choice, PatchLoader)
         for name, number in (("ahead", ahead), ("threads", threads)):
             if not isinstance(number, int) or number < 1:
                 raise OptionError(f"{name} must be 1 or more, not {number!r}")
@@ -223,11 +224,11 @@ class PatchLoader:
     def __iter__(self) -> Iterator[Any]:
         """Batches of one epoch. Two passes at a time have an epoch each."""
         for drawn in self.counted(self.draw()):
-            yield self.finished(drawn.arrays, drawn.keys)
+            yield self.finished(drawn.arrays, drawn.objects)
 
-    def finished(self, arrays: Mapping[str, Any], keys: list[str] | None) -> Any:
+    def finished(self, arrays: Mapping[str, Any], objects: Mapping[str, Any]) -> Any:
         """A batch as it is handed out: in the form of a sample, and transformed."""
-        batch = self.samples.assemble(arrays, keys)
+        batch = self.samples.assemble(arrays, objects)
         return batch if self.transform is None else self.transform(batch)
 
     def counted(self, batches: Iterator[Drawn]) -> Iterator[Drawn]:
@@ -263,8 +264,8 @@ class PatchLoader:
                     following = batches[coming + 1] if coming + 1 < len(batches) else None
                     under_way.append(executor.submit(self._fill, batches[coming], following))
                     coming += 1
-                arrays, keys = under_way.popleft().result()
-                yield Drawn(arrays, keys, epoch, first + number + 1)
+                arrays, objects = under_way.popleft().result()
+                yield Drawn(arrays, objects, epoch, first + number + 1)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -284,13 +285,13 @@ class PatchLoader:
 
     def _fill(
         self, indices: Indices, following: Indices | None
-    ) -> tuple[dict[str, Any], list[str] | None]:
+    ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
         if following is not None:
             # The disk fetches the next batch while this one is copied.
             self.samples.announce(following)
         arrays, handed_out = self._memory.take(len(indices))
         self.samples.read(indices, arrays)
-        return handed_out, self.samples.keys(indices) if self.samples.with_key else None
+        return handed_out, self.samples.objects(indices)
 
 
 def _memory(

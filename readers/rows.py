@@ -3,6 +3,8 @@
 Everything here works on the whole table in memory, before any pixel is read.
 """
 
+from bisect import bisect
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,16 +21,20 @@ from patchpress.readers.format.table import (
     Split,
     flag_mask,
     flagged_choice,
+    key_column,
     presence_column,
     read_table,
     split_mask,
     split_names,
 )
-from patchpress.readers.hints import hint
+from patchpress.readers.hints import hint, nearest
+from patchpress.readers.targets import without_labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+NAMES_COMPARED, NEIGHBOURS = 50_000, 300
+"""With so many names, only the neighbours of an unknown one in their order are compared with it."""
 SHOWN = 20  # values of a column that a message lists
 FLAGGED = "flagged"  # why rows are left out that their publisher does not recommend
 _NUMBER = "number of the row"  # a column that is there only while rows are filtered
@@ -90,18 +96,80 @@ def rows_of(
     """
     choice = flagged_choice(flagged, split)
     table = read_table(store, manifest)
+    names = _names_asked(manifest, table, where)
     rows = Rows(table, np.arange(len(table)))
     if isinstance(split, HasRowNumbers):
         rows = Rows(table.take(split.row_numbers), split.row_numbers)
     elif split is not None:
-        names = split_names(manifest, split)
-        rows = rows.keep(split_mask(manifest, rows.table, names))
+        rows = rows.keep(split_mask(manifest, rows.table, split_names(manifest, split)))
+    for column, asked in names.items():
+        _check_names_in_split(rows.table, column, asked, split)
     rows = _where(manifest, rows, where, split)
+    for column, asked in names.items():
+        rows = _in_order_of(rows, column, asked)
     if choice == "include":
         return rows
     columns = manifest.flagged.columns
     mask = flag_mask(columns, rows.table)
     return _only_flagged(rows, mask) if choice == "only" else _without_flagged(rows, mask, columns)
+
+
+def _names_asked(manifest: Manifest, table: "pa.Table", where: Where) -> dict[str, list[str]]:
+    """The lists of names of records in a filter: key column -> names, each of them there.
+
+    Raises:
+        OptionError: a name that is not in the column (the message has the nearest), or is twice in
+            the list.
+    """
+    columns = {key_column(modality) for modality in manifest.modalities.values()}
+    lists = where if isinstance(where, Mapping) else {}
+    found = {}
+    for column in lists.keys() & columns:
+        asked = lists[column]
+        if isinstance(asked, str) or not isinstance(asked, Iterable):
+            asked = [asked]
+        asked = [name for name in asked if isinstance(name, str)]
+        known = set(table[column].to_pylist())
+        unknown = [name for name in asked if name not in known]
+        if unknown:
+            raise OptionError(_unknown_name(unknown, column, known))
+        if len(set(asked)) < len(asked):
+            twice = next(name for name, count in Counter(asked).items() if count > 1)
+            raise OptionError(f"{column} {twice!r} is asked for twice: a sample is there once")
+        found[column] = asked
+    return found
+
+
+def _unknown_name(unknown: Sequence[str], column: str, known: set[Any]) -> str:
+    name = unknown[0]
+    names = sorted(value for value in known if isinstance(value, str))
+    if len(names) > NAMES_COMPARED:  # all of them would take minutes: those around its own place
+        at = bisect(names, name)
+        names = names[max(at - NEIGHBOURS // 2, 0) : at + NEIGHBOURS // 2]
+    near = nearest(name, names, cutoff=0.8)
+    more = f" ({len(unknown):,} such names)" if len(unknown) > 1 else ""
+    return f"no patch has {name!r} in column {column!r}{more}{f'; {near}' if near else ''}"
+
+
+def _check_names_in_split(
+    inside: "pa.Table", column: str, asked: Sequence[str], split: Split
+) -> None:
+    there = set(inside[column].to_pylist())
+    outside = [name for name in asked if name not in there]
+    if outside:
+        what = f"split {split!r}" if isinstance(split, (str, list, tuple)) else "those rows"
+        raise OptionError(
+            f"{column} {outside[0]!r} is not in {what}"
+            + (f", nor are {len(outside) - 1:,} others" if len(outside) > 1 else "")
+            + ": name its split, or none"
+        )
+
+
+def _in_order_of(rows: Rows, column: str, asked: Sequence[str]) -> Rows:
+    """The rows in the order of a list of names."""
+    rank = {name: number for number, name in enumerate(asked)}
+    order = np.argsort([rank[name] for name in rows.table[column].to_pylist()], kind="stable")
+    return replace(rows, table=rows.table.take(order), numbers=rows.numbers[order])
 
 
 def named_selection(
@@ -139,6 +207,21 @@ def _only_flagged(rows: Rows, mask: Any) -> Rows:
     if not len(kept):
         raise SelectionEmpty(f"none of the {len(rows):,} rows selected is flagged")
     return kept
+
+
+def rows_labelled(rows: Rows, column: str) -> Rows:
+    """Rows that have a label in a column; those without one are counted in `left_out`.
+
+    Raises:
+        SelectionEmpty: there is none.
+    """
+    there = rows.leave_out(f"without {column}", without_labels(rows.table[column]))
+    if not len(there):
+        raise SelectionEmpty(
+            f"none of the {len(rows):,} rows selected has labels in column {column!r}: convert "
+            "with the table that has them, name another target, or give target=None"
+        )
+    return there
 
 
 def rows_with(rows: Rows, modalities: Sequence[Modality]) -> Rows:

@@ -4,36 +4,47 @@ Without any framework: `PatchDataset` and `PatchLoader` read through it, and so 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.choice import (
-    FIRST,
-    Bands,
     Choice,
-    Where,
     bands_by_modality,
+    completed,
     images_asked,
     targets_asked,
 )
-from patchpress.readers.errors import OptionError, SelectionEmpty
-from patchpress.readers.format.manifest import Modality
-from patchpress.readers.format.table import Split, key_column, keys_in
+from patchpress.readers.columns import read_columns
+from patchpress.readers.errors import OptionError, SamplesLeftOut, SelectionEmpty
+from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.table import (
+    HasRowNumbers,
+    Split,
+    key_column,
+    keys_in,
+    split_names,
+)
 from patchpress.readers.images import IMAGE, Field, Image, join
 from patchpress.readers.records import Records
-from patchpress.readers.rows import rows_of, rows_with
+from patchpress.readers.rows import FLAGGED, Rows, rows_labelled, rows_of, rows_with
+from patchpress.readers.showing import columns_of, html_table
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.targets import (
-    IGNORED,
     CodeTable,
     check_class_order,
     class_names,
+    has_parts,
     label_array,
 )
 
@@ -41,86 +52,172 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
-FORMATS = ("tuple", "dict")
-LABEL, MASK = "label", "mask"
+LABEL, MASK, KEY = "label", "mask", "key"
 ALIGNMENT = 64  # bytes: each array of a buffer begins at the start of a cache line
+PACKAGE = __name__.partition(".")[0]
+MUCH = 0.05  # of the rows: if more than this part has to be left out, a warning says so
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Label:
+    """The label column of some samples, in memory."""
+
+    column: str
+    names: tuple[str, ...]
+    """The classes by index."""
+    field: Field
+    values: Array
+    """(samples,) or (samples, classes)."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The maps of some samples, and how their codes become classes."""
+
+    field: Field
+    records: Records
+    table: CodeTable
 
 
 class Samples:
     """The samples that were chosen from a store, and how to fill arrays with them.
 
-    Rows that lack one of the modalities asked for are left out and counted in `left_out`. Safe in
-    threads, after a fork, and picklable.
+    A row of the table is a sample if it has all that was asked for: a record of each modality, a
+    label if one is the target. Rows without it are left out and counted in `left_out`; a warning
+    says so if they are more than 5 in 100. Safe in threads, after a fork, and picklable. ::
+
+        samples = Samples("ben.store", "train", bands="rgb")
+        images, labels = samples[[0, 5, 7]]
     """
 
     def __init__(
         self,
-        store: Store | str,
+        store: Store | str | os.PathLike[str],
         split: Split = None,
-        *,
-        modalities: str | Sequence[str] | None = None,
-        bands: Bands = None,
-        joined: bool = True,
-        dtype: str | None = None,
-        flagged: str | None = None,
-        where: Where = None,
-        target: str | Sequence[str] | None = FIRST,
-        class_order: str = "official",
-        mask_labels: str | None = None,
-        ignore_index: int = IGNORED,
-        sample_format: str = "tuple",
-        with_key: bool = False,
+        **choice: Unpack[Choice],
     ) -> None:
-        """Find the rows and their records; `choice.Choice` says what each argument means.
+        """Find the rows and their records.
+
+        Args:
+            store: path of a store, or an opened one.
+            split: `train`, `validation` (or `val`), `test`, or several; samples, whose rows are
+                taken in their order; all rows by default.
+            **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
             SelectionEmpty: no sample is left; the message lists what there is.
             BandMissing, OptionError: a band, modality, column or option that is not there.
         """
+        chosen = completed(choice, type(self))
         self.store = store if isinstance(store, Store) else open_store(store)
-        if sample_format not in FORMATS:
+        self.choice = chosen
+        self._selected = _described(self.store.manifest, split)
+        manifest = self.store.manifest
+        self.sample_format, self.with_key = chosen["sample_format"], chosen["with_key"]
+        check_class_order(chosen["class_order"])
+        images = images_asked(manifest, chosen["modalities"])
+        columns, maps = targets_asked(manifest, chosen["target"])
+        if chosen["mask_labels"] is not None and not maps:
             raise OptionError(
-                f"there is no sample format {sample_format!r}; choose {' or '.join(FORMATS)}"
+                f"mask_labels {chosen['mask_labels']!r} says what a map's codes become: name a map "
+                "in target, or leave it out"
             )
-        check_class_order(class_order)
-        self.sample_format, self.with_key = sample_format, with_key
-        images = images_asked(self.store.manifest, modalities)
-        columns, maps = targets_asked(self.store.manifest, target)
-        if mask_labels is not None and not maps:
-            raise OptionError(
-                f"mask_labels {mask_labels!r} says what a map's codes become: name a map in "
-                "target, or leave it out"
-            )
-        rows = rows_of(self.store.path, self.store.manifest, split, where, flagged)
-        rows = rows_with(rows, [*images, *maps])
-        there = rows.table
-        self.left_out = rows.left_out
-        """Reason -> rows of the selection that are no samples for it, such as `without s1`."""
+        selected = rows_of(self.store.path, manifest, split, chosen["where"], chosen["flagged"])
+        rows = rows_with(selected, [*images, *maps])
+        for column in columns:
+            rows = rows_labelled(rows, column)
+        self.left_out = dict(rows.left_out)
+        """Reason -> rows of the selection that are no samples for it: `flagged`, `without s1`,
+        `without labels`."""
         self.row_numbers = rows.numbers
-        """The row of metadata.parquet that each sample is of, int64."""
-        self.ignore_index = ignore_index
-        self._images = self._find_images(images, bands, there, joined, dtype)
-        self._label_fields, self._labels = self._read_labels(columns, class_order, there)
-        self._maps = [
-            self._find_map(m, mask_labels, class_order, ignore_index, there) for m in maps
-        ]
-        names = [table.names for _, table in self._maps]
-        names[:0] = [class_names(self.store.manifest, column, class_order) for column in columns]
-        self.classes: tuple[str, ...] = names[0] if names else ()
-        """Names of the classes by index: the label's, or the mask's if there is no label."""
+        """Position in metadata.parquet of the row of each sample, int64."""
+        self._images = self._find_images(images, rows.table)
+        self._label = self._read_label(columns[0], rows.table) if columns else None
+        self._mask = self._find_mask(maps[0], columns, rows.table) if maps else None
+        taken = [KEY, *(field.name for field in self._main_fields)]
+        self._numbers, self._objects = read_columns(rows.table, chosen["columns"], taken)
+        self._tell(selected)
+
+    def _tell(self, selected: Rows) -> None:
+        lost = len(selected) - len(self)
+        _log.info("%s", self.summary())
+        if lost > MUCH * len(selected):
+            reasons = ", ".join(
+                f"{count:,} {reason}"
+                for reason, count in self.left_out.items()
+                if reason != FLAGGED
+            )
+            warnings.warn(
+                f"{lost:,} of {len(selected):,} rows are left out ({reasons}): "
+                f"{len(self):,} samples remain",
+                SamplesLeftOut,
+                stacklevel=_stack_level_of_caller(),
+            )
 
     def __len__(self) -> int:
         return len(self._first)
+
+    def __getitem__(self, indices: Any) -> Any:
+        """One sample by its number, or a batch by several numbers or a slice, as NumPy arrays.
+
+        Raises:
+            IndexError: no such sample.
+        """
+        if isinstance(indices, slice):
+            indices = range(*indices.indices(len(self)))
+        if isinstance(indices, (int, np.integer)):
+            numbers = self.numbers([int(indices)])
+            arrays = {name: array[0] for name, array in self.read(numbers).items()}
+            return self.assemble(arrays, self.objects(numbers, single=True))
+        numbers = self.numbers(indices)
+        return self.assemble(self.read(numbers), self.objects(numbers))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[number] for number in range(len(self)))
 
     @property
     def _first(self) -> Records:
         return self._images[0].parts[0]
 
     @property
+    def _main_fields(self) -> list[Field]:
+        """The fields of images, label and mask."""
+        targets = [target.field for target in (self._label, self._mask) if target is not None]
+        return [*(image.field for image in self._images), *targets]
+
+    @property
     def fields(self) -> tuple[Field, ...]:
         """Name, shape and dtype of each array of a sample, in their order."""
-        masks = [Field(MASK, r.shape[1:], np.dtype(np.int64)) for r, _ in self._maps]
-        return (*(image.field for image in self._images), *self._label_fields, *masks)
+        return (*self._main_fields, *(column.field for column in self._numbers))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by index: the label's, or the mask's if there is no label."""
+        if self._label is not None:
+            return self._label.names
+        return () if self._mask is None else self._mask.table.names
+
+    @property
+    def labels(self) -> Array:
+        """The labels of all samples, (samples, classes) or (samples,), read-only.
+
+        Raises:
+            OptionError: these samples have no label.
+        """
+        values = self._label_of("labels").values.view()
+        values.flags.writeable = False
+        return values
+
+    def _label_of(self, what: str) -> Label:
+        if self._label is None:
+            known = ", ".join(self.store.manifest.classes) or "none"
+            raise OptionError(
+                f"these samples have no label, so there are no {what}: name a label column in "
+                f"target (there: {known})"
+            )
+        return self._label
 
     def subset(self, indices: Sequence[int] | Array) -> "Samples":
         """Some of these samples, in the order of the indices: a fold, or a few for a trial.
@@ -142,8 +239,12 @@ class Samples:
         found.__dict__.pop("digest", None)
         found.row_numbers = self.row_numbers[chosen]
         found._images = tuple(image.subset(chosen) for image in self._images)
-        found._labels = [values[chosen] for values in self._labels]
-        found._maps = [(records.subset(chosen), table) for records, table in self._maps]
+        if self._label is not None:
+            found._label = replace(self._label, values=self._label.values[chosen])
+        if self._mask is not None:
+            found._mask = replace(self._mask, records=self._mask.records.subset(chosen))
+        found._numbers = [replace(c, values=c.values[chosen]) for c in self._numbers]
+        found._objects = [replace(c, values=c.values.take(chosen)) for c in self._objects]
         return found
 
     def numbers(self, indices: Sequence[int] | Array) -> Array:
@@ -181,15 +282,29 @@ class Samples:
     @property
     def is_plain(self) -> bool:
         """Whether a sample is the tuple of its arrays (or its only array), and nothing else."""
-        return self.sample_format == "tuple" and not self.with_key and len(self._images) == 1
+        more = self.with_key or self._numbers or self._objects
+        return self.sample_format == "tuple" and not more and len(self._images) == 1
 
     def key(self, index: int) -> str:
         """The key of a sample's first modality."""
         return self._first.key(int(index))
 
-    def keys(self, indices: Sequence[int] | Array) -> list[str]:
-        """The keys of some samples, as `key` gives them."""
-        return [self.key(int(index)) for index in indices]
+    def keys(self, indices: Sequence[int] | Array | None = None) -> list[str]:
+        """The keys of some samples, or of all, as `key` gives them."""
+        chosen = range(len(self)) if indices is None else indices
+        return [self.key(int(index)) for index in chosen]
+
+    def objects(self, indices: Array, *, single: bool = False) -> dict[str, Any]:
+        """What samples have besides arrays, by name: keys and columns of text, if asked for.
+
+        Args:
+            indices: numbers of samples, as `numbers` gives them.
+            single: give the value of the first one, instead of a list of all.
+        """
+        found: dict[str, list[Any]] = {KEY: self.keys(indices)} if self.with_key else {}
+        for column in self._objects:
+            found[column.name] = column.pick(indices)
+        return {name: values[0] for name, values in found.items()} if single else found
 
     def nbytes(self, count: int) -> int:
         """Bytes of a buffer for `count` samples, as `arrays` lays them out."""
@@ -223,77 +338,135 @@ class Samples:
             out = self.arrays(buffer, len(indices))
         for image in self._images:
             image.read(indices, out[image.field.name])
-        for field, values in zip(self._label_fields, self._labels, strict=True):
-            np.take(values, indices, axis=0, out=out[field.name], mode="clip")
-        for records, table in self._maps:
-            codes = records.read(indices)[:, 0]
-            keys = [records.key(int(index)) for index in indices]
-            table.apply(codes, out[MASK], keys)
+        for part in (self._label, *self._numbers):
+            if part is not None:
+                np.take(part.values, indices, axis=0, out=out[part.field.name], mode="clip")
+        if self._mask is not None:
+            codes = self._mask.records.read(indices)[:, 0]
+            keys = [self._mask.records.key(int(index)) for index in indices]
+            self._mask.table.apply(codes, out[MASK], keys)
         return out
 
     def announce(self, indices: Sequence[int] | Array) -> None:
         """Tell the kernel that these will be read soon, so that the disk can begin."""
         for image in self._images:
             image.announce(indices)
-        for records, _ in self._maps:
-            records.announce(indices)
+        if self._mask is not None:
+            self._mask.records.announce(indices)
 
-    def assemble(self, arrays: Mapping[str, Any], keys: Any) -> Any:
+    def assemble(self, arrays: Mapping[str, Any], objects: Mapping[str, Any]) -> Any:
         """One sample, or one batch, in the format that was asked for.
 
         Args:
             arrays: arrays or tensors by field name.
-            keys: the key, or the keys of a batch; used if `with_key` was asked for.
+            objects: as `objects` gives them.
         """
+        if self.sample_format == "torchgeo":
+            return {**_as_torchgeo(arrays), **objects}
         if self.sample_format == "dict":
-            return {**arrays, "key": keys} if self.with_key else dict(arrays)
+            return {**arrays, **objects}
         names = [image.field.name for image in self._images]
         image = {name.removeprefix(f"{IMAGE}_"): arrays[name] for name in names}
         image = arrays[names[0]] if len(names) == 1 else image
-        rest = [arrays[field.name] for field in self.fields[len(names) :]]
-        sample = (image, *rest, *([keys] if self.with_key else ()))
-        return sample[0] if len(sample) == 1 else sample
+        rest = [arrays[field.name] for field in self._main_fields[len(names) :]]
+        if self.with_key:
+            rest.append(objects[KEY])
+        if self._numbers or self._objects:
+            columns: dict[str, Any] = {c.field.name: arrays[c.field.name] for c in self._numbers}
+            rest.append({**columns, **{c.name: objects[c.name] for c in self._objects}})
+        return (image, *rest) if rest else image
 
-    def _find_images(
-        self,
-        modalities: Sequence[Modality],
-        bands: Bands,
-        rows: "pa.Table",
-        joined: bool,
-        dtype: str | None,
-    ) -> tuple[Image, ...]:
-        wanted = bands_by_modality(modalities, bands)
+    def __repr__(self) -> str:
+        lines = columns_of([(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told])
+        names = ", ".join([KEY] * self.with_key + [column.name for column in self._objects])
+        return "\n".join([f"<{self.summary()}", *lines, *([f"  {names}"] if names else [])]) + ">"
+
+    def _repr_html_(self) -> str:
+        rows = [(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told]
+        rows += [(name, "", "object", "") for name in self.objects(np.array([0]))]
+        return html_table(self.summary(), ("field", "shape of one", "dtype", ""), rows)
+
+    @property
+    def _told(self) -> list[tuple[Field, str]]:
+        """The fields, and what people want to know of each."""
+        found = [
+            (image.field, "; ".join(f"{name}: {', '.join(bands)}" for name, bands in parts.items()))
+            for image in self._images
+            for parts in [self.bands(image.field.name)]
+        ]
+        order = self.choice["class_order"]
+        if self._label is not None:
+            text = f"{self._label.column}: {len(self._label.names)} classes, {order} order"
+            found.append((self._label.field, text))
+        if self._mask is not None:
+            table = self._mask.table
+            text = (
+                f"classes of {table.column}: {len(table.names)}, {order} order; "
+                f"{self.choice['ignore_index']} for pixels without a class"
+            )
+            found.append((self._mask.field, text))
+        return [*found, *((column.field, "column of the table") for column in self._numbers)]
+
+    def summary(self) -> str:
+        """One line: how many samples of what, and what was left out."""
+        left = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.items())
+        name = self.store.manifest.dataset.name
+        told = f"{len(self):,} samples of {name}, {self._selected}"
+        return f"{told}; left out: {left}" if left else told
+
+    def _find_images(self, modalities: Sequence[Modality], rows: "pa.Table") -> tuple[Image, ...]:
+        dtype = self.choice["dtype"]
+        if dtype is None and self.sample_format == "torchgeo":
+            dtype = np.float32
+        wanted = bands_by_modality(modalities, self.choice["bands"])
         parts = [
             self.store.records(keys_in(m, rows[key_column(m)]), wanted[m.name]) for m in modalities
         ]
-        if joined or len(parts) == 1:
+        if self.choice["joined"] or len(parts) == 1:
             return (join(IMAGE, modalities, parts, dtype),)
         named = zip(modalities, parts, strict=True)
         return tuple(join(f"{IMAGE}_{m.name}", [m], [part], dtype) for m, part in named)
 
-    def _read_labels(
-        self, columns: Sequence[str], class_order: str, rows: "pa.Table"
-    ) -> tuple[list[Field], list[Array]]:
-        fields, arrays = [], []
-        for column in columns:
-            names = class_names(self.store.manifest, column, class_order)
-            values = label_array(rows[column], self.store.manifest.classes[column], names)
-            fields.append(Field(LABEL, values.shape[1:], values.dtype))
-            arrays.append(values)
-        return fields, arrays
+    def _read_label(self, column: str, rows: "pa.Table") -> Label:
+        manifest, dtype = self.store.manifest, self.choice["label_dtype"]
+        official = manifest.classes[column]
+        names = class_names(manifest, column, self.choice["class_order"])
+        if dtype is None and self.sample_format == "torchgeo" and not has_parts(rows[column]):
+            dtype = np.int64
+        values = label_array(rows[column], official, names, dtype)
+        return Label(column, names, Field(LABEL, values.shape[1:], values.dtype), values)
 
-    def _find_map(
-        self,
-        modality: Modality,
-        column: str | None,
-        class_order: str,
-        ignore_index: int,
-        rows: "pa.Table",
-    ) -> tuple[Records, CodeTable]:
-        column = column or next(iter(modality.codes), "labels")
-        table = CodeTable(modality, self.store.manifest, column, class_order, ignore_index)
+    def _find_mask(self, modality: Modality, columns: Sequence[str], rows: "pa.Table") -> Mask:
+        manifest = self.store.manifest
+        known = [name for name in (*columns, manifest.target or "") if name in modality.codes]
+        column = self.choice["mask_labels"] or [*known, *modality.codes, "labels"][0]
+        order, ignored = self.choice["class_order"], self.choice["ignore_index"]
+        table = CodeTable(modality, manifest, column, order, ignored)
         keys = keys_in(modality, rows[key_column(modality)])
-        return self.store.records(keys, modality.band_names[:1]), table
+        records = self.store.records(keys, modality.band_names[:1])
+        return Mask(Field(MASK, records.shape[1:], np.dtype(np.int64)), records, table)
+
+
+def _described(manifest: Manifest, split: Split) -> str:
+    """Which rows samples are chosen from, in words."""
+    if split is None:
+        return "all splits"
+    if isinstance(split, HasRowNumbers):
+        return "chosen rows"
+    names = split_names(manifest, split)
+    return f"split{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def _as_torchgeo(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample as TorchGeo's data sets give it, a batch as its tasks take it.
+
+    Its BigEarthNetV2 gives masks (1, height, width), and its segmentation task takes (N, height,
+    width), so that the dimension is there only in a single sample.
+    """
+    found = dict(arrays)
+    if MASK in found and len(found[MASK].shape) == 2:
+        found[MASK] = found[MASK][None]
+    return found
 
 
 def _nbytes(field: Field) -> int:
@@ -304,12 +477,29 @@ def _aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def samples_of(store: Store | Samples | str, split: Split, choice: Choice) -> Samples:
+def _stack_level_of_caller() -> int:
+    """How far above the function that warns the first line lies that is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def samples_of(
+    store: "Store | Samples | str | os.PathLike[str]", split: Split, choice: Choice, asking: type
+) -> Samples:
     """The samples of a data set or loader: `store` itself if it is samples, else chosen now.
 
+    Args:
+        store: path of a store, an opened one, or samples.
+        split: as `Samples` takes it.
+        choice: as `Samples` takes it.
+        asking: the class that was called with it, for messages.
+
     Raises:
-        OptionError: samples, and a split or choice beside them.
+        OptionError: samples, and a split or choice beside them; or an unknown keyword.
     """
+    completed(choice, asking)
     if not isinstance(store, Samples):
         return Samples(store, split, **choice)
     if split is not None or choice:

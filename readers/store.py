@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.fetcher import Handle, Mode
-from patchpress.readers.access.reader import RecordReader, array_for
+from patchpress.readers.access.reader import RecordReader
 from patchpress.readers.access.view import band_view, stack_view
 from patchpress.readers.errors import BufferUnfit, ViewImpossible
 from patchpress.readers.format.manifest import Manifest, Modality
@@ -285,11 +285,7 @@ class Store:
             GridsDiffer: bands of sizes that do not fit on one grid.
             StoreDamaged: the record does not parse, or (where asked) differs from its checksum.
         """
-        handle = self._find(key)
-        plan = self._reader.plan(handle, bands)
-        out = array_for(out, plan.shape, plan.dtype)
-        self._reader.fill(plan, [handle], out[None])
-        return out
+        return self._reader.read_one(self._find(key), bands, out)
 
     def read_batch(
         self, keys: Sequence[str], bands: BandNames = None, out: Array | None = None

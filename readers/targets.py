@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.readers.choice import IGNORED, as_dtype
 from patchpress.readers.errors import OptionError, StoreDamaged
 from patchpress.readers.format.manifest import Manifest, Modality
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ORDERS = ("official", "alphabetical")
-IGNORED = -100  # what torch.nn.CrossEntropyLoss ignores by default
 _UNKNOWN = np.iinfo(np.int64).min  # stands for a code that the class list does not know
 
 
@@ -48,35 +48,82 @@ def check_class_order(order: str) -> None:
 
 
 def label_array(
-    values: "pa.ChunkedArray", official: Sequence[str], names: Sequence[str]
+    values: "pa.ChunkedArray",
+    official: Sequence[str],
+    names: Sequence[str],
+    dtype: Any = None,
 ) -> npt.NDArray[Any]:
     """A label column as an array with one row a patch, classes in the order of `names`.
 
     Lists of names become multi-hot (rows, classes) float32. One name becomes its index, (rows,)
     int64, or `IGNORED` if the row has none. The part of the patch that each class covers, which a
-    table gives in the `official` order, becomes (rows, classes) float32. A row without labels is
-    all zeros.
+    table gives in the `official` order, becomes (rows, classes) float32. In lists and parts a row
+    without labels is all zeros: see `without_labels`.
+
+    Args:
+        values: the column.
+        official: names of the classes in the order of the manifest.
+        names: the same in the order wanted.
+        dtype: of the array, if another is wanted.
 
     Raises:
         StoreDamaged: a label that is none of the classes, or parts of another number of classes.
+        OptionError: a dtype that does not hold every label.
     """
-    import pyarrow as pa
-
-    kind = values.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        index, valid = _indices(values, names)
-        single = np.full(len(values), IGNORED, np.int64)
-        single[valid] = index
-        return single
-    if pa.types.is_floating(kind.value_type):
-        return _parts(values, official, names)
     import pyarrow.compute as pc
 
+    if not _is_list(values.type):
+        index, valid = _indices(values, names)
+        single = np.full(len(values), IGNORED, _label_dtype(dtype, np.arange(len(names))))
+        single[valid] = index
+        return single
+    if has_parts(values):
+        return _parts(values, official, names).astype(
+            _label_dtype(dtype, np.array([0.5], np.float32))
+        )
     rows = pc.list_parent_indices(values).to_numpy()
     index, valid = _indices(pc.list_flatten(values), names)
-    hot = np.zeros((len(values), len(names)), np.float32)
+    hot = np.zeros((len(values), len(names)), _label_dtype(dtype, np.array([0, 1], np.float32)))
     hot[rows[valid], index] = 1
     return hot
+
+
+def without_labels(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """For each row of a label column whether it has no label at all.
+
+    An empty list of names is a label: the patch has none of the classes. An empty list of parts is
+    none.
+    """
+    import pyarrow.compute as pc
+
+    missing = pc.is_null(values)
+    if has_parts(values):
+        missing = pc.or_(missing, pc.fill_null(pc.equal(pc.list_value_length(values), 0), False))
+    return missing
+
+
+def has_parts(values: "pa.ChunkedArray") -> bool:
+    """Whether a label column has the part of the patch that each class covers."""
+    import pyarrow as pa
+
+    return _is_list(values.type) and bool(pa.types.is_floating(values.type.value_type))
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _label_dtype(asked: Any, examples: npt.NDArray[Any]) -> np.dtype[Any]:
+    """The dtype asked for, which must hold the examples; theirs for None."""
+    if asked is None:
+        return examples.dtype
+    wanted = as_dtype(asked)
+    if wanted.kind not in "biuf" or not np.array_equal(examples.astype(wanted), examples):
+        what = "parts of a patch" if examples.dtype.kind == "f" and 0.5 in examples else "labels"
+        raise OptionError(f"label_dtype {asked!r} does not hold these {what}: leave it out")
+    return wanted
 
 
 def _indices(values: Any, names: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
@@ -127,6 +174,7 @@ class CodeTable:
             raise OptionError(
                 f"the codes of {modality.name!r} are no classes of {column!r}; they are of {known}"
             )
+        self.column = column
         self.names = class_names(manifest, column, order)
         if (
             not isinstance(ignore_index, (int, np.integer))

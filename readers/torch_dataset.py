@@ -3,7 +3,7 @@
 Needs torch: ``pip install 'patchpress[torch]'``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import index as whole_number
 from operator import is_
 from typing import Any, Unpack
@@ -61,7 +61,7 @@ class PatchDataset(Dataset[Any]):
             BandMissing, OptionError: a band, modality, column or option that is not there.
             OptionError: samples that were chosen before, and a split or choice.
         """
-        self.samples = samples_of(store, split, choice)
+        self.samples = samples_of(store, split, choice, PatchDataset)
         self.transform = transform
         self._slots = Slots()
 
@@ -82,7 +82,7 @@ class PatchDataset(Dataset[Any]):
         numbers = self.samples.numbers([whole_number(index)])
         arrays = self.samples.read(numbers)
         tensors = {name: torch.from_numpy(array)[0] for name, array in arrays.items()}
-        sample = self.samples.assemble(tensors, self.samples.key(numbers[0]))
+        sample = self.samples.assemble(tensors, self.samples.objects(numbers, single=True))
         return sample if self.transform is None else self.transform(sample)
 
     def __getitems__(self, indices: Sequence[int]) -> "Batch":
@@ -116,15 +116,14 @@ class Batch(list[Any]):
         slot = dataset._slots.take(samples.nbytes(len(indices)))
         arrays = samples.arrays(slot.bytes, len(indices))
         samples.read(indices, arrays)
-        keys = samples.keys(indices) if samples.with_key else None
+        objects = samples.objects(indices)
         # Views in one call: a tensor made for each sample would cost as much as a small patch.
         rows = {name: torch.from_numpy(array).unbind() for name, array in arrays.items()}
         if samples.is_plain:
             super().__init__(zip(*rows.values(), strict=True) if len(rows) > 1 else rows["image"])
         else:
             super().__init__(
-                samples.assemble({name: row[k] for name, row in rows.items()}, keys and keys[k])
-                for k in range(len(indices))
+                samples.assemble(_of(k, rows), _of(k, objects)) for k in range(len(indices))
             )
         self.whole: Callable[[], Any] | None = None
         self._made: tuple[Any, ...] = ()
@@ -134,7 +133,7 @@ class Batch(list[Any]):
 
         def whole() -> Any:
             tensors = {name: slot.tensor(array) for name, array in arrays.items()}
-            return samples.assemble(tensors, keys)
+            return samples.assemble(tensors, objects)
 
         self.whole = whole
         # Tuples cannot be changed, so that it is enough to look at the samples themselves.
@@ -153,6 +152,11 @@ class Batch(list[Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         # For a collate function that gives the samples as they are: between processes, a list.
         return list, (list(self),)
+
+
+def _of(number: int, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """What a batch has of one sample."""
+    return {name: values[number] for name, values in batch.items()}
 
 
 def _leaves(sample: Any) -> Iterator[Any]:

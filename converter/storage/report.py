@@ -32,9 +32,8 @@ class Report:
     """Of the rows in `splits`, those that their publisher does not recommend for use."""
     absent: tuple[str, ...] = ()
     """Modalities and tables that the source does not have."""
-    labelled: bool = True
-    labels_from: str = ""
-    """The modality whose codes gave the labels, where no table did."""
+    labels: list[tuple[str, str, int]] = field(default_factory=list)
+    """Label columns, what gave their labels, and how many rows have some."""
     rows_without_pixels: int = 0
     without_partner: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     without_row: dict[str, list[str]] = field(default_factory=dict)
@@ -47,6 +46,11 @@ class Report:
     """Modality -> entries of its folder that are no patches."""
     ignored_files: dict[str, int] = field(default_factory=dict)
     """Archive -> files of it that belong to no patch."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any row has labels."""
+        return any(count for _, _, count in self.labels)
 
     @property
     def exit_code(self) -> int:
@@ -78,11 +82,10 @@ class Report:
         without = self.rows - sum(counts["rows"] for counts in self.splits.values())
         if without:
             lines.append(f"  split none         {without:,}")
-        if self.labels_from:
-            lines.append(
-                f"  labels             from the codes of {self.labels_from}: there is no table"
-            )
-        if not self.labelled:
+        for columns, source, labelled in self.labels:
+            part = f"{labelled:,} of {self.rows:,} rows"
+            lines.append(f"  labels             {columns}: from {source}, {part}")
+        if not self.labels:
             lines.append("  labels             none: the source gives none")
         if self.absent:
             lines.append(f"  not in the source  {', '.join(self.absent)}")
@@ -144,8 +147,7 @@ def report_of(
         splits={name: dict(counts) for name, counts in manifest.splits.items()},
         flagged={name: dict(counts) for name, counts in manifest.flagged.splits.items()},
         absent=absent,
-        labelled=any(column in joined.table.column_names for column in manifest.classes),
-        labels_from=_labels_from(description, manifest, files),
+        labels=_labels(description, joined, manifest, files),
         listed_without_pixels=joined.listed_without_pixels,
         rows_without_pixels=joined.rows_without_pixels,
         without_partner=joined.without_partner,
@@ -154,11 +156,18 @@ def report_of(
     )
 
 
-def _labels_from(description: Description, manifest: Manifest, files: Mapping[str, Path]) -> str:
-    """The modality whose codes gave labels, if one did."""
+def _labels(
+    description: Description, joined: Joined, manifest: Manifest, files: Mapping[str, Path]
+) -> list[tuple[str, str, int]]:
+    """Label columns, what gave their labels, and for how many rows; those alike are told as one."""
     has_tables = any(name in files for name in description.tables)
     sources = label_sources(description, manifest.modalities, has_tables=has_tables)
-    return next((s.modalities[0] for s in sources.values() if s.from_codes), "")
+    columns: dict[tuple[str, int], list[str]] = {}
+    for column in manifest.classes:
+        source = sources[column].title if column in sources else "the source"
+        labelled = len(joined.table) - joined.table[column].null_count
+        columns.setdefault((source, labelled), []).append(column)
+    return [(", ".join(names), source, count) for (source, count), names in columns.items()]
 
 
 def save_report(report: Report, store: Path) -> None:

@@ -162,6 +162,22 @@ class RecordReader:
         self.fill(plan, handles, out)
         return out
 
+    def read_one(self, handle: Handle, bands: BandNames, out: Array | None) -> Array:
+        """One record as (bands, height, width), as `Store.read` says."""
+        header, key = self._fetcher.header(handle), self._fetcher.key(handle)
+        if header is not None:
+            plan = self._planner.plan(header, key, bands)
+            out = array_for(out, plan.shape, plan.dtype)
+            self.fill(plan, [handle], out[np.newaxis])
+            return out
+        # The record has to be read to know its header: that once is enough.
+        record = self.record(handle)
+        plan = self._planner.plan(self._planner.header(record, key), key, bands)
+        out = array_for(out, plan.shape, plan.dtype)
+        self._planner.check_size(record, plan.size, key)
+        plan.fill(record, out)
+        return out
+
     def fill(self, plan: Plan, handles: Handles, out: Array) -> None:
         """Fill `out` (N, bands, height, width), already checked, with the records of a plan.
 

@@ -100,10 +100,7 @@ def test_all_forms_come_as_samples_assembles_them(stacked: Path) -> None:
     for choice in choices:
         samples = Samples(store, **choice)
         (batch,) = loader_of(samples, 15)
-        single = [
-            samples.assemble({n: a[0].copy() for n, a in samples.read([k]).items()}, samples.key(k))
-            for k in range(15)
-        ]
+        single = [samples[k] for k in range(15)]
         same(batch, stacked_like(single))
 
 

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchpress import ConvertOptions, Store, convert, open_store
-from patchpress.readers.errors import GridsDiffer, OptionError, PatchpressError, SelectionEmpty
+from patchpress.readers.errors import (
+    GridsDiffer,
+    OptionError,
+    PatchpressError,
+    SamplesLeftOut,
+    SelectionEmpty,
+)
 from patchpress.readers.images import Field
 from patchpress.readers.samples import Samples
 from tests.support.helpers import made
@@ -146,7 +152,7 @@ FORMS: list[tuple[dict[str, Any], Any]] = [
 def test_a_sample_has_the_form_asked_for(opened: Store, choice: Any, wanted: Any) -> None:
     samples = Samples(opened, **choice)
     names = {field.name: field.name for field in samples.fields}
-    assert samples.assemble(names, "key") == wanted
+    assert samples.assemble(names, {"key": "key"} if samples.with_key else {}) == wanted
 
 
 class Shaped(Samples):
@@ -180,7 +186,8 @@ def test_rows_without_a_partner_are_left_out_and_counted(raw: Path, tmp_path: Pa
     shutil.rmtree(gone)
     made(raw, tmp_path / "store")
     store = open_store(tmp_path / "store")
-    samples = Samples(store, modalities=["s2", "s1"])
+    with pytest.warns(SamplesLeftOut, match="1 of 5 rows are left out .1 without s1.: 4 samples"):
+        samples = Samples(store, modalities=["s2", "s1"])
     paired = [row for row in rows_in(store) if row["has_s1"] and row["has_s2"]]
     assert (len(samples), samples.left_out) == (4, {"without s1": 1})
     same(samples.read(range(4))["image"], np.stack([joined(store, row) for row in paired]))
@@ -299,12 +306,15 @@ def test_land_cover_has_classes_of_several_kinds(smaller: Any) -> None:
                 assert np.array_equal(values, want)
 
 
-@pytest.mark.parametrize("column", [None, "labels_simplified"])
+@pytest.mark.parametrize("column", [None, "labels_simplified", "labels"])
 def test_a_map_of_several_bands_gives_the_classes_of_its_first(smaller: Any, column: Any) -> None:
     store = smaller("sen12ms")
     samples = Samples(store, target="lc", mask_labels=column)
     names = samples.keys(range(len(samples)))
-    wanted = [classes_of(store, name.replace("_s2_", "_lc_"), column or "labels") for name in names]
+    # Without a word the classes are those of the manifest's target.
+    known = column or "labels_simplified"
+    assert known == (column or store.manifest.target)
+    wanted = [classes_of(store, name.replace("_s2_", "_lc_"), known) for name in names]
     same(samples.read(range(len(names)))["mask"], np.stack(wanted))
     said = refused(OptionError, lambda: Samples(store, target="lc", mask_labels="country"))
     assert "the codes of 'lc' are no classes of 'country'; they are of labels" in said
@@ -328,7 +338,10 @@ def test_modalities_of_two_grids_stay_apart(smaller: Any) -> None:
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({"sample_format": "list"}, "there is no sample format 'list'; choose tuple or dict"),
+        (
+            {"sample_format": "list"},
+            "there is no sample format 'list'; choose tuple, dict or torchgeo",
+        ),
         (
             {"class_order": "random"},
             "there is no class order 'random'; choose official or alphabetical",

@@ -164,3 +164,38 @@ def test_a_decompressor_works_after_damage() -> None:
     with pytest.raises(StoreDamaged):
         decompress(FRAME[:-1])
     assert bytes(decompress(FRAME)) == RECORD
+
+
+def noise() -> bytes:
+    """A record of noise, of which zstd stores most bytes as they are, and of a smooth part."""
+    random = np.random.default_rng(3)
+    pixels = random.integers(0, 4000, (3, 60, 60), np.uint16)
+    pixels[1] = 7
+    return encode({"s2": pixels})
+
+
+@pytest.mark.parametrize("level", [1, 3, 19])
+def test_any_flipped_bit_of_a_frame_is_damaged(level: int) -> None:
+    """Or harmless, as in a reserved bit; never another record."""
+    record, decompress = noise(), Decompressor()
+    frame = bytearray(Compressor(level)(record))
+    refused = 0
+    for bit in range(0, 8 * len(frame), 41):
+        frame[bit // 8] ^= 1 << bit % 8
+        try:
+            assert bytes(decompress(bytes(frame))) == record, f"bit {bit} gives another record"
+        except StoreDamaged:
+            refused += 1
+        frame[bit // 8] ^= 1 << bit % 8
+    assert refused > 8 * len(frame) // 41 - 5
+    for byte in range(len(frame) - 4, len(frame)):  # the checksum itself
+        frame[byte] ^= 1
+        with pytest.raises(StoreDamaged):
+            decompress(bytes(frame))
+        frame[byte] ^= 1
+    assert bytes(decompress(bytes(frame))) == record
+
+
+def test_a_frame_without_checksum_is_read() -> None:
+    record = noise()
+    assert bytes(Decompressor()(zstandard.ZstdCompressor(level=3).compress(record))) == record
