@@ -17,6 +17,7 @@ import numpy.typing as npt
 from patchpress.readers.images import Field
 
 Array = npt.NDArray[Any]
+ALIGNMENT = 64
 SMALL = 65_536
 """Bytes of a field of a batch below which it gets new memory each time, which then costs nothing.
 Whoever collects labels keeps these few bytes, and not the images beside them."""
@@ -42,7 +43,7 @@ class BytePool:
             memory = self._free.pop()
         except IndexError:
             # NumPy asks the kernel for huge pages, torch does not: a fifth of the copying time.
-            memory = np.empty(self._nbytes, np.uint8)
+            memory = _aligned(self._nbytes)
         # NumPy lets every view hold the array at the end of the chain of bases. That must be
         # `root` and not `memory`, which the pool holds itself: a memoryview ends the chain.
         root = np.frombuffer(memory.data, np.uint8)
@@ -51,6 +52,13 @@ class BytePool:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BytePool, (self._nbytes, self._free.maxlen)
+
+
+def _aligned(nbytes: int) -> npt.NDArray[np.uint8]:
+    # JAX takes aligned memory as it is, and copies other memory.
+    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -memory.__array_interface__["data"][0] % ALIGNMENT
+    return memory[start : start + nbytes]
 
 
 class BatchMemory(Protocol):
