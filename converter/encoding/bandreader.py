@@ -1,9 +1,10 @@
-"""Many alike plain TIFFs, as fast as the file system gives them.
+"""Reads the files of a band: plain TIFFs that are alike, as fast as the file system gives them.
 
-The files of one band differ in their pixels and in one tie point: 16 bytes of their first few
-hundred. The first file is taken apart in full (`raster`), and what stands before its pixels is kept
-as a `_Head`; each next file is read by one `readv`, which puts the pixels where they belong, and
-its head compared byte for byte. A file that differs anywhere goes the full way.
+The plain TIFFs of one band differ in their pixels and in their tie point, which is 16 bytes of the
+few hundred before the pixels. The first file is decoded in full (`raster`), and the bytes before
+its pixels are kept as a `_FileHeader`. Every other file is read by one system call that puts its
+pixels into the record at once; then the bytes before them are compared with those that are kept. A
+file that differs in any other byte is decoded in full, too.
 """
 
 import struct
@@ -29,36 +30,38 @@ from patchpress.converter.encoding.tiff import (
 from patchpress.converter.sources.files import PatchFiles
 from patchpress.readers.errors import PatchError
 
-HEADS_KEPT = 64  # one a coordinate reference system; more would be files that are not alike
-_XY = struct.Struct("<2d")
+HEADERS_KEPT = 64  # one for each coordinate reference system; files with more are not alike
+_XY = struct.Struct("<2d")  # x and y of a tie point
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
-    """What files of one form have before their pixels, but for x and y of the tie point."""
+class _FileHeader:
+    """The bytes before the pixels that alike files share, but for x and y of their tie point."""
 
     size: int
     tie: int
-    """Where x and y (two doubles) stand; the head's end where there is no tie point."""
+    """Offset of x and y (two doubles); `size` if there is no tie point."""
     around: bytes
+    """The header without these two."""
     epsg: int | None
-    offset: tuple[float, float]
-    """Left and top edge relative to x and y: zero but for tie points inside the image."""
+    shift: tuple[float, float]
+    """From x and y to the left and top edge: zero unless the tie point lies inside the image."""
     extent: tuple[float, float] | None
     """Width and height on the ground; None without georeference."""
 
-    def ground(self, head: bytearray) -> Ground | None:
+    def ground(self, header: bytearray) -> Ground | None:
+        """The ground of the file that has this header, with its own tie point."""
         if self.extent is None:
             return None
-        x, y = _XY.unpack_from(head, self.tie)
-        left, top = x + self.offset[0], y + self.offset[1]
+        x, y = _XY.unpack_from(header, self.tie)
+        left, top = x + self.shift[0], y + self.shift[1]
         return Ground(self.epsg, left, top - self.extent[1], left + self.extent[0], top)
 
 
 class BandReader:
-    """Reads the files of one band, or of all, into memory given by the caller.
+    """Reads files into memory that the caller gives: those of one band, or files with all bands.
 
-    One per process and band.
+    Not safe between threads: each process has its own, one for each band.
     """
 
     def __init__(self, dtype: str, shape: tuple[int, int], bands: int = 1) -> None:
@@ -66,11 +69,11 @@ class BandReader:
         self.shape = shape
         self.bands = bands
         self.nbytes = self.dtype.itemsize * shape[0] * shape[1] * bands
-        self._heads: dict[bytes, _Head] = {}
+        self._headers: dict[bytes, _FileHeader] = {}
         self._size = 0
         self._tie = slice(0, 0)
-        self._head = bytearray()
-        self._spare = bytearray(1)  # takes the byte that a longer file would have
+        self._header = bytearray()
+        self._spare = bytearray(1)  # is read into only if a file is longer than the others
 
     def read_into(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
         """Fill `out` (the band's bytes, row by row) from the file `name`.
@@ -81,13 +84,13 @@ class BandReader:
             PatchError: the file is absent, truncated, no TIFF, or of another dtype or size.
         """
         if self._size:
-            got = files.readv(name, (self._head, out, self._spare))
+            got = files.readv(name, (self._header, out, self._spare))
             if got == self._size + self.nbytes:
                 tie = self._tie
-                around = bytes(self._head[: tie.start] + self._head[tie.stop :])
-                head = self._heads.get(around)
-                if head is not None:
-                    return head.ground(self._head)
+                around = bytes(self._header[: tie.start] + self._header[tie.stop :])
+                known = self._headers.get(around)
+                if known is not None:
+                    return known.ground(self._header)
         return self._read_whole(name, files, out)
 
     def _read_whole(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
@@ -104,7 +107,7 @@ class BandReader:
         return ground_of(raster.georeference, *self.shape)
 
     def read_any(self, name: str, files: PatchFiles) -> tuple[Array, Ground | None]:
-        """All bands of a file, (bands, height, width) of whatever size, and their ground.
+        """All bands of a file of any size, as an array (bands, height, width), and their ground.
 
         Raises:
             PatchError: as `read_into`, but for the size.
@@ -124,55 +127,63 @@ class BandReader:
         return raster
 
     def _learn(self, data: bytes) -> None:
-        """Keep the head of a plain file whose pixels lie in one piece at its end."""
+        """Keep the header of a plain file if its pixels are its last bytes, in one piece."""
         directory = read_directory(data)
         strips = plain_strips(directory, len(data)) if directory else None
-        if directory is None or strips is None or len(self._heads) >= HEADS_KEPT:
+        if directory is None or strips is None or len(self._headers) >= HEADERS_KEPT:
             return
         start = strips[0][0]
-        # Tags among the pixels would change with them, and no head would show it.
+        # Tags after the first pixel would not be compared.
         if directory.end > start:
             return
         in_order = all(a + n == b for (a, n), (b, _) in pairwise(strips))
         if not in_order or start + self.nbytes != len(data):
             return
-        # Bands that lie pixel by pixel need another order, not only a place.
+        # If all bands of a pixel lie together, the bytes have another order than in a record.
         if self.bands > 1 and directory.first(PLANAR, 1) == 1:
             return
-        head = _head(directory, data[:start], (self.bands, *self.shape))
-        if head is None:
+        header = _file_header(directory, data[:start], (self.bands, *self.shape))
+        if header is None:
             return
-        if (head.size, head.tie) != (self._size, self._tie.start):
-            self._heads.clear()
-            self._size, self._head = head.size, bytearray(head.size)
-            self._tie = slice(head.tie, head.tie + (_XY.size if head.extent else 0))
-        self._heads[head.around] = head
+        if (header.size, header.tie) != (self._size, self._tie.start):
+            self._headers.clear()
+            self._size, self._header = header.size, bytearray(header.size)
+            self._tie = slice(header.tie, header.tie + (_XY.size if header.extent else 0))
+        self._headers[header.around] = header
 
 
-def _head(directory: Directory, data: bytes, shape: tuple[int, int, int]) -> _Head | None:
+def _file_header(
+    directory: Directory, data: bytes, shape: tuple[int, int, int]
+) -> _FileHeader | None:
+    """The header with these bytes, of images (bands, height, width); None if it tells too little.
+
+    That is if only GDAL can tell the georeference, or if more than the tie point would change it.
+    """
     georeference = georeference_of(directory)
     if shape_of(directory) != shape or directory.first(PLANAR, 1) not in (1, 2):
         return None
     if georeference is None:
         if GEO_KEYS in directory.tags:
             return None
-        return _Head(len(data), len(data), data, None, (0.0, 0.0), None)
-    place = directory.places.get(TIEPOINT)
+        return _FileHeader(
+            size=len(data), tie=len(data), around=data, epsg=None, shift=(0.0, 0.0), extent=None
+        )
+    offset = directory.offsets.get(TIEPOINT)
     known = georeference.epsg is not None
-    if place is None or len(directory.tags[TIEPOINT]) != 6 or not known:
+    if offset is None or len(directory.tags[TIEPOINT]) != 6 or not known:
         return None
-    tie = place + 3 * 8  # six doubles: column, row, depth, then x, y, z
+    tie = offset + 3 * 8  # six doubles: column, row, depth, then x, y, z
     if tie + _XY.size > len(data):
         return None
     ground = ground_of(georeference, *shape[1:])
     if ground is None or georeference.transform[1] or georeference.transform[3]:
         return None
     x, y = directory.tags[TIEPOINT][3:5]
-    return _Head(
+    return _FileHeader(
         size=len(data),
         tie=tie,
         around=data[:tie] + data[tie + _XY.size :],
         epsg=georeference.epsg,
-        offset=(ground.left - x, ground.top - y),
+        shift=(ground.left - x, ground.top - y),
         extent=(ground.right - ground.left, ground.top - ground.bottom),
     )

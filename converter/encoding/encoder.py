@@ -1,4 +1,4 @@
-"""One patch's files to one record's bytes, in memory given by the caller. What a worker does."""
+"""The files of one patch to the bytes of its record, in memory that the caller gives."""
 
 import re
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from patchpress.readers.errors import PatchError
 from patchpress.readers.format.manifest import Band, record_form
 from patchpress.readers.format.record import Compressor, Form
 
-SIZE_MARGIN = 2  # a patch of any size may have so many times the pixels of the usual one
+SIZE_MARGIN = 2  # a record of any size may have so many times the bytes of the usual one
 
 
 class Recipe(NamedTuple):
@@ -25,39 +25,49 @@ class Recipe(NamedTuple):
 
     modality: ModalitySource
     layout: str
+    """A `Layout`."""
     resampling: str
+    """A `Resampling`."""
     codec: str
+    """A `Codec`."""
     level: int
+    """Of zstd."""
     nan: str = "refuse"
+    """A `Nan`."""
     rules: tuple[LabelRule, ...] = ()
     """Label columns that come from this modality's sidecar or codes."""
 
 
 class Encoded(NamedTuple):
-    """What is known of one record: length, XXH3-64 of its bytes, ground, values of columns."""
+    """What is known of one record."""
 
     length: int
+    """Bytes, compressed or not."""
     checksum: int
+    """XXH3-64 of these bytes."""
     ground: Ground | None
+    """The ground that its patch covers; None without georeference."""
     values: tuple[object, ...] = ()
+    """The values of the columns of its modality, as `ColumnReader` gives them."""
 
 
 class Encoder:
-    """Makes records of one modality; one per process, not safe between threads."""
+    """Makes the records of one modality. Not safe between threads: each process has its own."""
 
     def __init__(self, recipe: Recipe) -> None:
         modality = recipe.modality
         self._modality = modality
         self._bands = modality.bands
-        # What a band may be called, where files that are no bands lie beside them.
+        # Other files may lie beside those of the bands: this tells them from a band too many.
         self._band = re.compile(modality.fields.get(BAND, ".*"))
         self._layout = recipe.layout
         self._method = recipe.resampling if modality.interpolated else "nearest"
         self._form = record_form(modality.name, recipe.layout, modality.bands)
-        self._places = _places(self._form, self._bands, native=recipe.layout == "native")
+        self._planes = _planes(self._form, self._bands, native=recipe.layout == "native")
         self._readers = [BandReader(band.dtype, band.shape) for band in self._bands]
         self._whole = BandReader(self._bands[0].dtype, self._bands[0].shape, len(self._bands))
-        # A coarse band of a stacked record is read here first; its pages stay mapped.
+        # A coarse band of a stacked record is read into this memory first. It is used again and
+        # again, because new memory would cost more than the reading.
         self._coarse = {band.shape: np.empty(band.shape, band.dtype) for band in self._bands}
         self._together = np.empty(0, self._bands[0].dtype)
         self._compress = Compressor(recipe.level) if recipe.codec == "zstd" else None
@@ -68,14 +78,14 @@ class Encoder:
 
     @property
     def capacity(self) -> int:
-        """Bytes that a record takes at most, compressed or not."""
-        # ZSTD_compressBound of zstd.h, rounded up
+        """How many bytes a record takes at most, compressed or not."""
+        # At least ZSTD_compressBound of zstd.h.
         return self._size if self._compress is None else self._size + (self._size >> 8) + 1024
 
     def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).
 
-        `cells` is the memory where files out of archives are.
+        `cells` is the memory that holds the files of patches out of archives.
 
         Raises:
             PatchError: a band is missing, extra, damaged, of another dtype or size, or covers
@@ -88,7 +98,7 @@ class Encoder:
             form, ground = self._fill(patch, files, whole)
             if self._refuse_nan:
                 self._check_nan(patch, whole[len(form.header) : form.size])
-            values = self._column_reader.read(patch, files, whole[self._places[0][0] :])
+            values = self._column_reader.read(patch, files, whole[self._planes[0].start :])
         finally:
             files.close()
         record = whole[: form.size]
@@ -99,7 +109,7 @@ class Encoder:
         return Encoded(len(record), xxhash.xxh3_64_intdigest(record), ground, values)
 
     def _check_files(self, patch: Patch, files: PatchFiles) -> None:
-        """Refuse a patch with a band too many or too few; other files beside them are no harm."""
+        """Refuse a patch with a band too many or too few; other files beside them are ignored."""
         if not patch.after:
             return
         expected = {patch.file(band.name) for band in self._bands}
@@ -135,7 +145,7 @@ class Encoder:
         ground: Ground | None = None
         for index, (band, reader) in enumerate(zip(self._bands, self._readers, strict=True)):
             name = patch.file(band.name)
-            start, shape = self._places[index]
+            start, shape = self._planes[index]
             if shape == band.shape:
                 covered = reader.read_into(name, files, record[start : start + reader.nbytes])
             else:
@@ -157,7 +167,7 @@ class Encoder:
             self._together = np.empty(shape, self._bands[0].dtype)
         ground = self._whole.read_into(patch.before, files, self._together.data.cast("B"))
         size = self._readers[0].nbytes
-        for (start, _), band in zip(self._places, self._together, strict=True):
+        for (start, _), band in zip(self._planes, self._together, strict=True):
             record[start : start + size] = band.data.cast("B")
         return ground
 
@@ -193,7 +203,7 @@ class Encoder:
             )
         record[: len(form.header)] = form.header
         for (start, shape), array in zip(
-            _places(form, bands, native=self._layout == "native"), arrays, strict=True
+            _planes(form, bands, native=self._layout == "native"), arrays, strict=True
         ):
             out = np.frombuffer(record, array.dtype, shape[0] * shape[1], start).reshape(shape)
             resample_into(np.ascontiguousarray(array), out, self._method)
@@ -211,7 +221,7 @@ class Encoder:
 
     def _check_nan(self, patch: Patch, pixels: memoryview) -> None:
         values = np.frombuffer(pixels, self._bands[0].dtype)
-        # One sum is far cheaper than isnan; infinities alone could make it NaN, too.
+        # One sum costs far less than `isnan`; but infinities alone can make it NaN, too.
         with np.errstate(invalid="ignore", over="ignore"):
             total = values.sum()
         if np.isnan(total):
@@ -232,17 +242,23 @@ class Encoder:
             )
 
 
-def _places(
-    form: Form, bands: tuple[Band, ...], *, native: bool
-) -> list[tuple[int, tuple[int, int]]]:
-    """For each band its first byte in a record, and the (height, width) it has there."""
+class _Plane(NamedTuple):
+    """Where the pixels of one band lie in a record, and (height, width) of them there."""
+
+    start: int
+    shape: tuple[int, int]
+
+
+def _planes(form: Form, bands: tuple[Band, ...], *, native: bool) -> list[_Plane]:
+    """The plane of each band."""
+    first = len(form.header)
     if native:
-        starts = {tensor.name: len(form.header) + tensor.offset for tensor in form.tensors}
-        return [(starts[band.name], band.shape) for band in bands]
+        offsets = {tensor.name: tensor.offset for tensor in form.tensors}
+        return [_Plane(first + offsets[band.name], band.shape) for band in bands]
     (tensor,) = form.tensors
     _, height, width = tensor.shape
-    plane = tensor.nbytes // len(bands)
-    return [(len(form.header) + index * plane, (height, width)) for index in range(len(bands))]
+    size = tensor.nbytes // len(bands)
+    return [_Plane(first + index * size, (height, width)) for index in range(len(bands))]
 
 
 def same_ground(

@@ -1,7 +1,8 @@
-"""GeoTIFF bytes to an array and a georeference: any TIFF, checked against the file's length.
+"""Decodes any GeoTIFF: its pixels as an array, and its georeference.
 
-A plain TIFF (classic, little-endian, uncompressed strips) is taken apart here; every other one goes
-to imagecodecs, and what that refuses to rasterio. `plain` is the fast way for many alike files.
+A plain TIFF (see `tiff.plain_strips`) is decoded here. Others are decoded by imagecodecs, and those
+that imagecodecs refuses by rasterio, that is by GDAL. `bandreader` is faster for plain files that
+are alike.
 """
 
 import re
@@ -28,12 +29,12 @@ from patchpress.converter.encoding.tiff import (
 )
 from patchpress.readers.errors import PatchError
 
-LARGEST_RATIO = 4_000  # DEFLATE reaches 1,032 and LZW less; no codec of patches reaches this
+LARGEST_RATIO = 4_000  # bytes of pixels to bytes of file: DEFLATE reaches 1,032, others less
 
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """Decoded bands (bands, height, width) in the file's dtype, and where they lie, if known."""
+    """Decoded bands, (bands, height, width) in the dtype of the file, and their georeference."""
 
     array: Array
     georeference: Georeference | None
@@ -43,7 +44,7 @@ def decode(data: bytes) -> Raster:
     """Decode all bands of a TIFF's first image.
 
     Raises:
-        PatchError: no decoder takes it; the sentence goes on after the file's name.
+        PatchError: no decoder takes it. Put the name of the file before its sentence.
     """
     directory = read_directory(data)
     strips = plain_strips(directory, len(data)) if directory else None
@@ -62,11 +63,14 @@ def decode(data: bytes) -> Raster:
 
 
 def _refuse_hollow(directory: Directory, length: int) -> None:
-    """Refuse what decoders would fill with zeros, or take memory for that the file cannot hold."""
+    """Refuse a file that lacks pixels, or that promises more than its bytes can hold.
+
+    Decoders would fill in zeros, or take the memory for all that is promised.
+    """
     tiles = TILE_OFFSETS in directory.tags
     offsets = directory.tags.get(TILE_OFFSETS if tiles else STRIP_OFFSETS, ())
     counts = directory.tags.get(TILE_COUNTS if tiles else STRIP_COUNTS, ())
-    # Neither place nor length is GDAL's way to say that all of a block is zero.
+    # If both are zero, GDAL wrote so that all pixels of a block are zero.
     if not offsets or any(n and not at for at, n in zip(offsets, counts, strict=False)):
         raise PatchError("has no pixels for a part of its image")
     bands, height, width = shape_of(directory)
@@ -81,7 +85,7 @@ _ASK = Georeference(-1, (0.0,) * 6)
 
 
 def _known_georeference(directory: Directory) -> Georeference | None:
-    """The georeference, or `_ASK` where only GDAL can tell the EPSG code."""
+    """The georeference, or `_ASK` if only GDAL can tell the EPSG code."""
     georeference = georeference_of(directory)
     if georeference is not None and georeference.epsg is None and GEO_KEYS in directory.tags:
         return _ASK
@@ -89,10 +93,10 @@ def _known_georeference(directory: Directory) -> Georeference | None:
 
 
 def decode_imagecodecs(data: bytes, directory: Directory | None = None) -> Array:
-    """All bands by libtiff, (bands, height, width); by rasterio where imagecodecs refuses.
+    """All bands, (bands, height, width), by imagecodecs, or by rasterio if that refuses.
 
     Raises:
-        PatchError: neither takes it.
+        PatchError: neither takes the file.
     """
     import imagecodecs
 
@@ -112,7 +116,7 @@ def decode_imagecodecs(data: bytes, directory: Directory | None = None) -> Array
 
 
 def decode_rasterio(data: bytes) -> Raster:
-    """All bands and the georeference by GDAL.
+    """All bands and the georeference, by GDAL.
 
     Raises:
         PatchError: GDAL refuses the file.
@@ -130,9 +134,9 @@ def decode_rasterio(data: bytes) -> Raster:
                 epsg = source.crs.to_epsg() if source.crs else None
                 known = not source.transform.is_identity
                 transform = tuple(source.transform[:6])
-    except Exception as error:  # not all that GDAL says comes as a RasterioError
+    except Exception as error:  # not all errors of GDAL are a RasterioError
         cause = error.__cause__ or error
-        # GDAL names the file in memory, at random.
+        # GDAL gives a file in memory another name each time.
         reason = re.sub(r"(/vsimem/)?[0-9a-f-]{36}(/[0-9a-f-]{36})?(\.tif)?(, )?", "", str(cause))
         raise PatchError(f"is no TIFF that can be read ({reason})") from None
     return Raster(array, Georeference(epsg, transform) if known else None)

@@ -1,9 +1,9 @@
-"""One coarse band onto the target grid: nearest, bilinear or cubic.
+"""A coarse band on a finer grid: nearest, bilinear or cubic.
 
-Both grids share their outer edges, so pixel centres lie half a pixel inside
-(``align_corners=False`` elsewhere). Nearest repeats pixels and can be undone exactly. Bilinear and
-cubic (Catmull-Rom, a = -0.5) follow GDAL: weights that reach over the edge are left out and the
-rest scaled to sum 1.
+Both grids cover the same ground, so their pixel centres differ (PyTorch calls that
+``align_corners=False``). Nearest repeats pixels, which can be undone exactly. Bilinear and cubic
+(Catmull-Rom, a = -0.5) are those of GDAL: at an edge, pixels outside have no weight, and the other
+weights are scaled so that their sum is 1.
 """
 
 from functools import lru_cache
@@ -18,14 +18,14 @@ from patchpress.readers.format.stack import repeat_into
 def resample_into(band: Array, out: Array, method: str) -> None:
     """Fill `out` (H, W) from `band` (h, w) of the same dtype; H and W are multiples of h and w.
 
-    Integers are rounded to the nearest and kept within their dtype's range.
+    Integers are rounded to the nearest, and to the limits of their dtype if they exceed those.
     """
     if method == "nearest" or band.shape == out.shape:
         repeat_into(band, out)
         return
     down = weights(band.shape[0], out.shape[0], method)
     across = weights(band.shape[1], out.shape[1], method)
-    # float64 keeps every sum of 16-bit values exact far below the rounding step.
+    # In float64 the error of a sum of 16-bit values is far below 0.5, the step of rounding.
     values = down @ band.astype(np.float64) @ across.T
     if np.issubdtype(out.dtype, np.integer):
         limits = np.iinfo(out.dtype)
@@ -36,7 +36,7 @@ def resample_into(band: Array, out: Array, method: str) -> None:
 
 @lru_cache(maxsize=64)
 def weights(coarse: int, fine: int, method: str) -> npt.NDArray[np.float64]:
-    """The (fine, coarse) matrix that resamples one axis."""
+    """The matrix that resamples one axis: (fine, coarse), how much of each pixel goes where."""
     centres = (np.arange(fine) + 0.5) * coarse / fine - 0.5
     distance = np.abs(centres[:, None] - np.arange(coarse)[None, :])
     matrix = _linear(distance) if method == "bilinear" else _cubic(distance)

@@ -1,4 +1,4 @@
-"""The directory of a TIFF taken apart: tags, strips, georeference, checked against its length."""
+"""The directory of a TIFF: its tags, the strips of its pixels, and its georeference."""
 
 import struct
 from collections.abc import Mapping
@@ -13,59 +13,38 @@ from patchpress.readers.errors import PatchError
 Array = npt.NDArray[Any]
 
 
-# Tags and types: TIFF 6.0; 33550, 33922, 34264, 34735: GeoTIFF 1.1 (OGC 19-008r4).
+# Tags and types of TIFF 6.0; 33550, 33922, 34264 and 34735 are of GeoTIFF 1.1 (OGC 19-008r4).
 WIDTH, HEIGHT, BITS, COMPRESSION = 256, 257, 258, 259
-
-
 FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS = 266, 273, 277, 278, 279
-
-
 PLANAR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS = 284, 322, 324, 325
-
-
 SAMPLE_FORMAT, PHOTOMETRIC = 339, 262
-
-
 PIXEL_SCALE, TIEPOINT, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 
-
+# Number of a type -> its format in `struct`.
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
-
-
 _TYPES |= {16: "Q", 17: "q", 18: "Q"}
-
-
-_COUNTS = (1, 3, 4, 16)
-
-
-_PLACES = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, ROWS_PER_STRIP, TILE_WIDTH)
-
-
+_UNSIGNED = (1, 3, 4, 16)
+_DOUBLE = (12,)
+# Tags of which a wrong type would give wrong pixels, and the types that they may have.
+_BLOCKS = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, ROWS_PER_STRIP, TILE_WIDTH)
 _SHAPES = (WIDTH, HEIGHT, SAMPLES, PLANAR, BITS, SAMPLE_FORMAT)
+_INTEGERS = (*_BLOCKS, *_SHAPES, COMPRESSION, PHOTOMETRIC, FILL_ORDER, GEO_KEYS)
+_RIGHT_TYPES: dict[int, tuple[int, ...]] = dict.fromkeys(_INTEGERS, _UNSIGNED)
+_RIGHT_TYPES |= dict.fromkeys((PIXEL_SCALE, TIEPOINT, TRANSFORMATION), _DOUBLE)
 
-
-_INTEGERS = (*_PLACES, *_SHAPES, COMPRESSION, PHOTOMETRIC, FILL_ORDER, GEO_KEYS)
-
-
-_RIGHT_TYPES: dict[int, tuple[int, ...]] = dict.fromkeys(_INTEGERS, _COUNTS)
-
-
-_RIGHT_TYPES |= dict.fromkeys((PIXEL_SCALE, TIEPOINT, TRANSFORMATION), (12,))
-
-
-_KINDS = {1: "u", 2: "i", 3: "f"}
-
-
+_KINDS = {1: "u", 2: "i", 3: "f"}  # value of SampleFormat -> kind of a NumPy dtype
+# Keys of GEO_KEYS: GTModelType, GTRasterType, GeodeticCRS, ProjectedCRS.
 _MODEL, _RASTER, _GEOGRAPHIC, _PROJECTED = 1024, 1025, 2048, 3072
-
-
-_USER_DEFINED = 32767
+_GEOGRAPHIC_MODEL, _PIXEL_IS_POINT = 2, 2  # values of the first two
+_USER_DEFINED = 32767  # codes from here on are none of EPSG
+_MOST_TAGS = 4096  # more are damage
 
 
 class Georeference(NamedTuple):
-    """Where pixels lie: EPSG code (None if unknown) and (a, b, c, d, e, f) as in affine.Affine.
+    """Where pixels are on the ground: EPSG code (None if unknown) and an affine transform.
 
-    x = a * column + b * row + c and y = d * column + e * row + f of a pixel's upper-left corner.
+    The transform is (a, b, c, d, e, f) as in affine.Affine: the upper-left corner of a pixel is at
+    x = a * column + b * row + c and y = d * column + e * row + f.
     """
 
     epsg: int | None
@@ -73,7 +52,7 @@ class Georeference(NamedTuple):
 
 
 class Ground(NamedTuple):
-    """The ground that a raster covers, in units of its coordinate reference system."""
+    """The bounds of a raster, in units of its coordinate reference system (an EPSG code)."""
 
     epsg: int | None
     left: float
@@ -84,12 +63,14 @@ class Ground(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The first image directory of a TIFF: its tags, and where each tag's values lie."""
+    """The first image directory of a TIFF."""
 
     tags: Mapping[int, tuple[Any, ...]]
-    places: Mapping[int, int]
+    """Tag -> its values."""
+    offsets: Mapping[int, int]
+    """Tag -> the byte of the file where its values begin."""
     end: int
-    """The first byte behind the directory and all values of its tags."""
+    """The first byte after the directory and all values of its tags."""
     byteorder: str
     classic: bool
 
@@ -99,7 +80,7 @@ class Directory:
 
 
 def read_directory(data: bytes) -> Directory | None:
-    """The first image directory, None where the bytes are no TIFF or end inside it."""
+    """The first image directory of a file; None if it is no TIFF or ends inside the directory."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 16:
         return None
@@ -119,32 +100,36 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
     count = struct.unpack_from(order + count_format, data, start)[0]
     position = start + struct.calcsize(order + count_format)
     head = struct.calcsize(order + entry_format)
-    if count > 4096:
+    if count > _MOST_TAGS:
         raise struct.error("more tags than a TIFF has")
-    tags, places = {}, {}
+    tags, offsets = {}, {}
     end = position + count * (head + inline)
     for _ in range(count):
         tag, kind, number = struct.unpack_from(order + entry_format, data, position)
-        place = position + head
-        if tag in tags:  # which of the two counts, readers do not agree
+        offset = position + head
+        if tag in tags:  # readers do not agree which of the two counts
             raise struct.error("a tag twice")
         if kind not in _RIGHT_TYPES.get(tag, _TYPES):
             raise struct.error("a tag of the wrong type")
         if kind in _TYPES:
-            form = f"{order}{number}{_TYPES[kind]}"
-            if struct.calcsize(form) > inline:
-                place = struct.unpack_from(order + ("I" if classic else "Q"), data, place)[0]
-            if place + struct.calcsize(form) > len(data):
-                raise struct.error("a tag's values lie behind the end")
-            tags[tag] = struct.unpack_from(form, data, place)
-            places[tag] = place
-            end = max(end, place + struct.calcsize(form))
+            values = f"{order}{number}{_TYPES[kind]}"
+            size = struct.calcsize(values)
+            if size > inline:  # then the entry has their offset
+                offset = struct.unpack_from(order + ("I" if classic else "Q"), data, offset)[0]
+            if offset + size > len(data):
+                raise struct.error("a tag's values lie after the end of the file")
+            tags[tag] = struct.unpack_from(values, data, offset)
+            offsets[tag] = offset
+            end = max(end, offset + size)
         position += head + inline
-    return Directory(tags, places, end, order, classic)
+    return Directory(tags=tags, offsets=offsets, end=end, byteorder=order, classic=classic)
 
 
 def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | None:
-    """(offset, bytes) of each strip of a plain TIFF, None for a TIFF that is not plain.
+    """(offset, bytes) of each strip of a plain TIFF; None if the TIFF is not plain.
+
+    Plain is a classic TIFF, little-endian, not compressed and in strips, with whole-byte samples of
+    one dtype, whose strips have just the bytes that its shape needs.
 
     Raises:
         PatchError: the file is shorter than its strips.
@@ -183,12 +168,12 @@ def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | N
 
 
 def _strip_bytes(directory: Directory, strips: int) -> list[int]:
-    """Bytes of each strip as dtype and shape demand; none where they demand another number."""
+    """Bytes that each strip must have by dtype and shape; none if the number of strips is wrong."""
     height, samples = directory.first(HEIGHT, 0), directory.first(SAMPLES, 1)
     together = samples if directory.first(PLANAR, 1) == 1 else 1
     row = directory.first(WIDTH, 0) * together * directory.first(BITS, 8) // 8
     step = min(directory.first(ROWS_PER_STRIP, height) or height, height)
-    # A damaged height may promise a thousand million rows: count before listing.
+    # A damaged height may promise a thousand million rows: count them before making a list.
     if not (step and together) or -(-height // step) * (samples // together) != strips:
         return []
     rows = [min(step, height - start) for start in range(0, height, step)]
@@ -202,12 +187,12 @@ def plain_dtype(directory: Directory) -> np.dtype[Any]:
 
 
 def shape_of(directory: Directory) -> tuple[int, int, int]:
-    """(bands, height, width)."""
+    """(bands, height, width) of the image."""
     return directory.first(SAMPLES, 1), directory.first(HEIGHT, 0), directory.first(WIDTH, 0)
 
 
 def georeference_of(directory: Directory) -> Georeference | None:
-    """EPSG code and transform from the GeoTIFF tags, None where there is no transform."""
+    """EPSG code and transform from the GeoTIFF tags; None if there is no transform."""
     tags = directory.tags
     keys = _geo_keys(tags.get(GEO_KEYS, ()))
     if len(tags.get(TRANSFORMATION, ())) == 16:
@@ -218,21 +203,22 @@ def georeference_of(directory: Directory) -> Georeference | None:
         transform = (sx, 0.0, x - i * sx, 0.0, -sy, y + j * sy)
     else:
         return None
-    if keys.get(_RASTER) == 2:  # coordinates of pixel centres, as GDAL reads them
+    if keys.get(_RASTER) == _PIXEL_IS_POINT:  # coordinates are those of pixel centres
         a, b, c, d, e, f = transform
         transform = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
-    code = keys.get(_PROJECTED) if keys.get(_MODEL) != 2 else keys.get(_GEOGRAPHIC)
+    code = keys.get(_GEOGRAPHIC if keys.get(_MODEL) == _GEOGRAPHIC_MODEL else _PROJECTED)
     return Georeference(code if code and code < _USER_DEFINED else None, transform)
 
 
 def _geo_keys(directory: tuple[int, ...]) -> dict[int, int]:
+    """The keys whose values are in the directory itself: four numbers a key, after four others."""
     entries = zip(*(directory[n::4] for n in range(4)), strict=False)
     next(entries, None)
     return {key: value for key, location, _, value in entries if location == 0}
 
 
 def ground_of(georeference: Georeference | None, height: int, width: int) -> Ground | None:
-    """The bounds of a raster of that size; None where it is not georeferenced."""
+    """The bounds of a raster of that size, in pixels; None if it is not georeferenced."""
     if georeference is None:
         return None
     a, b, c, d, e, f = georeference.transform

@@ -24,7 +24,7 @@ class ChunkEncoder:
     def __init__(
         self, recipes: dict[str, Recipe], records: SharedMemory, files: SharedMemory | None
     ) -> None:
-        """`records` is where it writes, `files` where the parent puts files out of archives."""
+        """It writes to `records`; the parent process puts files out of archives into `files`."""
         self._encoders = {name: Encoder(recipe) for name, recipe in recipes.items()}
         self._shared = records, files  # its views are valid as long as it lives
         self._records, self._files = records.view, files.view if files is not None else None

@@ -18,7 +18,7 @@ Files = dict[str, Path]
 
 
 def rewritten(path: Path, *, epsg: int = 0, east: int = 0, north: int = 0) -> None:
-    """Write a band again over other ground than it covers."""
+    """Write a band again with another georeference."""
     import rasterio
 
     with rasterio.open(path) as file:
@@ -128,7 +128,7 @@ def test_a_missing_map_is_named(raw: Path, tmp_path: Path) -> None:
         made(raw, tmp_path / "store")
 
 
-def test_other_files_beside_the_bands_are_no_harm(raw: Path, tmp_path: Path) -> None:
+def test_other_files_beside_the_bands_are_ignored(raw: Path, tmp_path: Path) -> None:
     for name in patches(raw, "s2"):
         path = band_files(raw, "s2", name)["B05"]
         path.with_name(f"{name}_labels_metadata.json").write_text("{}")
@@ -144,7 +144,7 @@ def test_a_folder_named_as_a_patch_that_is_a_file_is_refused(raw: Path, tmp_path
         made(raw, tmp_path / "store")
 
 
-def test_bands_in_other_tiff_forms_give_the_same_store(raw: Path, tmp_path: Path) -> None:
+def test_bands_in_other_tiffs_give_the_same_store(raw: Path, tmp_path: Path) -> None:
     made(raw, tmp_path / "plain")
     for modality in ("s2", "s1"):
         for name in patches(raw, modality):

@@ -1,4 +1,4 @@
-"""Every form of TIFF against rasterio: pixels, EPSG code and transform."""
+"""Every kind of TIFF against rasterio: pixels, EPSG code and transform."""
 
 import struct
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.support.helpers import UTM, Array, by_rasterio, geotiff
 
 TILED: dict[str, Any] = {"tiled": True, "blockxsize": 16, "blockysize": 16}
 DTYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]
-FORMS: dict[str, dict[str, Any]] = {
+TIFFS: dict[str, dict[str, Any]] = {
     "plain": {},
     "one row a strip": {"blockysize": 1},
     "deflate": {"compress": "deflate"},
@@ -59,19 +59,19 @@ def assert_as_rasterio(path: Path) -> None:
     assert raster.georeference == georeference
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", TIFFS)
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
-def test_forms(tmp_path: Path, form: str, count: int, interleave: str) -> None:
-    options = UTM | FORMS[form] | {"interleave": interleave, "photometric": "MINISBLACK"}
+def test_kinds_of_tiffs(tmp_path: Path, kind: str, count: int, interleave: str) -> None:
+    options = UTM | TIFFS[kind] | {"interleave": interleave, "photometric": "MINISBLACK"}
     path = geotiff(tmp_path / "image.tif", pixels("uint16", count), **options)
     assert_as_rasterio(path)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("form", ["plain", "deflate", "tiled", "big-endian"])
-def test_dtypes(tmp_path: Path, dtype: str, form: str) -> None:
-    assert_as_rasterio(geotiff(tmp_path / "image.tif", pixels(dtype), **UTM, **FORMS[form]))
+@pytest.mark.parametrize("kind", ["plain", "deflate", "tiled", "big-endian"])
+def test_dtypes(tmp_path: Path, dtype: str, kind: str) -> None:
+    assert_as_rasterio(geotiff(tmp_path / "image.tif", pixels(dtype), **UTM, **TIFFS[kind]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -123,10 +123,10 @@ REFERENCES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.parametrize("form", ["plain", "deflate", "tiled", "BigTIFF", "big-endian"])
+@pytest.mark.parametrize("kind", ["plain", "deflate", "tiled", "BigTIFF", "big-endian"])
 @pytest.mark.parametrize("point", [False, True], ids=["area", "point"])
-def test_georeferences(tmp_path: Path, reference: str, form: str, point: bool) -> None:
-    options = REFERENCES[reference] | FORMS[form]
+def test_georeferences(tmp_path: Path, reference: str, kind: str, point: bool) -> None:
+    options = REFERENCES[reference] | TIFFS[kind]
     assert_as_rasterio(geotiff(tmp_path / "image.tif", pixels("uint16"), point=point, **options))
 
 
@@ -149,7 +149,7 @@ def test_a_tie_point_may_lie_inside_the_image(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reference", ["UTM", "geographic", "rotated", "none"])
-def test_plain_files_are_taken_apart_here(tmp_path: Path, dtype: str, reference: str) -> None:
+def test_plain_files_are_decoded_here(tmp_path: Path, dtype: str, reference: str) -> None:
     path = geotiff(tmp_path / "image.tif", pixels(dtype), **REFERENCES[reference])
     data = path.read_bytes()
     directory = read_directory(data)
@@ -157,20 +157,20 @@ def test_plain_files_are_taken_apart_here(tmp_path: Path, dtype: str, reference:
     assert plain_strips(directory, len(data))
 
 
-@pytest.mark.parametrize("form", [name for name in FORMS if name not in ("plain", "sparse")])
-def test_what_plain_files_are_not(tmp_path: Path, form: str) -> None:
-    path = geotiff(tmp_path / "image.tif", pixels("uint16"), **UTM, **FORMS[form])
+@pytest.mark.parametrize("kind", [name for name in TIFFS if name not in ("plain", "sparse")])
+def test_what_plain_files_are_not(tmp_path: Path, kind: str) -> None:
+    path = geotiff(tmp_path / "image.tif", pixels("uint16"), **UTM, **TIFFS[kind])
     data = path.read_bytes()
     directory = read_directory(data)
     assert directory is not None
     strips = plain_strips(directory, len(data))
-    assert bool(strips) == (form == "one row a strip")
+    assert bool(strips) == (kind == "one row a strip")
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_all_decoders_agree(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("kind", TIFFS)
+def test_all_decoders_agree(tmp_path: Path, kind: str) -> None:
     bands = pixels("uint16", 2)
-    path = geotiff(tmp_path / "image.tif", bands, **UTM, **FORMS[form])
+    path = geotiff(tmp_path / "image.tif", bands, **UTM, **TIFFS[kind])
     data = path.read_bytes()
     for array in (decode(data).array, decode_imagecodecs(data), decode_rasterio(data).array):
         np.testing.assert_array_equal(array, bands)

@@ -11,7 +11,7 @@ from patchpress.readers.errors import PatchError
 from tests.support.helpers import UTM, Array, geotiff
 from tests.support.synthetic import tiff
 
-FORMS: dict[str, dict[str, Any]] = {
+TIFFS: dict[str, dict[str, Any]] = {
     "deflate": {"compress": "deflate", "predictor": 2},
     "lzw": {"compress": "lzw"},
     "tiled": {"tiled": True, "blockxsize": 16, "blockysize": 16},
@@ -21,9 +21,9 @@ FORMS: dict[str, dict[str, Any]] = {
 PIXELS = np.random.default_rng(5).integers(1, 14_000, (1, 8, 8), np.uint16)
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(params=TIFFS)
 def data(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
-    options = UTM | FORMS[request.param]
+    options = UTM | TIFFS[request.param]
     return geotiff(tmp_path / "image.tif", PIXELS, nodata=0, **options).read_bytes()
 
 
@@ -32,7 +32,7 @@ def published(*, deflate: bool = False) -> bytes:
 
 
 def decoded(data: bytes) -> Array | None:
-    """The pixels; None where the file is refused, or is another image than a band may be."""
+    """The pixels; None if the file is refused, or is another image than a band may be."""
     try:
         array = decode(data).array
     except PatchError as refused:
@@ -54,8 +54,8 @@ def right(array: Array | None, data: bytes) -> bool:
 def flipped(data: bytes, masks: tuple[int, ...], end: int) -> list[tuple[int, int, bytes]]:
     """The file with each byte before `end` damaged by each mask."""
     return [
-        (place, mask, data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :])
-        for place in range(end)
+        (offset, mask, data[:offset] + bytes([data[offset] ^ mask]) + data[offset + 1 :])
+        for offset in range(end)
         for mask in masks
     ]
 
@@ -76,18 +76,18 @@ def test_published_files_truncated_anywhere_are_refused(deflate: bool) -> None:
 
 def test_damaged_bytes_are_refused_or_right(data: bytes) -> None:
     wrong = []
-    for place, mask, damaged in flipped(data, (1, 4, 128), len(data) - PIXELS.nbytes):
+    for offset, mask, damaged in flipped(data, (1, 4, 128), len(data) - PIXELS.nbytes):
         if not right(decoded(damaged), damaged):
-            wrong.append((place, mask))
+            wrong.append((offset, mask))
     assert wrong == []
 
 
-def test_damaged_bytes_of_published_heads_are_refused_or_right() -> None:
+def test_damaged_bytes_of_published_headers_are_refused_or_right() -> None:
     wrong = []
     whole = published()
-    for place, mask, damaged in flipped(whole, (1, 2, 4, 8), len(whole) - PIXELS.nbytes):
+    for offset, mask, damaged in flipped(whole, (1, 2, 4, 8), len(whole) - PIXELS.nbytes):
         if not right(decoded(damaged), damaged):
-            wrong.append((place, mask))
+            wrong.append((offset, mask))
     assert wrong == []
 
 

@@ -1,4 +1,4 @@
-"""Real files: the plain parser, imagecodecs and rasterio agree on every one of the samples."""
+"""Real files: our decoder of plain TIFFs, imagecodecs and rasterio give the same pixels."""
 
 from pathlib import Path
 

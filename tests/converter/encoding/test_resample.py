@@ -1,4 +1,4 @@
-"""Resampling against GDAL's, which reads a band straight into a finer shape."""
+"""Resampling gives what GDAL gives when it reads a band into an array of a finer shape."""
 
 import warnings
 from pathlib import Path

@@ -60,7 +60,7 @@ def test_records_come_in_the_order_of_the_patches(tiny: Path, tmp_path: Path, wo
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_patch_gives_its_error_in_its_place(
+def test_a_damaged_patch_gives_its_error_in_the_order_of_the_patches(
     tiny: Path, tmp_path: Path, workers: int
 ) -> None:
     patches = patches_of(tiny, tmp_path / "raw")
@@ -113,7 +113,7 @@ def test_no_patches_give_no_chunks(tiny: Path) -> None:
 
 
 def test_the_memory_of_the_window_is_given_back(tiny: Path, tmp_path: Path) -> None:
-    """What comes behind needs memory, too, and may hold a view still."""
+    """What comes after it needs memory, too, and may still hold a view."""
     patches = patches_of(tiny, tmp_path / "raw")
     with encoding(recipes(tiny), 2) as encode:
         frames = [frame for batch in encode(iter(patches)) for _, _, frame in batch.outcomes]

@@ -1,4 +1,4 @@
-"""The reader of many alike files: the fast way is taken, and never where a file is not alike."""
+"""Files of a band that are alike are read the fast way, and others are decoded in full."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import patchpress.converter.encoding.bandreader
-from patchpress.converter.encoding.bandreader import HEADS_KEPT, BandReader
+from patchpress.converter.encoding.bandreader import HEADERS_KEPT, BandReader
 from patchpress.converter.encoding.raster import Raster, decode
 from patchpress.converter.encoding.tiff import Ground, ground_of
 from patchpress.converter.sources.files import DiskFiles
@@ -37,7 +37,7 @@ class Folder:
         self.opened = DiskFiles(str(path))
 
     def read(self, reader: BandReader, data: bytes | None, name: str = "band.tif") -> Outcome:
-        """Pixels and ground of a file with these bytes, None where it is refused."""
+        """Pixels and ground of a file with these bytes; None if it is refused."""
         if data is not None:
             (self.path / name).write_bytes(data)
         out = np.full((SIZE, SIZE), 7, reader.dtype)
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the files that went the full way."""
+    """Sizes of the files that were decoded in full."""
     sizes: list[int] = []
 
     def counted(data: bytes) -> Raster:
@@ -81,7 +81,9 @@ def same(one: Outcome, other: Outcome) -> bool:
     return np.array_equal(one[0], other[0]) and repr(one[1]) == repr(other[1])
 
 
-def test_alike_files_are_taken_apart_once(folder: Folder, decoded: list[int]) -> None:
+def test_of_alike_files_only_the_first_is_decoded_in_full(
+    folder: Folder, decoded: list[int]
+) -> None:
     reader = BandReader("uint16", (SIZE, SIZE))
     for seed in range(9):
         read = folder.read(reader, published(seed, x=300_000 + 1200 * seed))
@@ -118,7 +120,7 @@ def test_each_reference_system_is_learned_once(folder: Folder, decoded: list[int
     assert len(decoded) == 3
 
 
-FORMS: dict[str, dict[str, Any]] = {
+TIFFS: dict[str, dict[str, Any]] = {
     "plain": {},
     "one row a strip": {"blockysize": 1},
     "nodata": {"nodata": 0},
@@ -127,13 +129,13 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", TIFFS)
 def test_files_of_gdal_take_the_fast_way_and_are_right(
-    folder: Folder, decoded: list[int], form: str
+    folder: Folder, decoded: list[int], kind: str
 ) -> None:
     reader = BandReader("uint16", (SIZE, SIZE))
     for seed in range(4):
-        path = geotiff(folder.path / "band.tif", pixels(seed)[None], **(UTM | FORMS[form]))
+        path = geotiff(folder.path / "band.tif", pixels(seed)[None], **(UTM | TIFFS[kind]))
         read = folder.read(reader, None)
         array, georeference = by_rasterio(path)
         assert read is not None
@@ -145,7 +147,7 @@ def test_files_of_gdal_take_the_fast_way_and_are_right(
 @pytest.mark.parametrize(
     "options", [{"compress": "deflate"}, {"ENDIANNESS": "BIG"}, {"BIGTIFF": "YES"}], ids=str
 )
-def test_other_forms_go_the_full_way_and_are_right(
+def test_other_tiffs_are_decoded_in_full_and_are_right(
     folder: Folder, decoded: list[int], options: dict[str, Any]
 ) -> None:
     reader = learned(folder, published(0))
@@ -157,14 +159,14 @@ def test_other_forms_go_the_full_way_and_are_right(
     assert len(decoded) == 4
 
 
-def test_a_difference_anywhere_in_the_head_is_seen(folder: Folder) -> None:
+def test_a_difference_anywhere_in_the_header_is_seen(folder: Folder) -> None:
     reader = learned(folder, published(0))
     whole = published(1)
-    for place in range(len(whole) - 2 * SIZE * SIZE):
+    for offset in range(len(whole) - 2 * SIZE * SIZE):
         damaged = bytearray(whole)
-        damaged[place] ^= 1
+        damaged[offset] ^= 1
         fresh = folder.read(BandReader("uint16", (SIZE, SIZE)), bytes(damaged))
-        assert same(folder.read(reader, None), fresh), place
+        assert same(folder.read(reader, None), fresh), offset
 
 
 @pytest.mark.parametrize("change", range(-40, 41, 8))
@@ -219,10 +221,10 @@ def test_what_is_no_file_is_refused(folder: Folder, kind: str) -> None:
         assert folder.read(reader, None, "odd.tif") is None
 
 
-def test_more_forms_than_are_kept_stay_right(folder: Folder) -> None:
+def test_more_headers_than_are_kept_stay_right(folder: Folder) -> None:
     reader = BandReader("uint16", (SIZE, SIZE))
     for turn in range(2):
-        for number in range(HEADS_KEPT + 5):
+        for number in range(HEADERS_KEPT + 5):
             read = folder.read(reader, published(turn, 32601 + number))
             assert read is not None
             np.testing.assert_array_equal(read[0], pixels(turn))
@@ -230,7 +232,7 @@ def test_more_forms_than_are_kept_stay_right(folder: Folder) -> None:
             assert read[1].epsg == 32601 + number
 
 
-def test_tags_among_the_pixels_are_not_taken_for_a_head(folder: Folder) -> None:
+def test_tags_among_the_pixels_are_not_taken_for_a_header(folder: Folder) -> None:
     def odd(width: int) -> bytes:
         """A file whose tags lie inside its own pixels, with a width of choice."""
         tags = [(256, width), (257, SIZE), (258, 16), (259, 1), (273, 8), (278, SIZE)]
