@@ -115,12 +115,12 @@ def test_commands_and_options_in_sentences_are_there(path: Path) -> None:
     listed = help_of("").partition("Commands")[2]
     known = set(re.findall(r"^\W+([a-z][a-z-]+)  ", listed, re.MULTILINE))
     assert {"convert", "verify", "inspect"} <= known
-    everywhere = {option for name in known for option in OPTION.findall(help_of(name))}
+    everywhere = {option for name in {"", *known} for option in OPTION.findall(help_of(name))}
     for text in in_backticks(path):
         first, *rest = text.split() or [""]
         options = set(OPTION.findall(text))
         if first == "patchpress":
-            name = rest[0] if rest else ""
+            name = rest[0] if rest and not rest[0].startswith("-") else ""
             assert not options - set(OPTION.findall(help_of(name))), text
         elif first.startswith("--") and path != ROOT / "CONTRIBUTING.md":
             assert not options - everywhere, text
