@@ -194,7 +194,7 @@ def run(sections: Sequence[CaseTable]) -> CaseTable:
     """Give the last table of a report."""
     measured = Medians(sections)
     rows = tuple(row for goal in GOALS if (row := goal.row(measured)))
-    head = ("target (times as fast, batch 64 where none is named)", "wanted", "measured", "")
+    head = ("target (times as fast, batch 64 if none is named)", "wanted", "measured", "")
     notes = (
         "Ratios of medians. litData by index is here twice: with its defaults, and with the option "
         "that suits random access. preadv is here twice, too: plain, and announced to the kernel.",

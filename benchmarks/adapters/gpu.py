@@ -1,6 +1,6 @@
 """Feeding a GPU: the bare copy of pinned memory, and PatchLoader with cast and normalisation.
 
-Without a GPU the same code runs on the CPU, where nothing is pinned.
+Without a GPU the same code runs on the CPU, and nothing is pinned.
 """
 
 from collections.abc import Iterable, Iterator

@@ -9,7 +9,7 @@ class RasterioPool:
     """What rico-hdl does: see benchmarks/rasterio_pool.py."""
 
     name = "rasterio, process pool"
-    note = "one fsync at the end, where rico-hdl has one every 512 records: in its favour"
+    note = "one fsync at the end; rico-hdl has one every 512 records: in its favour"
 
     def available(self) -> str | None:
         """Say what is missing."""

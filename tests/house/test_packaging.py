@@ -123,7 +123,7 @@ def test_the_wheel_has_real_files_and_all_data_and_no_tests(wheel: Path) -> None
 def test_a_copy_without_links_builds_the_same_wheel(
     checkout: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    """As a zip download gives it, or git where the file system has no links: small text files."""
+    """As a zip download gives it, or git on a file system without links: small text files."""
     source = Path(shutil.copytree(checkout, tmp_path / "source", symlinks=True, ignore=MADE))
     for name, target in LINKS.items():
         (source / "patchpress" / name).unlink(missing_ok=True)
