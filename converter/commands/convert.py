@@ -18,7 +18,7 @@ from patchpress.converter.planning.selection import (
     find_first_patches,
     select_patches,
 )
-from patchpress.converter.planning.space import Need, require_room
+from patchpress.converter.planning.space import RoomNeeded, require_room
 from patchpress.converter.progress import Progress, Silent
 from patchpress.converter.sources.archives import StreamOptions
 from patchpress.converter.sources.locate import SourceParts
@@ -100,18 +100,18 @@ class _Conversion:
         return self.request.parts
 
     def run(self, target: Target) -> Report:
-        recipes, self.logs = self.request.recipes(), self.request.logs()
+        recipes, self.logs = self.request.recipes(), self.request.empty_logs()
         # Workers fork before pyarrow and LMDB are opened here: they need neither.
         workers, parts = self.options.worker_count, self.parts
         with encoding(recipes, workers, parts.packed, parts.stream_count, writing=AHEAD) as encode:
-            tables = self.request.tables()
+            tables = self.request.checked_tables()
             md5 = self.request.check_md5()
             first = find_first_patches(self.description, parts, tables, self.options.limit)
             reading = StreamOptions(cells=encode.cells, md5=md5, unpackers=encode.unpackers)
             chosen = select_patches(self.description, parts, first, self._problem, options=reading)
             asked = self.request.decisive_settings()
-            begun = goes_on(self.store, target.asked(), asked)
-            require_room(self.store, Need(self.request, chosen, tables), begun=begun)
+            needed = RoomNeeded(self.request, chosen, tables)
+            require_room(self.store, needed, goes_on=goes_on(self.store, target.asked(), asked))
             # Before an earlier store is removed: the writer that is asked for may not be possible.
             paged = choose_pages(self.options.writer, recipes.values(), self.store)
             with ExitStack() as stack:

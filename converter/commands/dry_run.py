@@ -11,7 +11,7 @@ from patchpress.converter.options import Codec, ConvertOptions, Writer, usable_c
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.sample import EncodedSample, encode_samples
-from patchpress.converter.planning.space import Need, lack_of_room
+from patchpress.converter.planning.space import RoomNeeded, lack_of_room
 from patchpress.converter.planning.survey import Survey, survey_source
 from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, room_there
 from patchpress.converter.storage.folder import survey
@@ -46,7 +46,7 @@ def dry_run(
     request = prepare_request(dataset, local_path(source), options or ConvertOptions())
     store = local_path(store)
     before = survey(store, overwrite=request.options.overwrite)
-    tables = request.tables()
+    tables = request.checked_tables()
     request.check_md5()
     found = survey_source(request, tables)
     begun = goes_on(store, before, request.decisive_settings())
@@ -66,7 +66,7 @@ def dry_run(
         damaged=[sentence for m in measured.values() for sentence in m.damaged],
         there=room_there(store),
         disk=disk_of(store),
-        lack=lack_of_room(store, Need(request, found.chosen, tables), begun=begun),
+        lack=lack_of_room(store, RoomNeeded(request, found.chosen, tables), goes_on=begun),
         workers=options.worker_count,
     )
     known = {name: log for name, log in found.logs.items() if name not in found.estimated}

@@ -23,7 +23,7 @@ class NameLog:
     """
 
     def __init__(self, request: ConversionRequest) -> None:
-        self.logs: dict[str, RecordLog] = request.logs()
+        self.logs: dict[str, RecordLog] = request.empty_logs()
         """Modality -> its patches."""
         self._description = request.description
         has_pairs = "pairs" in request.parts.files

@@ -1,4 +1,4 @@
-"""What a conversion is asked to do, and all that follows from that before a patch is read."""
+"""What a conversion is asked to do, and what follows from that before a patch is read."""
 
 import hashlib
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from patchpress.converter.tables.split_column import SplitOptions, check_split_o
 
 
 class ConversionRequest(NamedTuple):
-    """A data set by its description, where it lies, and how it is to be stored."""
+    """The dataset by its description, where its parts are, and how it is to be stored."""
 
     description: Description
     options: ConvertOptions
@@ -31,13 +31,10 @@ class ConversionRequest(NamedTuple):
     @property
     def split_options(self) -> SplitOptions:
         """How rows are split."""
-        options = self.options
-        return SplitOptions(
-            strategy=str(options.split), validation=options.validation, seed=options.seed
-        )
+        return _split_options(self.options)
 
     def settings(self) -> dict[str, str | int | float | None]:
-        """What decides the bytes of a store, for its manifest."""
+        """The options that decide what a store holds, as its manifest names them."""
         options = self.options
         return {
             "dataset": self.description.dataset.name,
@@ -77,19 +74,19 @@ class ConversionRequest(NamedTuple):
         rules = self.description.record_rules(has_tables=bool(tables))
         return {
             name: Recipe(
-                self.description.modalities[name],
-                str(options.layout),
-                str(options.resampling),
-                str(options.compression),
-                options.zstd_level,
-                str(options.nan),
-                rules,
+                modality=self.description.modalities[name],
+                layout=str(options.layout),
+                resampling=str(options.resampling),
+                codec=str(options.compression),
+                level=options.zstd_level,
+                nan=str(options.nan),
+                rules=rules,
             )
             for name in self.parts.modalities
         }
 
-    def logs(self) -> dict[str, RecordLog]:
-        """Modality -> a log for what is known of its records, still empty."""
+    def empty_logs(self) -> dict[str, RecordLog]:
+        """Modality -> a new log for what is known of its records."""
         return {
             name: RecordLog(
                 record_columns(recipe.modality, recipe.rules), self.description.identity
@@ -97,11 +94,11 @@ class ConversionRequest(NamedTuple):
             for name, recipe in self.recipes().items()
         }
 
-    def tables(self) -> Tables | None:
-        """The official tables, checked.
+    def checked_tables(self) -> Tables | None:
+        """Open the official tables and check their columns; None if the source has none.
 
         Raises:
-            TableError: one is not as described.
+            TableError: a table is not as described.
         """
         paths = self.parts.files_named(self.description.tables)
         return check_tables(self.description, paths) if paths else None
@@ -123,18 +120,28 @@ class ConversionRequest(NamedTuple):
 
 
 def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> ConversionRequest:
-    """Understand what is asked for, and find where the source has it.
+    """Read the description, find the parts of the source, and check the options against both.
+
+    Args:
+        dataset: name of a built-in description, or the path of a TOML file.
+        source: the folder with the dataset as published.
+        options: how it is to be stored.
 
     Raises:
         DescriptionError, OptionError, SourceError: as their names say.
     """
     description = find_description(dataset)
-    asked = ConversionRequest(description, options, SourceParts({}, {}, ()))
-    check_split_options(description, asked.split_options)
+    check_split_options(description, _split_options(options))
     parts = locate(description, source, options.paths, options.modalities)
-    request = asked._replace(parts=parts)
+    request = ConversionRequest(description, options, parts)
     check_writer(options.writer, request.recipes().values())
     return request
+
+
+def _split_options(options: ConvertOptions) -> SplitOptions:
+    return SplitOptions(
+        strategy=str(options.split), validation=options.validation, seed=options.seed
+    )
 
 
 def _resolved(paths: Iterable[Path]) -> str:

@@ -1,5 +1,6 @@
 """Which patches of a source a conversion takes: all, the first few, and only complete ones."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
@@ -20,6 +21,8 @@ from patchpress.converter.sources.order import (
 from patchpress.converter.sources.patch import Patch, Problem, ignore_problem
 from patchpress.converter.tables.official import Tables, partner_names
 from patchpress.readers.errors import PatchError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,9 @@ def select_patches(
         on_problem(lacking.error)
         for modality in lacking.keys:
             counts[modality] -= 1
+    for name, walk in walks.items():
+        order = "in key order" if walk.ascending else "to be sorted by key"
+        _log.info("%s: %d patches in its folder, %s", name, counts[name], order)
     return Selection(
         walks,
         counts,
@@ -251,6 +257,7 @@ def with_partners(
         by_column = partner_names(tables, identities)
         by_column[description.identity] |= identities
         names = {name: by_column[description.modalities[name].key_column] for name in first}
+        _log.info("the partners of the first %d patches are named by the tables", len(identities))
         return FirstPatches(names, identities)
     names = {
         name: {patch.name for patch in patches}

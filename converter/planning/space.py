@@ -1,7 +1,8 @@
 """Whether a store fits on its disk, asked before anything is written.
 
-Refused is only what cannot fit: where the size is not known, or the disk may store less than it is
-given, a conversion begins, and goes on when there is room again.
+Only a store that certainly does not fit is refused. If its size is not known, or if the disk may
+store fewer bytes than it is given, a conversion begins; if the disk gets full, the conversion can
+go on after there is room again.
 """
 
 from pathlib import Path
@@ -19,88 +20,91 @@ from patchpress.readers.errors import TargetError
 from patchpress.readers.format.manifest import record_form
 
 _TAR = 2048  # bytes beside a file in an archive at most: its header, a long name, the last block
+_UNDAMAGED = 0.95  # share of the patches that get a record at least, if damaged ones are left out
 
 
-_PART_LEFT = 0.95  # share of the patches that are whole at least, where damaged ones are left out
-
-
-class Need(NamedTuple):
-    """What a conversion takes, as far as is known before it begins."""
+class RoomNeeded(NamedTuple):
+    """How much room a conversion needs, as far as that is known before it begins."""
 
     request: ConversionRequest
     chosen: Selection
     tables: Tables | None
 
-    def least(self, layout: Layout) -> int:
-        """What a store of that layout takes at least; 0 where only its end tells."""
+    def least_bytes(self, layout: Layout) -> int:
+        """Bytes that a store of that layout has at least; 0 if only its end tells."""
         options = self.request.options
         if options.compression is not Codec.none:
             return 0
-        stop = options.on_error is OnError.stop
-        kinds = [
-            RecordSizes(count, [record_form(name, str(layout), modality.bands).size], 0)
-            for name, count in self._least_counts().items()
-            if not (modality := self.request.description.modalities[name]).any_size
-            # Stacked records are all of one size, or an error.
-            or (layout is Layout.stacked and stop)
-        ]
-        return int(data_bytes(kinds) * (1 if stop else _PART_LEFT))
+        stops = options.on_error is OnError.stop
+        records = []
+        for name, count in self._least_counts().items():
+            modality = self.request.description.modalities[name]
+            # Patches may differ in size. But stacked records all have one size: a patch of another
+            # size is an error, which stops the conversion.
+            if not modality.any_size or (layout is Layout.stacked and stops):
+                length = record_form(name, str(layout), modality.bands).size
+                records.append(RecordSizes(count, [length], 0))
+        return int(data_bytes(records) * (1 if stops else _UNDAMAGED))
 
     def _least_counts(self) -> dict[str, int]:
         """Modality -> how many patches there are at least.
 
-        An archive may hold less than the tables name, but not less than fill its bytes.
+        An archive may have fewer patches than the tables name. But it has as many as are needed
+        to fill its bytes, if each is as large as a patch can be.
         """
         counts, first = dict(self.chosen.counts), self.chosen.first
         for stream in self.chosen.streams:
             if self.tables is None or len(stream.modalities) > 1:
                 continue
             (modality,) = stream.modalities
-            least = min(self.tables.rows, stream.size // _most_in_archive(modality))
+            least = min(self.tables.rows, stream.size // _most_bytes_in_archive(modality))
             if first is not None:
                 least = min(least, first.counts([modality.name])[modality.name])
             counts[modality.name] = counts.get(modality.name, 0) + least
         return counts
 
-    def ways(self) -> list[str]:
-        """What makes it less."""
-        native = self.least(Layout.native)
-        smaller = 0 < native < self.least(self.request.options.layout)
-        layout = f" or --layout native (at least {size(native)})" if smaller else ""
+    def savings(self) -> list[str]:
+        """What a user can do to need less room."""
+        native = self.least_bytes(Layout.native)
+        is_smaller = 0 < native < self.least_bytes(self.request.options.layout)
+        layout = f" or --layout native (at least {size(native)})" if is_smaller else ""
         return [f"give --compression zstd{layout}", "take fewer patches by --limit or --modality"]
 
 
-def _most_in_archive(modality: ModalitySource) -> int:
+def _most_bytes_in_archive(modality: ModalitySource) -> int:
     """Bytes that a patch takes in an archive at most, compressed or not."""
     files = len(modality.bands) + 2  # a sidecar, and the folder
     return usual_files_size(modality) + _TAR * files
 
 
-def lack_of_room(store: Path, need: Need, *, begun: bool) -> str:
-    """The sentence that says what lacks; empty where it is not certain that something does.
+def lack_of_room(store: Path, needed: RoomNeeded, *, goes_on: bool) -> str:
+    """The sentence about too little room; empty if there may be enough.
 
-    `begun` says that an interrupted conversion goes on.
+    The bytes of an earlier store count as room: it would be removed. `goes_on` says whether an
+    interrupted conversion goes on.
     """
-    least = need.least(need.request.options.layout)
+    least = needed.least_bytes(needed.request.options.layout)
     disk, there = disk_of(store), room_there(store)
     if not disk.plain or least <= disk.most + there:
         return ""
     beside = f" beside the {size(there)} that are there already" if there else ""
-    ways = ["make room and run the same command again"]
-    if not begun:
-        ways = ["make room", "choose another place", *need.ways()]
+    if goes_on:
+        advice = "make room and run the same command again"
+    else:
+        *ways, last = ["make room", "choose another place", *needed.savings()]
+        advice = f"{', '.join(ways)}, or {last}"
     return (
         f"{store} needs at least {size(least)}, but {size(disk.most)} are free on its disk{beside}"
-        f": {', '.join(ways[:-1])}{', or ' if ways[1:] else ''}{ways[-1]}"
+        f": {advice}"
     )
 
 
-def require_room(store: Path, need: Need, *, begun: bool) -> None:
-    """Refuse a store for which there is no room: an earlier one, which would go, counts as room.
+def require_room(store: Path, needed: RoomNeeded, *, goes_on: bool) -> None:
+    """Refuse a store for which there is not enough room.
 
     Raises:
-        TargetError: it cannot fit.
+        TargetError: the sentence of `lack_of_room`.
     """
-    lack = lack_of_room(store, need, begun=begun)
+    lack = lack_of_room(store, needed, goes_on=goes_on)
     if lack:
         raise TargetError(lack)

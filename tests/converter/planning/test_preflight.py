@@ -13,7 +13,7 @@ from patchpress import ConvertOptions, open_store
 from patchpress.converter.options import Codec, Layout, OnError
 from patchpress.converter.planning.request import prepare_request
 from patchpress.converter.planning.selection import find_first_patches, select_patches
-from patchpress.converter.planning.space import Need
+from patchpress.converter.planning.space import RoomNeeded
 from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of
 from patchpress.converter.text import size
 from tests.support.helpers import DATASET, Ended, made, packed
@@ -21,17 +21,17 @@ from tests.support.published_forms import TREES
 from tests.support.small_disk import on_small_disk
 
 
-def need(source: Path, dataset: str = DATASET, **options: Any) -> Need:
+def need(source: Path, dataset: str = DATASET, **options: Any) -> RoomNeeded:
     asked = prepare_request(dataset, source, ConvertOptions(**options))
-    tables = asked.tables()
+    tables = asked.checked_tables()
     first = find_first_patches(asked.description, asked.parts, tables, asked.options.limit)
     chosen = select_patches(asked.description, asked.parts, first, lambda error: None)
-    return Need(asked, chosen, tables)
+    return RoomNeeded(asked, chosen, tables)
 
 
 def least(source: Path, dataset: str = DATASET, **options: Any) -> int:
     found = need(source, dataset, **options)
-    return found.least(found.request.options.layout)
+    return found.least_bytes(found.request.options.layout)
 
 
 def stored(source: Path, store: Path, **options: Any) -> int:

@@ -1,5 +1,6 @@
 """Conversions from archives: byte for byte the stores that folders give, and nothing unpacked."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -207,6 +208,30 @@ def test_the_first_patches_are_found_without_reading_all(tmp_path: Path) -> None
         made(tmp_path / "packed", tmp_path / "store", limit=2, modalities=("s2",))
     assert 0 < sum(taken) < size / 2
     assert len(open_store(tmp_path / "store")) == 2
+
+
+def test_what_is_taken_for_what_is_logged(
+    raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = packed(raw, tmp_path / "packed", "tar", folders=(S2, S1))
+    shutil.copytree(raw / S1, source / S1)
+    (source / "metadata.parquet").unlink()
+    with caplog.at_level(logging.INFO, "patchpress.converter.sources"):
+        made(source, tmp_path / "store")
+    assert {record.name.split(".")[0] for record in caplog.records} == {"patchpress"}
+    said = [record.getMessage() for record in caplog.records]
+    assert f"s2: {source / S2}.tar" in said
+    assert f"s1: its folder is read, as that is faster, not {S1}.tar" in said
+    assert f"s1: {source / S1}" in said
+    assert "not in the source: metadata" in said
+    assert f"reading {source / S2}.tar, decompressed in a thread" in said
+
+
+def test_nothing_is_logged_to_the_terminal_unless_asked(
+    raw: Path, tmp_path: Path, patchpress: Command
+) -> None:
+    ended = patchpress("convert", DATASET, raw, tmp_path / "store")
+    assert "folder" not in ended.err
 
 
 class Shares:
