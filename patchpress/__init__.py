@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         OptionError,
         PatchError,
         PatchpressError,
+        SamplesLeftOut,
         SelectionEmpty,
         SourceError,
         SourceMissing,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from patchpress.readers.lightning import PatchDataModule
     from patchpress.readers.loader import PatchLoader
     from patchpress.readers.normalize import normalize
+    from patchpress.readers.normalize_module import Normalize
     from patchpress.readers.samples import Samples
     from patchpress.readers.statistics import Statistics
     from patchpress.readers.store import Store, open_store
@@ -75,6 +77,7 @@ __all__ = [
     "KeyMissing",
     "Layout",
     "Nan",
+    "Normalize",
     "OnError",
     "OptionError",
     "PatchDataModule",
@@ -85,6 +88,7 @@ __all__ = [
     "Report",
     "Resampling",
     "Samples",
+    "SamplesLeftOut",
     "SelectionEmpty",
     "SourceError",
     "SourceMissing",
@@ -126,6 +130,7 @@ _NAMES = {
         "ConvertOptions",
         "Layout",
         "Nan",
+        "Normalize",
         "OnError",
         "Resampling",
         "SplitBy",
@@ -144,6 +149,7 @@ _NAMES = {
         "OptionError",
         "PatchError",
         "PatchpressError",
+        "SamplesLeftOut",
         "SelectionEmpty",
         "SourceError",
         "SourceMissing",
@@ -161,6 +167,7 @@ _NAMES = {
     "readers.lightning": ("PatchDataModule",),
     "readers.loader": ("PatchLoader",),
     "readers.normalize": ("normalize",),
+    "readers.normalize_module": ("Normalize",),
     "readers.samples": ("Samples",),
     "readers.statistics": ("Statistics",),
     "readers.store": ("Store", "open_store"),

@@ -43,12 +43,8 @@ def normalize(
     if not tensor and not isinstance(batch, np.ndarray):
         kind = type(batch).__name__
         raise BufferUnfit(f"batch must be a NumPy array or a torch tensor, not {kind}")
-    shape, bands = tuple(batch.shape), len(statistics.bands)
-    if len(shape) not in (3, 4) or shape[-3] != bands:
-        raise BufferUnfit(
-            f"batch is {shape}, and the statistics are of {bands} bands: it must be ({bands}, H, W)"
-            f" or (N, {bands}, H, W)"
-        )
+    shape = tuple(batch.shape)
+    check_shape(shape, len(statistics.bands))
     if tensor:
         return _normalize_tensor(torch, batch, statistics, out, (how, low, high))
     shift, scale = statistics.constants(how, low, high, device=None, move=np.asarray)
@@ -67,6 +63,19 @@ def normalize(
         if how == "range":
             np.clip(target, 0, 1, out=target)
     return out
+
+
+def check_shape(shape: tuple[int, ...], bands: int) -> None:
+    """Refuse a batch that does not have so many bands.
+
+    Raises:
+        BufferUnfit: it has another number, or is neither (C, H, W) nor (N, C, H, W).
+    """
+    if len(shape) not in (3, 4) or shape[-3] != bands:
+        raise BufferUnfit(
+            f"batch is {shape}, and the statistics are of {bands} bands: it must be ({bands}, H, W)"
+            f" or (N, {bands}, H, W)"
+        )
 
 
 def _normalize_tensor(

@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,7 @@ from patchpress.readers.format.table import (
 from patchpress.readers.images import IMAGE, Field, Image, join
 from patchpress.readers.records import Records
 from patchpress.readers.rows import FLAGGED, Rows, rows_labelled, rows_of, rows_with
+from patchpress.readers.sample_parts import Label, SampleParts
 from patchpress.readers.showing import columns_of, html_table
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.targets import (
@@ -61,18 +62,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Label:
-    """The label column of some samples, in memory."""
-
-    column: str
-    names: tuple[str, ...]
-    """The classes by index."""
-    field: Field
-    values: Array
-    """(samples,) or (samples, classes)."""
-
-
-@dataclass(frozen=True)
 class Mask:
     """The maps of some samples, and how their codes become classes."""
 
@@ -81,7 +70,7 @@ class Mask:
     table: CodeTable
 
 
-class Samples:
+class Samples(SampleParts):
     """The samples that were chosen from a store, and how to fill arrays with them.
 
     A row of the table is a sample if it has all that was asked for: a record of each modality, a
@@ -199,27 +188,7 @@ class Samples:
             return self._label.names
         return () if self._mask is None else self._mask.table.names
 
-    @property
-    def labels(self) -> Array:
-        """The labels of all samples, (samples, classes) or (samples,), read-only.
-
-        Raises:
-            OptionError: these samples have no label.
-        """
-        values = self._label_of("labels").values.view()
-        values.flags.writeable = False
-        return values
-
-    def _label_of(self, what: str) -> Label:
-        if self._label is None:
-            known = ", ".join(self.store.manifest.classes) or "none"
-            raise OptionError(
-                f"these samples have no label, so there are no {what}: name a label column in "
-                f"target (there: {known})"
-            )
-        return self._label
-
-    def subset(self, indices: Sequence[int] | Array) -> "Samples":
+    def subset(self, indices: Sequence[int] | Array) -> Self:
         """Some of these samples, in the order of the indices: a fold, or a few for a trial.
 
         Args:
@@ -379,7 +348,7 @@ class Samples:
     def __repr__(self) -> str:
         lines = columns_of([(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told])
         names = ", ".join([KEY] * self.with_key + [column.name for column in self._objects])
-        return "\n".join([f"<{self.summary()}", *lines, *([f"  {names}"] if names else [])]) + ">"
+        return "\n".join([f"Samples({self.summary()})", *lines, *([f"  {names}"] if names else [])])
 
     def _repr_html_(self) -> str:
         rows = [(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told]
@@ -460,8 +429,8 @@ def _described(manifest: Manifest, split: Split) -> str:
 def _as_torchgeo(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """A sample as TorchGeo's data sets give it, a batch as its tasks take it.
 
-    Its BigEarthNetV2 gives masks (1, height, width), and its segmentation task takes (N, height,
-    width), so that the dimension is there only in a single sample.
+    Its data sets give masks (1, height, width), and its segmentation task takes (N, height, width),
+    so that the dimension is there only in a single sample.
     """
     found = dict(arrays)
     if MASK in found and len(found[MASK].shape) == 2:

@@ -24,6 +24,7 @@ from patchpress.readers.errors import (
 )
 from patchpress.readers.format.manifest import STATISTICS, Manifest
 from patchpress.readers.format.table import HasRowNumbers, Split, flagged_choice, split_names
+from patchpress.readers.showing import columns_of, html_table
 
 Array = npt.NDArray[Any]
 Constants = tuple[Any, Any]  # (what is subtracted, what is divided by), each float32 (C, 1, 1)
@@ -31,6 +32,8 @@ Entries = dict[tuple[str, str], "Statistics"]
 
 FORMAT = "patchpress-statistics"
 FORMAT_VERSION = 1
+HEAD = ("band", "mean", "std", "min", "max", "NaN")
+SHOWN = 20  # bands that a repr lists
 PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
 ROWS = "rows "  # what the entries of rows begin with that are no whole split
 ALL = "all"  # the entry of all records, whatever their split
@@ -58,7 +61,7 @@ class BandStatistics:
     """In the order of `PERCENTILES`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Statistics:
     """Statistics of some bands over the records of one split; hashable, and pickles."""
 
@@ -70,6 +73,25 @@ class Statistics:
     _constants: dict[Any, Constants] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def __repr__(self) -> str:
+        lines = columns_of([HEAD, *self._rows(SHOWN)])
+        more = len(self.bands) - SHOWN
+        tail = [f"  … and {more} bands more"] if more > 0 else []
+        return "\n".join([f"Statistics({self._title})", *lines, *tail])
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title, HEAD, self._rows(len(self.bands)))
+
+    @property
+    def _title(self) -> str:
+        return f"{self.modality}, {self.split}: {self.patches:,} patches, {len(self.bands)} bands"
+
+    def _rows(self, most: int) -> list[tuple[str, ...]]:
+        return [
+            (b.name, *(f"{n:.6g}" for n in (b.mean, b.std, b.minimum, b.maximum)), f"{b.nan:,}")
+            for b in self.bands[:most]
+        ]
 
     @property
     def band_names(self) -> tuple[str, ...]:

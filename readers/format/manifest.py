@@ -26,6 +26,7 @@ from patchpress.readers.errors import (
     cannot_read,
 )
 from patchpress.readers.format.record import SAFETENSORS_DTYPES, Form, form_of
+from patchpress.readers.showing import columns_of, html_table
 
 FORMAT = "patchpress"
 FORMAT_VERSION = 1
@@ -201,7 +202,7 @@ class Flagged:
     """Counts as in `Manifest.splits`, of the flagged rows alone; splits that have some."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Manifest:
     """All that a reader must know of a store before it opens the data."""
 
@@ -226,6 +227,38 @@ class Manifest:
     software: Mapping[str, str]
     format_version: int = FORMAT_VERSION
     format: str = field(default=FORMAT)
+
+    def __repr__(self) -> str:
+        lines = columns_of([(what, of, text) for what, of, text in self._told()])
+        return "\n".join([f"Manifest({self._title})", *lines])
+
+    def _repr_html_(self) -> str:
+        return html_table(self._title, ("", "", ""), self._told())
+
+    @property
+    def _title(self) -> str:
+        flagged = f", {self.flagged.rows:,} of them flagged" if self.flagged.columns else ""
+        return f"{self.dataset.name} {self.dataset.version}: {self.rows:,} rows{flagged}"
+
+    def _told(self) -> list[tuple[str, str, str]]:
+        """What there is of what, and the rest of the line: modalities, splits, labels."""
+        told = [
+            (
+                "modality",
+                m.name,
+                f"{m.records:,} records of {m.shape} {m.dtype.name}, {m.layout}, "
+                f"compression {m.compression.codec}",
+            )
+            for m in self.modalities.values()
+        ]
+        for split in self.splits:
+            flagged = self.count(split, flagged="only")
+            more = f", and {flagged:,} flagged" if flagged else ""
+            told.append(("split", split, f"{self.count(split):,} rows{more}"))
+        for column, names in self.classes.items():
+            default = ", the default target" if column == self.target else ""
+            told.append(("labels", column, f"{len(names)} classes{default}"))
+        return told
 
     @property
     def records(self) -> int:

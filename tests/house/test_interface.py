@@ -13,7 +13,12 @@ from patchpress import ConvertOptions, convert, open_store, verify
 from tests.support.helpers import DATASET, command, first_band, python
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"PatchDataModule": "lightning", "PatchDataset": "torch", "to_device": "torch"}
+EXTRAS = {
+    "Normalize": "torch",
+    "PatchDataModule": "lightning",
+    "PatchDataset": "torch",
+    "to_device": "torch",
+}
 
 
 def public(name: str) -> object:

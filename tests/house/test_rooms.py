@@ -31,7 +31,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
         {OTHERS},
         {"access"},
         {"format"},
-        {"errors", "hints"},
+        {"errors", "hints", "showing"},
     ),
 }
 CODE = ("patchpress", "converter", "readers", "benchmarks", "examples", "tests")
