@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy.typing as npt
 
 from patchpress.readers.access.bands import BandNames, bands_of
-from patchpress.readers.access.fetcher import Handle, Mode
+from patchpress.readers.access.fetcher import Mode
 from patchpress.readers.access.reader import RecordReader
 from patchpress.readers.access.view import band_view, stack_view
-from patchpress.readers.errors import BufferUnfit, ViewImpossible
 from patchpress.readers.format.manifest import Manifest, Modality
-from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.table import HasRowNumbers, Split, read_table, record_keys
 from patchpress.readers.records import Records
 
@@ -248,7 +246,7 @@ class Store:
             KeyMissing: no such record.
             StoreDamaged: the record does not parse.
         """
-        return self._reader.modality(self._reader.record(self._find(key)), key)
+        return self._reader.whole(key)[1]
 
     def records(self, keys: Sequence[str], bands: BandNames = None) -> Records:
         """Records of one modality, found once, to be read by index: for loops over many epochs.
@@ -264,8 +262,7 @@ class Store:
         Raises:
             KeyMissing, BandMissing, StoreDamaged: as `read`.
         """
-        record = self._reader.record(self._find(key))
-        modality = self._reader.modality(record, key)
+        record, modality = self._reader.whole(key)
         return {
             modality.band_names[index]: band_view(modality, record, index).copy()
             for index in modality.indices(bands_of(modality, bands))
@@ -285,7 +282,7 @@ class Store:
             GridsDiffer: bands of sizes that do not fit on one grid.
             StoreDamaged: the record does not parse, or (where asked) differs from its checksum.
         """
-        return self._reader.read_one(self._find(key), bands, out)
+        return self._reader.read_one(key, bands, out)
 
     def read_batch(
         self, keys: Sequence[str], bands: BandNames = None, out: Array | None = None
@@ -301,8 +298,6 @@ class Store:
             GridsDiffer: keys of two modalities, or records of two sizes.
         """
         keys = keys if isinstance(keys, (list, tuple)) else list(keys)
-        if not keys:
-            raise BufferUnfit("a batch needs at least one key")
         return self._reader.read(self._reader.find(keys), bands, out)
 
     def view(self, key: str, band: str | None = None) -> Array:
@@ -316,16 +311,10 @@ class Store:
             KeyMissing, BandMissing, StoreDamaged: as `read`.
             ViewImpossible: a compressed record, or all bands of a native one.
         """
-        value = self._reader.mapped_value(key)
-        if is_compressed(value):
-            raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
-        modality = self._reader.modality(value, key)
+        value, modality = self._reader.mapped(key)
         if band is None:
             return stack_view(modality, value, key)
         return band_view(modality, value, modality.indices([band])[0])
-
-    def _find(self, key: str) -> Handle:
-        return self._reader.find([key])[0]
 
 
 def _store_of(reader: RecordReader, name: str) -> Store:

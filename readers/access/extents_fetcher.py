@@ -1,6 +1,5 @@
 """`ExtentsFetcher`: records by their position in the extents, straight from the data files."""
 
-import resource
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,21 +18,36 @@ from patchpress.readers.access.fetcher import (
 )
 from patchpress.readers.access.files import DataFile
 from patchpress.readers.access.plan import Plan
+from patchpress.readers.access.watch import Watch
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 FROM_CACHE = 1024
 """Records in a row that came without the disk before `auto` trusts the page cache: a page fault
 reads 4 KiB at a time and costs some twenty times the record read at once, so it must be rarer."""
 
 
+WATCHED_EVERY = 1024
+"""Records between two looks at whether the data files are still the same."""
+
+
 class ExtentsFetcher:
     """Records straight from the data files: a handle is the record's position in the extents."""
 
-    def __init__(self, extents: Extents, files: Sequence[DataFile], mode: Mode) -> None:
-        self.extents, self.mode = extents, mode
-        self._files = files
+    def __init__(
+        self, extents: Extents, files: Sequence[DataFile], watch: Watch, mode: Mode
+    ) -> None:
+        self.extents = extents
+        # Without counters of a thread, which only Linux has, `auto` cannot choose: it copies.
+        self.mode = Mode.MAP if mode is Mode.AUTO and not _has_counters() else mode
+        self._files, self._watch = files, watch
+        self._unwatched = 0
         self._buffers = ThreadBuffers()
         # Of all threads together: what one has seen of the page cache holds for the next.
-        self._copies = mode is Mode.MAP
+        self._copies = self.mode is Mode.MAP
         self._from_cache = 0
 
     def find(self, keys: Sequence[str]) -> list[Handle | None]:
@@ -78,6 +92,10 @@ class ExtentsFetcher:
     def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
         """Copy or read the records, as the mode says."""
         positions = np.asarray(handles, np.int64)
+        self._unwatched += len(positions)
+        if self._unwatched >= WATCHED_EVERY:
+            self._unwatched = 0
+            self._watch.check()
         numbers = self.extents.header_number[positions]
         if numbers[0] == UNKNOWN or (numbers != numbers[0]).any():
             for position, row in zip(positions.tolist(), out, strict=True):
@@ -187,3 +205,7 @@ class ExtentsFetcher:
                 order.tolist(), shards[order].tolist(), offsets[order].tolist(), strict=True
             )
         ]
+
+
+def _has_counters() -> bool:
+    return hasattr(resource, "RUSAGE_THREAD")

@@ -1,4 +1,8 @@
-"""Data files, opened once a process: a descriptor to read at a place, a map to copy from."""
+"""Data files, opened once a process: a descriptor to read at an offset, a map to copy from.
+
+What Linux alone has makes reading faster, and is done without elsewhere: advice to the kernel, and
+`preadv`, whose place a copy from the map takes.
+"""
 
 import mmap
 import os
@@ -17,28 +21,34 @@ _files: "weakref.WeakValueDictionary[tuple[int, int, int, bool], DataFile]" = (
     weakref.WeakValueDictionary()
 )
 _lock = threading.Lock()
-os.register_at_fork(after_in_child=lambda: _fresh_lock())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _fresh_lock())
 
 
 class DataFile:
     """One data file that does not change; safe in threads and after a fork."""
 
-    def __init__(self, path: Path, descriptor: int, size: int, *, readahead: bool) -> None:
-        self.path, self.descriptor, self.size = path, descriptor, size
-        self.readahead = readahead
-        if not readahead:
+    def __init__(self, path: Path, descriptor: int, *, readahead: bool) -> None:
+        """Take an open file, and close it when nothing refers to this any more."""
+        self._close = weakref.finalize(self, os.close, descriptor)
+        self.path, self.descriptor, self.readahead = path, descriptor, readahead
+        self.size = os.fstat(descriptor).st_size
+        if not readahead and hasattr(os, "posix_fadvise"):
             # Random reads: what the kernel would fetch beyond them is never asked for.
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-        self._close = weakref.finalize(self, os.close, descriptor)
 
     @cached_property
     def map(self) -> npt.NDArray[np.uint8]:
-        """All bytes, read-only. An array on it keeps the mapping, whatever becomes of the file."""
+        """All bytes, read-only. An array on it keeps the mapping, whatever becomes of the file.
+
+        Raises:
+            StoreUnreadable: there are no file descriptors left, of which a map takes one.
+        """
         try:
-            mapped = mmap.mmap(self.descriptor, self.size, prot=mmap.PROT_READ)
-        except OSError as error:  # it takes a descriptor of its own
+            mapped = mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ)
+        except OSError as error:
             raise cannot_read(self.path, error) from None
-        if not self.readahead:
+        if not self.readahead and hasattr(mmap, "MADV_RANDOM"):
             mapped.madvise(mmap.MADV_RANDOM)
         return np.frombuffer(mapped, np.uint8)
 
@@ -49,33 +59,51 @@ class DataFile:
 
     def announce(self, offset: int, length: int) -> None:
         """Let the kernel fetch bytes in the background."""
-        os.posix_fadvise(self.descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+        if hasattr(os, "posix_fadvise"):  # macOS and Windows have no such advice
+            os.posix_fadvise(self.descriptor, offset, length, os.POSIX_FADV_WILLNEED)
 
     def read_into(self, buffers: list[Any], offset: int, length: int) -> None:
-        """Fill buffers, one behind the other, with `length` bytes in all.
+        """Fill buffers, one after the other, with `length` bytes in all.
 
         Raises:
             StoreDamaged: the file ends before.
         """
-        got = os.preadv(self.descriptor, buffers, offset)
+        try:
+            got = os.preadv(self.descriptor, buffers, offset)
+        except AttributeError:  # Windows, and macOS before 11
+            self._copy_into(buffers, offset, length)
+            return
         if got != length:
-            self._read_rest(buffers, offset, length, got)
+            self._read_rest(buffers, offset, got)
 
-    def _read_rest(self, buffers: list[Any], offset: int, length: int, got: int) -> None:
+    def cut(self, end: int) -> StoreDamaged:
+        """The error for a file that ends where there were bytes when it was opened."""
+        return StoreDamaged(
+            f"{self.path} ended at {end:,} of {self.size:,} bytes: it was cut since it was opened, "
+            "so copy the store again"
+        )
+
+    def _read_rest(self, buffers: list[Any], offset: int, got: int) -> None:
         """Go on where a read stopped short: a signal, a network disk, or the end of the file."""
-        at = 0
+        start = 0
         for buffer in buffers:
             view = memoryview(buffer).cast("B")
-            while at + len(view) > got:
-                begin = max(got - at, 0)
-                more = os.preadv(self.descriptor, [view[begin:]], offset + at + begin)
+            while start + len(view) > got:
+                filled = max(got - start, 0)
+                more = os.preadv(self.descriptor, [view[filled:]], offset + start + filled)
                 if not more:
-                    raise StoreDamaged(
-                        f"{self.path} ended at {offset + at + begin:,} of {self.size:,} bytes: it "
-                        "was cut since it was opened, so copy the store again"
-                    )
+                    raise self.cut(offset + start + filled)
                 got += more
-            at += len(view)
+            start += len(view)
+
+    def _copy_into(self, buffers: list[Any], offset: int, length: int) -> None:
+        """Fill buffers from the map."""
+        if os.fstat(self.descriptor).st_size < offset + length:
+            raise self.cut(os.fstat(self.descriptor).st_size)
+        for buffer in buffers:
+            view = memoryview(buffer).cast("B")
+            view[:] = self.bytes[offset : offset + len(view)]
+            offset += len(view)
 
 
 def open_file(path: Path, *, readahead: bool = False) -> DataFile:
@@ -83,7 +111,8 @@ def open_file(path: Path, *, readahead: bool = False) -> DataFile:
 
     Raises:
         StoreMissing: there is no such file.
-        StoreDamaged: it cannot be read.
+        StoreUnreadable: there are no file descriptors left.
+        StoreDamaged: it cannot be read for another reason.
     """
     try:
         status = path.stat()
@@ -91,8 +120,8 @@ def open_file(path: Path, *, readahead: bool = False) -> DataFile:
         with _lock:
             file = _files.get(key)
             if file is None:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                file = DataFile(path, descriptor, status.st_size, readahead=readahead)
+                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                file = DataFile(path, descriptor, readahead=readahead)
                 _files[key] = file
         return file
     except FileNotFoundError:

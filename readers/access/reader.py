@@ -4,10 +4,11 @@
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 
@@ -28,15 +29,19 @@ from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.access.lmdb_fetcher import LmdbFetcher
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.access.planner import Planner
+from patchpress.readers.access.watch import Watch
 from patchpress.readers.errors import (
     BufferUnfit,
     ExtentsUnusable,
     GridsDiffer,
     KeyMissing,
     OptionError,
+    PatchpressError,
     StoreDamaged,
+    StoreError,
     StoreMissing,
     StoreUnreadable,
+    ViewImpossible,
 )
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import Manifest, Modality, Shard, read_manifest
@@ -48,6 +53,22 @@ NAMES_COMPARED = 50_000
 """A missing key is compared with all names of a store of fewer records; more take seconds."""
 NEIGHBOURS = 300
 """In a larger store with so many keys before and after it: names that begin alike lie together."""
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _explained(method: _Method) -> _Method:
+    """Let a method of `RecordReader` say so if it fails because the store was overwritten."""
+
+    @wraps(method)
+    def explained(self: "RecordReader", *arguments: Any) -> Any:
+        try:
+            return method(self, *arguments)
+        except (StoreError, LookupError, ValueError) as error:
+            raise self.explanation(error) from None
+
+    return cast("_Method", explained)
 
 
 class RecordReader:
@@ -64,6 +85,7 @@ class RecordReader:
         self._checksums = Checksums(path, self.manifest) if checksums else None
         self._planner = Planner(path, self.manifest)
         self._buffers = ThreadBuffers()
+        self._watch = Watch(self._files)
         self._fetcher: Fetcher = self._open_fetcher()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -94,7 +116,7 @@ class RecordReader:
         shards = [shard.path for shard in self.manifest.shards]
         extents, reason = read_extents(self.path, shards)
         if extents is not None:
-            return ExtentsFetcher(extents, self._files, self.mode)
+            return ExtentsFetcher(extents, self._files, self._watch, self.mode)
         if reason:
             warnings.warn(
                 f"{reason}: reading through LMDB, which is slower; run "
@@ -121,6 +143,7 @@ class RecordReader:
         (handle,) = self._fetcher.find([key])
         return handle is not None and self._fetcher.is_there(handle)
 
+    @_explained
     def find(self, keys: Sequence[str]) -> list[Handle]:
         """The handle of each record, valid in this process.
 
@@ -143,6 +166,7 @@ class RecordReader:
             if not self._fetcher.is_there(handle):
                 raise self._missing(handle)
 
+    @_explained
     def plan(self, handle: Handle, bands: BandNames) -> Plan:
         """How the wanted bands of records like this one are read.
 
@@ -155,16 +179,21 @@ class RecordReader:
             header = self._planner.header(self.record(handle), key)
         return self._planner.plan(header, key, bands)
 
+    @_explained
     def read(self, handles: Handles, bands: BandNames, out: Array | None) -> Array:
         """Records as (N, bands, height, width), as `Store.read_batch` says."""
+        if not len(handles):
+            raise BufferUnfit("a batch needs at least one record")
         plan = self.plan(handles[0], bands)
         out = array_for(out, (len(handles), *plan.shape), plan.dtype)
         self.fill(plan, handles, out)
         return out
 
-    def read_one(self, handle: Handle, bands: BandNames, out: Array | None) -> Array:
+    @_explained
+    def read_one(self, key: str, bands: BandNames, out: Array | None) -> Array:
         """One record as (bands, height, width), as `Store.read` says."""
-        header, key = self._fetcher.header(handle), self._fetcher.key(handle)
+        (handle,) = self.find([key])
+        header = self._fetcher.header(handle)
         if header is not None:
             plan = self._planner.plan(header, key, bands)
             out = array_for(out, plan.shape, plan.dtype)
@@ -215,10 +244,26 @@ class RecordReader:
         except StoreDamaged as error:
             raise StoreDamaged(f"record {self._fetcher.key(handle)!r}: {error}") from None
 
-    def mapped_value(self, key: str) -> memoryview:
-        """The bytes of a record as stored, on the mapped file: they keep the mapping alive.
+    @_explained
+    def whole(self, key: str) -> tuple[memoryview, Modality]:
+        """A record's uncompressed bytes, valid until this thread reads again, and its modality.
+
+        The modality has the record's own band shapes.
 
         Raises:
+            KeyMissing, StoreDamaged: as `record`; also a header that the manifest does not
+                describe, or another length.
+        """
+        (handle,) = self.find([key])
+        record = self.record(handle)
+        return record, self._planner.whole(record, key)
+
+    @_explained
+    def mapped(self, key: str) -> tuple[memoryview, Modality]:
+        """A record's bytes as stored, on the mapped file, which they keep alive; and its modality.
+
+        Raises:
+            ViewImpossible: it is compressed.
             KeyMissing: there is none.
             StoreDamaged: the tree of the data file is damaged, or (if asked) the record differs
                 from its checksum.
@@ -227,20 +272,32 @@ class RecordReader:
         value = file.map[offset : offset + length].data
         if self._checksums is not None:
             self._checksums.check(key, value)
-        return value
+        if is_compressed(value):
+            raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
+        return value, self._planner.whole(value, key)
 
-    def modality(self, record: memoryview, key: str) -> Modality:
-        """The modality of a whole uncompressed record, with the record's own band shapes.
+    def explanation(self, error: Exception) -> Exception:
+        """What is wrong if a record could not be read: a file that was overwritten, or `error`.
 
-        Raises:
-            StoreDamaged: a header that the manifest does not describe, or another length.
+        An error that is none of ours comes of extents that were overwritten: their numbers lead to
+        headers and files that are not there.
         """
-        return self._planner.whole(record, key)
+        try:
+            self._watch.check()
+        except StoreDamaged as overwritten:
+            return overwritten
+        if isinstance(error, PatchpressError):
+            return error
+        return StoreDamaged(
+            f"{self.path} cannot be read ({type(error).__name__}: {error}): if a file of it was "
+            f"overwritten since, open the store again; else run `patchpress verify {self.path}`"
+        )
 
     def close(self) -> None:
         """Let go of the data files; whoever reads from now on gets StoreUnreadable."""
         self._fetcher = cast("Fetcher", _Closed(self.path))
         self._files = []
+        self._watch = Watch([])
 
     def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
         """Fill one patch (bands, height, width), whatever its record is."""

@@ -170,7 +170,7 @@ def test_a_read_only_out_is_refused(store: Store, optical: list[str]) -> None:
 
 
 def test_an_empty_batch_is_refused(store: Store) -> None:
-    with pytest.raises(BufferUnfit, match="at least one key"):
+    with pytest.raises(BufferUnfit, match="at least one"):
         store.read_batch([])
 
 
