@@ -1,5 +1,6 @@
 """LMDB as readers use it: one environment a file and process, never closed, no lock file."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from patchpress.readers.errors import (
 )
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import DATA
+
+_log = logging.getLogger(__name__)
 
 KEY_LIMIT = 511  # bytes, of LMDB as it is built
 LMDB_09: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
@@ -94,7 +97,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 def _open(folder: Path, readahead: bool) -> Any:
     # Without `readahead` the kernel does not fetch megabytes around every record.
     try:
-        return lmdb.open(
+        environment = lmdb.open(
             str(folder),
             readonly=True,
             lock=False,
@@ -104,6 +107,8 @@ def _open(folder: Path, readahead: bool) -> Any:
         )
     except lmdb.Error as error:
         raise _refusal(folder, error) from None
+    _log.debug("%s: an LMDB environment was opened, by py-lmdb %s", folder, lmdb.__version__)
+    return environment
 
 
 def _refusal(folder: Path, error: lmdb.Error) -> StoreError:

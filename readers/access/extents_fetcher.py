@@ -1,5 +1,6 @@
 """`ExtentsFetcher`: records by their position in the extents, straight from the data files."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ try:
     import resource
 except ModuleNotFoundError:  # Windows
     resource = None  # type: ignore[assignment]
+
+_log = logging.getLogger(__name__)
 
 FROM_CACHE = 1024
 """Records in a row that came without the disk before `auto` trusts the page cache: a page fault
@@ -124,10 +127,14 @@ class ExtentsFetcher:
         needed the disk, and blocks read from it.
         """
         if after.ru_majflt > before.ru_majflt or after.ru_inblock > before.ru_inblock:
+            if self._copies:
+                _log.debug("a record came from the disk: records are read now, not copied")
             self._copies, self._from_cache = False, 0
         elif not self._copies:
             self._from_cache += records
             self._copies = self._from_cache >= FROM_CACHE
+            if self._copies:
+                _log.debug("%d records came without the disk: they are copied now", FROM_CACHE)
 
     def _copy(
         self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne

@@ -3,6 +3,7 @@
 `Store` and `Records` share one: the first for keys, the second for records found before.
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -48,6 +49,8 @@ from patchpress.readers.format.manifest import Manifest, Modality, Shard, read_m
 from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest
+
+_log = logging.getLogger(__name__)
 
 NAMES_COMPARED = 50_000
 """A missing key is compared with all names of a store of fewer records; more take seconds."""
@@ -116,7 +119,12 @@ class RecordReader:
         shards = [shard.path for shard in self.manifest.shards]
         extents, reason = read_extents(self.path, shards)
         if extents is not None:
-            return ExtentsFetcher(extents, self._files, self._watch, self.mode)
+            fetcher = ExtentsFetcher(extents, self._files, self._watch, self.mode)
+            _log.info("%s: records are read by extents, mode %s", self.path, fetcher.mode)
+            return fetcher
+        _log.info(
+            "%s: records are read through LMDB, since %s", self.path, reason or "it has no extents"
+        )
         if reason:
             warnings.warn(
                 f"{reason}: reading through LMDB, which is slower; run "

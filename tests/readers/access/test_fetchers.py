@@ -418,3 +418,26 @@ def test_checksums_need_their_package(stores: Kinds, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "xxhash", None)
     with pytest.raises(OptionError, match="pip install xxhash"):
         open_store(stores["native", "none"], checksums=True)
+
+
+def test_the_log_says_which_way_records_are_read_and_why(
+    stores: Kinds, bare_stores: Kinds, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "patchpress")
+    for mode in Mode:
+        open_store(stores["native", "none"], mode=mode)
+        assert caplog.messages[-1].endswith(f"records are read by extents, mode {mode}")
+    open_store(bare_stores["native", "none"])
+    assert caplog.messages[-1].endswith("through LMDB, since it has no extents")
+    copy = Path(shutil.copytree(stores["native", "none"], tmp_path / "store"))
+    (copy / EXTENTS).write_bytes(b"damaged")
+    with pytest.warns(ExtentsUnusable):
+        open_store(copy)
+    assert "through LMDB, since" in caplog.messages[-1]
+    assert "cannot be used" in caplog.messages[-1]
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    before = len(caplog.records)
+    store = open_store(stores["native", "none"])
+    for _ in range(200):
+        store.read_batch(store.keys("map"))
+    assert len(caplog.records) == before + 1  # nothing for each batch
