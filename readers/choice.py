@@ -12,7 +12,8 @@ import numpy as np
 
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.errors import BandMissing, OptionError, SelectionEmpty
-from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.hints import hint
 
 Bands = BandNames | Mapping[str, str | Sequence[str]]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from patchpress.readers.choice import image_dtype
 from patchpress.readers.errors import OptionError
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.records import Records
 
 Array = npt.NDArray[Any]

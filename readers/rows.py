@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from patchpress.readers.choice import Where
 from patchpress.readers.errors import OptionError, SelectionEmpty
-from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import (
     HasRowNumbers,
     Split,

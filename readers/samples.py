@@ -27,7 +27,8 @@ from patchpress.readers.choice import (
 )
 from patchpress.readers.columns import read_columns
 from patchpress.readers.errors import OptionError, SamplesLeftOut, SelectionEmpty
-from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import (
     HasRowNumbers,
     Split,

@@ -15,7 +15,8 @@ from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.fetcher import Mode
 from patchpress.readers.access.reader import RecordReader
 from patchpress.readers.access.view import band_view, stack_view
-from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import HasRowNumbers, Split, read_table, record_keys
 from patchpress.readers.records import Records
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from patchpress.readers.choice import IGNORED, as_dtype
 from patchpress.readers.errors import OptionError, StoreDamaged
-from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.modality import Modality
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -38,13 +38,11 @@ from patchpress.readers.format.manifest import (
     EXTENTS,
     MANIFEST,
     METADATA,
-    Compression,
     ContentDigest,
-    Modality,
     Shard,
-    matching,
     write_manifest,
 )
+from patchpress.readers.format.modality import Compression, Modality, matching
 from patchpress.readers.format.record import Form, form_in
 from patchpress.readers.format.table import checksum_column
 

@@ -31,7 +31,7 @@ from patchpress.converter.sources.order import (
 )
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import KeyMissing, PatchError, StoreDamaged
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
 

@@ -35,14 +35,8 @@ from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.access.extents import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError
-from patchpress.readers.format.manifest import (
-    DATA,
-    METADATA,
-    Compression,
-    Manifest,
-    Shard,
-    write_manifest,
-)
+from patchpress.readers.format.manifest import DATA, METADATA, Manifest, Shard, write_manifest
+from patchpress.readers.format.modality import Compression
 
 
 def convert(

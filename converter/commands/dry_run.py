@@ -19,7 +19,8 @@ from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.resume import goes_on
 from patchpress.converter.storage.writer_choice import check_same_writer
 from patchpress.converter.tables.metadata import Joined, flagged_counts, join, split_counts
-from patchpress.readers.format.manifest import JOURNAL, record_form
+from patchpress.readers.format.manifest import JOURNAL
+from patchpress.readers.format.modality import record_form
 from patchpress.readers.format.table import presence_column
 
 if TYPE_CHECKING:

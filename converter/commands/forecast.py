@@ -6,7 +6,7 @@ from itertools import groupby
 
 from patchpress.converter.storage.disk import Disk
 from patchpress.converter.text import named, number, size, span, split_rows
-from patchpress.readers.format.manifest import Band
+from patchpress.readers.format.modality import Band
 
 NAMES = 13  # bands whose names are shown; of more, the first and the last
 

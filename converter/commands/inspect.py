@@ -2,7 +2,7 @@
 
 from patchpress.converter.paths import StrPath
 from patchpress.converter.text import columns
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import key_column
 from patchpress.readers.store import open_store
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.readers.errors import OptionError
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.store import Store, open_store
 
 COLUMNS = 4

@@ -31,13 +31,8 @@ from patchpress.readers.errors import (
     StoreDamaged,
     TargetError,
 )
-from patchpress.readers.format.manifest import (
-    STATISTICS,
-    Manifest,
-    Modality,
-    read_manifest,
-    write_whole,
-)
+from patchpress.readers.format.manifest import STATISTICS, Manifest, read_manifest, write_whole
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import (
     HasRowNumbers,
     Split,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from string import Formatter
 
-from patchpress.readers.format.manifest import Band, Dataset
+from patchpress.readers.format.manifest import Dataset
+from patchpress.readers.format.modality import Band
 
 KINDS = ("image", "classes")
 BAND = "band"

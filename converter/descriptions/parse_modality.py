@@ -12,7 +12,7 @@ from patchpress.converter.descriptions.description import (
 )
 from patchpress.converter.descriptions.patterns import PathPattern
 from patchpress.converter.descriptions.strict import Section
-from patchpress.readers.format.manifest import Band
+from patchpress.readers.format.modality import Band
 from patchpress.readers.format.record import SAFETENSORS_DTYPES
 
 

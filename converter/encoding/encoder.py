@@ -14,7 +14,7 @@ from patchpress.converter.encoding.tiff import Array, Ground
 from patchpress.converter.sources.files import PatchFiles, open_files
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
-from patchpress.readers.format.manifest import Band, record_form
+from patchpress.readers.format.modality import Band, record_form
 from patchpress.readers.format.record import Compressor, Form
 
 SIZE_MARGIN = 2  # a record of any size may have so many times the bytes of the usual one

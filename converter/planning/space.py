@@ -17,7 +17,7 @@ from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, 
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.text import size
 from patchpress.readers.errors import TargetError
-from patchpress.readers.format.manifest import record_form
+from patchpress.readers.format.modality import record_form
 
 _TAR = 2048  # bytes beside a file in an archive at most: its header, a long name, the last block
 _UNDAMAGED = 0.95  # share of the patches that get a record at least, if damaged ones are left out

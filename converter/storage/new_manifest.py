@@ -7,14 +7,8 @@ from pathlib import Path
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels_from_codes import class_index_of_codes
 from patchpress.converter.tables.metadata import Joined, flagged_counts, split_counts
-from patchpress.readers.format.manifest import (
-    METADATA,
-    Compression,
-    Manifest,
-    Modality,
-    Shard,
-    file_digest,
-)
+from patchpress.readers.format.manifest import METADATA, Manifest, Shard, file_digest
+from patchpress.readers.format.modality import Compression, Modality
 
 Settings = Mapping[str, str | int | float | None]
 

@@ -22,7 +22,7 @@ from patchpress.converter.storage.pagedfile import PagedFile
 from patchpress.converter.storage.pages import Pages
 from patchpress.converter.storage.readback import ReadBackSample, refusal
 from patchpress.readers.errors import OptionError, TargetError
-from patchpress.readers.format.manifest import record_form
+from patchpress.readers.format.modality import record_form
 
 _log = logging.getLogger(__name__)
 # Bytes of the probe's records: on one page, just as many as fit on it, and on two.

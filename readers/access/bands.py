@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from patchpress.readers.errors import BandMissing
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 
 BandNames = str | Sequence[str] | None
 """Names of bands, one name, or a set of them (`rgb`, `10m`, `20m`, `all`); None for all."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.stack import repeat_into
 
 Array = npt.NDArray[Any]

@@ -6,7 +6,8 @@ from pathlib import Path
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.plan import Plan, plan_of
 from patchpress.readers.errors import GridsDiffer, StoreDamaged
-from patchpress.readers.format.manifest import Manifest, Modality
+from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.record import header_of, parse_header
 from patchpress.readers.format.table import record_keys
 

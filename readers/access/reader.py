@@ -45,7 +45,8 @@ from patchpress.readers.errors import (
     ViewImpossible,
 )
 from patchpress.readers.format.btree import Tree
-from patchpress.readers.format.manifest import Manifest, Modality, Shard, read_manifest
+from patchpress.readers.format.manifest import Manifest, Shard, read_manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.errors import ViewImpossible
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 
 Array = npt.NDArray[Any]
 

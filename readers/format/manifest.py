@@ -8,16 +8,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from patchpress.readers.errors import (
-    BandMissing,
     FormatUnknown,
     SelectionEmpty,
     StoreDamaged,
@@ -25,7 +21,8 @@ from patchpress.readers.errors import (
     StoreUnfinished,
     cannot_read,
 )
-from patchpress.readers.format.record import SAFETENSORS_DTYPES, Form, form_of
+from patchpress.readers.format.modality import Band, Compression, Modality, matching
+from patchpress.readers.format.record import SAFETENSORS_DTYPES, Form
 from patchpress.readers.showing import columns_of, html_table
 
 FORMAT = "patchpress"
@@ -37,107 +34,6 @@ EXTENTS = "extents.safetensors"
 STATISTICS = "statistics.json"
 MARKER = "unfinished.json"  # there from the first byte of a conversion until the manifest is
 JOURNAL = "unfinished.records"  # beside it: what is stored so far
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """One channel: its name, ground sampling distance in metres, dtype and own (height, width)."""
-
-    name: str
-    gsd: float
-    dtype: str
-    shape: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """How a record's bytes are stored: `none`, or one `zstd` frame of that level."""
-
-    codec: str = "none"
-    level: int = 0
-
-
-@dataclass(frozen=True)
-class Modality:
-    """One instrument's view of a patch, and how its records are stored.
-
-    `key` names a record from a row of the metadata table, as in ``{patch_id}_reference_map``.
-    """
-
-    name: str
-    title: str
-    kind: str
-    """``image``, or ``classes`` for codes that are never interpolated."""
-    key: str
-    layout: str
-    resampling: str
-    compression: Compression
-    bands: tuple[Band, ...]
-    records: int
-    rgb: tuple[str, ...] = ()
-    """The bands that show as red, green and blue, where there are such."""
-    any_size: bool = False
-    """Whether records may differ in size; `bands` have the usual one."""
-    codes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
-    """Of codes in the first band: label column -> code, as text -> index of its class, None for a
-    code that belongs to no class."""
-
-    @cached_property
-    def shape(self) -> tuple[int, int, int]:
-        """(bands, height, width) of the stacked array, on the finest band's grid."""
-        return (len(self.bands), *max(band.shape for band in self.bands))
-
-    @property
-    def nests(self) -> bool:
-        """Whether every band's pixels divide the finest grid, so that bands can be stacked."""
-        _, height, width = self.shape
-        return all(height % h == 0 and width % w == 0 for h, w in (b.shape for b in self.bands))
-
-    @cached_property
-    def dtype(self) -> np.dtype[np.generic]:
-        """The dtype of the stacked array: that of its bands."""
-        return np.dtype(self.bands[0].dtype).newbyteorder("<")
-
-    @cached_property
-    def band_names(self) -> tuple[str, ...]:
-        """Band names in the sensor's own order, the order of the stacked array."""
-        return tuple(band.name for band in self.bands)
-
-    @cached_property
-    def form(self) -> Form:
-        """The header and tensor places that all its records share."""
-        return record_form(self.name, self.layout, self.bands)
-
-    def indices(self, bands: Sequence[str] | None) -> list[int]:
-        """Positions of the named bands, all in order for None.
-
-        Raises:
-            BandMissing: a name that the modality does not have.
-        """
-        if bands is None:
-            return list(range(len(self.bands)))
-        missing = [name for name in bands if name not in self.band_names]
-        if missing or not bands:
-            wanted = f"has no band {missing[0]!r}" if missing else "was asked for no band at all"
-            raise BandMissing(
-                f"modality {self.name!r} {wanted}; it has {', '.join(self.band_names)}"
-            )
-        return [self.band_names.index(name) for name in bands]
-
-
-def record_form(name: str, layout: str, bands: tuple[Band, ...]) -> Form:
-    """The form of a modality's records in a layout: one tensor, or one a band.
-
-    Stacked records carry their band names, comma-separated, as ``bands`` in ``__metadata__``;
-    native ones carry no metadata, as other writers of that layout do.
-    """
-    if layout == "native":
-        return form_of([(band.name, band.dtype, band.shape) for band in bands])
-    height, width = max(band.shape for band in bands)
-    return form_of(
-        [(name, bands[0].dtype, (len(bands), height, width))],
-        {"bands": ",".join(band.name for band in bands)},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,25 +189,6 @@ class Manifest:
             raise SelectionEmpty(
                 f"the store has no modality {name!r}; it has {', '.join(self.modalities)}"
             ) from None
-
-
-def matching(modalities: Iterable[Modality], form: Form) -> list[Modality]:
-    """The modalities that a record of this form may be of, with the record's own band shapes.
-
-    More than one where native records of two modalities have the same bands: only their keys tell
-    such apart.
-    """
-    found = []
-    for modality in modalities:
-        if modality.form.header == form.header:
-            found.append(modality)
-        elif modality.any_size and {t.name for t in form.tensors} == set(modality.band_names):
-            shapes = {t.name: (t.shape[0], t.shape[-1]) for t in form.tensors}
-            bands = tuple(replace(b, shape=shapes[b.name]) for b in modality.bands)
-            own = replace(modality, bands=bands)
-            if own.form.header == form.header:
-                found.append(own)
-    return found
 
 
 def to_bytes(manifest: Manifest) -> bytes:

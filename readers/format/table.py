@@ -15,7 +15,8 @@ from patchpress.readers.errors import (
     StoreDamaged,
     cannot_read,
 )
-from patchpress.readers.format.manifest import METADATA, Manifest, Modality
+from patchpress.readers.format.manifest import METADATA, Manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.hints import hint
 
 if TYPE_CHECKING:

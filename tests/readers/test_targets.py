@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from patchpress import Store, open_store
 from patchpress.readers.errors import OptionError, StoreDamaged
-from patchpress.readers.format.manifest import Modality
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.targets import CodeTable, class_names, label_array
 from tests.support.loading import classes_of, hot, rows_in, same
 
