@@ -23,7 +23,7 @@ from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
 from patchpress.converter.sources.patch import Patch, named_patch
 from patchpress.converter.storage.folder import writing
-from patchpress.converter.storage.new_manifest import manifest_of, stored_modality
+from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
 from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.official import Tables, check_tables
@@ -152,7 +152,14 @@ class _Adoption:
         self._columns = {name: record_columns(m, rules) for name, m in modalities.items()}
         self._keys = {name: key_pattern(m) for name, m in modalities.items()}
         self._known = [
-            stored_modality(description, name, layout, "nearest", Compression(), 0)
+            stored_modality(
+                description,
+                name,
+                layout=layout,
+                resampling="nearest",
+                compression=Compression(),
+                records=0,
+            )
             for name in modalities
             for layout in LAYOUTS
         ]
@@ -174,7 +181,12 @@ class _Adoption:
         shard = Shard(DATA, len(found.keys), int(found.facts["bytes"]), digest)
         modalities = {
             name: stored_modality(
-                *(self.description, name, self.layouts[name], "nearest", Compression(), len(log))
+                self.description,
+                name,
+                layout=self.layouts[name],
+                resampling="nearest",
+                compression=Compression(),
+                records=len(log),
             )
             for name, log in ordered.items()
         }
@@ -183,8 +195,13 @@ class _Adoption:
             (self.store / MANIFEST).unlink(missing_ok=True)  # of an earlier adoption
             write_metadata(self.store / METADATA, joined.table)
             write_extents(self.store, extents)
-            manifest = manifest_of(
-                self.store, self.description, joined, modalities, shard, settings
+            manifest = new_manifest(
+                self.store,
+                self.description,
+                joined,
+                modalities=modalities,
+                shard=shard,
+                options=settings,
             )
             write_manifest(self.store, manifest)
         return report_of(self.store, self.description, joined, manifest, self.files, absent)

@@ -25,7 +25,7 @@ from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim, writing
-from patchpress.converter.storage.new_manifest import manifest_of, stored_modality
+from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
 from patchpress.converter.storage.resume import clear_or_go_on, goes_on, skip_stored
 from patchpress.converter.storage.writer import ShardWriter
@@ -105,7 +105,8 @@ class _Conversion:
             chosen = select_patches(self.description, parts, first, self._problem, options=reading)
             asked = self.request.decisive_settings()
             needed = RoomNeeded(self.request, chosen, tables)
-            require_room(self.store, needed, goes_on=goes_on(self.store, target.asked(), asked))
+            begun = goes_on(self.store, target.interrupted_settings(), asked)
+            require_room(self.store, needed, goes_on=begun)
             # Before an earlier store is removed: the writer that is asked for may not be possible.
             paged = choose_pages(self.options.writer, recipes.values(), self.store)
             with ExitStack() as stack:
@@ -171,13 +172,19 @@ class _Conversion:
         compression = Compression(str(options.compression), options.zstd_level)
         modalities = {
             name: stored_modality(
-                *(description, name, str(options.layout), str(options.resampling)),
-                *(compression, len(log)),
+                description,
+                name,
+                layout=str(options.layout),
+                resampling=str(options.resampling),
+                compression=compression,
+                records=len(log),
             )
             for name, log in self.logs.items()
         }
         settings = self.request.settings()
-        return manifest_of(self.store, description, joined, modalities, shard, settings)
+        return new_manifest(
+            self.store, description, joined, modalities=modalities, shard=shard, options=settings
+        )
 
     def _report(self, joined: Joined, manifest: Manifest, chosen: Selection) -> Report:
         parts = self.parts

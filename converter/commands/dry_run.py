@@ -14,7 +14,7 @@ from patchpress.converter.planning.sample import EncodedSample, encode_samples
 from patchpress.converter.planning.space import RoomNeeded, lack_of_room
 from patchpress.converter.planning.survey import Survey, survey_source
 from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, room_there
-from patchpress.converter.storage.folder import survey
+from patchpress.converter.storage.folder import look_at_target
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.resume import goes_on
 from patchpress.converter.storage.writer_choice import check_same_writer
@@ -46,7 +46,7 @@ def dry_run(
     """
     request = prepare_request(dataset, local_path(source), options or ConvertOptions())
     store = local_path(store)
-    before = survey(store, overwrite=request.options.overwrite)
+    before = look_at_target(store, overwrite=request.options.overwrite)
     tables = request.checked_tables()
     request.check_md5()
     found = survey_source(request, tables)

@@ -13,7 +13,7 @@ from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions
 from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
-from patchpress.converter.storage.folder import Asked
+from patchpress.converter.storage.folder import DecisiveSettings
 from patchpress.converter.storage.resume import VERSION
 from patchpress.converter.storage.writer_choice import check_writer
 from patchpress.converter.tables.official import Tables, check_tables
@@ -50,7 +50,7 @@ class ConversionRequest(NamedTuple):
             "nan": str(options.nan),
         }
 
-    def decisive_settings(self) -> Asked:
+    def decisive_settings(self) -> DecisiveSettings:
         """Everything that decides what is stored: an interrupted conversion goes on only with that.
 
         Its names are those that a user knows, as they appear in sentences about a difference.

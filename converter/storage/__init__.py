@@ -1,4 +1,4 @@
-"""Records to the folder of a store: its pages, its journal, its manifest, its report.
+"""Records to the folder of a store: its data file, its journal, its manifest, its report.
 
 May import `tables`, `encoding`, `sources`, `descriptions` and the ground.
 """

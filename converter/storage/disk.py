@@ -1,4 +1,4 @@
-"""How many bytes a store takes on its disk, and how many are free there."""
+"""How many bytes a store will take on its disk, and how many are free there."""
 
 import os
 import re
@@ -11,27 +11,30 @@ from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, pages_of
 from patchpress.converter.storage.folder import OWN_FILES
 from patchpress.readers.errors import TargetError
 
-_NODE, _POINTER, _NUMBER = 8, 2, 8  # bytes: of a node, its place, a page number
-# A node with its key and value beyond this has its value on pages of its own (me_nodemax).
+# Bytes in a page of the tree: of a node, of the pointer to it, and of a page number.
+_NODE, _POINTER, _NUMBER = 8, 2, 8
+# If a node, its key and its value take more bytes, the value has pages of its own (me_nodemax).
 _IN_NODE = ((PAGE_BYTES - ROOM) // 2 & ~1) - _POINTER
 _METAS = 2
-# Those that store every byte they are given. Others compress, or a server behind them may.
+# File systems that store every byte that they are given. Others may compress, or their servers may.
 _PLAIN_DISKS = {"ext2", "ext3", "ext4", "xfs", "jfs", "tmpfs", "vfat", "exfat"}
 
 
 class RecordSizes(NamedTuple):
-    """RecordSizes of one modality: how many, and lengths that stand for all."""
+    """How large the records of one modality are."""
 
     number: float
+    """How many there are; an estimate need not be a whole number."""
     lengths: Sequence[int]
+    """Bytes of a sample of them, which stands for all."""
     key: float
     """Bytes of a key."""
 
 
-def data_bytes(kinds: Iterable[RecordSizes]) -> int:
-    """The size of data.mdb with these records, its pages as full as keys in order make them."""
+def data_bytes(modalities: Iterable[RecordSizes]) -> int:
+    """The size of data.mdb with these records, whose keys come in order and so fill its leaves."""
     pages, leaves, keys = 0.0, 0.0, 1.0
-    for number, lengths, key in kinds:
+    for number, lengths, key in modalities:
         for length in lengths:
             share = number / len(lengths)
             own = _NODE + key + length > _IN_NODE
@@ -47,21 +50,21 @@ def data_bytes(kinds: Iterable[RecordSizes]) -> int:
 
 
 class Disk(NamedTuple):
-    """The disk that a store is on, or will be."""
+    """The disk that a store is on, or will be on."""
 
     free: int
-    """Bytes that anybody may use."""
+    """Bytes that every user may take."""
     most: int
-    """Bytes that this process may use, as far as is known."""
+    """Bytes that this process may take, which is more if it is the superuser's."""
     plain: bool
-    """Whether it is known to store every byte that it is given."""
+    """Whether its file system is known to store every byte that it is given."""
 
 
 def disk_of(store: Path) -> Disk:
-    """The disk of a store, whether the store is there or not.
+    """The disk of a store; the folder of the store need not be there.
 
     Raises:
-        TargetError: the system does not tell.
+        TargetError: the system does not tell its free room.
     """
     path = store.absolute()
     while not path.exists():
@@ -73,14 +76,14 @@ def disk_of(store: Path) -> Disk:
             f"{path} cannot be asked for its free room ({error.strerror}): choose another place"
         ) from None
     free = found.f_bavail * found.f_frsize
-    # What a file system keeps back is kept for the superuser.
+    # Blocks that a file system reserves are for the superuser.
     most = found.f_bfree * found.f_frsize if os.geteuid() == 0 else free
-    # Some that are no disks at all say 0 of 0.
+    # File systems that are no disk say that 0 of 0 blocks are free.
     return Disk(free, most, found.f_blocks > 0 and _kind(path.resolve()) in _PLAIN_DISKS)
 
 
 def _kind(path: Path) -> str:
-    """The kind of file system that a path is on; empty where the system does not tell."""
+    """The kind of file system that a path is on, as "ext4"; empty if the system does not tell."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
@@ -89,14 +92,14 @@ def _kind(path: Path) -> str:
     for mount in mounts:
         fields, _, further = mount.partition(" - ")
         point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), fields.split(" ")[4])
-        # Of several at one place the last counts.
+        # If several are mounted at one point, the last one counts.
         if path.is_relative_to(point) and len(point) >= longest:
             kind, longest = further.split(" ")[0], len(point)
     return kind
 
 
 def room_there(store: Path) -> int:
-    """Bytes on the disk that a store has already, to be used again or removed."""
+    """Bytes that the files of a store take on the disk already; they are used again or removed."""
     return sum(
         (store / name).stat().st_blocks * 512 for name in OWN_FILES if (store / name).is_file()
     )

@@ -1,4 +1,4 @@
-"""The folder that becomes a store: refused where it is something else, locked while it is made."""
+"""The folder that becomes a store: refused if it is something else, and locked meanwhile."""
 
 import errno
 import fcntl
@@ -28,7 +28,7 @@ ASIDE = f"{DATA}.pages"
 """The data file in pages, if LMDB cannot read it, until LMDB has written its records again."""
 PROBE = "probe.mdb"
 """A small data file that shows whether LMDB reads here what is written in pages."""
-NO_ROOM = 8 << 20  # bytes: two commits of the writer
+NO_ROOM = 8 << 20  # bytes, two commits of LMDB: with less, a disk is full
 OWN_FILES = (
     MANIFEST,
     f"{MANIFEST}.partial",
@@ -45,32 +45,34 @@ OWN_FILES = (
     f"{STATISTICS}.partial",
 )
 
-Asked = Mapping[str, str | int | float | None]
+DecisiveSettings = Mapping[str, str | int | float | None]
+"""All that decides what a conversion stores, by names that a user knows: the marker has them."""
 
-# A worker that outlives a killed conversion by a moment must not hold its lock.
+# Descriptors of the markers that this process has locked. A forked worker closes its copies: it may
+# live a moment longer than a conversion that was killed, and must not hold the lock then.
 _markers: set[int] = set()
-os.register_at_fork(after_in_child=lambda: _let_go())
+os.register_at_fork(after_in_child=lambda: _close_markers())
 
 
 class Target:
-    """The folder while it is ours alone."""
+    """The folder of a store while this process alone may write it."""
 
     def __init__(self, store: Path, marker: int, *, overwrite: bool) -> None:
         self.store, self._marker, self.overwrite = store, marker, overwrite
         self.begun = False
-        """Whether there is something to go on with."""
+        """Whether it has something that a later conversion may go on with."""
 
-    def asked(self) -> Asked | None:
-        """What the conversion that was interrupted here was asked; None where none is to go on."""
+    def interrupted_settings(self) -> DecisiveSettings | None:
+        """The settings of the conversion that was interrupted here; None if none may go on."""
         if self.overwrite:
             return None
         with writing(self.store):
-            return _asked(os.pread(self._marker, os.fstat(self._marker).st_size, 0))
+            return _parsed(os.pread(self._marker, os.fstat(self._marker).st_size, 0))
 
-    def clear(self, asked: Asked) -> None:
-        """Remove an earlier store, or what an interrupted conversion left; then begin.
+    def clear(self, settings: DecisiveSettings) -> None:
+        """Remove an earlier store, or what an interrupted conversion left, and note the settings.
 
-        Called when the source has been found in order: until then an earlier store stays whole.
+        Call it only if the source is in order: until then an earlier store stays whole.
 
         Raises:
             TargetError: a finished store without `overwrite`; no right to remove or to write.
@@ -79,33 +81,35 @@ class Target:
             self.begun = False
             raise TargetError(_finished(self.store))
         with writing(self.store):
-            # A marker without content says at every moment that there is nothing to go on with.
+            # The marker is emptied first: then it says that no conversion goes on here, whenever
+            # this process is killed.
             (self.store / MANIFEST).unlink(missing_ok=True)
             os.ftruncate(self._marker, 0)
             for name in OWN_FILES:
                 if name != MARKER:
                     (self.store / name).unlink(missing_ok=True)
             self.begun = True
-            os.pwrite(self._marker, json.dumps(asked, indent=1).encode(), 0)
+            os.pwrite(self._marker, json.dumps(settings, indent=1).encode(), 0)
 
 
-def _asked(marker: bytes) -> Asked | None:
+def _parsed(marker: bytes) -> DecisiveSettings | None:
     try:
-        asked = json.loads(marker)
+        settings = json.loads(marker)
     except ValueError:
         return None
-    return asked if isinstance(asked, dict) else None
+    return settings if isinstance(settings, dict) else None
 
 
 @contextmanager
 def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
-    """Make `store` a folder of ours that nobody else writes, and take our marker away at the end.
+    """Make the folder of a store, or take the one that is there, and lock it until the end.
 
-    What an interrupted conversion left is kept. Nothing that is not ours is ever removed.
+    A marker in it says until the end that the store is unfinished. What an interrupted conversion
+    left is kept. Only files that a conversion makes are ever removed.
 
     Raises:
-        TargetError: there is a finished store and no `overwrite`, something else, a conversion at
-            work, or no right to write.
+        TargetError: there is a finished store and no `overwrite`; the folder has something else;
+            another conversion writes it; it cannot be written.
     """
     _check(store, overwrite=overwrite)
     with writing(store):
@@ -122,7 +126,7 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
         with writing(store):
             _end(store, new=new)
     except BaseException:
-        # A refused source leaves everything as it was.
+        # If the source was refused, everything stays as it was.
         if not target.begun:
             (store / JOURNAL).unlink(missing_ok=True)
             (store / MARKER).unlink(missing_ok=True)
@@ -134,39 +138,39 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
         os.close(marker)
 
 
-def survey(store: Path, *, overwrite: bool) -> Asked | None:
-    """What `claim` and `Target.asked` would say, told without writing anything.
+def look_at_target(store: Path, *, overwrite: bool) -> DecisiveSettings | None:
+    """What `claim` and `Target.interrupted_settings` would say; nothing is written.
 
     Raises:
         TargetError: as `claim`.
     """
     _check(store, overwrite=overwrite)
-    place = store.absolute()
-    while not os.path.lexists(place):
-        place = place.parent
+    existing = store.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
     with writing(store):
-        if not place.is_dir():
+        if not existing.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(place, os.W_OK | os.X_OK):
+        if not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if not (store / MARKER).exists():
             return None
         with (store / MARKER).open("rb") as marker:
             _lock(marker.fileno(), store, fcntl.LOCK_SH)
-            return None if overwrite else _asked(marker.read())
+            return None if overwrite else _parsed(marker.read())
 
 
-def _let_go() -> None:
-    """Close what a forked process inherited; the lock stays with the parent."""
+def _close_markers() -> None:
+    """Close the markers that a forked process inherited; the parent keeps its locks."""
     while _markers:
         os.close(_markers.pop())
 
 
 def _end(store: Path, *, new: bool) -> None:
-    """Take away what says that the store is unfinished, when all of it is on the disk."""
+    """Remove the files that say that the store is unfinished: all of it is on the disk."""
     if new:
         _flush_folder(store.parent)
-    # In this order: a manifest beside the marker alone is a finished store, too.
+    # In this order: a store that has a manifest and a marker, but no journal, is finished, too.
     (store / JOURNAL).unlink(missing_ok=True)
     (store / MARKER).unlink(missing_ok=True)
     _flush_folder(store)
@@ -182,10 +186,10 @@ def _flush_folder(path: Path) -> None:
 
 @contextmanager
 def writing(store: Path) -> Iterator[None]:
-    """Turn what the system says of a failed write into one sentence.
+    """Turn an error of the system or of LMDB while `store` is written into one sentence.
 
     Raises:
-        TargetError: in place of any OSError or LMDB error.
+        TargetError: for any OSError or lmdb.Error.
     """
     try:
         yield
@@ -206,7 +210,7 @@ def _is_full(store: Path, error: Exception) -> bool:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space" in str(error):
         return True
     try:
-        # LMDB calls a write that the full disk cut short an input/output error.
+        # If a full disk takes only a part of what LMDB writes, LMDB says "input/output error".
         return shutil.disk_usage(store).free < NO_ROOM
     except OSError:
         return False
@@ -224,7 +228,7 @@ def _check(store: Path, *, overwrite: bool) -> None:
         raise TargetError(
             f"{store} is a folder with other things in it ({there}): choose a new or empty one"
         )
-    # A conversion that was killed behind its manifest still has its last steps to do.
+    # A conversion that was killed after its manifest was written has some steps left.
     marked = (store / MARKER).exists() and (store / MARKER).stat().st_size
     if (store / MANIFEST).exists() and not (overwrite or marked):
         raise TargetError(_finished(store))
@@ -235,7 +239,7 @@ def _finished(store: Path) -> str:
 
 
 def _is_ours(manifest: Path) -> bool:
-    """Whether it is a store's manifest; other programs have files of that name, too."""
+    """Whether a file is the manifest of a store; other programs have files of that name, too."""
     return manifest.exists() and f'"{FORMAT}"'.encode() in manifest.read_bytes()[:100]
 
 

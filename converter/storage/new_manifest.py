@@ -1,4 +1,4 @@
-"""What ends a conversion and an adoption alike: the manifest, and the report of what was found."""
+"""Makes the manifest of a store that a conversion or an adoption has written."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -16,12 +16,13 @@ Settings = Mapping[str, str | int | float | None]
 def stored_modality(
     description: Description,
     name: str,
+    *,
     layout: str,
     resampling: str,
     compression: Compression,
     records: int,
 ) -> Modality:
-    """A modality of the description as a manifest says it: with how its records are stored."""
+    """The entry of a modality in a manifest: its description, and how its records are stored."""
     modality = description.modalities[name]
     return Modality(
         name=name,
@@ -39,17 +40,18 @@ def stored_modality(
     )
 
 
-def manifest_of(
+def new_manifest(
     store: Path,
     description: Description,
     joined: Joined,
+    *,
     modalities: Mapping[str, Modality],
     shard: Shard,
     options: Settings,
 ) -> Manifest:
-    """The manifest of a store whose metadata.parquet is written."""
-    names = joined.table.column_names
-    classes = {c: names_ for c, names_ in description.classes.items() if c in names}
+    """The manifest of a store whose data file and metadata.parquet are written."""
+    columns = joined.table.column_names
+    classes = {name: of for name, of in description.classes.items() if name in columns}
     return Manifest(
         dataset=description.dataset,
         modalities=modalities,

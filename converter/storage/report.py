@@ -1,4 +1,4 @@
-"""What a conversion found: counts, and the names of all that was not as expected."""
+"""The report of a conversion: counts, and the names of all that was not as expected."""
 
 import json
 from collections.abc import Mapping
@@ -54,11 +54,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where patches were left out."""
+        """0, or 1 if patches were left out."""
         return 1 if self.skipped else 0
 
     def remarkable(self) -> bool:
-        """Whether there is anything that only the report file lists in full."""
+        """Whether it has names that only the file of the report lists in full."""
         return bool(
             self.skipped
             or self.without_partner
@@ -68,7 +68,7 @@ class Report:
         )
 
     def text(self) -> str:
-        """The report for people, names cut after a few."""
+        """The report for people, with the first few names of each list."""
         counts = ", ".join(f"{n:,} {name}" for name, n in self.records.items())
         lines = [
             f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}",
@@ -112,7 +112,7 @@ class Report:
 
 
 def is_report(path: Path) -> bool:
-    """Whether there is a report of ours; other programs may have a file of that name."""
+    """Whether a file is a report of a conversion; other programs may have files of that name."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -121,8 +121,8 @@ def is_report(path: Path) -> bool:
 
 
 def report_path(store: Path) -> Path:
-    """Where the report of a store is written: beside it."""
-    whole = store.absolute()  # the working folder's own name is empty
+    """The path of a store's report, beside the store."""
+    whole = store.absolute()  # "." has no name of its own
     return whole.with_name(f"{whole.name}.report.json")
 
 
@@ -134,7 +134,7 @@ def report_of(
     files: Mapping[str, Path],
     absent: tuple[str, ...],
 ) -> Report:
-    """What the join found, as far as it is the same for whatever made the store."""
+    """The part of a report that a conversion and an adoption share: what the join found."""
     modalities = manifest.modalities.values()
     return Report(
         store=str(store),
@@ -171,7 +171,7 @@ def _labels(
 
 
 def save_report(report: Report, store: Path) -> None:
-    """Write the report beside the store where only the file lists all, and take an old one away.
+    """Write the report beside the store if it has more than is shown, else remove an old one.
 
     Raises:
         TargetError: it cannot be written there.

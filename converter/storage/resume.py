@@ -19,7 +19,7 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.storage.folder import ASIDE, Asked, Target, writing
+from patchpress.converter.storage.folder import ASIDE, DecisiveSettings, Target, writing
 from patchpress.converter.storage.journal import Journal, Line, boot, sorted_records
 from patchpress.converter.storage.pages import TRANSACTION, Pages
 from patchpress.readers.access.files import open_file
@@ -29,28 +29,28 @@ from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import DATA, JOURNAL
 
 _log = logging.getLogger(__name__)
-VERSION = "patchpress"  # the entry of what was asked that says by which version
+VERSION = "patchpress"  # the setting that is the version of this package
 
 
-def clear_or_go_on(target: Target, asked: Asked) -> Journal:
+def clear_or_go_on(target: Target, settings: DecisiveSettings) -> Journal:
     """Make the folder ready: as an interrupted conversion left it, or empty of any earlier store.
 
-    `asked` is all that decides what is stored, by names that a user knows: options, the version of
-    this package, parts of the source and where they lie. The journal has what is stored already.
+    `settings` are the options, the version of this package, the parts of the source and their
+    paths. The journal has what is stored already.
 
     Raises:
-        TargetError: an interrupted conversion was asked for something else; a finished store
-            without `overwrite`; the folder cannot be written.
+        TargetError: the interrupted conversion had other settings; a finished store without
+            `overwrite`; the folder cannot be written.
     """
     path, loss = target.store / JOURNAL, ""
-    if goes_on(target.store, target.asked(), asked):
+    if goes_on(target.store, target.interrupted_settings(), settings):
         journal = Journal(path)
         loss = _cut_to_stored(target.store / DATA, journal)
         if not loss and len(journal):
             _log.info("%s goes on after %d lines of its journal", target.store, len(journal))
             return journal
         journal.close()
-    target.clear(asked)
+    target.clear(settings)
     if loss:
         warnings.warn(f"{loss}: the conversion begins anew", stacklevel=2)
     return Journal(path)
@@ -87,19 +87,19 @@ def skip_stored(
     yield from stream
 
 
-def goes_on(store: Path, before: Asked | None, asked: Asked) -> bool:
-    """Whether an interrupted conversion, which was asked for the same, goes on here.
+def goes_on(store: Path, before: DecisiveSettings | None, settings: DecisiveSettings) -> bool:
+    """Whether an interrupted conversion, whose settings were `before`, goes on here.
 
     Raises:
-        TargetError: it was asked for something else.
+        TargetError: its settings were others.
     """
-    # Older versions left no journal, and did not note which they were.
+    # Older versions left no journal, and did not note their number.
     if before is None or VERSION not in before or not (store / JOURNAL).exists():
         return False
     differ = [
-        f"{name.replace('_', '-')} {_shown(before.get(name))}, not {_shown(asked.get(name))}"
-        for name in {**before, **asked}
-        if before.get(name) != asked.get(name)
+        f"{name.replace('_', '-')} {_shown(before.get(name))}, not {_shown(settings.get(name))}"
+        for name in {**before, **settings}
+        if before.get(name) != settings.get(name)
     ]
     if differ:
         raise TargetError(

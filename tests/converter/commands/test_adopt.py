@@ -394,7 +394,7 @@ def test_an_interruption_while_reading_leaves_all_as_it_was(
     assert folder_bytes(foreign) == before
 
 
-@pytest.mark.parametrize("step", ["write_extents", "manifest_of", "write_manifest"])
+@pytest.mark.parametrize("step", ["write_extents", "new_manifest", "write_manifest"])
 def test_an_interruption_while_writing_leaves_all_as_it_was(
     foreign: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""A file written by a thread: what is where, and what goes wrong there."""
+"""A file that a thread writes: which bytes it has, and what becomes of errors."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ def page(fill: int, count: int = 1) -> memoryview:
 
 @pytest.fixture(params=[True, False], ids=["direct", "cached"])
 def path(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file to write, past the page cache where that can be, and through it."""
+    """A file to write: past the page cache, if the file system allows it, or through it."""
     if not request.param:
         monkeypatch.setattr(directfile, "_DIRECT", 0)
     return tmp_path / "file"
@@ -39,7 +39,9 @@ def threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("patchpress-writer")]
 
 
-def test_pieces_lie_where_they_were_put(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_are_written_where_they_were_put(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(directfile, "AT_ONCE", 3 * PAGE)
     monkeypatch.setattr(directfile, "PARTS", 4)
     told: list[str] = []
@@ -70,7 +72,7 @@ def test_memory_that_cannot_be_written_directly_goes_through_the_cache(path: Pat
     assert path.read_bytes() == b"x" * PAGE + b"\2" * PAGE
 
 
-def test_what_lies_behind_the_end_is_cut_off(path: Path) -> None:
+def test_what_is_after_the_end_is_cut_off(path: Path) -> None:
     path.write_bytes(b"a" * 5 * PAGE)
     DirectFile(path, 2 * PAGE).close()
     assert path.read_bytes() == b"a" * 2 * PAGE
@@ -89,7 +91,7 @@ def small_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("small_files")
 def test_an_error_comes_back_and_every_piece_is_released(path: Path) -> None:
-    """Nobody may wait for ever for memory that was on its way."""
+    """Else somebody would wait for ever for memory that is to be used again."""
     file = DirectFile(path, 0)
     told: list[str] = []
     released: list[str] = []
@@ -108,7 +110,7 @@ def test_an_error_comes_back_and_every_piece_is_released(path: Path) -> None:
     assert not threads()
 
 
-def test_an_error_behind_a_piece_comes_back(path: Path) -> None:
+def test_an_error_after_a_piece_comes_back(path: Path) -> None:
     def then() -> None:
         raise KeyError("mine")
 

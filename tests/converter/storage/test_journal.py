@@ -1,4 +1,4 @@
-"""The journal of a conversion: what it gives back, what of it counts, and records removed again."""
+"""The journal of a conversion: what it gives back, which lines count, and removed records."""
 
 import json
 import resource
@@ -77,19 +77,19 @@ def test_lines_count_up_to_the_first_that_is_changed_or_torn(
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "j"
     whole = three_lines(path)
-    place = data.draw(st.integers(0, len(whole) - 1))
+    offset = data.draw(st.integers(0, len(whole) - 1))
     if data.draw(st.booleans()):
-        path.write_bytes(whole[:place])
+        path.write_bytes(whole[:offset])
     else:
         changed = bytearray(whole)
-        changed[place] ^= data.draw(st.integers(1, 255))
+        changed[offset] ^= data.draw(st.integers(1, 255))
         path.write_bytes(changed)
     with Journal(path) as journal:
-        assert len(journal) == whole[:place].count(b"\n")
+        assert len(journal) == whole[:offset].count(b"\n")
         assert [line.mark.map_size for line in journal.lines()] == list(range(len(journal)))
 
 
-def test_what_is_cut_off_is_gone_and_what_follows_comes_behind(tmp_path: Path) -> None:
+def test_new_lines_come_after_those_that_were_kept(tmp_path: Path) -> None:
     whole = three_lines(tmp_path / "j")
     (tmp_path / "j").write_bytes(whole + b"torn")
     with Journal(tmp_path / "j") as journal:
@@ -171,7 +171,7 @@ def complete(store: Path, *, finish: bool, paged: bool) -> tuple[str, int]:
 def test_records_removed_by_a_run_that_was_killed_are_removed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paged: bool, ascending: bool
 ) -> None:
-    """Killed before the journal tells of it, between that and the commit, and behind both."""
+    """Killed before the journal tells of it, between that and the commit, and after both."""
     monkeypatch.setattr(transactions, "COMMIT_BYTES", 1)
     if ascending:
         monkeypatch.setitem(globals(), "KEYS", sorted(KEYS))
@@ -180,9 +180,9 @@ def test_records_removed_by_a_run_that_was_killed_are_removed_once(
     with shard_of(tmp_path / "before", paged=paged) as shard:
         fill(shard, KEYS)
     shutil.copytree(tmp_path / "before", tmp_path / "between")
-    complete(tmp_path / "behind", finish=False, paged=paged)
-    shutil.copyfile(tmp_path / "behind" / JOURNAL, tmp_path / "between" / JOURNAL)
-    for name in ("before", "between", "behind", "whole"):
+    complete(tmp_path / "after", finish=False, paged=paged)
+    shutil.copyfile(tmp_path / "after" / JOURNAL, tmp_path / "between" / JOURNAL)
+    for name in ("before", "between", "after", "whole"):
         assert complete(tmp_path / name, finish=True, paged=paged) == whole
         assert (tmp_path / name / "data.mdb").read_bytes() == (
             tmp_path / "whole" / "data.mdb"
@@ -191,10 +191,10 @@ def test_records_removed_by_a_run_that_was_killed_are_removed_once(
 
 
 @pytest.mark.parametrize("paged", [False, True])
-def test_any_order_of_keys_goes_on_behind_any_commit(
+def test_any_order_of_keys_goes_on_after_any_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paged: bool
 ) -> None:
-    """By pages while keys ascend, and by LMDB from the first that does not."""
+    """In pages as long as keys ascend, and by LMDB from the first key that is lower."""
     monkeypatch.setattr(transactions, "COMMIT_BYTES", 1)
     whole = complete(tmp_path / "whole", finish=True, paged=paged)
     for stop in range(len(KEYS) + 1):
@@ -205,6 +205,6 @@ def test_any_order_of_keys_goes_on_behind_any_commit(
         assert (store / "data.mdb").read_bytes() == (tmp_path / "whole/data.mdb").read_bytes()
 
 
-def test_a_journal_is_lines_of_json_behind_their_checksums(tmp_path: Path) -> None:
+def test_each_line_of_a_journal_is_a_checksum_and_json(tmp_path: Path) -> None:
     lines = three_lines(tmp_path / "j").splitlines()
     assert [json.loads(line[9:])["map"] for line in lines] == [0, 1, 2]

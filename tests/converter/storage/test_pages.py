@@ -1,4 +1,4 @@
-"""Data files made page by page: LMDB itself reads them, and goes on with them."""
+"""Data files written in pages: LMDB reads them, copies them, and goes on with them."""
 
 import random
 from pathlib import Path
@@ -26,7 +26,7 @@ def items_of(count: int, key_length: int, seed: int = 0) -> Items:
 
 
 def write(folder: Path, items: Items, map_size: int = 1 << 30) -> Path:
-    """A data file of them."""
+    """The folder of a data file with these records, written in pages."""
     folder.mkdir()
     pages = Pages()
     with (folder / "data.mdb").open("wb") as file:
@@ -59,7 +59,8 @@ def by_lmdb(environment: "lmdb.Environment") -> Items:
         return [(bytes(key), bytes(value)) for key, value in transaction.cursor()]
 
 
-# Around what one leaf and one branch hold, for keys that are short, usual, and the longest.
+# (records, bytes of a key): about as many as one leaf or one branch holds, for keys that are short,
+# as long as usual, and the longest.
 SHAPES = [
     *((count, 5) for count in (0, 1, 2, 3, 150, 151, 152, 153, 154)),
     *((count, 59) for count in (53, 54, 55, 56, 107, 108, 2_900)),
@@ -94,7 +95,7 @@ def test_every_page_has_one_owner(tmp_path: Path, count: int, key_length: int) -
 
 @pytest.mark.parametrize(("count", "key_length"), [s for s in SHAPES if s[0] > 2])
 def test_a_compact_copy_by_lmdb_has_them_all(tmp_path: Path, count: int, key_length: int) -> None:
-    """It refuses a file with pages that nobody owns."""
+    """It refuses a file with pages that neither the tree nor a value has."""
     items = items_of(count, key_length)
     (tmp_path / "copy").mkdir()
     with opened(write(tmp_path / "a", items)) as environment:
@@ -105,7 +106,7 @@ def test_a_compact_copy_by_lmdb_has_them_all(tmp_path: Path, count: int, key_len
 
 @pytest.mark.parametrize(("count", "key_length"), [s for s in SHAPES if s[0] > 2])
 def test_lmdb_goes_on_with_the_file(tmp_path: Path, count: int, key_length: int) -> None:
-    """It changes, removes and adds values, and gives their pages out again."""
+    """It changes, removes and adds values, and uses their pages again."""
     items = items_of(count, key_length)
     expected = dict(items)
     draw = random.Random(count)  # noqa: S311
@@ -161,7 +162,7 @@ def test_the_statistics_are_those_of_lmdb(tmp_path: Path) -> None:
 
 
 def test_values_under_the_smallest_would_lie_in_the_tree(tmp_path: Path) -> None:
-    """The bound is right for LMDB: one byte more than what it may still keep in a leaf."""
+    """`SMALLEST` is right: LMDB may keep smaller values in a leaf."""
     for length, pages in ((SMALLEST, 1), (2000, 0)):
         with (
             opened(tmp_path / str(length)) as environment,

@@ -223,7 +223,7 @@ def test_a_kill_at_any_step_of_the_copy_changes_nothing(
         with pytest.warns(UserWarning, match="again, by LMDB"), suppress(Killed):
             complete(tmp_path / "a")
         assert (tmp_path / "a" / ASIDE).exists() == (step != "after")
-    if step == "after":  # behind the copy nothing is read back or copied again
+    if step == "after":  # then nothing is read back or copied again
         assert complete(tmp_path / "a") == whole
         return
     with pytest.warns(UserWarning, match="again, by LMDB"):

@@ -1,4 +1,4 @@
-"""Conversions that are killed, or stop, and go on: to the same bytes as if nothing had happened."""
+"""Conversions that are killed, or stop, and go on give the same bytes as if nothing happened."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def bytes_of(store: Path) -> dict[str, bytes]:
 def test_kills_at_any_moment_change_nothing(
     tmp_path: Path, pytestconfig: pytest.Config, kind: str, workers: int
 ) -> None:
-    """With ``--kills N``: so many for each kind of source and number of workers."""
+    """``--kills N`` says how many, for each kind of source and number of workers."""
     kills = int(pytestconfig.getoption("--kills"))
     make_tree(tmp_path / "raw", n=5 * kills, flagged=1)
     made(tmp_path / "raw", tmp_path / "whole")
@@ -58,7 +58,7 @@ def test_kills_at_any_moment_change_nothing(
 
 @pytest.fixture
 def stopped(raw: Path, tmp_path: Path) -> Path:
-    """A store of `raw` that was left when 7 of its 15 records were stored."""
+    """A store of `raw` whose conversion stopped when 7 of its 15 records were stored."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         stop_after(patch, 7)
         made(raw, tmp_path / "store")
@@ -68,7 +68,7 @@ def stopped(raw: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def whole(raw: Path, tmp_path: Path) -> dict[str, bytes]:
-    """What a store of `raw` is when nothing happens."""
+    """The files of a store of `raw` whose conversion did not stop."""
     made(raw, tmp_path / "whole")
     return bytes_of(tmp_path / "whole")
 
@@ -76,7 +76,7 @@ def whole(raw: Path, tmp_path: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("layout", ["stacked", "native"])
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 @pytest.mark.parametrize("commit", [1, 200_000])
-def test_a_stop_behind_any_commit_changes_nothing(
+def test_a_stop_after_any_commit_changes_nothing(
     raw: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -137,7 +137,7 @@ def test_progress_counts_what_was_stored_before(raw: Path, stopped: Path) -> Non
 def test_a_line_without_its_commit_is_cut_off(
     raw: Path, stopped: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    """As after a kill between the two."""
+    """As if the conversion was killed between the two."""
     data = (stopped / "data.mdb").read_bytes()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         stop_after(patch, 8)
@@ -158,28 +158,28 @@ def test_a_torn_line_at_the_end_is_cut_off(
     assert bytes_of(stopped) == whole
 
 
-@pytest.mark.parametrize("place", [0, 400, -3])
-def test_behind_a_changed_line_nothing_of_a_journal_counts(
-    raw: Path, stopped: Path, whole: dict[str, bytes], place: int
+@pytest.mark.parametrize("offset", [0, 400, -3])
+def test_after_a_changed_line_no_line_of_a_journal_counts(
+    raw: Path, stopped: Path, whole: dict[str, bytes], offset: int
 ) -> None:
     journal = bytearray((stopped / JOURNAL).read_bytes())
-    journal[place] ^= 1
+    journal[offset] ^= 1
     (stopped / JOURNAL).write_bytes(journal)
     made(raw, stopped)
     assert bytes_of(stopped) == whole
 
 
-@pytest.mark.parametrize("place", [0, 400, -3])
+@pytest.mark.parametrize("offset", [0, 400, -3])
 def test_a_changed_journal_of_lmdb_s_commits_begins_anew(
-    raw: Path, tmp_path: Path, place: int
+    raw: Path, tmp_path: Path, offset: int
 ) -> None:
-    """What LMDB has committed nobody can take back."""
+    """Nobody can take back what LMDB has committed."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         stop_after(patch, 7)
         made(raw, tmp_path / "store", compression="zstd")
     made(raw, tmp_path / "whole", compression="zstd")
     journal = bytearray((tmp_path / "store" / JOURNAL).read_bytes())
-    journal[place] ^= 1
+    journal[offset] ^= 1
     (tmp_path / "store" / JOURNAL).write_bytes(journal)
     with pytest.warns(UserWarning, match="unfinished.records is damaged.*begins anew"):
         made(raw, tmp_path / "store", compression="zstd")
@@ -190,7 +190,7 @@ def test_a_changed_journal_of_lmdb_s_commits_begins_anew(
 def test_a_marker_that_says_nothing_begins_anew(
     raw: Path, stopped: Path, whole: dict[str, bytes], marker: bytes
 ) -> None:
-    """Torn ones, and those of versions that could not go on."""
+    """Those that are cut, and those of versions that could not go on."""
     (stopped / MARKER).write_bytes(marker)
     made(raw, stopped)
     assert bytes_of(stopped) == whole
@@ -207,11 +207,11 @@ def test_a_lost_file_begins_anew(
 
 
 def another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine was started anew since."""
+    """From now on it seems that the machine was started anew."""
     monkeypatch.setattr(resume, "boot", lambda: "another")
 
 
-def test_behind_a_restart_of_the_machine_a_whole_store_goes_on(
+def test_after_a_restart_of_the_machine_a_whole_store_goes_on(
     raw: Path, stopped: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     another_boot(monkeypatch)
@@ -226,19 +226,19 @@ def test_behind_a_restart_of_the_machine_a_whole_store_goes_on(
 def spoiled(data: bytes, how: str) -> bytes:
     """What a power failure may leave of a data file."""
     if how == "record":
-        place = len(data) // 3 // 4096 * 4096
-        return data[:place] + bytes(4096) + data[place + 4096 :]
+        offset = len(data) // 3 // 4096 * 4096
+        return data[:offset] + bytes(4096) + data[offset + 4096 :]
     if how == "cut":
         return data[: len(data) // 2]
     if how == "meta":
         return bytes(4096) + data[4096:]
     if how == "metas":
         return bytes(8192) + data[8192:]
-    # A page of a tree: the only pages with these flags.
-    for place in range(8192, len(data), 4096):
-        page = data[place : place + 4096]
-        if int.from_bytes(page[:8], "little") == place // 4096 and page[10] & 3:
-            data = data[:place] + bytes(4096) + data[place + 4096 :]
+    # Pages of a tree are the only ones with these flags.
+    for offset in range(8192, len(data), 4096):
+        page = data[offset : offset + 4096]
+        if int.from_bytes(page[:8], "little") == offset // 4096 and page[10] & 3:
+            data = data[:offset] + bytes(4096) + data[offset + 4096 :]
     return data
 
 
@@ -246,7 +246,7 @@ def spoiled(data: bytes, how: str) -> bytes:
 @pytest.mark.parametrize("how", ["record", "cut", "meta", "metas", "trees"])
 @pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.filterwarnings("ignore:.*begins anew")
-def test_behind_a_power_failure_a_damaged_store_begins_anew(
+def test_after_a_power_failure_a_damaged_store_begins_anew(
     raw: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -254,7 +254,7 @@ def test_behind_a_power_failure_a_damaged_store_begins_anew(
     compression: str,
     closed: bool,
 ) -> None:
-    """In the middle, and with all records stored but no manifest."""
+    """In the middle of the records, and after all of them, before there is a manifest."""
     made(raw, tmp_path / "whole", compression=compression)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         if closed:
@@ -276,7 +276,7 @@ def stop(*arguments: object) -> None:
 def test_a_leaf_that_a_power_failure_took_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Leaves lie among the records, long before there is a tree."""
+    """Leaves are written among the records, long before the tree is whole."""
     make_tree(tmp_path / "raw", n=70, flagged=1)
     made(tmp_path / "raw", tmp_path / "whole", modalities=("map",))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
@@ -411,7 +411,7 @@ def test_patches_that_were_skipped_stay_so(
 
 
 @pytest.mark.parametrize("step", ["write_extents", "write_metadata", "write_manifest", "join"])
-def test_a_stop_behind_the_last_record_changes_nothing(
+def test_a_stop_after_the_last_record_changes_nothing(
     raw: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -428,7 +428,7 @@ def test_a_stop_behind_the_last_record_changes_nothing(
     assert bytes_of(tmp_path / "store") == whole
 
 
-def test_a_stop_behind_the_manifest_still_ends_well(
+def test_a_stop_after_the_manifest_still_ends_well(
     raw: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     def stop(*_: object) -> None:
@@ -447,7 +447,7 @@ def test_a_stop_behind_the_manifest_still_ends_well(
 def test_a_marker_beside_a_finished_store_is_taken_away(
     raw: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    """As after a kill between the last two steps."""
+    """As if the conversion was killed between its last two steps."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         stop_after(patch, 3)
         made(raw, tmp_path / "store")

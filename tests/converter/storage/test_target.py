@@ -1,4 +1,4 @@
-"""The folder that becomes a store: what is refused, what is begun again, what is never touched."""
+"""The folder that becomes a store: what is refused, begun again, and never touched."""
 
 import json
 import shutil

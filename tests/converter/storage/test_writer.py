@@ -1,4 +1,4 @@
-"""Records to LMDB: order, commits and growth of the map, and what is refused."""
+"""Records to a data file: their order, commits, the size of the map, and what is refused."""
 
 import random
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from tests.support.helpers import encoded, patch_named, put, stored_values
 
 
 def record(size: int, seed: int = 0) -> memoryview:
-    """So many bytes, others for each seed."""
-    return memoryview(bytes((seed + place) % 251 for place in range(1000)) * (size // 1000 + 1))[
+    """So many bytes, which differ for each seed."""
+    return memoryview(bytes((seed + index) % 251 for index in range(1000)) * (size // 1000 + 1))[
         :size
     ]
 
@@ -112,7 +112,7 @@ def test_keys_in_any_order_give_what_keys_in_order_give(
         with writing_to(tmp_path / name, paged=paged) as shard:
             for key in names:
                 put(shard, key, record(smallest + int(key[1:]) * 97 % 9000, int(key[1:])))
-            # Twice, once behind and once before the last key.
+            # Two keys again: the last one, and one before it.
             for key in (keys[-1], keys[50]):
                 assert isinstance(put(shard, key, record(10)), PatchError)
             shard.finish()
@@ -126,7 +126,7 @@ def test_keys_in_any_order_give_what_keys_in_order_give(
 
 
 def test_only_the_first_key_out_of_order_turns_to_lmdb(tmp_path: Path) -> None:
-    """Before it every line of the journal stands behind pages, from it on behind commits."""
+    """The journal has lines of pages before that key, and lines of commits from it on."""
     with writing_to(tmp_path, paged=True) as shard:
         for key in ("p1", "p2", "p2", "p5", "p3", "p6", "p4"):
             put(shard, key, record(5000))

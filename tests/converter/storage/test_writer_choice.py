@@ -188,7 +188,7 @@ def test_a_conversion_goes_on_as_its_journal_says(
         commits_of(1, patch)
         made(raw, tmp_path / "whole", writer=begun)
     assert stored_values(tmp_path / "store") == stored_values(tmp_path / "whole")
-    if begun != "lmdb":  # where LMDB commits decides some of its bytes
+    if begun != "lmdb":  # how large its transactions are decides some bytes of the file
         assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
 
 
@@ -209,7 +209,7 @@ def test_lmdb_writes_the_format_that_every_client_reads(raw: Path, tmp_path: Pat
 def test_a_py_lmdb_without_that_format_is_named(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
 ) -> None:
-    """As it is built with ``LMDB_FORCE_SYSTEM`` where the system has LMDB 1.0 alone."""
+    """As if it was built with ``LMDB_FORCE_SYSTEM`` on a system that has LMDB 1.0 only."""
 
     def only_1_0(lib_version: int = 1) -> tuple[int, int, int]:
         if lib_version != 1:
