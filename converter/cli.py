@@ -26,7 +26,7 @@ from patchpress.converter.arguments import (
 from patchpress.converter.exits import UsageError, going_on_later, output, run
 from patchpress.converter.options import (
     Codec,
-    ConvertOptions,
+    ConvertKeywords,
     FlaggedChoice,
     Layout,
     Nan,
@@ -159,8 +159,8 @@ def convert(
     verbose: Verbose = 0,
 ) -> None:
     """Convert a published dataset, once, to a store that training reads."""
-    options = ConvertOptions(
-        modalities=tuple(modality) if modality else None,
+    options = ConvertKeywords(
+        modalities=modality or None,
         layout=layout,
         resampling=resampling,
         compression=compression,
@@ -183,16 +183,16 @@ def convert(
     from patchpress.converter.progress import progress_for_terminal
 
     with going_on_later(), progress_for_terminal() as progress:
-        report = convert_dataset(dataset, source, store, options, progress)
+        report = convert_dataset(dataset, source, store, progress=progress, **options)
     output(report.text())
     raise typer.Exit(report.exit_code)
 
 
-def _foretell(dataset: str, source: Path, store: Path, options: ConvertOptions) -> NoReturn:
+def _foretell(dataset: str, source: Path, store: Path, options: ConvertKeywords) -> NoReturn:
     """Print what a conversion would do, and end as far as is known as it would end."""
     from patchpress.converter.commands.dry_run import dry_run
 
-    forecast = dry_run(dataset, source, store, options)
+    forecast = dry_run(dataset, source, store, **options)
     output(forecast.text())
     if forecast.lack:
         raise TargetError(forecast.lack)

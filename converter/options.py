@@ -1,13 +1,15 @@
 """The options of a conversion, checked once, from the command line to the workers."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, Literal, TypedDict
 
-from patchpress.converter.paths import local_path
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.readers.errors import OptionError
+from patchpress.readers.hints import hint
 
 
 class Layout(StrEnum):
@@ -87,53 +89,75 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True, slots=True)
-class ConvertOptions:
-    """What `convert` may be told; each default is the choice for training on a local disk.
+class ConvertKeywords(TypedDict, total=False):
+    """The options of `convert` and `dry_run` as keywords; `ConvertOptions` says what they mean."""
 
-    `workers` are processes that decode, beside the one that writes; 0 decodes in the writing
-    process. None takes one a usable CPU: the writer mostly waits for the disk. `validation` is the
-    share of the training patches that become validation patches, drawn by `seed` in groups that
-    must not be parted. A patch with NaN is treated as a damaged one unless `nan` is keep.
-    `check_md5` compares archives with what their publishers gave, while they are read. `writer` is
-    what writes the data file; it does not change what is stored.
-    """
+    modalities: str | Sequence[str] | None
+    layout: Layout | Literal["stacked", "native"]
+    resampling: Resampling | Literal["nearest", "bilinear", "cubic"]
+    compression: Codec | Literal["none", "zstd"]
+    level: int | None
+    workers: int | None
+    on_error: OnError | Literal["stop", "skip"]
+    overwrite: bool
+    limit: int | None
+    paths: Mapping[str, StrPath]
+    split: SplitBy | Literal["official", "geographic", "none"]
+    validation: float
+    seed: int
+    nan: Nan | Literal["refuse", "keep"]
+    check_md5: bool
+    writer: Writer | Literal["auto", "pages", "lmdb"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions:
+    """The options of a conversion, checked; each default is the choice for a local disk."""
 
     modalities: tuple[str, ...] | None = None
+    """Which to convert, in the order of the description; None for all that the source has."""
     layout: Layout = Layout.stacked
+    """One array a patch on the finest grid, or one array a band."""
     resampling: Resampling = Resampling.nearest
+    """How coarser bands come to the finest grid; the native layout has no use for it."""
     compression: Codec = Codec.none
+    """Of each record."""
     level: int | None = None
+    """Level of zstd, 1 to 22; None for 3, the default of the zstd program."""
     workers: int | None = None
+    """Processes that decode, beside the one that writes: None for one a usable CPU, because the one
+    that writes mostly waits for the disk. With 0 the one that writes decodes, too."""
     on_error: OnError = OnError.stop
+    """Stop at a damaged patch, or leave it out and report it."""
     overwrite: bool = False
+    """Replace a finished store."""
     limit: int | None = None
+    """Only so many patches, the first ones."""
     paths: Mapping[str, Path] = field(default_factory=dict)
+    """Modality or table -> where it lies, if it is not where the description says."""
     split: SplitBy = SplitBy.official
+    """Where the split of a patch comes from."""
     validation: float = 0.0
+    """Share of the training patches that become validation patches, drawn in whole groups."""
     seed: int = 0
+    """Of that draw."""
     nan: Nan = Nan.refuse
+    """Treat patches with NaN as damaged, or store them as they are."""
     check_md5: bool = False
+    """Compare archives with the MD5 that their publishers gave, while they are read."""
     writer: Writer = Writer.auto
+    """What writes the data file; it does not change what is stored."""
 
     def __post_init__(self) -> None:
-        for name, kind in _ENUMS.items():
-            value = getattr(self, name)
-            try:
-                object.__setattr__(self, name, kind(value))
-            except ValueError:
-                choices = ", ".join(kind)
-                raise OptionError(
-                    f"{name.replace('_', '-')} {value!r} is unknown: choose {choices}"
-                ) from None
-        paths = {name: local_path(path) for name, path in self.paths.items()}
-        object.__setattr__(self, "paths", paths)
-        if self.workers is not None and self.workers < 0:
-            raise OptionError(f"workers must be 0 or more, not {self.workers}")
-        if self.limit is not None and self.limit < 1:
-            raise OptionError(f"limit must be 1 or more, not {self.limit}")
-        if self.level is not None and not 1 <= self.level <= 22:
-            raise OptionError(f"level must be 1 to 22, not {self.level}")
+        """Check them, and give names and paths their types.
+
+        Raises:
+            OptionError: a value that cannot be, or one that has no effect beside another.
+        """
+        self._give_types()
+        _check_whole("workers", self.workers, 0)
+        _check_whole("limit", self.limit, 1)
+        _check_whole("level", self.level, 1, 22)
         if self.level is not None and self.compression is Codec.none:
             raise OptionError(f"level {self.level} has no effect without compression zstd")
         if self.layout is Layout.native and self.resampling is not Resampling.nearest:
@@ -142,15 +166,66 @@ class ConvertOptions:
                 "every band at its own resolution: leave it out, or choose the stacked layout"
             )
 
+    def _give_types(self) -> None:
+        """Plain strings to the enumerations, paths to `Path`, names of modalities to a tuple."""
+        for name, kind in _ENUMS.items():
+            object.__setattr__(self, name, _member(kind, name, getattr(self, name)))
+        paths = {name: local_path(path) for name, path in self.paths.items()}
+        object.__setattr__(self, "paths", paths)
+        asked = self.modalities
+        names = (asked,) if isinstance(asked, str) else asked
+        object.__setattr__(self, "modalities", None if names is None else tuple(names))
+
     @property
     def zstd_level(self) -> int:
-        """The level of zstd, 0 where nothing is compressed."""
+        """The level of zstd; 0 if nothing is compressed."""
         return 0 if self.compression is Codec.none else self.level or ZSTD_LEVEL
 
     @property
     def worker_count(self) -> int:
-        """The number of decoding processes."""
-        return usable_cpus() if self.workers is None else self.workers
+        """The number of processes that decode."""
+        return worker_count(self.workers)
+
+
+def convert_options(keywords: Mapping[str, Any]) -> ConvertOptions:
+    """Options from keywords of a call.
+
+    Raises:
+        OptionError: there is no such option, or as `ConvertOptions`.
+    """
+    known = [field.name for field in fields(ConvertOptions)]
+    for name in keywords:
+        if name not in known:
+            raise OptionError(f"there is no option {name!r} of a conversion, {hint(name, known)}")
+    return ConvertOptions(**keywords)
+
+
+def worker_count(workers: int | None) -> int:
+    """How many processes are meant: None for one a usable CPU.
+
+    Raises:
+        OptionError: it is negative, or no whole number.
+    """
+    _check_whole("workers", workers, 0)
+    return usable_cpus() if workers is None else workers
+
+
+def _check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    if value is None:
+        return
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        which = f"{least} or more" if most is None else f"{least} to {most}"
+        raise OptionError(f"{name} must be {which}, not {value!r}")
+
+
+def _member(kind: type[StrEnum], name: str, value: str) -> StrEnum:
+    try:
+        return kind(value)
+    except ValueError:
+        names = [str(one) for one in kind]
+        option = name.replace("_", "-")
+        raise OptionError(f"{option} {value!r} is unknown, {hint(value, names)}") from None
 
 
 _ENUMS: dict[str, type[StrEnum]] = {

@@ -34,11 +34,27 @@ def split_rows(rows: int, flagged: int) -> str:
     return f"{rows - flagged:,}" + (f", and {flagged:,} flagged" if flagged else "")
 
 
+def several(count: int, what: str) -> str:
+    """A count of things: ``1 problem``, ``2 problems``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """The first few names in one line, and whether there are more."""
+    shown = ", ".join(names[:most])
+    return f"{shown}, …" if len(names) > most else shown
+
+
+def line(title: str, text: str, width: int = 18) -> str:
+    """A line of a report: its title, padded to a width, and what it says."""
+    return f"  {title:<{width}} {text}"
+
+
 SHOWN = 5  # names in the printed report; the file has them all
 
 
 def named(title: str, names: list[str]) -> list[str]:
-    """Lines with the first few of some names; none where there are none."""
+    """Lines with the first few of some names; none if there are none."""
     if not names:
         return []
     more = [f"    … and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []

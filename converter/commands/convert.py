@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import EncodedChunk, encoding
-from patchpress.converter.options import ConvertOptions, OnError
+from patchpress.converter.options import ConvertKeywords, ConvertOptions, OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.selection import (
@@ -40,11 +41,12 @@ from patchpress.readers.format.modality import Compression
 
 
 def convert(
-    dataset: str,
+    dataset: StrPath,
     source: StrPath,
     store: StrPath,
-    options: ConvertOptions | None = None,
+    *,
     progress: Progress | None = None,
+    **options: Unpack[ConvertKeywords],
 ) -> Report:
     """Convert a published dataset to a store; what ``patchpress convert`` calls.
 
@@ -52,22 +54,21 @@ def convert(
         dataset: name of a built-in description, or the path of a TOML file.
         source: folder that holds the dataset as published.
         store: folder to write; it is a store once its manifest.json is there.
-        options: how to store it, and what to do with damaged patches.
         progress: told of every chunk of patches.
+        options: how to store it, and what to do with damaged patches; `ConvertOptions` says what
+            each means and what it is by default. Names are plain strings: ``layout="native"``.
 
     Raises:
         DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError: as their
             names say; the store is left without a manifest.
     """
-    options = options or ConvertOptions()
-    source, store = local_path(source), local_path(store)
-    begun = time.monotonic()
-    asked = prepare_request(dataset, source, options)
-    conversion = _Conversion(asked, store, progress or Silent())
-    with claim(store, overwrite=options.overwrite) as target:
+    folder, begun = local_path(store), time.monotonic()
+    asked = prepare_request(dataset, local_path(source), convert_options(options))
+    conversion = _Conversion(asked, folder, progress or Silent())
+    with claim(folder, overwrite=asked.options.overwrite) as target:
         report = conversion.run(target)
         report.seconds = time.monotonic() - begun
-        save_report(report, store)
+        save_report(report, folder)
     return report
 
 

@@ -5,32 +5,51 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from patchpress.converter.storage.disk import Disk
-from patchpress.converter.text import named, number, size, span, split_rows
+from patchpress.converter.text import line, named, number, several, size, span, split_rows
 from patchpress.readers.format.modality import Band
 
-NAMES = 13  # bands whose names are shown; of more, the first and the last
+NAMES = 13  # so many bands are named one by one; of more, the first and the last
+LONG = 10.0  # seconds from which on the speed of the disk is said
 
-LONG = 10.0  # seconds: of less nobody waits for the disk
 
-
-@dataclass(frozen=True, slots=True)
-class Foreseen:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModalityForecast:
     """The records of one modality."""
 
     bands: tuple[Band, ...]
     patches: float | None
-    """None where only the end of an archive tells."""
+    """How many; None if only the end of an archive tells."""
     about: bool
-    """Whether that is estimated."""
+    """Whether that number is estimated."""
     by: str
-    """What tells the number, where the patches themselves were not counted; else empty."""
+    """What tells the number, if the patches themselves were not counted; else empty."""
     record: float
     """Bytes of one record."""
     record_about: bool
+    """Whether these are estimated."""
 
-    def count(self) -> str:
-        """The number of patches."""
-        return "unknown" if self.patches is None else number(self.patches, about=self.about)
+    def lines(self, name: str) -> list[str]:
+        """The modality for people: its patches and records, then its bands of each kind."""
+        count = "unknown" if self.patches is None else number(self.patches, about=self.about)
+        by = f" by {self.by}" if self.by else ""
+        about = "about " if self.record_about else ""
+        text = f"{count} patches{by}, {about}{self.record:,.0f} bytes a record"
+        lines = [line(name, text)]
+        for (gsd, dtype, shape), bands in groupby(sorted(self.bands, key=_grid), key=_grid):
+            names = _names([band.name for band in bands])
+            lines.append(f"    {names}: {shape[1]} x {shape[0]} pixels of {gsd:g} m, {dtype}")
+        return lines
+
+
+def _grid(band: Band) -> tuple[float, str, tuple[int, int]]:
+    """What bands that are shown in one line share."""
+    return band.gsd, band.dtype, band.shape
+
+
+def _names(names: Sequence[str]) -> str:
+    if len(names) <= NAMES:
+        return ", ".join(names)
+    return f"{names[0]} to {names[-1]} ({len(names)} bands)"
 
 
 @dataclass
@@ -41,27 +60,34 @@ class Forecast:
     dataset: str
     layout: str
     compression: str
-    modalities: dict[str, Foreseen]
+    modalities: dict[str, ModalityForecast]
     stored: int = 0
     """Records that an interrupted conversion has stored already."""
     goes_on: bool = False
     partners: dict[str, tuple[float, bool]] = field(default_factory=dict)
     """Modality -> patches of the primary one that have it, and whether that is estimated."""
     primary: str = ""
+    """The modality that the rows are about."""
     rows: float | None = None
+    """Rows of metadata.parquet; None if that is unknown."""
     rows_about: bool = False
+    """Whether their number is estimated."""
     rows_without_pixels: int = 0
+    """Rows of the tables that are left out, because none of their patches is in the source."""
     without_row: dict[str, int] = field(default_factory=dict)
     """Modality -> patches that no row of the tables names."""
     splits: dict[str, int] = field(default_factory=dict)
-    flagged: dict[str, int] = field(default_factory=dict)
-    """Of the rows in `splits`, those that their publisher does not recommend for use."""
     """Split -> rows."""
+    flagged: dict[str, int] = field(default_factory=dict)
+    """Split -> those of its rows that their publisher does not recommend for use."""
     listed_without_pixels: dict[str, int] = field(default_factory=dict)
+    """List -> names in it that have no pixels in the source."""
     labels: list[tuple[str, str, int | None]] = field(default_factory=list)
     """Columns, what gives them, and for how many rows."""
     absent: tuple[str, ...] = ()
+    """Modalities, tables and lists that the source does not have."""
     ignored: dict[str, int] = field(default_factory=dict)
+    """Modality -> entries of its folder that are no patches."""
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that would be left out, as far as is known."""
     tried: int = 0
@@ -76,13 +102,15 @@ class Forecast:
     """Bytes of an earlier store, or of an interrupted one, that count as free."""
     disk: Disk = field(default_factory=lambda: Disk(0, 0, False))
     lack: str = ""
-    """With which sentence `convert` would refuse for want of room; empty where it would not."""
+    """The sentence with which `convert` would refuse, if there is too little room; else empty."""
     seconds: float | None = None
+    """How long it would take; None if that is unknown."""
     workers: int = 0
+    """Processes that would decode."""
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where patches are known to be left out."""
+        """The exit code of `patchpress convert`, as far as is known: 1 if patches are left out."""
         return 1 if self.skipped else 0
 
     def text(self) -> str:
@@ -90,12 +118,12 @@ class Forecast:
         head = f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}"
         lines = [f"{head}: a dry run, nothing is written"]
         for name, found in self.modalities.items():
-            lines += _modality(name, found)
+            lines += found.lines(name)
         if self.goes_on:
-            lines.append(_line("goes on", f"{self.stored:,} records are stored already"))
+            lines.append(line("goes on", f"{self.stored:,} records are stored already"))
         lines += self._rows()
         if self.absent:
-            lines.append(_line("not in the source", ", ".join(self.absent)))
+            lines.append(line("not in the source", ", ".join(self.absent)))
         for name, count in self.ignored.items():
             lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
         lines += named("patches left out because of errors", self.skipped)
@@ -105,23 +133,23 @@ class Forecast:
     def _rows(self) -> list[str]:
         lines = []
         for other, (count, about) in self.partners.items():
-            lines.append(_line(f"{self.primary} with {other}", number(count, about=about)))
+            lines.append(line(f"{self.primary} with {other}", number(count, about=about)))
         if self.rows is None:
-            lines.append(_line("rows", "unknown before the archives are read"))
+            lines.append(line("rows", "unknown before the archives are read"))
         else:
-            lines.append(_line("rows", number(self.rows, about=self.rows_about)))
+            lines.append(line("rows", number(self.rows, about=self.rows_about)))
             lines += [
-                _line(f"split {split}", split_rows(count, self.flagged.get(split, 0)))
+                line(f"split {split}", split_rows(count, self.flagged.get(split, 0)))
                 for split, count in self.splits.items()
             ]
             without = self.rows - sum(self.splits.values())
             if without and (self.splits or not self.rows_about):
-                lines.append(_line("split none", number(without, about=self.rows_about)))
+                lines.append(line("split none", number(without, about=self.rows_about)))
         for columns, source, labelled in self.labels:
             rows = f", {labelled:,} rows" if labelled is not None else ""
-            lines.append(_line("labels", f"{columns}: from {source}{rows}"))
+            lines.append(line("labels", f"{columns}: from {source}{rows}"))
         if not self.labels:
-            lines.append(_line("labels", "none: the source gives none"))
+            lines.append(line("labels", "none: the source gives none"))
         if self.rows_without_pixels:
             lines.append(f"  rows without pixels, left out: {self.rows_without_pixels:,}")
         for name, count in self.without_row.items():
@@ -134,37 +162,12 @@ class Forecast:
         there = f", beside {size(self.there)} that are there already" if self.there else ""
         free = f"{size(self.disk.free)} are free on its disk{there}"
         if self.bytes is None or self.data is None:
-            return [_line("store", f"unknown before the archives are read; {free}")]
-        lines = [_line("store", f"about {size(self.bytes)}; {free}")]
+            return [line("store", f"unknown before the archives are read; {free}")]
+        lines = [line("store", f"about {size(self.bytes)}; {free}")]
         if self.seconds:
-            plural = "s" if self.workers > 1 else ""
-            workers = f"{self.workers} worker{plural}" if self.workers else "no workers"
-            rate = f", if the disk takes {size(self.data / self.seconds)} a second"
-            long = rate if self.seconds >= LONG else ""
-            lines.append(_line("time", f"about {span(self.seconds)} with {workers}{long}"))
+            workers = several(self.workers, "worker") if self.workers else "no workers"
+            text = f"about {span(self.seconds)} with {workers}"
+            if self.seconds >= LONG:
+                text += f", if the disk takes {size(self.data / self.seconds)} a second"
+            lines.append(line("time", text))
         return lines
-
-
-def _line(title: str, text: str) -> str:
-    return f"  {title:<18} {text}"
-
-
-def _modality(name: str, found: Foreseen) -> list[str]:
-    by = f" by {found.by}" if found.by else ""
-    about = "about " * found.record_about
-    text = f"{found.count()} patches{by}, {about}{found.record:,.0f} bytes a record"
-    lines = [_line(name, text)]
-    for (gsd, dtype, shape), bands in groupby(sorted(found.bands, key=_form), key=_form):
-        names = _names([band.name for band in bands])
-        lines.append(f"    {names}: {shape[1]} x {shape[0]} pixels of {gsd:g} m, {dtype}")
-    return lines
-
-
-def _form(band: Band) -> tuple[float, str, tuple[int, int]]:
-    return band.gsd, band.dtype, band.shape
-
-
-def _names(names: Sequence[str]) -> str:
-    if len(names) <= NAMES:
-        return ", ".join(names)
-    return f"{names[0]} to {names[-1]} ({len(names)} bands)"

@@ -4,6 +4,7 @@ An unknown key, a wrong type or a band that cannot be stacked is a `DescriptionE
 and the key, before anything of the source is read.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from patchpress.converter.descriptions.toml_files import (
     parse_toml,
     read_toml,
 )
+from patchpress.converter.paths import StrPath
 from patchpress.readers.errors import DescriptionError, PatchpressError
 from patchpress.readers.format.manifest import Dataset
 
@@ -37,13 +39,13 @@ def built_in_descriptions() -> dict[str, Path]:
     return built_in_files(FOLDER)
 
 
-def find_description(name: str) -> Description:
+def find_description(name: StrPath) -> Description:
     """A built-in description by name, or one of your own by the path of its TOML file.
 
     Raises:
         DescriptionError: neither (the message lists the names there are), or as `load_description`.
     """
-    return load_description(find_file(name, FOLDER, "dataset"))
+    return load_description(find_file(os.fspath(name), FOLDER, "dataset"))
 
 
 def load_description(path: Path) -> Description:

@@ -11,6 +11,7 @@ from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions
+from patchpress.converter.paths import StrPath
 from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import DecisiveSettings
@@ -119,7 +120,7 @@ class ConversionRequest(NamedTuple):
         return check_published_md5(self.description, archives, self.parts.files.values())
 
 
-def prepare_request(dataset: str, source: Path, options: ConvertOptions) -> ConversionRequest:
+def prepare_request(dataset: StrPath, source: Path, options: ConvertOptions) -> ConversionRequest:
     """Read the description, find the parts of the source, and check the options against both.
 
     Args:

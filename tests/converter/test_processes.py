@@ -102,7 +102,7 @@ sys.meta_path.insert(0, Stuck())
 for thread in threads:
     thread.start()
 try:
-    report = convert(dataset, source, store, ConvertOptions(workers=2))
+    report = convert(dataset, source, store, workers=2)
     assert report.exit_code == 0
     verdict = verify(store, against=source, workers=2)
     assert verdict.good, verdict.text()
@@ -231,10 +231,10 @@ def test_no_more_items_are_under_way_than_wanted() -> None:
 
 
 def started_by_a_daemon(source: Path, store: Path) -> None:
-    from patchpress import ConvertOptions, convert
+    from patchpress import convert
 
     try:
-        convert(DATASET, source, store, ConvertOptions(workers=1))
+        convert(DATASET, source, store, workers=1)
     except OptionError as error:
         (store.parent / "said").write_text(str(error))
 

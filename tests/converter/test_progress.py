@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from patchpress import ConvertOptions, convert
+from patchpress import convert
 from patchpress.converter import progress
 from patchpress.converter.progress import BarProgress, PlainProgress, Silent, progress_for_terminal
 from tests.support.helpers import DATASET, made
@@ -32,7 +32,7 @@ class Told:
 
 def test_a_conversion_tells_of_every_patch(tree: Path, rows: list[Row], tmp_path: Path) -> None:
     told = Told()
-    convert(DATASET, tree, tmp_path / "store", ConvertOptions(workers=0), told)
+    convert(DATASET, tree, tmp_path / "store", workers=0, progress=told)
     assert told.total == told.patches == 3 * len(rows)
     assert told.bytes > len(rows) * (345_600 + 115_200 + 28_800)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import patchpress
-from patchpress import ConvertOptions, convert, open_store, verify
+from patchpress import convert, open_store, verify
 from tests.support.helpers import DATASET, command, first_band, python
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_the_format_page_lies_beside_the_readers() -> None:
 
 
 def test_from_a_source_to_a_batch(raw: Path, tmp_path: Path) -> None:
-    report = convert(DATASET, raw, tmp_path / "ben.store", ConvertOptions(workers=0))
+    report = convert(DATASET, raw, tmp_path / "ben.store", workers=0)
     assert report.exit_code == 0
     assert verify(tmp_path / "ben.store", against=raw, workers=0).good
     store = open_store(tmp_path / "ben.store")

@@ -209,7 +209,7 @@ def test_a_script_may_lie_beside_files_called_as_our_folders(tmp_path: Path) -> 
     script = tmp_path / "train.py"
     script.write_text(
         "import patchpress\n"
-        "from patchpress import ConvertOptions, convert, open_store, verify\n"
+        "from patchpress import convert, open_store, verify\n"
         "print(open_store.__module__, convert.__module__)\n"
     )
     ended = subprocess.run(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchpress import ConvertOptions, Store, convert, open_store
+from patchpress import Store, convert, open_store
 from patchpress.readers.errors import (
     GridsDiffer,
     OptionError,
@@ -46,7 +46,7 @@ def smaller(tmp_path_factory: pytest.TempPathFactory) -> Any:
             else:
                 TREES[name].write(root / "raw" / name)
             options = {"workers": 0} | options
-            convert(name, root / "raw" / name, root / name, ConvertOptions(**options))
+            convert(name, root / "raw" / name, root / name, **options)
         return open_store(root / name)
 
     return store

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patchpress import ConvertOptions, Store, convert, open_store
+from patchpress import Store, convert, open_store
 from patchpress.readers.errors import OptionError, StoreDamaged
 from patchpress.readers.samples import Samples
 from tests.support.helpers import runs
@@ -178,7 +178,7 @@ def test_maps_are_class_indices(stacked: Path) -> None:
 
 def test_one_label_a_patch_is_a_number(tmp_path: Path) -> None:
     TREES["eurosat"].write(tmp_path / "raw")
-    convert("eurosat", tmp_path / "raw", tmp_path / "store", ConvertOptions(workers=0))
+    convert("eurosat", tmp_path / "raw", tmp_path / "store", workers=0)
     data = PatchDataset(str(tmp_path / "store"), bands="rgb")
     rows = rows_in(open_store(tmp_path / "store"))
     wanted = [data.classes.index(row["label"]) for row in rows]

@@ -20,7 +20,7 @@ import xxhash
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from patchpress import ConvertOptions, Report, convert
+from patchpress import Report, convert
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Encoded
@@ -71,7 +71,7 @@ def command(*words: object, **options: Any) -> Ended:
 
 def made(source: Path, store: Path, **options: Any) -> Report:
     """Convert in this process, without others unless the options ask for workers."""
-    return convert(DATASET, source, store, ConvertOptions(**{"workers": 0} | options))
+    return convert(DATASET, source, store, **{"workers": 0} | options)
 
 
 def described() -> Description:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ class Killing:
         process = self._started()
         self._wait_for_lines(process)
         workers = children(process.pid)
-        os.killpg(process.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):  # it has ended already
+            os.killpg(process.pid, signal.SIGINT)
         self._end(process)
         assert not any(runs(pid) for pid in workers)
         return process.returncode != 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from patchpress import ConvertOptions, convert, open_store
+from patchpress import convert, open_store
 from patchpress.converter.commands import compare as against
 from patchpress.converter.commands.compare import CHUNK, CHUNK_BYTES
 from patchpress.converter.commands.verify import verify
@@ -267,7 +267,7 @@ def test_v1_and_sen12ms_are_compared(made_tree: tuple[Path, list[Row]], tmp_path
         write(path, entries(tmp_path / "sen12ms", names))
     for dataset, source, records in (("bigearthnet-v1", "v1", 6), ("sen12ms", "sen12ms", 12)):
         store = tmp_path / f"{source}.store"
-        convert(dataset, tmp_path / f"{source}.packed", store, ConvertOptions(workers=0))
+        convert(dataset, tmp_path / f"{source}.packed", store, workers=0)
         for form in (source, f"{source}.packed"):
             verdict = verify(store, tmp_path / form, workers=2)
             assert verdict.good, verdict.problems
@@ -350,7 +350,7 @@ def test_a_store_of_ones_own_description_is_compared(raw: Path, tmp_path: Path) 
     (tmp_path / "mine.toml").write_text(text)
     packed(raw, tmp_path / "packed")
     mine = str(tmp_path / "mine.toml")
-    convert(mine, tmp_path / "packed", tmp_path / "store", ConvertOptions(workers=0))
+    convert(mine, tmp_path / "packed", tmp_path / "store", workers=0)
     assert verify(tmp_path / "store", tmp_path / "packed", workers=0, dataset=mine).compared == 15
 
 

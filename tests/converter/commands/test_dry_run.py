@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import ConvertOptions, Forecast, Report, convert, dry_run
+from patchpress import Forecast, Report, convert, dry_run
 from patchpress.converter.options import Layout
 from patchpress.converter.planning import beginning, namelog, survey
 from patchpress.converter.planning.sample import SAMPLE, EvenSample
@@ -42,7 +42,7 @@ def foretold(
 ) -> Forecast:
     """A forecast, after which all under `root` is as it was."""
     before = everything(root)
-    forecast = dry_run(dataset, source, store, ConvertOptions(**{"workers": 0} | options))
+    forecast = dry_run(dataset, source, store, **{"workers": 0} | options)
     assert everything(root) == before
     return forecast
 
@@ -75,8 +75,8 @@ def assert_true(forecast: Forecast, report: Report) -> None:
 def compare(root: Path, source: Path, dataset: str = DATASET, **options: Any) -> Forecast:
     """Foretell, convert, compare."""
     forecast = foretold(root, source, root / "store", dataset, **options)
-    asked = ConvertOptions(**{"workers": 0} | options)
-    assert_true(forecast, convert(dataset, source, root / "store", asked))
+    asked: Any = {"workers": 0} | options
+    assert_true(forecast, convert(dataset, source, root / "store", **asked))
     return forecast
 
 
@@ -194,9 +194,7 @@ def test_sidecars_tell_partners_and_labels(
     assert forecast.partners == {"s1": (15, False)}
     assert forecast.labels == [("labels_43, labels", "the JSON file of each patch", 15)]
     limited = foretold(tmp_path, source, tmp_path / "other", "bigearthnet-v1", limit=4)
-    report = convert(
-        "bigearthnet-v1", source, tmp_path / "other", ConvertOptions(workers=0, limit=4)
-    )
+    report = convert("bigearthnet-v1", source, tmp_path / "other", workers=0, limit=4)
     assert_true(limited, report)
     # Of many only some are read, and stand for all.
     monkeypatch.setattr(namelog, "SIDECARS", 5)

@@ -157,16 +157,16 @@ def test_a_patch_name_twice_is_refused(tmp_path: Path, workers: int) -> None:
 
 def test_a_patch_name_twice_is_stored_once_when_skipped(tmp_path: Path) -> None:
     description = tiny_dataset(tmp_path, {"g": ["p1", "p2"], "h": ["p2", "p3"]})
-    options = ConvertOptions(workers=0, on_error="skip")  # type: ignore[arg-type]
-    report = convert(str(description), tmp_path / "raw", tmp_path / "store", options)
+    report = convert(
+        str(description), tmp_path / "raw", tmp_path / "store", workers=0, on_error="skip"
+    )
     assert len(report.skipped) == 1
     assert open_store(tmp_path / "store").keys() == ["p1", "p2", "p3"]
 
 
 def test_folders_out_of_key_order_are_sorted(tmp_path: Path) -> None:
     description = tiny_dataset(tmp_path, {"a": ["p9", "p5"], "b": ["p1", "p7"]})
-    options = ConvertOptions(workers=0)
-    report = convert(str(description), tmp_path / "raw", tmp_path / "store", options)
+    report = convert(str(description), tmp_path / "raw", tmp_path / "store", workers=0)
     assert report.skipped == []
     store = open_store(tmp_path / "store")
     assert store.keys() == ["p1", "p5", "p7", "p9"]

@@ -19,7 +19,6 @@ import patchpress.converter.commands.stats as module
 from patchpress import (
     BandMissing,
     BufferUnfit,
-    ConvertOptions,
     Layout,
     Nan,
     OptionError,
@@ -96,8 +95,9 @@ def own_store(root: Path, records: Sequence[dict[str, Array]], *, any_size: bool
     )
     text = TOML.replace("SIZE", str(any_size).lower()).replace("BANDS", bands)
     (root / "own.toml").write_text(text)
-    options = ConvertOptions(workers=0, layout=layout, nan=Nan.keep)
-    convert(str(root / "own.toml"), root / "raw", root / "store", options)
+    convert(
+        str(root / "own.toml"), root / "raw", root / "store", workers=0, layout=layout, nan=Nan.keep
+    )
     return open_store(root / "store")
 
 

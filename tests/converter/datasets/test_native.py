@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 import zstandard
 
-from patchpress import ConvertOptions, Layout, convert, open_store, verify
+from patchpress import Layout, convert, open_store, verify
 from tests.support.helpers import (
     band_files,
     described,
@@ -105,8 +105,7 @@ def test_modalities_of_the_same_bands_are_told_apart(tmp_path: Path) -> None:
     later = later.replace('folder = "A"', 'folder = "B"').replace('"{name}"', '"{name}_b"')
     path.write_text(f"{text}\n{later}")
     shutil.copytree(tmp_path / "raw" / "A", tmp_path / "raw" / "B")
-    options = ConvertOptions(workers=0, layout=Layout.native)
-    convert(str(path), tmp_path / "raw", tmp_path / "store", options)
+    convert(str(path), tmp_path / "raw", tmp_path / "store", workers=0, layout=Layout.native)
     store = open_store(tmp_path / "store")
     assert [store.modality_of(key).name for key in ("p1", "p1_b")] == ["a", "b"]
     assert verify(tmp_path / "store").good

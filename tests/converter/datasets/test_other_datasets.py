@@ -17,7 +17,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from safetensors.numpy import load, save
 
-from patchpress import ConvertOptions, convert, open_store
+from patchpress import convert, open_store
 from patchpress.converter.commands.verify import verify
 from patchpress.converter.descriptions.parse import (
     built_in_descriptions,
@@ -66,7 +66,7 @@ class Converted:
 
 
 def run(name: str, source: Path, store: Path, **options: Any) -> Path:
-    convert(name, source, store, ConvertOptions(workers=0, **options))
+    convert(name, source, store, workers=0, **options)
     return store
 
 

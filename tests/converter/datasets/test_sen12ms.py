@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from patchpress import ConvertOptions, Report, convert, open_store, verify
+from patchpress import Report, convert, open_store, verify
 from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.readers.errors import OptionError, PatchError
 from tests.support.helpers import by_rasterio
@@ -16,7 +16,7 @@ from tests.support.older_sets import SCENE, make_sen12ms
 
 
 def converted(source: Path, store: Path, **options: Any) -> Report:
-    return convert("sen12ms", source, store, ConvertOptions(**{"workers": 0} | options))
+    return convert("sen12ms", source, store, **{"workers": 0} | options)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import ConvertOptions, Report, convert, open_store, verify
+from patchpress import Report, convert, open_store, verify
 from patchpress.readers.errors import PatchError, TableError
 from tests.support.helpers import by_rasterio
 from tests.support.older_sets import DROPPED, labels_43, make_v1
@@ -18,7 +18,7 @@ S2, S1 = "BigEarthNet-v1.0", "BigEarthNet-S1-v1.0"
 
 
 def converted(source: Path, store: Path, **options: Any) -> Report:
-    return convert("bigearthnet-v1", source, store, ConvertOptions(**{"workers": 0} | options))
+    return convert("bigearthnet-v1", source, store, **{"workers": 0} | options)
 
 
 @pytest.fixture(scope="module")

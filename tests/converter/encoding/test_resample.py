@@ -9,8 +9,9 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
-from patchpress import ConvertOptions, convert, open_store
+from patchpress import convert, open_store
 from patchpress.converter.encoding.resample import resample_into
+from patchpress.converter.options import Resampling as Method
 from tests.support.helpers import Array, first_band, geotiff, patches, tiny_dataset
 from tests.support.synthetic import Row, sentinel2
 
@@ -93,8 +94,15 @@ def test_a_constant_band_stays_constant_to_its_edges(method: str) -> None:
 def test_a_store_holds_what_gdal_would_read(
     tree: Path, rows: list[Row], tmp_path: Path, method: str
 ) -> None:
-    options = ConvertOptions(workers=0, resampling=method, modalities=("s2",), limit=3)  # type: ignore[arg-type]
-    convert("bigearthnet-v2", tree, tmp_path / "store", options)
+    convert(
+        "bigearthnet-v2",
+        tree,
+        tmp_path / "store",
+        workers=0,
+        resampling=Method(method),
+        modalities=("s2",),
+        limit=3,
+    )
     store = open_store(tmp_path / "store")
     names = store.manifest.modalities["s2"].band_names
     for row in rows[:3]:
@@ -108,8 +116,8 @@ def test_a_store_holds_what_gdal_would_read(
 @pytest.mark.parametrize("method", METHODS)
 def test_a_map_is_never_interpolated(tmp_path: Path, method: str) -> None:
     description = tiny_dataset(tmp_path, {"g": ["p1"]}, kind="classes")
-    options = ConvertOptions(workers=0, resampling=method)  # type: ignore[arg-type]
-    convert(str(description), tmp_path / "raw", tmp_path / "store", options)
+    resampling = Method(method)
+    convert(description, tmp_path / "raw", tmp_path / "store", workers=0, resampling=resampling)
     store = open_store(tmp_path / "store")
     coarse = first_band(tmp_path / "raw/A/g/p1/p1_coarse.tif")
     np.testing.assert_array_equal(store.read("p1")[1], np.kron(coarse, np.ones((2, 2), np.uint16)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from patchpress import ConvertOptions, convert
+from patchpress import convert
 from patchpress.readers.errors import PatchError, SourceError, SourceMissing
 from tests.support.helpers import DATASET, WORKERS, Ended, band_files, folder_bytes, made, patches
 from tests.support.older_sets import SCENE, make_sen12ms
@@ -183,7 +183,7 @@ def test_a_patch_in_a_folder_and_in_an_archive_is_there_twice(tmp_path: Path) ->
         names = [n for n in members(tmp_path / "raw", SCENE) if f"_{kind}_" in n]
         write(tmp_path / "raw" / f"{SCENE}_{kind}.tar", entries(tmp_path / "raw", names))
     with pytest.raises(PatchError, match=f"{SCENE}.* is there twice; remove one of the two"):
-        convert("sen12ms", tmp_path / "raw", tmp_path / "store", ConvertOptions(workers=0))
+        convert("sen12ms", tmp_path / "raw", tmp_path / "store", workers=0)
 
 
 def test_beyond_the_window_one_is_told_to_unpack(tmp_path: Path) -> None:

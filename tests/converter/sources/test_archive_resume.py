@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from patchpress import ConvertOptions, convert, open_store
+from patchpress import convert, open_store
 from patchpress.converter.encoding import encoder as encode
 from patchpress.converter.options import OnError
 from patchpress.converter.storage.journal import Journal
@@ -122,7 +122,7 @@ def test_progress_counts_what_was_stored_before(source: Path, tmp_path: Path) ->
 
     stopped(source, tmp_path / "store", 7)
     count = Count()
-    convert("bigearthnet-v2", source, tmp_path / "store", ConvertOptions(workers=0), count)
+    convert("bigearthnet-v2", source, tmp_path / "store", workers=0, progress=count)
     assert (count.done, count.last) == (15, 1.0)
     assert count.nbytes > 15 * 28_800
 
@@ -170,13 +170,13 @@ def test_what_was_taken_out_stays_so(tmp_path: Path, records: int) -> None:
         names = [name for name in members(tmp_path / "raw", SCENE) if f"_{kind}_" in name]
         kept = [name for name in names if not name.endswith("_lc_1_p31.tif")]
         write(tmp_path / "packed" / f"{SCENE}_{kind}.tar", entries(tmp_path / "raw", kept))
-    asked = ConvertOptions(workers=0, on_error=OnError.skip)
-    report = convert("sen12ms", tmp_path / "packed", tmp_path / "whole", asked)
+    asked: Any = {"workers": 0, "on_error": OnError.skip}
+    report = convert("sen12ms", tmp_path / "packed", tmp_path / "whole", **asked)
     for stop in (records, records + 1):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
             stop_after(patch, stop)
-            convert("sen12ms", tmp_path / "packed", tmp_path / "store", asked)
-    again = convert("sen12ms", tmp_path / "packed", tmp_path / "store", asked)
+            convert("sen12ms", tmp_path / "packed", tmp_path / "store", **asked)
+    again = convert("sen12ms", tmp_path / "packed", tmp_path / "store", **asked)
     assert report.skipped == again.skipped
     assert len(open_store(tmp_path / "store")) == 9
     assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
@@ -190,17 +190,17 @@ def test_a_stop_behind_the_taking_out_changes_nothing(
         names = [name for name in members(tmp_path / "raw", SCENE) if f"_{kind}_" in name]
         kept = [name for name in names if not name.endswith("_s1_63_p30.tif")]
         write(tmp_path / "packed" / f"{SCENE}_{kind}.tar", entries(tmp_path / "raw", kept))
-    asked = ConvertOptions(workers=0, on_error=OnError.skip)
-    convert("sen12ms", tmp_path / "packed", tmp_path / "whole", asked)
+    asked: Any = {"workers": 0, "on_error": OnError.skip}
+    convert("sen12ms", tmp_path / "packed", tmp_path / "whole", **asked)
 
     def stop(*_: object) -> None:
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
         patch.setattr("patchpress.converter.commands.convert.join", stop)
-        convert("sen12ms", tmp_path / "packed", tmp_path / "store", asked)
+        convert("sen12ms", tmp_path / "packed", tmp_path / "store", **asked)
     assert lines_of(tmp_path / "store") == 12  # 11 records, and 2 of them taken out
-    convert("sen12ms", tmp_path / "packed", tmp_path / "store", asked)
+    convert("sen12ms", tmp_path / "packed", tmp_path / "store", **asked)
     assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from patchpress import ConvertOptions, Report, convert, open_store
+from patchpress import Report, convert, open_store
 from patchpress.converter.options import OnError
 from patchpress.converter.sources import readahead
 from patchpress.readers.errors import PatchError
@@ -252,12 +252,12 @@ class Shares:
 
 def test_progress_tells_the_share_of_the_archives(archived: Path, tmp_path: Path) -> None:
     shares = Shares()
-    convert(DATASET, archived, tmp_path / "store", ConvertOptions(workers=0), shares)
+    convert(DATASET, archived, tmp_path / "store", workers=0, progress=shares)
     assert shares.totals == [None]
     assert shares.done == 45
     told = [share for share in shares.shares if share is not None]
     few = Shares()
-    convert(DATASET, archived, tmp_path / "few", ConvertOptions(workers=0, limit=3), few)
+    convert(DATASET, archived, tmp_path / "few", workers=0, limit=3, progress=few)
     assert (few.totals, few.done) == ([9], 9)
     assert len(told) == len(shares.shares)
     assert told == sorted(told)
@@ -283,9 +283,9 @@ def test_v1_comes_with_its_labels(
 ) -> None:
     for folder, name in V1_NAMES.items():
         write(tmp_path / "packed" / f"{name}.tar.gz", entries(v1, shuffled(members(v1, folder))))
-    asked = ConvertOptions(workers=workers, **options)
+    asked: Any = {"workers": workers, **options}
     reports = [
-        convert("bigearthnet-v1", path, tmp_path / store, asked)
+        convert("bigearthnet-v1", path, tmp_path / store, **asked)
         for path, store in ((v1, "a"), (tmp_path / "packed", "b"))
     ]
     assert plain(reports[0]) == plain(reports[1])
@@ -301,8 +301,7 @@ def test_a_label_file_that_is_missing_is_named(v1: Path, tmp_path: Path, folder:
         names = [name for name in members(v1, each) if name != lacking]
         write(tmp_path / "packed" / f"{name}.tar", entries(v1, names))
     with pytest.raises(PatchError, match=f"{Path(lacking).name} is missing"):
-        asked = ConvertOptions(workers=0)
-        convert("bigearthnet-v1", tmp_path / "packed", tmp_path / "store", asked)
+        convert("bigearthnet-v1", tmp_path / "packed", tmp_path / "store", workers=0)
 
 
 # SEN12MS: an archive a season and modality; each file is a patch; a triplet is whole or an error.
@@ -331,15 +330,15 @@ def test_sen12ms_comes_in_several_archives_a_modality(
         names = [name for name in members(tmp_path / "raw", later) if f"_{kind}_" in name]
         path = tmp_path / "packed" / f"{later}_{kind}.tar"
         write(path, entries(tmp_path / "raw", names, "sen12ms/"))
-    asked = ConvertOptions(workers=workers, limit=limit)
+    asked: Any = {"workers": workers, "limit": limit}
     for source in ("raw", "packed"):
-        convert("sen12ms", tmp_path / source, tmp_path / f"{source}.store", asked)
+        convert("sen12ms", tmp_path / source, tmp_path / f"{source}.store", **asked)
     assert folder_bytes(tmp_path / "packed.store") == folder_bytes(tmp_path / "raw.store")
     shutil.rmtree(tmp_path / "raw" / SCENE)  # one season unpacked, one in its archives
     for kind in ("s2", "s1", "lc"):
         (tmp_path / "packed" / f"{later}_{kind}.tar").unlink()
         shutil.move(tmp_path / "packed" / f"{SCENE}_{kind}.tar.gz", tmp_path / "raw")
-    convert("sen12ms", tmp_path / "raw", tmp_path / "mixed.store", asked)
+    convert("sen12ms", tmp_path / "raw", tmp_path / "mixed.store", **asked)
     assert folder_bytes(tmp_path / "mixed.store") == folder_bytes(tmp_path / "raw.store")
 
 
@@ -352,12 +351,12 @@ def test_a_triplet_that_is_not_whole_is_an_error_or_taken_out(
     lacking = f"{SCENE}_{kind}_1_p31"
     pack_sen12ms(tmp_path / "raw", tmp_path / "packed", without=(lacking,))
     with pytest.raises(PatchError, match=f"{SCENE}_s2_1_p31 has no {kind}"):
-        convert("sen12ms", tmp_path / "packed", tmp_path / "a", ConvertOptions(workers=workers))
+        convert("sen12ms", tmp_path / "packed", tmp_path / "a", workers=workers)
     assert not (tmp_path / "a" / "manifest.json").exists()
-    asked = ConvertOptions(workers=workers, on_error=OnError.skip)
-    report = convert("sen12ms", tmp_path / "packed", tmp_path / "a", asked)
+    asked: Any = {"workers": workers, "on_error": OnError.skip}
+    report = convert("sen12ms", tmp_path / "packed", tmp_path / "a", **asked)
     (tmp_path / "raw" / SCENE / f"{kind}_1" / f"{lacking}.tif").unlink()
-    other = convert("sen12ms", tmp_path / "raw", tmp_path / "b", asked)
+    other = convert("sen12ms", tmp_path / "raw", tmp_path / "b", **asked)
     assert report.records == other.records == {"s2": 3, "s1": 3, "lc": 3}
     assert report.skipped == other.skipped
     assert report.exit_code == 1

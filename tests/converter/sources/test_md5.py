@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from patchpress import ConvertOptions, Report, convert
+from patchpress import Report, convert
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.sources import decompress
 from patchpress.converter.sources.md5 import check_published_md5
@@ -35,8 +35,8 @@ def described(source: Path, toml: Path, **others: str) -> Path:
 
 
 def checked(toml: Path, source: Path, store: Path, **options: Any) -> Report:
-    asked = ConvertOptions(**{"workers": 0, "check_md5": True} | options)
-    return convert(str(toml), source, store, asked)
+    asked: Any = {"workers": 0, "check_md5": True} | options
+    return convert(str(toml), source, store, **asked)
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_what_is_stored_is_not_decoded_again(
 
 
 def test_progress_counts_what_was_stored_before(raw: Path, stopped: Path) -> None:
-    from patchpress import ConvertOptions, convert
+    from patchpress import convert
 
     class Count:
         total = done = nbytes = 0
@@ -129,7 +129,7 @@ def test_progress_counts_what_was_stored_before(raw: Path, stopped: Path) -> Non
             self.nbytes += nbytes
 
     count = Count()
-    convert("bigearthnet-v2", raw, stopped, ConvertOptions(workers=0), count)
+    convert("bigearthnet-v2", raw, stopped, workers=0, progress=count)
     assert (count.total, count.done) == (15, 15)
     assert count.nbytes > 15 * 28_800
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from patchpress import ConvertOptions, Writer, convert, dry_run, open_store, verify
+from patchpress import Writer, convert, dry_run, open_store, verify
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
+from patchpress.converter.options import ConvertKeywords
 from patchpress.converter.storage import pages, transactions, writer_choice
 from patchpress.converter.storage.folder import PROBE
 from patchpress.converter.storage.journal import Journal
@@ -78,13 +79,13 @@ def test_records_that_cannot_be_in_pages_refuse_them(raw: Path, tmp_path: Path) 
     with pytest.raises(OptionError, match="s2 records are compressed; leave it out"):
         made(raw, tmp_path / "store", writer="pages", compression="zstd")
     small = tiny_dataset(tmp_path, {"g": ["p10"]})
-    options = ConvertOptions(writer=Writer.pages, workers=0)
+    options = ConvertKeywords(writer=Writer.pages, workers=0)
     with pytest.raises(OptionError, match="a records have .* bytes, fewer than 2,048"):
-        convert(str(small), tmp_path / "raw", tmp_path / "store", options)
+        convert(str(small), tmp_path / "raw", tmp_path / "store", **options)
     with pytest.raises(OptionError, match="fewer than 2,048"):
-        dry_run(str(small), tmp_path / "raw", tmp_path / "store", options)
+        dry_run(str(small), tmp_path / "raw", tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
-    convert(str(small), tmp_path / "raw", tmp_path / "store", ConvertOptions(workers=0))
+    convert(str(small), tmp_path / "raw", tmp_path / "store", workers=0)
     assert len(open_store(tmp_path / "store")) == 1
 
 
@@ -95,7 +96,7 @@ def test_records_of_any_size_are_not_written_in_pages() -> None:
 
 
 def test_an_unknown_writer_is_named(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="writer 'quick' is unknown: choose auto, pages, lmdb"):
+    with pytest.raises(OptionError, match="writer 'quick' is unknown, there are auto, pages, lmdb"):
         made(raw, tmp_path / "store", writer="quick")
 
 
@@ -166,7 +167,7 @@ def test_another_writer_than_it_was_begun_with_is_refused(
     with pytest.raises(TargetError, match=words):
         made(raw, tmp_path / "store", writer=asked)
     with pytest.raises(TargetError, match=words):
-        dry_run(DATASET, raw, tmp_path / "store", ConvertOptions(workers=0, writer=Writer(asked)))
+        dry_run(DATASET, raw, tmp_path / "store", workers=0, writer=Writer(asked))
     assert folder_bytes(tmp_path / "store") == before
     made(raw, tmp_path / "store", writer=asked, overwrite=True)
     made(raw, tmp_path / "whole", writer=asked)

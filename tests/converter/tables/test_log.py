@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import ConvertOptions, convert
+from patchpress import convert
 from patchpress.converter.options import SplitBy
 from tests.support.helpers import DATASET, tiny_dataset
 from tests.support.synthetic import FLAGGED_TABLE, TABLE
@@ -27,9 +27,8 @@ def logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Logged:
         split: SplitBy = SplitBy.official,
     ) -> list[str]:
         caplog.clear()
-        options = ConvertOptions(workers=0, split=split)
         with caplog.at_level(logging.INFO, "patchpress.converter.tables"):
-            convert(str(dataset), source, tmp_path / store, options)
+            convert(str(dataset), source, tmp_path / store, workers=0, split=split)
         return caplog.messages
 
     return run

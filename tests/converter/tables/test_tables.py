@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import ConvertOptions, convert, open_store
+from patchpress import convert, open_store
 from patchpress.converter.tables.official import check_tables, partner_names
 from patchpress.readers.errors import TableError
 from tests.support.helpers import described, made, tiny_dataset
@@ -186,7 +186,7 @@ def test_a_split_column_may_have_another_name(tmp_path: Path) -> None:
     path.write_text(f"{path.read_text()}\n{table}{splits}")
     rows = pa.table({"name": ["p1", "p2"], "fold": ["train", "test"]})
     pq.write_table(rows, tmp_path / "raw" / "m.parquet")
-    convert(str(path), tmp_path / "raw", tmp_path / "store", ConvertOptions(workers=0))
+    convert(str(path), tmp_path / "raw", tmp_path / "store", workers=0)
     store = open_store(tmp_path / "store")
     assert store.keys(split="train") == ["p1"]
     assert store.table(split="test")["name"].to_pylist() == ["p2"]

@@ -19,7 +19,6 @@ import pytest
 from safetensors.numpy import save
 
 from patchpress import (
-    ConvertOptions,
     GridsDiffer,
     OptionError,
     Store,
@@ -105,8 +104,7 @@ def test_more_bands_than_one_request_may_have(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (len(bands), 2, 2), np.uint8)
     (tmp_path / "many" / "A").mkdir(parents=True)
     geotiff(tmp_path / "many" / "A" / "p1.tif", pixels, crs="EPSG:32633")
-    options = ConvertOptions(workers=0)
-    convert(str(tmp_path / "many.toml"), tmp_path / "many", tmp_path / "store", options)
+    convert(str(tmp_path / "many.toml"), tmp_path / "many", tmp_path / "store", workers=0)
     for mode in Mode:
         store = open_store(tmp_path / "store", mode=mode)
         names = list(store.manifest.modalities["a"].band_names)
