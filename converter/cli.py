@@ -4,7 +4,6 @@ import patchpress.converter.startup  # noqa: F401 -- before all others
 
 # isort: split
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -399,14 +398,15 @@ def bench(
 ) -> None:
     """Measure how fast this store reads here: warm and cold, singly, in batches, by the loader."""
     from patchpress.converter.commands.bench import bench as measure_store
-    from patchpress.converter.commands.bench import bench_text, write_bench
+    from patchpress.converter.progress import progress_for_terminal
 
-    found = measure_store(
-        store, modality, batch, seconds, lambda what: print(what, file=sys.stderr)
-    )
-    output(bench_text(found))
+    with progress_for_terminal() as progress:
+        report = measure_store(
+            store, modality=modality, batch=batch, seconds=seconds, progress=progress
+        )
+    output(report.text())
     if out is not None:
-        write_bench(out, found)
+        report.save(out)
 
 
 @_command()

@@ -211,7 +211,7 @@ class _Adoption:
         data = open_file(self.store / DATA, readahead=True).bytes
         digest = ContentDigest()
         places = zip(found.keys.tolist(), found.offset.tolist(), found.length.tolist(), strict=True)
-        self.progress.start(len(found.keys))
+        self.progress.start(len(found.keys), "records")
         done = nbytes = 0
         for name, offset, length in places:
             value = data[offset : offset + length]

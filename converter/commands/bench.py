@@ -1,23 +1,24 @@
-"""`bench`: how fast a store reads on this machine and disk, warm and cold, in processes of its own.
+"""`bench`: how fast a store reads on this machine and disk, warm and cold.
 
-A process that maps a file keeps its pages in memory, so each cold measurement has a new one.
+Each measurement has a process of its own, because a process that maps a file keeps its pages in
+memory, and then no later read of it would be cold.
 """
 
 import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.processes import NewProcesses
+from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
 from patchpress.readers.access.fetcher import Mode
@@ -27,45 +28,95 @@ from patchpress.readers.samples import Samples
 from patchpress.readers.store import Store, open_store
 
 RECORDS = 4_000  # of a modality at most: what is warm has to fit into memory
-PROBES = 256  # pages looked at to see whether the cache was dropped
-STILL_THERE = 0.1  # of them: more, and a "cold" read would not be one
-CASES = ("single", "batch", "loader")
+PROBES = 256  # pages of each file that are looked at, to see whether the page cache was dropped
+STILL_THERE = 0.1  # share of them: if more are still in the cache, a read would not be cold
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One way to read: what was asked for, what came from the disk, and in how many seconds."""
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One way to read a store."""
 
     modality: str
     case: str
+    """``single`` for one record after the other, ``batch`` or ``loader``."""
     mode: str
+    """As `open_store` has it."""
     cache: str
+    """``warm`` or ``cold``: whether the page cache has the records at the beginning."""
     batch: int
+    """Records in a batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Reading):
+    """How fast one way to read was."""
+
     patches: int
+    """How many were read."""
     seconds: float
+    """How long that took."""
     asked: int
-    """Bytes of the arrays' records."""
+    """Bytes of the records' pixels."""
     fetched: int
     """Bytes that the disk gave."""
     reason: str = ""
-    """Why it was not measured."""
+    """Why it was not measured; else empty."""
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What `bench` measured."""
+
+    measurements: list[Measurement]
+
+    def text(self) -> str:
+        """The measurements as a table."""
+        head = ["", "mode", "cache", "patches/s", "us/patch", "MB/s", "from disk / asked"]
+        rows = [_row(measured) for measured in self.measurements]
+        title = f"{self.measurements[0].modality}, one process"
+        return "\n".join([title, *columns([head, *rows])])
+
+    def save(self, path: StrPath) -> None:
+        """Write the measurements to a JSON file.
+
+        Raises:
+            TargetError: the file cannot be written.
+        """
+        file = local_path(path)
+        values = [asdict(measured) for measured in self.measurements]
+        with writing(file):
+            file.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _row(measured: Measurement) -> list[str]:
+    name = f"{measured.case}, {measured.batch} a batch"
+    if measured.case == "single":
+        name = "single reads"
+    row = [name, measured.mode, measured.cache]
+    if measured.reason:
+        return [*row, "-", "-", "-", measured.reason]
+    rate = measured.patches / measured.seconds
+    megabytes = measured.asked / measured.seconds / 1e6
+    share = measured.fetched / measured.asked
+    return [*row, f"{rate:,.0f}", f"{1e6 / rate:,.1f}", f"{megabytes:,.0f}", f"{share:.2f}"]
 
 
 def bench(
     store: StrPath,
+    *,
     modality: str | None = None,
     batch: int = 64,
     seconds: float = 1.0,
-    progress: Callable[[str], None] | None = None,
-) -> list[Measured]:
+    progress: Progress | None = None,
+) -> BenchReport:
     """Measure single reads, batches and the loader, warm and cold, in each read mode.
 
     Args:
-        store: a finished store.
-        modality: of kind image; the store's first one by default.
-        batch: records a batch.
-        seconds: of each measurement.
-        progress: told of what is measured next.
+        store: folder of a finished store.
+        modality: which to read, of kind image; the store's first one by default.
+        batch: records in a batch.
+        seconds: how long each measurement takes.
+        progress: told of each measurement.
 
     Raises:
         StoreError: there is no finished store.
@@ -76,97 +127,115 @@ def bench(
     name = modality or opened.modality_of(samples.key(0)).name
     if batch < 1 or seconds <= 0:
         raise OptionError(f"{batch} records a batch and {seconds} seconds cannot be measured")
-    modes = [str(m) for m in Mode] if opened.has_extents else ["auto"]
-    found = []
-    for cache, case, mode in product(("warm", "cold"), CASES, modes):
-        if case != "batch" and mode != "auto":
-            continue  # the modes differ in the same way everywhere
-        if progress:
-            progress(f"{case}, {cache}, {mode}")
-        job = (str(store), name, case, mode, cache, batch, seconds)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            found.append(pool.submit(measure, *job).result())
-    return found
+    readings = [
+        Reading(modality=name, case=case, mode=mode, cache=cache, batch=batch)
+        for cache in ("warm", "cold")
+        for case, mode in _cases(opened)
+    ]
+    progress = progress or NoProgress()
+    progress.start(len(readings), "measurements")
+    measurements = []
+    for reading in readings:
+        with ProcessPoolExecutor(1, mp_context=NewProcesses()) as pool:
+            measured = pool.submit(measure, opened.path, reading, seconds).result()
+        measurements.append(measured)
+        progress.advance(1, measured.asked)
+    return BenchReport(measurements)
 
 
-def measure(
-    path: str, modality: str, case: str, mode: str, cache: str, batch: int, seconds: float
-) -> Measured:
-    """One measurement, in a process that has not yet opened the store."""
+def _cases(store: Store) -> Iterator[tuple[str, str]]:
+    """(case, mode) of what is measured: all modes of batches; the other cases differ likewise."""
+    modes = [str(mode) for mode in Mode] if store.has_extents else [str(Mode.AUTO)]
+    for case, mode in product(("single", "batch", "loader"), modes):
+        if case == "batch" or mode == Mode.AUTO:
+            yield case, mode
+
+
+def measure(path: Path, reading: Reading, seconds: float) -> Measurement:
+    """One measurement, in a process that has not opened the store before."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtentsUnusable)  # the command has said it already
-        store = open_store(path, mode=mode)
-    shards = [store.path / shard.path for shard in store.manifest.shards]
-    samples = Samples(store, modalities=modality, target=None)
-    random = np.random.default_rng(0)
-    samples = samples.subset(random.permutation(len(samples))[:RECORDS])
-    keys = samples.keys(range(len(samples)))
-    size = min(batch, len(keys))
-    read = store.modality_of(keys[0])
-    out = np.zeros((size, *read.shape), read.dtype)
-    steps = _steps(case, store, samples, keys, out)
-
-    def measured(patches: int, taken: float, fetched: int, reason: str = "") -> Measured:
-        asked = patches * (read.form.size - len(read.form.header))
-        return Measured(
-            modality, case, mode, cache, 1 if case == "single" else size, patches, taken, asked,
-            fetched, reason,
-        )  # fmt: skip
-
-    if cache == "cold":
-        resident = drop(shards)
-        if resident > STILL_THERE:
-            part = f"{resident:.0%} of the file stayed in the page cache: someone else reads it"
-            return measured(0, 0.0, 0, part)
+        store = open_store(path, mode=reading.mode)
+    reader = _Reader(store, reading)
+    if reading.cache == "cold":
+        stayed = drop_from_cache([store.path / shard.path for shard in store.manifest.shards])
+        if stayed > STILL_THERE:
+            return reader.result(
+                reason=f"{stayed:.0%} of the file stayed in the page cache: someone else reads it"
+            )
     else:
-        for _ in steps():
+        for _ in reader.read():
             pass
-    done, fetched, begun = 0, disk_bytes(), time.perf_counter()
+    patches, fetched, begun = 0, disk_bytes(), time.perf_counter()
     taken = 0.0
     while taken < seconds:
-        for patches in steps():
-            done += patches
+        for count in reader.read():
+            patches += count
             taken = time.perf_counter() - begun
             if taken >= seconds:
                 break
-        if cache == "cold":
-            break  # the second time around it is warm
-    return measured(done, taken, disk_bytes() - fetched)
+        if reading.cache == "cold":
+            break  # the second time it is warm
+    return reader.result(patches, taken, disk_bytes() - fetched)
 
 
-def _steps(
-    case: str, store: Store, samples: Samples, keys: Sequence[str], out: Any
-) -> Callable[[], Iterator[int]]:
-    """A function that reads all keys once and gives, step by step, how many."""
-    size = len(out)
-    batches = [keys[i : i + size] for i in range(0, len(keys), size)]
-    if case == "single":
+class _Reader:
+    """Reads some records of a store in one way."""
 
-        def single() -> Iterator[int]:
-            for key in keys:
-                store.read(key, out=out[0])
+    def __init__(self, store: Store, reading: Reading) -> None:
+        self._store, self._reading = store, reading
+        samples = Samples(store, modalities=reading.modality, target=None)
+        order = np.random.default_rng(0).permutation(len(samples))
+        samples = samples.subset(order[:RECORDS])
+        self._keys = samples.keys(range(len(samples)))
+        self._size = min(reading.batch, len(self._keys))
+        self._modality = store.modality_of(self._keys[0])
+        self._out = np.zeros((self._size, *self._modality.shape), self._modality.dtype)
+        self._loader = PatchLoader(
+            samples, batch_size=self._size, shuffle=True, seed=0, output="numpy"
+        )
+
+    def read(self) -> Iterator[int]:
+        """Read all records once; gives after each read how many it gave."""
+        case = self._reading.case
+        if case == "single":
+            for key in self._keys:
+                self._store.read(key, out=self._out[0])
                 yield 1
+        elif case == "batch":
+            for start in range(0, len(self._keys), self._size):
+                keys = self._keys[start : start + self._size]
+                self._store.read_batch(keys, out=self._out[: len(keys)])
+                yield len(keys)
+        else:
+            for image in self._loader:
+                yield len(image)
 
-        return single
-    if case == "batch":
+    def result(
+        self, patches: int = 0, seconds: float = 0.0, fetched: int = 0, reason: str = ""
+    ) -> Measurement:
+        """The measurement of so many patches."""
+        form = self._modality.form
+        return Measurement(
+            modality=self._reading.modality,
+            case=self._reading.case,
+            mode=self._reading.mode,
+            cache=self._reading.cache,
+            batch=1 if self._reading.case == "single" else self._size,
+            patches=patches,
+            seconds=seconds,
+            asked=patches * (form.size - len(form.header)),
+            fetched=fetched,
+            reason=reason,
+        )
 
-        def batched() -> Iterator[int]:
-            for some in batches:
-                store.read_batch(some, out=out[: len(some)])
-                yield len(some)
 
-        return batched
-    loader = PatchLoader(samples, batch_size=size, shuffle=True, seed=0, output="numpy")
+def drop_from_cache(files: Sequence[Path]) -> float:
+    """Drop files from the page cache, as far as the kernel does so.
 
-    def loaded() -> Iterator[int]:
-        for image in loader:
-            yield len(image)
-
-    return loaded
-
-
-def drop(files: Sequence[Path]) -> float:
-    """Drop files from the page cache, as far as the kernel does; give the part that stayed."""
+    Returns:
+        The share of their pages that stayed, from some of each.
+    """
     stayed = pages = 0
     for path in files:
         descriptor = os.open(path, os.O_RDONLY)
@@ -187,38 +256,9 @@ def drop(files: Sequence[Path]) -> float:
 
 
 def disk_bytes() -> int:
-    """Bytes that this process has had from disks so far; 0 where the system does not count."""
+    """Bytes that this process has had from disks so far; 0 if the system does not count them."""
     try:
         lines = Path("/proc/self/io").read_text().splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes")), 0)
-
-
-def bench_text(found: Sequence[Measured]) -> str:
-    """The measurements as a table."""
-    rows: list[list[str]] = [
-        ["", "mode", "cache", "patches/s", "us/patch", "MB/s", "from disk / asked"]
-    ]
-    for one in found:
-        name = "single reads" if one.case == "single" else f"{one.case}, {one.batch} a batch"
-        if one.reason:
-            rows.append([name, one.mode, one.cache, "-", "-", "-", one.reason])
-            continue
-        rate = one.patches / one.seconds
-        rows.append([
-            name, one.mode, one.cache, f"{rate:,.0f}", f"{1e6 / rate:,.1f}",
-            f"{one.asked / one.seconds / 1e6:,.0f}", f"{one.fetched / one.asked:.2f}",
-        ])  # fmt: skip
-    return "\n".join([f"{found[0].modality}, one process", *columns(rows)])
-
-
-def write_bench(path: StrPath, found: Sequence[Measured]) -> None:
-    """The measurements as JSON.
-
-    Raises:
-        TargetError: the file cannot be written.
-    """
-    path = local_path(path)
-    with writing(path):
-        path.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")

@@ -20,7 +20,7 @@ from patchpress.converter.planning.selection import (
     select_patches,
 )
 from patchpress.converter.planning.space import RoomNeeded, require_room
-from patchpress.converter.progress import Progress, Silent
+from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.archives import StreamOptions
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch
@@ -64,7 +64,7 @@ def convert(
     """
     folder, begun = local_path(store), time.monotonic()
     asked = prepare_request(dataset, local_path(source), convert_options(options))
-    conversion = _Conversion(asked, folder, progress or Silent())
+    conversion = _Conversion(asked, folder, progress or NoProgress())
     with claim(folder, overwrite=asked.options.overwrite) as target:
         report = conversion.run(target)
         report.seconds = time.monotonic() - begun

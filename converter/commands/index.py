@@ -9,7 +9,7 @@ import xxhash
 from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.progress import Progress, Silent
+from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
 from patchpress.readers.access.extents import Extents, write_extents
@@ -71,7 +71,7 @@ def index(
         OptionError, DescriptionError, SourceError: as `patchpress.converter.commands.adopt.adopt`.
         TargetError: the folder cannot be written.
     """
-    store, progress = local_path(store), progress or Silent()
+    store, progress = local_path(store), progress or NoProgress()
     if dataset is None or not _adoptable(store):
         manifest = read_manifest(store)
         if dataset is not None or paths:
@@ -92,7 +92,7 @@ def _adoptable(store: Path) -> bool:
 
 
 def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
-    progress.start(manifest.records)
+    progress.start(manifest.records, "records")
     extents = build(
         store, [shard.path for shard in manifest.shards], progress=lambda n: progress.advance(n, 0)
     )
@@ -142,7 +142,7 @@ def _digest(path: Path, found: Scan, progress: Progress) -> str:
     """The digest over keys and checksums of a data file, every value read."""
     data = open_file(path, readahead=True).bytes
     digest = ContentDigest()
-    progress.start(len(found.keys))
+    progress.start(len(found.keys), "records")
     places = zip(found.keys.tolist(), found.offset.tolist(), found.length.tolist(), strict=True)
     for name, offset, length in places:
         value = data[offset : offset + length]

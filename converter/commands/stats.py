@@ -20,7 +20,7 @@ from patchpress.converter.commands.counting import CountedBand, Tally
 from patchpress.converter.options import usable_cpus
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.processes import in_order, worker_pool
-from patchpress.converter.progress import Progress, Silent
+from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
 from patchpress.readers.choice import Where
@@ -101,7 +101,7 @@ def compute(
     processes = min(usable_cpus() if workers is None else workers, tasks)
     if processes == 1 and not workers:
         processes = 0  # one process more would take longer to start than it saves
-    progress = progress or Silent()
+    progress = progress or NoProgress()
     window = 2 * processes + 1
     made = opened, BATCH_RECORDS
     # Before this process opens the LMDB environment and loads pyarrow.

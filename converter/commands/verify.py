@@ -15,7 +15,7 @@ from patchpress.converter.commands.maplabels import MapLabels
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.progress import Progress, Silent
+from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
 from patchpress.readers.access.environment import lent_environment
@@ -86,7 +86,7 @@ def verify(
         raise OptionError("--path says where parts of a source lie: give the source with --against")
     if workers is not None and workers < 0:
         raise OptionError(f"workers must be 0 or more, not {workers}")
-    progress = progress or Silent()
+    progress = progress or NoProgress()
     verdict = Verdict(str(store))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ExtentsUnusable)
@@ -99,7 +99,7 @@ def verify(
         )
     description = find_description(name) if dataset or name in built_in_descriptions() else None
     if description is None or against is None:
-        progress.start(len(opened))
+        progress.start(len(opened), "records")
         _read_back(opened, description, verdict, progress)
         verdict.problems += stale
         return verdict
@@ -111,7 +111,7 @@ def verify(
     found = compare(opened, description, parts, workers, progress)
     verdict.compared, verdict.problems = found.compared, found.problems + stale
     if found.total is None:  # what was told of archives says nothing of the records
-        progress.start(len(opened))
+        progress.start(len(opened), "records")
     _read_back(opened, description, verdict, progress)
     verdict.problems += _without_source(opened, found.keys)
     return verdict

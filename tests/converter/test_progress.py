@@ -10,7 +10,12 @@ import pytest
 
 from patchpress import convert
 from patchpress.converter import progress
-from patchpress.converter.progress import BarProgress, PlainProgress, Silent, progress_for_terminal
+from patchpress.converter.progress import (
+    NoProgress,
+    ProgressBar,
+    ProgressLines,
+    progress_for_terminal,
+)
 from tests.support.helpers import DATASET, made
 from tests.support.synthetic import Row
 
@@ -21,7 +26,7 @@ class Told:
     def __init__(self) -> None:
         self.total = self.patches = self.bytes = 0
 
-    def start(self, total: int | None) -> None:
+    def start(self, total: int | None, unit: str = "patches") -> None:
         assert total is not None
         self.total = total
 
@@ -41,7 +46,7 @@ def test_a_line_says_how_far_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    with PlainProgress() as plain:
+    with ProgressLines() as plain:
         plain.start(2000)
         plain.advance(500, 10_000_000)
     out, err = capsys.readouterr()
@@ -56,7 +61,7 @@ def test_a_second_start_counts_anew(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    with PlainProgress() as plain:
+    with ProgressLines() as plain:
         plain.start(None)
         plain.advance(500, 10_000_000, 0.5)
         plain.start(2000)
@@ -68,7 +73,7 @@ def test_a_second_start_counts_anew(
 
 
 def test_a_bar_starts_again_with_another_total(capsys: pytest.CaptureFixture[str]) -> None:
-    with BarProgress() as bar:
+    with ProgressBar() as bar:
         bar.start(None)
         bar.advance(500, 10_000_000, 0.5)
         (task,) = bar._rich.tasks
@@ -84,15 +89,17 @@ def test_short_work_without_a_terminal_prints_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with progress_for_terminal() as shown:
-        assert isinstance(shown, PlainProgress)
+        assert isinstance(shown, ProgressLines)
         shown.start(10)
         shown.advance(10, 10)
     assert capsys.readouterr() == ("", "")
 
 
-def test_silence_is_silent(raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_progress_says_nothing(
+    raw: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     made(raw, tmp_path / "store")
-    Silent().start(1)
+    NoProgress().start(1)
     assert capfd.readouterr() == ("", "")
 
 

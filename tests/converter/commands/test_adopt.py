@@ -15,7 +15,7 @@ from patchpress import Store, StoreDamaged, open_store
 from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.commands.index import index
 from patchpress.converter.descriptions.parse import find_description
-from patchpress.converter.progress import Silent
+from patchpress.converter.progress import NoProgress
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import (
     DATASET,
@@ -374,7 +374,7 @@ def test_extents_of_another_program_are_never_replaced(foreign: Path, patchpress
     assert folder_bytes(foreign) == before
 
 
-class Stopping(Silent):
+class Stopping(NoProgress):
     """Progress that ends the command half-way."""
 
     def __init__(self, error: type[BaseException]) -> None:
@@ -425,7 +425,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
 def test_a_data_file_that_is_written_meanwhile_is_refused(
     foreign: Path, foreign_records: Records
 ) -> None:
-    class Writing(Silent):
+    class Writing(NoProgress):
         def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:
             written(foreign, {"S2B_another": b"value"})
 

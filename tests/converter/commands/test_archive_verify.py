@@ -280,7 +280,7 @@ class Told:
     def __init__(self) -> None:
         self.parts: list[tuple[int | None, list[tuple[int, float | None]]]] = []
 
-    def start(self, total: int | None) -> None:
+    def start(self, total: int | None, unit: str = "patches") -> None:
         self.parts.append((total, []))
 
     def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:

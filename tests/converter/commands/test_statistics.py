@@ -186,7 +186,7 @@ class Steps:
         self.total = 0
         self.done: list[int] = []
 
-    def start(self, total: int | None) -> None:
+    def start(self, total: int | None, unit: str = "patches") -> None:
         assert total is not None
         self.total = total
 

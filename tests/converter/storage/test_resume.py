@@ -120,7 +120,7 @@ def test_progress_counts_what_was_stored_before(raw: Path, stopped: Path) -> Non
     class Count:
         total = done = nbytes = 0
 
-        def start(self, total: int | None) -> None:
+        def start(self, total: int | None, unit: str = "patches") -> None:
             assert total is not None
             self.total = total
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from patchpress import open_store
-from patchpress.converter.commands.bench import Measured, bench_text, drop, measure
+from patchpress.converter.commands.bench import (
+    BenchReport,
+    Measurement,
+    Reading,
+    drop_from_cache,
+    measure,
+)
 from tests.support.helpers import Ended
 
 SECONDS = "0.01"
@@ -33,7 +39,8 @@ def test_every_way_is_measured_warm_and_cold(
 
 @pytest.mark.parametrize("case", ["single", "batch"])
 def test_warm_reads_ask_the_disk_for_nothing(stacked: Path, case: str) -> None:
-    found = measure(str(stacked), "s2", case, "map", "warm", 4, 0.01)
+    reading = Reading(modality="s2", case=case, mode="map", cache="warm", batch=4)
+    found = measure(stacked, reading, 0.01)
     assert found.patches > 0
     assert found.fetched == 0
 
@@ -43,11 +50,12 @@ def test_a_cold_batch_reads_what_was_asked_and_little_more(stacked: Path, tmp_pa
     copy.mkdir()
     for file in stacked.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
-    if drop([copy / "data.mdb"]):
+    if drop_from_cache([copy / "data.mdb"]):
         pytest.skip("this file system does not let go of its cache (tmpfs?)")
     os.sync()
     # A time without end: every record once.
-    found = measure(str(copy), "s2", "batch", "direct", "cold", 5, 1e9)
+    reading = Reading(modality="s2", case="batch", mode="direct", cache="cold", batch=5)
+    found = measure(copy, reading, 1e9)
     assert found.patches == len(open_store(copy).keys("s2"))
     if not found.fetched:
         pytest.skip("this system does not count what a process has from disks")
@@ -55,8 +63,19 @@ def test_a_cold_batch_reads_what_was_asked_and_little_more(stacked: Path, tmp_pa
 
 
 def test_what_could_not_be_measured_says_why() -> None:
-    one = Measured("s2", "batch", "auto", "cold", 64, 0, 0.0, 0, 0, "someone else reads it")
-    assert "someone else reads it" in bench_text([one])
+    one = Measurement(
+        modality="s2",
+        case="batch",
+        mode="auto",
+        cache="cold",
+        batch=64,
+        patches=0,
+        seconds=0.0,
+        asked=0,
+        fetched=0,
+        reason="someone else reads it",
+    )
+    assert "someone else reads it" in BenchReport([one]).text()
 
 
 @pytest.mark.parametrize(
