@@ -8,7 +8,6 @@ one object alive, and the memory is free as soon as that object is gone.
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +17,7 @@ from patchpress.readers.images import Field
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
-SMALL = 65_536
+SMALL = 32_768
 """Bytes of a field of a batch below which it gets new memory each time, which then costs nothing.
 Whoever collects labels keeps these few bytes, and not the images beside them."""
 
@@ -80,7 +79,7 @@ class ArrayMemory:
     def __init__(self, fields: Sequence[Field], size: int, kept: int) -> None:
         """Make empty pools for batches of at most `size` samples; `kept` as in `BytePool`."""
         self._fields = tuple(fields)
-        nbytes = {field.name: size * prod(field.shape) * field.dtype.itemsize for field in fields}
+        nbytes = {field.name: size * field.nbytes for field in fields}
         self._pools = {name: BytePool(n, kept) for name, n in nbytes.items() if n >= SMALL}
 
     def take(self, count: int) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -93,8 +92,7 @@ class ArrayMemory:
         pool = self._pools.get(field.name)
         if pool is None:
             return np.empty(shape, field.dtype)
-        nbytes = prod(shape) * field.dtype.itemsize
-        return pool.take()[:nbytes].view(field.dtype).reshape(shape)
+        return pool.take()[: count * field.nbytes].view(field.dtype).reshape(shape)
 
 
 class TensorMemory(ArrayMemory):

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ class Field:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one sample."""
+        return prod(self.shape) * self.dtype.itemsize
+
 
 @dataclass(frozen=True)
 class Image:
@@ -39,6 +45,11 @@ class Image:
     def subset(self, indices: Array) -> "Image":
         """Some of its samples."""
         return replace(self, parts=tuple(part.subset(indices) for part in self.parts))
+
+    def as_float(self) -> "Image":
+        """The same in float32, or in float64 if only that holds every stored value."""
+        dtype = np.result_type(self.field.dtype, np.float32)
+        return replace(self, field=replace(self.field, dtype=dtype))
 
     def read(self, indices: Array, out: Array) -> None:
         """Fill `out` (N, bands, height, width): straight from the records, or cast."""

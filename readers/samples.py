@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
@@ -217,6 +216,12 @@ class Samples(SampleParts):
         found._objects = [replace(c, values=c.values.take(chosen)) for c in self._objects]
         return found
 
+    def as_float(self) -> "Samples":
+        """The same samples, images in float32, or in float64 if only that holds every value."""
+        found = copy(self)
+        found._images = tuple(image.as_float() for image in self._images)
+        return found
+
     def numbers(self, indices: Sequence[int] | Array) -> Array:
         """Indices as int64 from 0 on; negative ones are counted from the end.
 
@@ -278,14 +283,14 @@ class Samples(SampleParts):
 
     def nbytes(self, count: int) -> int:
         """Bytes of a buffer for `count` samples, as `arrays` lays them out."""
-        return sum(_aligned(count * _nbytes(field)) for field in self.fields)
+        return sum(_aligned(count * field.nbytes) for field in self.fields)
 
     def arrays(self, buffer: npt.NDArray[np.uint8], count: int) -> dict[str, Array]:
         """The arrays of a batch of `count` samples inside one buffer of `nbytes(count)` bytes."""
         found: dict[str, Array] = {}
         at = 0
         for field in self.fields:
-            nbytes = count * _nbytes(field)
+            nbytes = count * field.nbytes
             flat = buffer[at : at + nbytes].view(field.dtype)
             found[field.name] = flat.reshape(count, *field.shape)
             at += _aligned(nbytes)
@@ -437,10 +442,6 @@ def _as_torchgeo(arrays: Mapping[str, Any]) -> dict[str, Any]:
     if MASK in found and len(found[MASK].shape) == 2:
         found[MASK] = found[MASK][None]
     return found
-
-
-def _nbytes(field: Field) -> int:
-    return prod(field.shape) * field.dtype.itemsize
 
 
 def _aligned(nbytes: int) -> int:

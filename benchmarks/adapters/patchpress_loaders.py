@@ -13,7 +13,7 @@ from benchmarks.adapters.protocol import KeyedBatch, Loader, Pixels, StackedStor
 from benchmarks.adapters.torch_loader import Epochs, torch_loader
 
 # All Sentinel-2 patches, pixels and names: everyone's samples say which patch they are.
-CHOICE: dict[str, Any] = {"modalities": "s2", "target": None, "with_key": True}
+CHOICE: dict[str, Any] = {"modalities": "s2", "dtype": None, "target": None, "with_key": True}
 
 
 def patch_dataset(store: Path) -> Any:

@@ -15,7 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
-from patchpress.readers.slots import HEAD, SLOTS_KEPT, Slot, Slots, SlotTensor  # noqa: E402
+from patchpress.readers.slots import HEAD, SLOTS_KEPT, SentTensor, Slot, Slots, batch_tensor  # noqa: E402
 
 # Forking beside threads, as a stock DataLoader does by default.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -39,7 +39,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Slots:
 
 def filled(slot: Slot, number: int) -> Any:
     slot.bytes[:] = number
-    return slot.tensor(slot.bytes[:SIZE].view(np.uint16).reshape(50, 10))
+    return batch_tensor(slot.bytes[:SIZE].view(np.uint16).reshape(50, 10), slot)
 
 
 def received(*things: Any) -> Any:
@@ -95,7 +95,7 @@ def test_whoever_collects_batches_gets_memory_of_their_own_and_few_are_kept() ->
 def test_a_tensor_is_sent_as_its_slot(worker: Slots) -> None:
     slot = worker.take(SIZE)
     tensor = filled(slot, 7)
-    assert isinstance(tensor, SlotTensor)
+    assert isinstance(tensor, SentTensor)
     data = bytes(ForkingPickler.dumps(tensor))
     assert len(data) < 1000
     (found, again) = received(tensor, tensor)
@@ -179,7 +179,7 @@ def test_what_a_worker_makes_of_a_tensor_arrives_as_it_is(
     def made() -> Any:
         slot = worker.take(SIZE)
         slot.bytes[:SIZE] = np.random.default_rng(1).integers(0, 60, SIZE)
-        return change(slot.tensor(slot.bytes[:SIZE].view(np.uint16).reshape(50, 10)))
+        return change(batch_tensor(slot.bytes[:SIZE].view(np.uint16).reshape(50, 10), slot))
 
     tensor, wanted = made(), made().detach().clone()
     (found,) = received(tensor)
@@ -198,7 +198,9 @@ def test_a_part_and_the_whole_arrive_in_either_order(worker: Slots) -> None:
 def test_a_tensor_of_a_slot_is_saved_as_any_other(worker: Slots) -> None:
     file = io.BytesIO()
     slot = worker.take(SIZE)
-    tensor = slot.tensor(slot.bytes)  # of bytes: torch pickles its uint16 only into new files
+    tensor = batch_tensor(
+        slot.bytes, slot
+    )  # of bytes: torch pickles its uint16 only into new files
     torch.save(tensor, file)
     file.seek(0)
     for found in (torch.load(file), pickle.loads(pickle.dumps(tensor))):  # noqa: S301
