@@ -216,7 +216,7 @@ class Samples(SampleParts):
         found._objects = [replace(c, values=c.values.take(chosen)) for c in self._objects]
         return found
 
-    def as_float(self) -> "Samples":
+    def as_float(self) -> Self:
         """The same samples, images in float32, or in float64 if only that holds every value."""
         found = copy(self)
         found._images = tuple(image.as_float() for image in self._images)
