@@ -398,7 +398,7 @@ def test_an_interruption_while_reading_leaves_all_as_it_was(
 def test_an_interruption_while_writing_leaves_all_as_it_was(
     foreign: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     before = folder_bytes(foreign)
