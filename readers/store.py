@@ -19,6 +19,7 @@ from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import HasRowNumbers, Split, read_table, record_keys
 from patchpress.readers.records import Records
+from patchpress.readers.showing import columns_of, html_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +41,7 @@ def open_store(
 
     Args:
         path: folder of the store.
-        mode: how records are read where the store has extents: ``map`` copies them from the mapped
+        mode: how records are read if the store has extents: ``map`` copies them from the mapped
             file (fastest while the page cache has them), ``direct`` announces a batch to the kernel
             and reads each record in one request (fastest from a disk), ``auto`` goes by what the
             kernel says the last records needed.
@@ -52,7 +53,7 @@ def open_store(
         StoreUnfinished: its conversion did not end.
         StoreDamaged: its manifest or data file is not what it should be.
         FormatUnknown: a newer version wrote it.
-        OptionError: no such mode, or one that needs extents where there are none.
+        OptionError: no such mode, or one that needs extents and there are none.
     """
     return Store(path, mode=mode, readahead=readahead, checksums=checksums)
 
@@ -103,22 +104,13 @@ class Store:
         return self._reader.extents is not None
 
     def __repr__(self) -> str:
-        manifest = self.manifest
-        counts = ", ".join(f"{m.records:,} {m.name}" for m in manifest.modalities.values())
-        lines = [f"Store({self._name!r}: {manifest.dataset.name}, {counts})"]
-        width = max(len(name) for name in (*manifest.modalities, "splits"))
-        for modality in manifest.modalities.values():
-            size = ", sizes vary" if modality.any_size else ""
-            lines.append(
-                f"  {modality.name:{width}}  {modality.shape} {modality.dtype.name}, "
-                f"{modality.layout}{size}"
-            )
-        splits = []
-        for split in manifest.splits:
-            flagged = manifest.count(split, flagged="only")
-            more = f" (and {flagged:,} flagged)" if flagged else ""
-            splits.append(f"{split} {manifest.count(split):,}{more}")
-        return "\n".join([*lines, f"  {'splits':{width}}  {', '.join(splits) or 'none'}"])
+        counts = ", ".join(f"{m.records:,} {m.name}" for m in self.manifest.modalities.values())
+        title = f"Store({self._name!r}: {self.manifest.dataset.name}, {counts})"
+        return "\n".join([title, *columns_of(self.manifest.contents())])
+
+    def _repr_html_(self) -> str:
+        title = f"Store {self._name}: {self.manifest.dataset.name}"
+        return html_table(title, ("", "", ""), self.manifest.contents())
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The reader by itself, so that what shares it (`Records`) shares it after a pickle, too.
@@ -281,7 +273,7 @@ class Store:
             BandMissing: no such band or set.
             BufferUnfit: `out` has another shape, dtype or order.
             GridsDiffer: bands of sizes that do not fit on one grid.
-            StoreDamaged: the record does not parse, or (where asked) differs from its checksum.
+            StoreDamaged: the record does not parse, or (if asked) differs from its checksum.
         """
         return self._reader.read_one(key, bands, out)
 

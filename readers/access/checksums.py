@@ -1,4 +1,4 @@
-"""Records against their checksums in the table, for whoever asks to have each one compared."""
+"""`Checksums`: records are compared with the checksums in the table, if a user asks for that."""
 
 from collections.abc import Mapping
 from functools import cached_property

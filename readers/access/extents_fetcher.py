@@ -87,7 +87,7 @@ class ExtentsFetcher:
         file, offset, length = self.locate(int(handle))
         if self.mode is Mode.MAP:
             return file.bytes[offset : offset + length]
-        # In `auto`, too: whoever takes a value has work to do that hides the copy.
+        # In `auto`, too: what is done with a value afterwards takes much longer than the copy.
         scratch = self._buffers.scratch(length)
         file.read_into([scratch], offset, length)
         return scratch

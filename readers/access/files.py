@@ -77,14 +77,14 @@ class DataFile:
             self._read_rest(buffers, offset, got)
 
     def cut(self, end: int) -> StoreDamaged:
-        """The error for a file that ends where there were bytes when it was opened."""
+        """The error for a file that has become shorter than it was when it was opened."""
         return StoreDamaged(
             f"{self.path} ended at {end:,} of {self.size:,} bytes: it was cut since it was opened, "
             "so copy the store again"
         )
 
     def _read_rest(self, buffers: list[Any], offset: int, got: int) -> None:
-        """Go on where a read stopped short: a signal, a network disk, or the end of the file."""
+        """Read the rest of what a request did not give: after a signal, or from a network disk."""
         start = 0
         for buffer in buffers:
             view = memoryview(buffer).cast("B")

@@ -65,4 +65,4 @@ class LmdbFetcher:
                 plan.repeat(found, out[index])
 
     def announce(self, plan: Plan, handles: Handles) -> None:
-        """Nothing to tell: where a value lies LMDB says only when it is read."""
+        """Do nothing: LMDB says where a value lies only when it is read."""

@@ -303,7 +303,7 @@ class RecordReader:
         )
 
     def close(self) -> None:
-        """Let go of the data files; whoever reads from now on gets StoreUnreadable."""
+        """Let go of the data files; reading raises StoreUnreadable from now on."""
         self._fetcher = cast("Fetcher", _Closed(self.path))
         self._files = []
         self._watch = Watch([])

@@ -1,4 +1,4 @@
-"""Extents made from the data files themselves: where every value lies, and how it begins."""
+"""Makes extents from the data files: reads where every value lies, and how it begins."""
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -63,7 +63,7 @@ class _Meta:
 
 
 class _Node(NamedTuple):
-    """One entry of a page: a key, and its value, or where that lies."""
+    """One entry of a page: a key, and its value or the number of the page with its value."""
 
     size: int
     """Bytes of the value."""
@@ -74,7 +74,7 @@ class _Node(NamedTuple):
 
 
 class Tree:
-    """The main database of a data file, as bytes; read-only, and only as far as it is asked for."""
+    """The main database of a data file; only the pages that a call needs are read."""
 
     def __init__(self, data: memoryview, path: Path) -> None:
         """Find the newest meta page.

@@ -1,4 +1,4 @@
-"""manifest.json: what a store holds, as frozen dataclasses and as bytes that never vary.
+"""`Manifest`: what a store holds, as manifest.json says; and how that file is read and written.
 
 The manifest is written last, by rename, so a folder without one is an unfinished store. It has no
 path, host name or time of day: the same input and options give the same bytes.
@@ -125,20 +125,19 @@ class Manifest:
     format: str = field(default=FORMAT)
 
     def __repr__(self) -> str:
-        lines = columns_of([(what, of, text) for what, of, text in self._told()])
-        return "\n".join([f"Manifest({self._title})", *lines])
+        return "\n".join([f"Manifest({self._title})", *columns_of(self.contents())])
 
     def _repr_html_(self) -> str:
-        return html_table(self._title, ("", "", ""), self._told())
+        return html_table(self._title, ("", "", ""), self.contents())
 
     @property
     def _title(self) -> str:
         flagged = f", {self.flagged.rows:,} of them flagged" if self.flagged.columns else ""
         return f"{self.dataset.name} {self.dataset.version}: {self.rows:,} rows{flagged}"
 
-    def _told(self) -> list[tuple[str, str, str]]:
-        """What there is of what, and the rest of the line: modalities, splits, labels."""
-        told = [
+    def contents(self) -> list[tuple[str, str, str]]:
+        """Modalities, splits and label columns for people: (kind of thing, name, what it holds)."""
+        lines = [
             (
                 "modality",
                 m.name,
@@ -150,11 +149,11 @@ class Manifest:
         for split in self.splits:
             flagged = self.count(split, flagged="only")
             more = f", and {flagged:,} flagged" if flagged else ""
-            told.append(("split", split, f"{self.count(split):,} rows{more}"))
+            lines.append(("split", split, f"{self.count(split):,} rows{more}"))
         for column, names in self.classes.items():
             default = ", the default target" if column == self.target else ""
-            told.append(("labels", column, f"{len(names)} classes{default}"))
-        return told
+            lines.append(("labels", column, f"{len(names)} classes{default}"))
+        return lines
 
     @property
     def records(self) -> int:
@@ -200,8 +199,8 @@ def to_bytes(manifest: Manifest) -> bytes:
     return (json.dumps(ordered | content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
-    """The manifest behind its JSON.
+def from_bytes(data: bytes, name: str = MANIFEST) -> Manifest:
+    """The manifest that JSON describes; `name` is what messages call the file.
 
     Raises:
         FormatUnknown: written by another format version.
@@ -211,10 +210,10 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
         content: dict[str, Any] = json.loads(data)
         version = content["format_version"]
         if content["format"] != FORMAT:
-            raise StoreDamaged(f"{where} is no manifest of a store: its format is not {FORMAT!r}")
+            raise StoreDamaged(f"{name} is no manifest of a store: its format is not {FORMAT!r}")
         if version != FORMAT_VERSION:
             raise FormatUnknown(
-                f"{where} has format version {version}, this package reads {FORMAT_VERSION}: "
+                f"{name} has format version {version}, this package reads {FORMAT_VERSION}: "
                 "install the patchpress that wrote it, or convert again"
             )
         if not content["modalities"] or not content["shards"]:
@@ -239,7 +238,7 @@ def from_bytes(data: bytes, where: str = MANIFEST) -> Manifest:
         if isinstance(error, (FormatUnknown, StoreDamaged)):
             raise
         raise StoreDamaged(
-            f"{where} does not parse ({type(error).__name__}: {error}): copy the store again"
+            f"{name} does not parse ({type(error).__name__}: {error}): copy the store again"
         ) from None
 
 
@@ -323,7 +322,7 @@ def _unfinished(store: Path) -> str:
     if (store / MARKER).exists():
         return f"{what}: its conversion did not end; {again}, and it goes on where it stopped"
     return (
-        f"{what}: where its conversion did not end, {again}; where another program wrote it, run "
+        f"{what}: if its conversion did not end, {again}; if another program wrote it, run "
         f"`patchpress index {store} --dataset NAME`"
     )
 

@@ -46,12 +46,12 @@ class Modality:
     bands: tuple[Band, ...]
     records: int
     rgb: tuple[str, ...] = ()
-    """The bands that show as red, green and blue, where there are such."""
+    """The bands that show as red, green and blue, if there are such."""
     any_size: bool = False
     """Whether records may differ in size; `bands` have the usual one."""
     codes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
-    """Of codes in the first band: label column -> code, as text -> index of its class, None for a
-    code that belongs to no class."""
+    """Of kind ``classes``: label column -> code in the first band, as text -> index of its class;
+    None for a code that belongs to no class."""
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -76,7 +76,7 @@ class Modality:
 
     @cached_property
     def form(self) -> Form:
-        """The header and tensor places that all its records share."""
+        """The header and tensor positions that all its records share."""
         return record_form(self.name, self.layout, self.bands)
 
     def indices(self, bands: Sequence[str] | None) -> list[int]:
@@ -100,7 +100,7 @@ def record_form(name: str, layout: str, bands: tuple[Band, ...]) -> Form:
     """The form of a modality's records in a layout: one tensor, or one a band.
 
     Stacked records carry their band names, comma-separated, as ``bands`` in ``__metadata__``;
-    native ones carry no metadata, as other writers of that layout do.
+    native ones carry no metadata, as other programs write that layout.
     """
     if layout == "native":
         return form_of([(band.name, band.dtype, band.shape) for band in bands])
@@ -114,8 +114,8 @@ def record_form(name: str, layout: str, bands: tuple[Band, ...]) -> Form:
 def matching(modalities: Iterable[Modality], form: Form) -> list[Modality]:
     """The modalities that a record of this form may be of, with the record's own band shapes.
 
-    More than one where native records of two modalities have the same bands: only their keys tell
-    such apart.
+    More than one if native records of two modalities have the same bands: then only their keys
+    tell them apart.
     """
     found = []
     for modality in modalities:

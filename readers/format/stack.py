@@ -1,4 +1,4 @@
-"""Bands at their own resolution to one (bands, height, width) array, by repetition. NumPy only."""
+"""Puts a coarse band onto the finest grid by repeating its pixels, and takes it out again."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def repeat_into(band: Array, out: Array) -> None:
         return
     size = band.dtype.itemsize
     if across % 2 == 0 and size in _TWICE:
-        # Multiplying is one pass of wide stores, where a repetition writes element by element.
+        # Multiplying writes wide numbers in one pass; a repetition writes element by element.
         wide, factor = _TWICE[size]
         row = np.multiply(band.view(_UNSIGNED[size]), factor, dtype=wide)
         across //= 2

@@ -1,4 +1,4 @@
-"""metadata.parquet: one row a patch, as pyarrow tables. pyarrow is imported on first use."""
+"""Reads metadata.parquet, one row a patch, as pyarrow tables; pyarrow is imported on first use."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

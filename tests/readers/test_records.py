@@ -126,7 +126,7 @@ def changed(store: Path, *, extra: bool = False) -> None:
 
 @pytest.mark.parametrize("state", ["moved", "gone", "damaged"])
 def test_places_hold_for_no_other_data_file(native: Path, tmp_path: Path, state: str) -> None:
-    """A pickle that is opened where the extents are others, or none."""
+    """A pickle that is opened after the extents have changed, or are gone."""
     copy = Path(shutil.copytree(native, tmp_path / "store"))
     store = open_store(copy)
     records = store.records(store.keys("s2"), ["B02"])

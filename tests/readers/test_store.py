@@ -437,17 +437,22 @@ SPLITS = ("train", "validation", "test")
 def split_text(rows: list[Row], split: str) -> str:
     inside = [row for row in rows if row["split"] == split]
     flagged = sum(map(is_flagged, inside))
-    more = f" (and {flagged} flagged)" if flagged else ""
-    return f"{split} {len(inside) - flagged}{more}"
+    more = f", and {flagged} flagged" if flagged else ""
+    return f"{len(inside) - flagged} rows{more}"
 
 
 def test_the_repr_says_what_how_many_shapes_dtypes_and_splits(
     store: Store, rows: list[Row]
 ) -> None:
     layout = store.manifest.modalities["s2"].layout
+    compression = f"compression {store.manifest.modalities['s2'].compression.codec}"
     assert repr(store).splitlines()[1:] == [
-        f"  s2      (12, 120, 120) uint16, {layout}",
-        f"  s1      (2, 120, 120) float32, {layout}",
-        f"  map     (1, 120, 120) uint16, {layout}",
-        f"  splits  {', '.join(split_text(rows, name) for name in SPLITS)}",
+        f"  modality  s2          15 records of (12, 120, 120) uint16, {layout}, {compression}",
+        f"  modality  s1          15 records of (2, 120, 120) float32, {layout}, {compression}",
+        f"  modality  map         15 records of (1, 120, 120) uint16, {layout}, {compression}",
+        *(f"  split     {name:10}  {split_text(rows, name)}" for name in SPLITS),
+        "  labels    labels      19 classes, the default target",
     ]
+    html = store._repr_html_()
+    for text in ("s2", "(12, 120, 120) uint16", split_text(rows, "train"), "19 classes"):
+        assert text in html

@@ -143,7 +143,7 @@ def test_records_of_differing_size_are_read_one_by_one(
 def test_a_record_of_unknown_form_is_read_by_itself(
     stores: Kinds, bare_stores: Kinds, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a store has more sizes than the extents note."""
+    """As in a store with more sizes of patches than the extents note."""
     monkeypatch.setattr("patchpress.readers.access.scan.HEADERS_KEPT", 1)
     for layout in ("stacked", "native"):
         store = open_store(stores[layout, "none"], mode=mode)
