@@ -81,8 +81,8 @@ def test_converting_without_tables_says_so(raw: Path, tmp_path: Path, patchpress
     (raw / FLAGGED_TABLE).unlink()
     ended = patchpress("convert", DATASET, raw, tmp_path / "store", "--workers", 0)
     assert ended.code == 0
-    assert "labels" in ended.out
-    assert "no table" in ended.out
+    assert "labels: from the codes of map, " in ended.out
+    assert "not in the source  metadata, flagged" in ended.out
 
 
 def test_a_description_of_ones_own_is_converted_and_verified(
