@@ -14,8 +14,10 @@ from patchpress.readers.buffers import ArrayMemory, BatchMemory, PinnedMemory, T
 from patchpress.readers.choice import Choice
 from patchpress.readers.distributed import drawn_seed, processes_of
 from patchpress.readers.errors import OptionError
-from patchpress.readers.order import Indices, Order, drawn_by
+from patchpress.readers.format.table import Split
+from patchpress.readers.order import EpochSampler, Indices, Order, drawn_by
 from patchpress.readers.samples import Samples, samples_of
+from patchpress.readers.showing import columns_of, html_table
 from patchpress.readers.store import Store
 
 OUTPUTS = ("torch", "numpy")
@@ -63,8 +65,8 @@ class PatchLoader:
 
     def __init__(
         self,
-        store: Store | Samples | str,
-        split: str | None = None,
+        store: Store | Samples | str | os.PathLike[str],
+        split: Split = None,
         *,
         batch_size: int = 64,
         shuffle: bool = False,
@@ -84,7 +86,7 @@ class PatchLoader:
 
         Args:
             store: path of a store, an opened one, or samples chosen before.
-            split: `train`, `validation` (or `val`), `test`; all by default.
+            split: `train`, `validation` (or `val`), `test`, or several; all by default.
             batch_size: samples a batch; of each process if there are several.
             shuffle: draw a new order for each epoch.
             sampler: indices of samples, drawn anew for each epoch, as a stock `DataLoader` takes
@@ -114,7 +116,7 @@ class PatchLoader:
             SelectionEmpty: nothing is selected; the message lists what there is.
             BandMissing, OptionError: a band, modality, column or option that is not there.
         """
-        self.samples = samples_of(store, split, choice, PatchLoader)
+        self.samples = samples_of(store, split, choice, type(self))
         for name, number in (("ahead", ahead), ("threads", threads)):
             if not isinstance(number, int) or number < 1:
                 raise OptionError(f"{name} must be 1 or more, not {number!r}")
@@ -140,7 +142,9 @@ class PatchLoader:
             rank=processes.rank,
             world_size=processes.world_size,
         )
-        size = min(self.order.batch_size, self.order.share)
+        size = self.order.batch_size
+        if sampler is None:
+            size = min(size, self.order.share)
         self._memory = _memory(self.samples, output, pin_memory, size, ahead)
         self._epoch = self._drawn = 0
         self._resume = 0
@@ -154,6 +158,11 @@ class PatchLoader:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes by index: the label's, or the mask's if there is no label."""
         return self.samples.classes
+
+    @property
+    def sampler(self) -> EpochSampler:
+        """The order of epochs, in the form in which Lightning and others look for it."""
+        return EpochSampler(self)
 
     @property
     def epoch(self) -> int:
@@ -221,6 +230,12 @@ class PatchLoader:
         self._epoch, self._drawn, self._resume = epoch, batch, batch
         self._wanted_digest = self._drawn_digest = str(state.get("drawn", ""))
 
+    def __getitem__(self, index: object) -> None:
+        raise OptionError(
+            "a PatchLoader gives whole batches one after another, and has none by number: iterate "
+            "over it, or give a stock DataLoader a PatchDataset instead"
+        )
+
     def __iter__(self) -> Iterator[Any]:
         """Batches of one epoch. Two passes at a time have an epoch each."""
         for drawn in self.counted(self.draw()):
@@ -269,6 +284,10 @@ class PatchLoader:
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
+    def indices(self, epoch: int) -> Indices:
+        """The samples that this process sees in an epoch, by number and in order."""
+        return np.concatenate(self._batches(epoch, resumed=False))
+
     def _batches(self, epoch: int, *, resumed: bool) -> list[Indices]:
         """The indices of an epoch's batches, from the order or the sampler."""
         if self._sampler is None:
@@ -292,6 +311,41 @@ class PatchLoader:
         arrays, handed_out = self._memory.take(len(indices))
         self.samples.read(indices, arrays)
         return handed_out, self.samples.objects(indices)
+
+    def __repr__(self) -> str:
+        lines = [f"  {line}" for line in self._told]
+        fields = columns_of(self._fields)
+        return "\n".join([f"<PatchLoader of {self.samples.summary()}", *lines, *fields]) + ">"
+
+    def _repr_html_(self) -> str:
+        title = "; ".join([f"PatchLoader of {self.samples.summary()}", *self._told])
+        return html_table(title, ("field", "shape of a batch", "dtype"), self._fields)
+
+    @property
+    def _told(self) -> list[str]:
+        """What people want to know, a line each."""
+        order = self.order
+        how = "in the order of the table"
+        if self._sampler is not None:
+            how = f"drawn by {type(self._sampler).__name__}"
+        elif order.shuffle:
+            how = "shuffled"
+        if self._sampler is not None or order.shuffle:
+            source = f" ({self._seed_source})" if self._seed_source else ""
+            how += f", seed {order.seed}{source}"
+        last = ", a last smaller one left out" if order.drop_last else ""
+        lines = [f"{len(self):,} batches an epoch of {order.batch_size:,} samples{last}, {how}"]
+        if order.world_size > 1:
+            source = f", by {self._processes.source}" if self._processes.source else ""
+            lines.append(f"in process {order.rank} of {order.world_size}{source}")
+        pinned = " in page-locked memory" if isinstance(self._memory, PinnedMemory) else ""
+        lines.append(f"{self.output}{pinned}")
+        return lines
+
+    @property
+    def _fields(self) -> list[tuple[str, str, str]]:
+        size = min(self.order.batch_size, self.order.share)
+        return [(f.name, str((size, *f.shape)), f.dtype.name) for f in self.samples.fields]
 
 
 def _memory(

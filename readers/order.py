@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +78,43 @@ class Order:
     def state(self) -> dict[str, Any]:
         """What decides the order, for a state dict: the same in all processes."""
         return {name: value for name, value in vars(self).items() if name != "rank"}
+
+
+class HasEpochs(Protocol):
+    """What an `EpochSampler` speaks for: a loader."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that comes next."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the next epoch."""
+        ...
+
+    def indices(self, epoch: int) -> Indices:
+        """The samples of an epoch in this process."""
+        ...
+
+
+class EpochSampler:
+    """A loader's order in the form of torch's samplers: it gives indices, and takes an epoch.
+
+    Training frameworks call `set_epoch` of a loader's sampler before each epoch.
+    """
+
+    def __init__(self, loader: HasEpochs) -> None:
+        self._loader = loader
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the loader gives next."""
+        self._loader.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._loader.indices(self._loader.epoch))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._loader.indices(self._loader.epoch).tolist())
 
 
 def drawn_by(sampler: Iterable[Any], seed: int, epoch: int) -> Indices:

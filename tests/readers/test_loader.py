@@ -530,3 +530,198 @@ def test_what_cannot_be_is_said_in_a_sentence(small: Samples, options: Any, said
     for wrong in (-1, 1.5, None):
         with pytest.raises(OptionError, match="an epoch must be 0 or more"):
             loader_of(small).set_epoch(wrong)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- samplers, seeds, transforms
+
+
+class EveryOther:
+    """A sampler without a generator, as users write them."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.epochs = count, []  # type: ignore[var-annotated]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Any:
+        return iter(np.random.permutation(self.count).tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+
+
+def keys_of(samples: Samples, numbers: Any) -> list[str]:
+    return [samples.key(int(number)) for number in numbers]
+
+
+@pytest.mark.parametrize("indices", [[3, 3, 14, 0, 1], np.array([2, 5, -1]), range(4)], ids=str)
+def test_a_sampler_may_be_a_list(small: Samples, indices: Any) -> None:
+    loader = loader_of(small, 2, sampler=indices)
+    assert flat(seen(loader)) == flat(seen(loader)) == keys_of(small, indices)
+    assert len(loader) == -(-len(indices) // 2)
+
+
+def test_a_sampler_draws_anew_for_each_epoch_under_the_seed(small: Samples) -> None:
+    sampler = EveryOther(15)
+    loader = loader_of(small, sampler=sampler, seed=3)
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]
+    first, second = seen(loader), seen(loader)
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
+    assert sorted(flat(first)) == sorted(flat(second))
+    assert first != second
+    assert sampler.epochs == [0, 1]
+    again = loader_of(small, sampler=EveryOther(15), seed=3)
+    assert [seen(again), seen(again)] == [first, second]
+    assert seen(loader_of(small, sampler=EveryOther(15), seed=4)) != first
+
+
+def test_processes_share_what_a_sampler_draws(small: Samples) -> None:
+    shares = [
+        flat(seen(loader_of(small, 2, sampler=EveryOther(15), rank=rank, world_size=2)))
+        for rank in (0, 1)
+    ]
+    assert [len(share) for share in shares] == [8, 8]
+    assert set(flat(shares)) == set(small.keys())
+
+
+def test_with_a_sampler_a_state_goes_on_in_the_middle_of_an_epoch(small: Samples) -> None:
+    whole = loader_of(small, sampler=EveryOther(15))
+    wanted = [*seen(whole), *seen(whole)]
+    first = loader_of(small, sampler=EveryOther(15))
+    seen(first)
+    seen(first, 2)
+    state = json.loads(json.dumps(first.state_dict()))
+    again = loader_of(small, sampler=EveryOther(15))
+    again.load_state_dict(state)
+    assert again.state_dict() == state
+    assert seen(again) == wanted[6:]
+
+
+class Drifting(EveryOther):
+    """Has a generator of its own, that nobody can put back."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.random = np.random.default_rng()
+
+    def __iter__(self) -> Any:
+        return iter(self.random.permutation(self.count).tolist())
+
+
+def test_a_sampler_that_draws_others_is_refused_in_the_middle_of_an_epoch(small: Samples) -> None:
+    first = loader_of(small, sampler=Drifting(15))
+    seen(first, 2)
+    again = loader_of(small, sampler=Drifting(15))
+    again.load_state_dict(first.state_dict())
+    with pytest.raises(OptionError, match="give it no generator of its own"):
+        seen(again)
+    with pytest.raises(OptionError, match="sampler 'Drifting', this loader ''"):
+        loader_of(small).load_state_dict(first.state_dict())
+
+
+def drawing(samples: Samples, **options: Any) -> list[list[str]]:
+    return seen(PatchLoader(samples, batch_size=4, output="numpy", **options))
+
+
+def test_numpy_gives_the_seed_if_nobody_has_imported_torch(
+    small: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    orders = []
+    for seed in (1, 1, 2):
+        np.random.seed(seed)
+        orders.append(drawing(small, shuffle=True))
+    assert orders[0] == orders[1] != orders[2]
+    loader = PatchLoader(small, shuffle=True, output="numpy")
+    assert f"seed {loader.order.seed} (from NumPy)" in repr(loader)
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]
+    drawing(small)
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
+
+
+def test_a_seed_that_was_not_given_comes_with_the_state(small: Samples) -> None:
+    first = PatchLoader(small, batch_size=4, shuffle=True, output="numpy")
+    wanted = seen(first)
+    first.set_epoch(0)
+    seen(first, 2)
+    again = PatchLoader(small, batch_size=4, shuffle=True, output="numpy")
+    again.load_state_dict(first.state_dict())
+    assert seen(again) == wanted[2:]
+    assert seen(again) == seen(first)
+
+
+def test_a_transform_gets_each_batch(small: Samples) -> None:
+    def negative(batch: Any) -> Any:
+        image, label, keys = batch
+        return -image.astype(np.float32), label, keys
+
+    plain = batches(loader_of(small))
+    for (image, label, keys), wanted in zip(
+        loader_of(small, transform=negative), plain, strict=True
+    ):
+        same((image, label), (-wanted[0].astype(np.float32), wanted[1]))
+        assert keys == wanted[2]
+
+
+def test_a_loader_shows_what_it_gives(small: Samples) -> None:
+    loader = loader_of(small, shuffle=True, drop_last=True, rank=1, world_size=2)
+    assert repr(loader).splitlines() == [
+        f"<PatchLoader of {small.summary()}",
+        "  1 batches an epoch of 4 samples, a last smaller one left out, shuffled, seed 0",
+        "  in process 1 of 2",
+        "  numpy",
+        "  image  (4, 2, 120, 120)  uint16",
+        "  label  (4, 19)           float32>",
+    ]
+    plain = loader_of(small, 64)
+    assert "1 batches an epoch of 64 samples, in the order of the table" in repr(plain)
+    assert "(15, 2, 120, 120)" in repr(plain)
+    drawn = loader_of(small, sampler=EveryOther(15))
+    assert "drawn by EveryOther, seed 0" in repr(drawn)
+    assert "<td>(4, 2, 120, 120)</td>" in loader._repr_html_()
+    assert "shuffled, seed 0" in loader._repr_html_()
+
+
+def test_frameworks_find_a_sampler_with_set_epoch(small: Samples) -> None:
+    loader = loader_of(small, shuffle=True)
+    wanted = [seen(loader) for _ in range(3)]
+    loader.sampler.set_epoch(1)
+    numbers = list(loader.sampler)
+    assert len(loader.sampler) == 15
+    assert seen(loader) == wanted[1]
+    assert keys_of(small, numbers) == flat(wanted[1])
+
+
+def test_a_loader_has_no_batch_by_number(small: Samples) -> None:
+    with pytest.raises(OptionError, match="iterate over it, or give a stock DataLoader a Patch"):
+        loader_of(small)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"shuffle": True, "sampler": [1]}, "a sampler decides the order: leave shuffle out"),
+        (
+            {"sampler": iter([1])},
+            "a sampler must say how many it gives: list_iterator has no length",
+        ),
+        (
+            {"rank": 1},
+            "rank 1 and world_size None belong together: give both, or none to have those of "
+            "torch.distributed",
+        ),
+    ],
+)
+def test_samplers_and_processes_that_cannot_be(small: Samples, options: Any, said: str) -> None:
+    with pytest.raises(OptionError) as error:
+        loader_of(small, **options)
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize("sampler", [["a"], [1.5], [[1, 2]], []], ids=str)
+def test_a_sampler_gives_whole_numbers(small: Samples, sampler: Any) -> None:
+    with pytest.raises((OptionError, IndexError)):
+        seen(loader_of(small, sampler=sampler))
+    with pytest.raises(IndexError, match="there is no sample 15"):
+        seen(loader_of(small, sampler=[15]))
