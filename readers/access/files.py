@@ -1,7 +1,7 @@
 """Data files, opened once a process: a descriptor to read at an offset, a map to copy from.
 
-What Linux alone has makes reading faster, and is done without elsewhere: advice to the kernel, and
-`preadv`, whose place a copy from the map takes.
+Two kinds of calls that make reading faster are not there on every system: advice to the kernel,
+which is left out then, and `preadv`, instead of which bytes are copied from the map.
 """
 
 import mmap

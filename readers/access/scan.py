@@ -85,7 +85,7 @@ class HeaderList:
 
     @property
     def numbers(self) -> npt.NDArray[np.uint16]:
-        """The place in `known` of each record's header, or `UNKNOWN`."""
+        """The index in `known` of each record's header, or `UNKNOWN`."""
         return np.frombuffer(self._numbers, np.uint16)
 
     def add(self, record: memoryview) -> int:

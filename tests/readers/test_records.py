@@ -15,6 +15,7 @@ import pytest
 
 from patchpress import BandMissing, BufferUnfit, GridsDiffer, KeyMissing, Store, open_store
 from patchpress.converter.commands.index import index
+from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.records import Records
@@ -105,12 +106,11 @@ def test_another_process_reads_the_same(
 
 
 def changed(store: Path, *, extra: bool = False) -> None:
-    """The same records at other places, and extents that say so; perhaps one record before."""
+    """The same records at other offsets, and extents that say so; with `extra`, one record more."""
     values = list(stored_values(store).items())
     (store / "data.mdb").unlink()
-    version: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
     with (
-        lmdb.open(str(store), map_size=1 << 28, **version) as environment,
+        lmdb.open(str(store), map_size=1 << 28, **LMDB_09) as environment,
         environment.begin(write=True) as transaction,
     ):
         for key, value in reversed(values):

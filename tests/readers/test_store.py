@@ -422,11 +422,11 @@ def _reads_elsewhere(store: Store, records: Records, folder: str, keys: list[str
 def test_a_path_may_be_any_path_like_object_or_begin_at_home(
     stores: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Place(os.PathLike[str]):
+    class Folder(os.PathLike[str]):
         def __fspath__(self) -> str:
             return str(stores["native", "none"])
 
-    assert open_store(Place()).path == stores["native", "none"]
+    assert open_store(Folder()).path == stores["native", "none"]
     monkeypatch.setenv("HOME", str(stores["native", "none"].parent))
     assert open_store(f"~/{stores['native', 'none'].name}").path == stores["native", "none"]
 

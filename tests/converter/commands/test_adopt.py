@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import lmdb
 import numpy as np
@@ -16,6 +15,7 @@ from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.commands.index import index
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.progress import NoProgress
+from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import (
     DATASET,
@@ -33,7 +33,6 @@ from tests.support.synthetic import FLAGGED_TABLE, TABLE
 
 Command = Callable[..., Ended]
 Records = dict[str, bytes]
-OPTIONS: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
 
 
 def records_of(tree: Path) -> Records:
@@ -50,7 +49,7 @@ def records_of(tree: Path) -> Records:
 def written(folder: Path, records: Records) -> Path:
     """An LMDB as another program leaves it: a chunk a transaction, with its lock file."""
     pairs = list(records.items())
-    with lmdb.open(str(folder), map_size=1 << 30, **OPTIONS) as environment:
+    with lmdb.open(str(folder), map_size=1 << 30, **LMDB_09) as environment:
         for start in range(0, max(len(pairs), 1), 7):
             with environment.begin(write=True) as transaction:
                 for key, value in pairs[start : start + 7]:

@@ -10,12 +10,12 @@ import pytest
 
 from patchpress import StoreUnfinished, open_store
 from patchpress.converter.commands.index import index
+from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import Ended, folder_bytes, made, stored_values
 
 Command = Callable[..., Ended]
-OPTIONS: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_extents_are_made_as_converting_makes_them(
 def written(store: Path, edit: Callable[[Any], object]) -> None:
     """Change records by lmdb, as another program would."""
     with (
-        lmdb.open(str(store), map_size=1 << 28, **OPTIONS) as environment,
+        lmdb.open(str(store), map_size=1 << 28, **LMDB_09) as environment,
         environment.begin(write=True) as transaction,
     ):
         edit(transaction)

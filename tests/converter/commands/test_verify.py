@@ -13,6 +13,7 @@ import pytest
 
 from patchpress import open_store
 from patchpress.converter.commands.verify import verify
+from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.format.record import decode_with_safetensors
 from tests.support.helpers import (
     Ended,
@@ -105,9 +106,8 @@ def test_a_flipped_byte_of_a_frame_is_found_and_its_record_named(
 
 def edited(store: Path, edit: Edit) -> None:
     """Change records by lmdb, and let the manifest know the new size of the file."""
-    options: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
     with (
-        lmdb.open(str(store), map_size=1 << 28, **options) as environment,
+        lmdb.open(str(store), map_size=1 << 28, **LMDB_09) as environment,
         environment.begin(write=True) as transaction,
     ):
         edit(transaction)

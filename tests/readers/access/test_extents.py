@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
+from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.access.extents import UNKNOWN, Extents, read_extents, write_extents
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList, build, scan
 from patchpress.readers.errors import ExtentsUnusable
@@ -23,7 +24,6 @@ from patchpress.readers.format.record import encode, header_of
 from tests.support.helpers import made, stored_values
 from tests.support.synthetic import make_tree
 
-OPTIONS: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
 DATA = ["data.mdb"]
 
 
@@ -51,11 +51,11 @@ def test_they_say_where_each_value_lies(stores: dict[tuple[str, str], Path]) -> 
     for (_, codec), path in stores.items():
         extents, data = loaded(path), (path / "data.mdb").read_bytes()
         values = stored_values(path)
-        assert [extents.key(place) for place in range(len(extents))] == list(values)
-        for place, value in enumerate(values.values()):
-            start, length = int(extents.offset[place]), int(extents.length[place])
+        assert [extents.key(position) for position in range(len(extents))] == list(values)
+        for position, value in enumerate(values.values()):
+            start, length = int(extents.offset[position]), int(extents.length[position])
             assert data[start : start + length] == value
-            number = int(extents.header_number[place])
+            number = int(extents.header_number[position])
             if codec == "zstd":
                 assert number == UNKNOWN
             else:
@@ -72,7 +72,7 @@ def test_made_anew_they_are_those_that_converting_wrote(
 
 def written(store: Path) -> None:
     with (
-        lmdb.open(str(store), map_size=1 << 28, **OPTIONS) as environment,
+        lmdb.open(str(store), map_size=1 << 28, **LMDB_09) as environment,
         environment.begin(write=True) as transaction,
     ):
         transaction.put(b"A_new_one", b"value")
@@ -154,21 +154,21 @@ def test_no_flipped_bit_goes_unseen(copy: Path) -> None:
     data = bytearray((copy / EXTENTS).read_bytes())
     draw = random.Random(2)  # noqa: S311
     header = len(header_of(bytes(data)))
-    places = sorted({*range(0, header, 3), *draw.sample(range(header, len(data)), 700)})
-    for place in places:
+    offsets = sorted({*range(0, header, 3), *draw.sample(range(header, len(data)), 700)})
+    for offset in offsets:
         bit = 1 << draw.randrange(8)
-        data[place] ^= bit
+        data[offset] ^= bit
         (copy / EXTENTS).write_bytes(data)
         extents, reason = read_extents(copy, DATA)
-        assert extents is None, place
+        assert extents is None, offset
         assert "extents.safetensors" in reason
-        data[place] ^= bit
+        data[offset] ^= bit
     (copy / EXTENTS).write_bytes(data)
     assert loaded(copy)
 
 
 def test_an_offset_that_leads_to_another_record_is_no_wrong_byte(copy: Path) -> None:
-    """Records of one form at places that one bit parts: their headers would not tell."""
+    """Records of one header whose offsets differ in one bit: their headers would not tell."""
     right = {key: open_store(copy).read(key) for key in open_store(copy).keys("map")}
     extents = loaded(copy)
     offset = extents.offset.copy()
@@ -218,7 +218,7 @@ LIES: dict[str, Callable[[Extents], Extents]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_places_that_cannot_be_are_refused_whatever_the_checksum(copy: Path, lie: str) -> None:
+def test_positions_that_cannot_be_are_refused_whatever_the_checksum(copy: Path, lie: str) -> None:
     changed = LIES[lie](loaded(copy))
     (copy / EXTENTS).unlink()
     try:
@@ -269,7 +269,7 @@ def test_a_key_that_is_none_is_missing(store: Store, key: Any) -> None:
 
 
 def test_extents_of_nothing(tmp_path: Path) -> None:
-    lmdb.open(str(tmp_path), **OPTIONS).close()
+    lmdb.open(str(tmp_path), **LMDB_09).close()
     write_extents(tmp_path, build(tmp_path, DATA))
     extents = loaded(tmp_path)
     assert len(extents) == 0
@@ -282,7 +282,7 @@ def test_records_of_several_data_files_are_found_in_one_order(tmp_path: Path) ->
     for number, shard in enumerate(shards):
         folder = tmp_path / shard
         with (
-            lmdb.open(str(folder.parent), **OPTIONS) as environment,
+            lmdb.open(str(folder.parent), **LMDB_09) as environment,
             environment.begin(write=True) as transaction,
         ):
             for key in list(values)[number::3]:
@@ -291,19 +291,19 @@ def test_records_of_several_data_files_are_found_in_one_order(tmp_path: Path) ->
     extents, reason = read_extents(tmp_path, shards)
     assert (reason, extents is not None) == ("", True)
     assert extents is not None
-    assert [extents.key(place) for place in range(len(extents))] == list(values)
+    assert [extents.key(position) for position in range(len(extents))] == list(values)
     assert extents.shard.tolist() == [0, 1, 2] * 30
-    for place, value in enumerate(values.values()):
-        data = (tmp_path / shards[extents.shard[place]]).read_bytes()
-        start = int(extents.offset[place])
-        assert data[start : start + int(extents.length[place])] == value
+    for position, value in enumerate(values.values()):
+        data = (tmp_path / shards[extents.shard[position]]).read_bytes()
+        start = int(extents.offset[position])
+        assert data[start : start + int(extents.length[position])] == value
     assert read_extents(tmp_path, shards[:2])[0] is None
     assert read_extents(tmp_path, shards[::-1])[0] is None
 
 
 def test_a_key_with_a_zero_byte_at_its_end_is_refused(tmp_path: Path) -> None:
     with (
-        lmdb.open(str(tmp_path), **OPTIONS) as environment,
+        lmdb.open(str(tmp_path), **LMDB_09) as environment,
         environment.begin(write=True) as transaction,
     ):
         transaction.put(b"key\0", b"value")

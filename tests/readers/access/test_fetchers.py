@@ -26,6 +26,7 @@ from patchpress import (
     convert,
     open_store,
 )
+from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.access.extents import UNKNOWN
 from patchpress.readers.access.extents_fetcher import FROM_CACHE, ExtentsFetcher
 from patchpress.readers.access.fetcher import Mode
@@ -119,9 +120,8 @@ def test_records_of_differing_size_are_read_one_by_one(
 ) -> None:
     names = ["agricultural00", "beach41", "river07", "river08"]
     arrays = {key: np.full((256, 256 - (n == 1)), n, np.uint8) for n, key in enumerate(names)}
-    version: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
     with (
-        lmdb.open(str(tmp_path / "store"), map_size=1 << 26, **version) as environment,
+        lmdb.open(str(tmp_path / "store"), map_size=1 << 26, **LMDB_09) as environment,
         environment.begin(write=True) as transaction,
     ):
         for key, array in arrays.items():

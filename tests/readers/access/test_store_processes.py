@@ -1,4 +1,4 @@
-"""One store in many places: threads, forks, new processes, pickles, read-only folders."""
+"""One store in threads, after forks, in new processes, by pickles, in read-only folders."""
 
 import multiprocessing
 import os

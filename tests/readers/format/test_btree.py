@@ -1,4 +1,4 @@
-"""Places of values in an LMDB data file, against what lmdb's own cursor gives."""
+"""Where the values lie in an LMDB data file, against what lmdb's own cursor gives."""
 
 import random
 import shutil
@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchpress import StoreDamaged
+from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.format.btree import Tree
 
 PAGE = 4096
-OPTIONS: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
 Records = dict[bytes, bytes]
 
 
 def opened(folder: Path, **options: Any) -> Any:
-    return closing(lmdb.open(str(folder), **({"map_size": 1 << 26} | OPTIONS | options)))
+    return closing(lmdb.open(str(folder), **({"map_size": 1 << 26} | LMDB_09 | options)))
 
 
 def written(folder: Path, records: Records, *, commits: int = 1) -> Path:
@@ -198,7 +198,7 @@ def test_any_bytes_are_no_data_file(data: bytes) -> None:
 
 
 def outcome(data: bytes) -> list[tuple[bytes, bytes]] | None:
-    """What is read, every place inside of the file; None for StoreDamaged; nothing else."""
+    """What is read, all of it inside of the file; None for StoreDamaged; nothing else."""
     try:
         tree = Tree(memoryview(data), Path("data.mdb"))
         tree.identity()
@@ -238,20 +238,20 @@ def test_flipped_bits_are_damage_or_the_answer_and_never_an_end_without_word(
 ) -> None:
     file = written(tmp_path, MIXED, commits=4)
     data = file.read_bytes()
-    # The headers of meta and tree pages wholly, then places all over them by chance.
-    places = [start + at for start in (0, PAGE) for at in range(8, 160)]
+    # The headers of meta and tree pages wholly, then bytes all over them by chance.
+    offsets = [start + at for start in (0, PAGE) for at in range(8, 160)]
     pages = tree_pages(data)
     assert len(pages) > 3
-    places += [start + at for start in pages[:6] for at in range(16)]
+    offsets += [start + at for start in pages[:6] for at in range(16)]
     draw = random.Random(5)  # noqa: S311
-    places += [draw.choice(pages) + draw.randrange(PAGE) for _ in range(600)]
+    offsets += [draw.choice(pages) + draw.randrange(PAGE) for _ in range(600)]
     copy = bytearray(data)
     damaged = 0
-    for place in places:
+    for offset in offsets:
         bit = 1 << draw.randrange(8)
-        copy[place] ^= bit
+        copy[offset] ^= bit
         damaged += outcome(bytes(copy)) is None
-        copy[place] ^= bit
+        copy[offset] ^= bit
     assert damaged > 100
     assert bytes(copy) == data
 
@@ -301,8 +301,8 @@ def test_a_lost_page_of_a_tree_is_found(tmp_path: Path) -> None:
     data = (tmp_path / "data.mdb").read_bytes()
     keys = [key for key, _ in by_pages(tmp_path / "data.mdb")]
     unseen = 0
-    for place in range(2 * PAGE, len(data), PAGE):
-        lost = data[:place] + bytes(PAGE) + data[place + PAGE :]
+    for offset in range(2 * PAGE, len(data), PAGE):
+        lost = data[:offset] + bytes(PAGE) + data[offset + PAGE :]
         tree = Tree(memoryview(lost), tmp_path)
         try:
             found = [value.key for value in tree.values()]

@@ -91,8 +91,8 @@ def test_a_deeply_nested_header_is_damaged() -> None:
 )
 def test_tensors_must_fill_their_bytes(shape: list[int], offsets: list[list[int]]) -> None:
     header = {
-        name: {"dtype": "U8", "shape": shape, "data_offsets": places}
-        for name, places in zip("ab", offsets, strict=True)
+        name: {"dtype": "U8", "shape": shape, "data_offsets": own}
+        for name, own in zip("ab", offsets, strict=True)
     }
     with pytest.raises(StoreDamaged):
         parse_header(written(json.dumps(header).encode()))
@@ -119,10 +119,10 @@ def test_what_safetensors_refuses_is_damaged(header: object, pixels: bytes) -> N
 
 
 def test_a_flipped_bit_decodes_or_is_damaged() -> None:
-    for place in range(len(RECORD)):
+    for byte in range(len(RECORD)):
         for bit in range(8):
             damaged = bytearray(RECORD)
-            damaged[place] ^= 1 << bit
+            damaged[byte] ^= 1 << bit
             decoded_or_damaged(bytes(damaged))
 
 
