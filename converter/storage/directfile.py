@@ -78,8 +78,10 @@ class DirectFile:
         self._pieces.join()
         self._raise()
 
-    def finish(self, offset: int, end: bytes, begin: bytes) -> None:
-        """Write `end` at byte `offset`, then `begin` at byte 0, and flush the file to the disk.
+    def finish(self, offset: int, end: bytes, begin: bytes, *, durable: bool = True) -> None:
+        """Write `end` at byte `offset`, then `begin` at byte 0.
+
+        If it is to be `durable`, wait until the whole file is on the disk.
 
         Raises:
             OSError, …: as `put`.
@@ -88,7 +90,8 @@ class DirectFile:
         _through_the_cache(self._file)
         _write(self._file, [memoryview(end)], offset)
         _write(self._file, [memoryview(begin)], 0)
-        os.fsync(self._file)
+        if durable:
+            os.fsync(self._file)
 
     def close(self) -> None:
         """End the thread and close the file; what still waits to be written is lost."""

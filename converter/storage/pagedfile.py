@@ -38,13 +38,17 @@ class PagedFile:
         begin, self._written = self._written, self._pages.end
         self._file.put(begin * PAGE_BYTES, parts, then, release)
 
-    def close_tree(self) -> None:
-        """Write what is left and the tree above it: now it is a whole data file, on the disk."""
+    def close_tree(self, *, durable: bool = True) -> None:
+        """Write what is left and the tree above it: now it is a whole data file.
+
+        If it is to be `durable`, wait until all of it is on the disk.
+        """
         self.flush()
         self._file.wait()
         end = self._pages.end * PAGE_BYTES
         pages, metas = self._pages.finish(map_size(0, end))
-        self._file.finish(end, b"".join(page.data for page in pages), metas)
+        tree = b"".join(page.data for page in pages)
+        self._file.finish(end, tree, metas, durable=durable)
 
     def close(self) -> None:
         """Close the file; what was put and is not written is lost."""
