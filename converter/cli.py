@@ -226,7 +226,14 @@ def verify(
     from patchpress.converter.progress import progress_for_terminal
 
     with progress_for_terminal() as progress:
-        verdict = verify_store(store, against, parse_paths(path), workers, progress, dataset)
+        verdict = verify_store(
+            store,
+            against,
+            paths=parse_paths(path),
+            workers=workers,
+            dataset=dataset,
+            progress=progress,
+        )
     output(verdict.text())
     raise typer.Exit(0 if verdict.good else 1)
 
@@ -241,9 +248,9 @@ def inspect(
     verbose: Verbose = 0,
 ) -> None:
     """Show what is in a store, or in one of its records."""
-    from patchpress.converter.commands.inspect import record_text, store_text
+    from patchpress.converter.commands.inspect import inspect as inspect_store
 
-    output(store_text(store) if key is None else record_text(store, key))
+    output(inspect_store(store, key))
 
 
 @_command()
@@ -261,8 +268,7 @@ def plot(
     """Draw records: in colour if they have red, green and blue bands, else grey or by class."""
     from patchpress.converter.commands.plot import plot as plot_records
 
-    plot_records(store, keys or [], out)
-    output(out)
+    output(plot_records(store, keys, out=out))
 
 
 @_command()
@@ -280,12 +286,9 @@ def datasets(
     verbose: Verbose = 0,
 ) -> None:
     """List what can be converted, and what each dataset must look like on disk."""
-    from patchpress.converter.commands.datasets import dataset_source, datasets_text, guess_text
+    from patchpress.converter.commands.datasets import datasets as known_datasets
 
-    if guess is not None:
-        output(guess_text(guess))
-    else:
-        output(datasets_text() if show is None else dataset_source(show))
+    output(known_datasets(show=show, guess=guess))
 
 
 @_command("split-table")
@@ -356,13 +359,9 @@ def stats(
     verbose: Verbose = 0,
 ) -> None:
     """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
-    from patchpress.converter.commands.stats import (
-        compute,
-        parse_where,
-        save,
-        statistics_file,
-        statistics_text,
-    )
+    from patchpress.converter.commands.statistics_file import save_statistics, statistics_file
+    from patchpress.converter.commands.statistics_rows import parse_where
+    from patchpress.converter.commands.stats import compute, statistics_text
     from patchpress.converter.progress import progress_for_terminal
 
     file = statistics_file(store, out)
@@ -371,13 +370,13 @@ def stats(
             store,
             split or None,
             modality,
-            workers,
-            progress,
             flagged=None if flagged is None else str(flagged),
             where=parse_where(store, where or []),
+            workers=workers,
+            progress=progress,
         )
-    output(statistics_text(store, found))
-    save(store, found, file)
+    output(statistics_text(store, found))  # first: if they cannot be kept, they are known
+    save_statistics(store, found, file)
 
 
 @_command()
@@ -427,7 +426,7 @@ def index(
     from patchpress.converter.progress import progress_for_terminal
 
     with progress_for_terminal() as progress:
-        found = index_store(store, dataset, parse_paths(path), progress)
+        found = index_store(store, dataset, paths=parse_paths(path), progress=progress)
     output(found.text())
 
 

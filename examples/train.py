@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from patchpress import SelectionEmpty, StatisticsMissing, Store, open_store
+from patchpress import SelectionEmpty, StatisticsMissing, Store, open_store, stats
 from patchpress.readers.device import to_device
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.statistics import Statistics
@@ -102,11 +102,7 @@ def statistics_of(store: Store, modality: str, split: str | None) -> Statistics:
     try:
         return store.statistics(modality, split)
     except StatisticsMissing:
-        from patchpress.converter.commands.stats import compute, save, statistics_file
-
-        found = compute(store.path, split, [modality])
-        save(store.path, found, statistics_file(store.path, None))
-        return found[0]
+        return stats(store.path, split, modalities=modality)[0]
 
 
 def main() -> None:

@@ -6,14 +6,18 @@ nothing: the reader never loads what converting needs, nor does either of them l
 
 from importlib import import_module
 from os import path as _path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as `typing` has it, which would take time to load; type checkers know it
 if TYPE_CHECKING:
-    from patchpress.converter.commands.bench import bench
+    from patchpress.converter.commands.bench import BenchReport, bench
     from patchpress.converter.commands.convert import convert
+    from patchpress.converter.commands.datasets import datasets
     from patchpress.converter.commands.dry_run import dry_run
     from patchpress.converter.commands.forecast import Forecast
-    from patchpress.converter.commands.index import index
+    from patchpress.converter.commands.index import Indexed, index
+    from patchpress.converter.commands.inspect import inspect
+    from patchpress.converter.commands.plot import plot
+    from patchpress.converter.commands.stats import stats
     from patchpress.converter.commands.verify import Verdict, verify
     from patchpress.converter.options import (
         Codec,
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
         SplitBy,
         Writer,
     )
+    from patchpress.converter.progress import Progress
     from patchpress.converter.storage.report import Report
     from patchpress.readers.device import to_device
     from patchpress.readers.errors import (
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BandMissing",
+    "BenchReport",
     "BufferUnfit",
     "Codec",
     "ConvertOptions",
@@ -74,6 +80,7 @@ __all__ = [
     "Forecast",
     "FormatUnknown",
     "GridsDiffer",
+    "Indexed",
     "KeyMissing",
     "Layout",
     "Nan",
@@ -85,6 +92,7 @@ __all__ = [
     "PatchError",
     "PatchLoader",
     "PatchpressError",
+    "Progress",
     "Report",
     "Resampling",
     "Samples",
@@ -110,32 +118,40 @@ __all__ = [
     "__version__",
     "bench",
     "convert",
+    "datasets",
     "dry_run",
     "index",
+    "inspect",
     "normalize",
     "open_store",
+    "plot",
+    "stats",
     "to_device",
     "verify",
 ]
 
 _NAMES = {
-    "converter.commands.bench": ("bench",),
+    "converter.commands.bench": ("BenchReport", "bench"),
     "converter.commands.convert": ("convert",),
+    "converter.commands.datasets": ("datasets",),
     "converter.commands.dry_run": ("dry_run",),
     "converter.commands.forecast": ("Forecast",),
-    "converter.commands.index": ("index",),
+    "converter.commands.index": ("Indexed", "index"),
+    "converter.commands.inspect": ("inspect",),
+    "converter.commands.plot": ("plot",),
+    "converter.commands.stats": ("stats",),
     "converter.commands.verify": ("Verdict", "verify"),
     "converter.options": (
         "Codec",
         "ConvertOptions",
         "Layout",
         "Nan",
-        "Normalize",
         "OnError",
         "Resampling",
         "SplitBy",
         "Writer",
     ),
+    "converter.progress": ("Progress",),
     "converter.storage.report": ("Report",),
     "readers.device": ("to_device",),
     "readers.errors": (

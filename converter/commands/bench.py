@@ -22,7 +22,7 @@ from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
 from patchpress.readers.access.fetcher import Mode
-from patchpress.readers.errors import ExtentsUnusable, OptionError
+from patchpress.readers.errors import ExtentsUnusable, OptionError, SamplesLeftOut
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
 from patchpress.readers.store import Store, open_store
@@ -123,7 +123,7 @@ def bench(
         SelectionEmpty, OptionError: no such modality, a batch or a time that cannot be.
     """
     opened = open_store(store)
-    samples = Samples(opened, modalities=modality, target=None)
+    samples = _samples(opened, modality)
     name = modality or opened.modality_of(samples.key(0)).name
     if batch < 1 or seconds <= 0:
         raise OptionError(f"{batch} records a batch and {seconds} seconds cannot be measured")
@@ -141,6 +141,13 @@ def bench(
         measurements.append(measured)
         progress.advance(1, measured.asked)
     return BenchReport(measurements)
+
+
+def _samples(store: Store, modality: str | None) -> Samples:
+    """All records of a modality; whether their rows have other records does not matter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplesLeftOut)
+        return Samples(store, modalities=modality, target=None)
 
 
 def _cases(store: Store) -> Iterator[tuple[str, str]]:
@@ -184,7 +191,7 @@ class _Reader:
 
     def __init__(self, store: Store, reading: Reading) -> None:
         self._store, self._reading = store, reading
-        samples = Samples(store, modalities=reading.modality, target=None)
+        samples = _samples(store, reading.modality)
         order = np.random.default_rng(0).permutation(len(samples))
         samples = samples.subset(order[:RECORDS])
         self._keys = samples.keys(range(len(samples)))

@@ -1,6 +1,6 @@
 """`datasets`: what can be converted, what each expects on disk, and which one a folder is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
@@ -17,11 +17,25 @@ from patchpress.converter.text import columns
 from patchpress.readers.errors import DescriptionError, SourceError, SourceMissing
 
 
-def datasets_text() -> str:
-    """Each built-in description: what it is, and what it expects on disk."""
-    return "\n\n".join(
-        _dataset_lines(load_description(path)) for path in built_in_descriptions().values()
-    )
+def datasets(*, show: str | None = None, guess: StrPath | None = None) -> str:
+    """Say what can be converted, and what each dataset must look like on disk.
+
+    Args:
+        show: name of a built-in dataset: its description, as TOML, instead.
+        guess: a folder: which descriptions fit it, instead. Archives are known by their names
+            alone, and not opened.
+
+    Raises:
+        DescriptionError: there is no dataset of that name.
+        SourceMissing: there is no such folder.
+        SourceError: no description fits it.
+    """
+    if guess is not None:
+        return _guess(local_path(guess))
+    if show is not None:
+        return _toml(show)
+    descriptions = map(load_description, built_in_descriptions().values())
+    return "\n\n".join(_dataset_lines(description) for description in descriptions)
 
 
 def _dataset_lines(description: Description) -> str:
@@ -48,23 +62,21 @@ def _packed(modality: ModalitySource, published: Iterable[str]) -> list[str]:
             known[name.stem].append(ending)
         elif set(name.part) <= set("a0"):  # of its parts the first says enough
             known[name.stem].append(f"{ending}, …")
-    lines = []
-    for stem, endings in known.items():
-        *others, last = endings or [".tar.zst", ".tar.gz", ".tar"]
-        lines.append(f"{stem}{', '.join(others)}{' or ' * bool(others)}{last}")
-    return [f"{'and' if at else 'or'} {line}" for at, line in enumerate(lines)]
+    lines = [
+        f"{stem}{_either(endings or ['.tar.zst', '.tar.gz', '.tar'])}"
+        for stem, endings in known.items()
+    ]
+    return [f"{'and' if number else 'or'} {text}" for number, text in enumerate(lines)]
 
 
-def guess_text(source: StrPath) -> str:
-    """Which built-in descriptions fit a folder: the parts that each finds there.
+def _either(words: Sequence[str]) -> str:
+    """``a, b or c``."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
-    Archives are known by their names alone, and not opened.
 
-    Raises:
-        SourceMissing: there is no such folder.
-        SourceError: none fits.
-    """
-    source = local_path(source)
+def _guess(source: Path) -> str:
+    """Which built-in descriptions fit a folder: the parts of it that each finds there."""
     if not source.is_dir():
         raise SourceMissing(f"source {source} is no folder")
     fits = []
@@ -98,12 +110,8 @@ def _found(description: Description, source: Path) -> list[str]:
     return found
 
 
-def dataset_source(name: str) -> str:
-    """The TOML text of a built-in description.
-
-    Raises:
-        DescriptionError: there is none of that name.
-    """
+def _toml(name: str) -> str:
+    """The TOML text of a built-in description."""
     known = built_in_descriptions()
     if name not in known:
         find_description(name)

@@ -51,7 +51,8 @@ class Indexed:
 
 def index(
     store: StrPath,
-    dataset: str | None = None,
+    dataset: StrPath | None = None,
+    *,
     paths: Mapping[str, StrPath] | None = None,
     progress: Progress | None = None,
 ) -> Indexed | Report:

@@ -1,28 +1,36 @@
-"""`inspect` and `datasets`: what is in a store or a record, and what can be converted, as text."""
+"""`inspect`: what is in a store, or in one of its records, as text."""
 
 from patchpress.converter.paths import StrPath
-from patchpress.converter.text import columns
+from patchpress.converter.text import columns, size
+from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import key_column
-from patchpress.readers.store import open_store
+from patchpress.readers.store import Store, open_store
 
 
-def store_text(path: StrPath) -> str:
-    """What a store holds: dataset, modalities with their bands, splits, classes, files.
+def inspect(store: StrPath, key: str | None = None) -> str:
+    """Say what is in a store, or in the record of a key.
+
+    A store: its dataset, modalities with their bands, splits and classes. A record: its bands with
+    minimum, mean and maximum, and its row of the table.
 
     Raises:
         StoreError: there is no finished store.
+        KeyMissing: there is no such record.
     """
-    store = open_store(path)
+    opened = open_store(store)
+    return _store_text(opened, store) if key is None else _record_text(opened, key)
+
+
+def _store_text(store: Store, path: StrPath) -> str:
     manifest = store.manifest
-    dataset = manifest.dataset
-    size = sum(shard.bytes for shard in manifest.shards)
+    dataset, flagged = manifest.dataset, manifest.flagged
+    nbytes = sum(shard.bytes for shard in manifest.shards)
     lines = [
         f"{path}: {dataset.title}, version {dataset.version}",
         f"  licence {dataset.licence}, {dataset.url}",
-        f"  {len(store):,} records, {size / 1e6:,.1f} MB, {manifest.rows:,} rows",
+        f"  {len(store):,} records, {size(nbytes)}, {manifest.rows:,} rows",
     ]
-    flagged = manifest.flagged
     if flagged.columns:
         lines.append(
             f"  {flagged.rows:,} rows are flagged ({', '.join(flagged.columns)}): not recommended "
@@ -31,28 +39,37 @@ def store_text(path: StrPath) -> str:
     for modality in manifest.modalities.values():
         lines += ["", *_modality_lines(modality)]
     if manifest.splits:
-        names = list(next(iter(manifest.splits.values())))
-        rows: list[list[object]] = []
-        for split in manifest.splits:
-            rows.append([split, *(f"{manifest.count(split, name):,}" for name in names)])
-            if split in manifest.flagged.splits:
-                counts = [f"{manifest.count(split, name, 'only'):,}" for name in names]
-                rows.append([f"{split}, flagged", *counts])
-        lines += ["", *columns([["split", *names], *rows])]
+        lines += ["", *_split_lines(manifest)]
     for column, classes in manifest.classes.items():
         lines += ["", f"  column {column}: {len(classes)} classes"]
     return "\n".join(lines)
 
 
+def _split_lines(manifest: Manifest) -> list[str]:
+    """Each split: how many rows it has, and records of each modality; those flagged apart."""
+    names = list(next(iter(manifest.splits.values())))
+    rows = [["split", *names]]
+    for split in manifest.splits:
+        rows.append([split, *(f"{manifest.count(split, name):,}" for name in names)])
+        if split in manifest.flagged.splits:
+            counts = [f"{manifest.count(split, name, 'only'):,}" for name in names]
+            rows.append([f"{split}, flagged", *counts])
+    return columns(rows)
+
+
 def _modality_lines(modality: Modality) -> list[str]:
-    codec = modality.compression.codec
-    if codec != "none":
-        codec += f" level {modality.compression.level}"
+    """A modality: how its records are stored, then its bands."""
+    compression = modality.compression.codec
+    if compression != "none":
+        compression += f" level {modality.compression.level}"
+    layout = modality.layout
+    if layout == "stacked":
+        layout += f", resampling {modality.resampling}"
     bands, height, width = modality.shape
     head = (
         f"  {modality.name}: {modality.title}\n"
         f"  {modality.records:,} records of {bands} x {height} x {width} {modality.dtype.name}, "
-        f"layout {modality.layout}, resampling {modality.resampling}, compression {codec}"
+        f"layout {layout}, compression {compression}"
     )
     rows = [
         [band.name, f"{band.gsd:g} m", band.dtype, f"{band.shape[0]} x {band.shape[1]}"]
@@ -61,32 +78,28 @@ def _modality_lines(modality: Modality) -> list[str]:
     return [head, *columns(rows, "    ")]
 
 
-def record_text(path: StrPath, key: str) -> str:
-    """One record: its row of the table, and each band with minimum, mean and maximum.
-
-    Raises:
-        KeyMissing: there is no such record.
-        StoreError: there is no finished store.
-    """
-    store = open_store(path)
-    array = store.read(key)
+def _record_text(store: Store, key: str) -> str:
+    arrays = store.read_bands(key)
     modality = store.modality_of(key)
-    lines = [f"{key}: {modality.name}, {modality.dtype.name} {array.shape}"]
-    rows: list[list[object]] = [["band", "gsd", "min", "mean", "max"]]
-    for band, pixels in zip(modality.bands, array, strict=True):
+    lines = [f"{key}: {modality.name}, {modality.dtype.name}"]
+    rows: list[list[object]] = [["band", "gsd", "pixels", "min", "mean", "max"]]
+    for band in modality.bands:
+        pixels = arrays[band.name]
+        shape = f"{pixels.shape[0]} x {pixels.shape[1]}"
         mean = f"{pixels.mean(dtype=float):.2f}"
-        rows.append([band.name, f"{band.gsd:g} m", pixels.min(), mean, pixels.max()])
+        rows.append([band.name, f"{band.gsd:g} m", shape, pixels.min(), mean, pixels.max()])
     lines += columns(rows)
-    row = _row(path, key, modality)
+    row = _table_row(store, key, modality)
     if row:
         lines += ["", *columns(list(row.items()))]
     return "\n".join(lines)
 
 
-def _row(path: StrPath, key: str, modality: Modality) -> dict[str, object]:
+def _table_row(store: Store, key: str, modality: Modality) -> dict[str, object]:
+    """The row of metadata.parquet that a record belongs to; empty if there is none."""
     import pyarrow.compute as pc
 
-    table = open_store(path).table()
+    table = store.table()
     column = key_column(modality)
     prefix, suffix = modality.key.split(f"{{{column}}}")
     name = key.removeprefix(prefix).removesuffix(suffix)

@@ -1,6 +1,8 @@
-"""Pictures of records, with matplotlib (the extra `plot`)."""
+"""`plot`: pictures of records, with matplotlib (the extra `plot`)."""
 
+from collections.abc import Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,27 @@ from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.store import Store, open_store
 
-COLUMNS = 4
-DEFAULT = 8  # records shown when none is named
+COLUMNS = 4  # pictures in a row
+DEFAULT = 8  # records that are drawn if none is named
 STRETCH = (2, 98)  # percentiles that become black and white
 
 
-def plot(path: StrPath, keys: list[str], out: StrPath) -> None:
+def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPath) -> Path:
     """Draw records of a store side by side.
 
+    A modality with red, green and blue bands is drawn in colour, a map by its classes, and of any
+    other the first band in grey.
+
+    Args:
+        store: folder of the store.
+        keys: records to draw; the first few of each modality for None.
+        out: picture to write; its ending says of which kind: .png, .jpg, .pdf.
+
+    Returns:
+        The picture's path.
+
     Raises:
+        StoreError: there is no finished store.
         KeyMissing: a record that is not there.
         OptionError: matplotlib is not installed, or cannot write that kind of file.
     """
@@ -30,32 +44,33 @@ def plot(path: StrPath, keys: list[str], out: StrPath) -> None:
         raise OptionError(
             "plotting needs matplotlib, which is not installed: pip install 'patchpress[plot]'"
         ) from None
-    store = open_store(path)
-    keys = keys or _some(store)
-    columns = min(COLUMNS, len(keys))
-    rows = ceil(len(keys) / columns)
+    opened, file = open_store(store), local_path(out)
+    names = [keys] if isinstance(keys, str) else list(keys or _first_keys(opened))
+    columns = min(COLUMNS, len(names))
+    rows = ceil(len(names) / columns)
     figure = Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    for position, key in enumerate(keys, start=1):
+    for position, key in enumerate(names, start=1):
         axes = figure.add_subplot(rows, columns, position)
-        axes.imshow(**_image(store.read(key), store.modality_of(key)))
-        axes.set_title(_broken(key), fontsize=6)
+        axes.imshow(**_image(opened.read(key), opened.modality_of(key)))
+        axes.set_title(_in_two_lines(key), fontsize=6)
         axes.set_axis_off()
     try:
-        figure.savefig(local_path(out), dpi=100)
+        figure.savefig(file, dpi=100)
     except (OSError, ValueError) as error:
-        raise OptionError(f"the picture {out} cannot be written ({error})") from None
+        raise OptionError(f"the picture {file} cannot be written ({error})") from None
+    return file
 
 
-def _some(store: Store) -> list[str]:
-    """The first records of each modality, as many of each as there is room for."""
+def _first_keys(store: Store) -> list[str]:
+    """The first records of each modality, equally many of each."""
     names = list(store.manifest.modalities)
     share = ceil(DEFAULT / len(names))
     return [key for name in names for key in store.keys(name)[:share]][:DEFAULT]
 
 
 def _image(array: npt.NDArray[Any], modality: Modality) -> dict[str, Any]:
-    """What imshow takes: stretched colours, a stretched band, or the codes of a map."""
+    """Arguments of `imshow`: stretched colours, one stretched band, or the codes of a map."""
     if modality.kind == "classes":
         _, ranks = np.unique(array[0], return_inverse=True)
         return {"X": ranks.reshape(array[0].shape), "cmap": "tab20", "interpolation": "nearest"}
@@ -65,13 +80,17 @@ def _image(array: npt.NDArray[Any], modality: Modality) -> dict[str, Any]:
 
 
 def _stretch(band: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """A band between its percentiles, as 0 to 1."""
+    """A band with its percentiles `STRETCH` as 0 and 1; pixels that are no numbers are 0."""
     values = band.astype(np.float64)
-    low, high = np.nanpercentile(values, STRETCH)
-    stretched: npt.NDArray[np.float64] = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    return stretched
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros_like(values)
+    low, high = np.percentile(values[finite], STRETCH)
+    stretched = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    return np.where(finite, stretched, 0.0)
 
 
-def _broken(key: str) -> str:
+def _in_two_lines(key: str) -> str:
+    """A long key, broken at an underscore near its middle."""
     half = key.find("_", len(key) // 2)
     return f"{key[:half]}\n{key[half + 1 :]}" if len(key) > 30 and half > 0 else key

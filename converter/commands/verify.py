@@ -67,10 +67,11 @@ class Verdict:
 def verify(
     store: StrPath,
     against: StrPath | None = None,
+    *,
     paths: Mapping[str, StrPath] | None = None,
     workers: int | None = None,
+    dataset: StrPath | None = None,
     progress: Progress | None = None,
-    dataset: str | None = None,
 ) -> Verdict:
     """Read every record of a store back: count, checksum, form; with a source, every pixel.
 

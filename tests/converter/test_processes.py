@@ -65,10 +65,8 @@ def test_a_process_with_other_threads_does_not_fork(before: str) -> None:
 SCRIPT = """
 import sys, threading
 from importlib.util import spec_from_loader
-from pathlib import Path
 import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq
-from patchpress import ConvertOptions, convert, verify
-from patchpress.converter.commands.stats import compute, save, statistics_file
+from patchpress import convert, stats, verify
 
 dataset, source, store, table = sys.argv[1:]
 print("begun")
@@ -107,8 +105,7 @@ try:
     verdict = verify(store, against=source, workers=2)
     assert verdict.good, verdict.text()
     print(verdict.compared, "compared")
-    found = compute(store, "train", workers=2)
-    save(Path(store), found, statistics_file(Path(store), None))
+    stats(store, "train", workers=2)
 finally:
     end.set()
 """

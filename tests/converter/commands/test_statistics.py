@@ -27,8 +27,16 @@ from patchpress import (
     convert,
     open_store,
 )
-from patchpress.converter.commands.counting import Moments, Tally, bin_edges, float_bins, moments_of
-from patchpress.converter.commands.stats import compute, save
+from patchpress.converter.commands import statistics_file
+from patchpress.converter.commands.band_counter import (
+    BandCounter,
+    Moments,
+    bin_edges,
+    float_bins,
+    moments_of,
+)
+from patchpress.converter.commands.statistics_file import save_statistics
+from patchpress.converter.commands.stats import compute
 from patchpress.readers.errors import StatisticsMissing, StatisticsStale, StoreDamaged
 from patchpress.readers.format.manifest import write_whole
 from patchpress.readers.normalize import normalize
@@ -254,7 +262,7 @@ def test_pixels_without_a_value_are_left_out(tmp_path: Path) -> None:
     value = float(np.float32(0.1))
     assert (same.mean, same.std, same.minimum, same.maximum) == (value, 0, value, value)
     assert set(same.percentiles) == {value}
-    save(store.path, [found], store.path / "statistics.json")
+    save_statistics(store.path, [found], store.path / "statistics.json")
     json.loads((store.path / "statistics.json").read_text(), parse_constant=pytest.fail)
     back = read_statistics(store.path, store.manifest, "a")
     assert repr(back) == repr(found)
@@ -292,9 +300,9 @@ def test_bins_of_floats_are_in_their_order(a: float, b: float) -> None:
 @given(st.lists(floats, min_size=1, max_size=200))
 def test_percentiles_of_floats_are_near(values: list[float]) -> None:
     pixels = np.array(values, np.float32)
-    tally = Tally.of(pixels.dtype)
-    tally.add(pixels)
-    band = tally.result("x")
+    counter = BandCounter.of(pixels.dtype)
+    counter.add(pixels)
+    band = counter.result("x")
     assert (band.minimum, band.maximum) == (pixels.min(), pixels.max())
     assert list(band.percentiles) == sorted(band.percentiles)
     check_percentiles(band, pixels.astype(np.float64))
@@ -303,18 +311,18 @@ def test_percentiles_of_floats_are_near(values: list[float]) -> None:
 def test_a_band_that_does_not_vary_has_no_deviation() -> None:
     pixels = np.full(3, 0.1)
     assert moments_of(pixels).m2 > 0  # 0.1 + 0.1 + 0.1 is not 0.3
-    tally = Tally.of(pixels.dtype)
-    tally.add(pixels)
-    assert (tally.result("x").mean, tally.result("x").std) == (0.1, 0)
+    counter = BandCounter.of(pixels.dtype)
+    counter.add(pixels)
+    assert (counter.result("x").mean, counter.result("x").std) == (0.1, 0)
 
 
 @given(st.lists(st.integers(-32_768, 32_767), min_size=1), st.sampled_from(["int16", "uint16"]))
 def test_integers_are_exact(values: list[int], dtype: str) -> None:
     pixels = np.array(values, np.int16).view(dtype)
-    halves = [Tally.of(pixels.dtype) for _ in range(2)]
+    halves = [BandCounter.of(pixels.dtype) for _ in range(2)]
     halves[0].add(pixels[::2])
     halves[1].add(pixels[1::2])
-    halves[0].merge(halves[1].part())
+    halves[0].merge(halves[1].counted())
     check_exact(halves[0].result("x"), pixels)
 
 
@@ -416,7 +424,7 @@ def test_the_order_of_the_commands_does_not_show(stacked: Path, tmp_path: Path) 
     splits = ("train", None, "test")
     for file, order in (("a", splits), ("b", splits[::-1])):
         for split in order:
-            save(stacked, compute(stacked, split, workers=0), tmp_path / file)
+            save_statistics(stacked, compute(stacked, split, workers=0), tmp_path / file)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert read_statistics(tmp_path / "a", manifest, "s1", "test").split == "test"
 
@@ -430,7 +438,7 @@ def test_a_store_that_cannot_be_written_still_prints(
             raise OSError(30, "Read-only file system")
         write_whole(path, *parts)
 
-    monkeypatch.setattr(module, "write_whole", read_only)
+    monkeypatch.setattr(statistics_file, "write_whole", read_only)
     ended = patchpress("stats", copied, "--modality", "s1", "--workers", 0)
     assert ended.code == 2
     assert "VV" in ended.out
@@ -486,7 +494,7 @@ def test_missing_statistics_name_the_command(copied: Path) -> None:
     manifest = open_store(copied).manifest
     with pytest.raises(StatisticsMissing, match="patchpress stats .*store --split train`.*test"):
         read_statistics(copied, manifest, "s2", "train")
-    save(copied, compute(copied, "train", ["s1"], workers=0), copied / "statistics.json")
+    save_statistics(copied, compute(copied, "train", ["s1"], workers=0), copied / "statistics.json")
     with pytest.raises(LookupError, match="only of s1 train: run `.* --split train --modality s2`"):
         read_statistics(copied, manifest, "s2", "train")
     with pytest.raises(StatisticsMissing, match="--out .*none.json`"):
@@ -500,14 +508,14 @@ def test_missing_statistics_name_the_command(copied: Path) -> None:
 def test_statistics_of_other_data_are_refused_and_replaced(copied: Path) -> None:
     manifest = open_store(copied).manifest
     file = copied / "statistics.json"
-    save(copied, compute(copied, "train", ["s1"], workers=0), file)
+    save_statistics(copied, compute(copied, "train", ["s1"], workers=0), file)
     other = tuple(replace(shard, digest="sha256:0") for shard in manifest.shards)
     for changed in (replace(manifest, shards=other), replace(manifest, metadata_digest="")):
         with pytest.raises(StatisticsStale, match="run `patchpress stats"):
             read_statistics(copied, changed, "s1", "train")
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"metadata_digest": "sha256:0"}))
-    save(copied, compute(copied, None, ["s1"], workers=0), file)
+    save_statistics(copied, compute(copied, None, ["s1"], workers=0), file)
     assert list(json.loads(file.read_text())["statistics"]["s1"]) == ["all"]
 
 
