@@ -1,5 +1,8 @@
 """A split is what its publisher recommends; flagged rows are one option away."""
 
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,17 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import Store, open_store
+from patchpress import SplitBy, Store, convert, open_store, verify
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.options import FlaggedChoice
 from patchpress.converter.tables.metadata import flagged_counts, split_counts
-from patchpress.readers.errors import OptionError, SelectionEmpty
+from patchpress.readers.errors import OptionError, SelectionEmpty, TableError
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.table import FLAGGED, read_table
 from patchpress.readers.rows import named_selection, rows_of
 from patchpress.readers.samples import Samples
-from tests.support.synthetic import Row, is_flagged
+from tests.support.helpers import Ended, made
+from tests.support.older_sets import make_v1
+from tests.support.synthetic import FLAGGED_TABLE, TABLE, Row, is_flagged
 
 V2 = "bigearthnet-v2"
 OFFICIAL = {"train": 237_871, "validation": 122_342, "test": 119_825}
@@ -186,3 +191,76 @@ def test_rows_that_are_a_whole_split_are_known(opened: Store) -> None:
     assert named() == (None, None)
     some = Samples(opened, "train").subset([0, 2])
     assert named_selection(opened.path, opened.manifest, some) == (some, None)
+
+
+def test_convert_and_inspect_show_both_counts(
+    tree: Path, tmp_path: Path, patchpress: Callable[..., Ended]
+) -> None:
+    ended = patchpress("convert", V2, tree, tmp_path / "store", "--workers", 0)
+    assert ended.code == 0
+    told = [line.split() for line in ended.out.splitlines()]
+    assert ["split", "train", "7,", "and", "2", "flagged"] in told
+    assert ["split", "validation", "3"] in told
+    foretold = patchpress("convert", V2, tree, tmp_path / "other", "--workers", 0, "--dry-run")
+    assert ["split", "train", "7,", "and", "2", "flagged"] in [
+        line.split() for line in foretold.out.splitlines()
+    ]
+    shown = patchpress("inspect", tmp_path / "store").out
+    assert (
+        "  3 rows are flagged (contains_seasonal_snow, contains_cloud_or_shadow): not recommended "
+        "by the publisher\n" in shown
+    )
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["train", "7", "7", "7", "7"] in rows
+    assert ["train,", "flagged", "2", "2", "2", "2"] in rows
+    assert ["validation", "3", "3", "3", "3"] in rows
+
+
+@pytest.mark.parametrize("split", ["official", "geographic"])
+def test_lists_and_another_rule_leave_out_the_same_patches(
+    made_tree: tuple[Path, list[Row]], tmp_path: Path, split: str
+) -> None:
+    """As v1 has it: flags in lists, and patches of them in no official list."""
+    tree, rows = made_tree
+    source = make_v1(tmp_path / "v1", tree, rows)
+    flagged = [row["s2v1_name"] for row in rows if is_flagged(row)]
+    clear = [row["s2v1_name"] for row in rows if not is_flagged(row)]
+    for name, listed in (("train", clear[:8]), ("val", clear[8:10]), ("test", clear[10:])):
+        (source / f"{name}.csv").write_text("\n".join(listed))
+    (source / "patches_with_seasonal_snow.csv").write_text("\n".join(flagged[:2]))
+    (source / "patches_with_cloud_and_shadow.csv").write_text("\n".join(flagged[2:]))
+    report = convert("bigearthnet-v1", source, tmp_path / "store", workers=0, split=SplitBy(split))
+    store = open_store(tmp_path / "store")
+    assert store.manifest.flagged.rows == len(flagged) == 3
+    for name in store.manifest.splits:
+        found = names(store.table(name))
+        assert not set(found) & set(flagged)
+        whole = names(store.table(name, flagged="include"))
+        assert (found == whole) == (split == "official" or not set(whole) & set(flagged))
+    assert bool(report.flagged) == (split == "geographic")
+    listed = [name for part in store.manifest.splits for name in names(store.table(part))]
+    if split == "official":
+        assert sorted(listed) == sorted(clear)
+
+
+def test_verify_counts_flagged_rows_too(stacked: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(stacked, tmp_path / "store"))
+    content = json.loads((copy / "manifest.json").read_text())
+    content["flagged"]["splits"]["train"]["rows"] = 5
+    (copy / "manifest.json").write_text(json.dumps(content))
+    problems = verify(copy, workers=0).problems
+    assert problems == ["split train has 2 flagged rows where the manifest counts 5"]
+    content["flagged"]["columns"].append("contains_fog")
+    (copy / "manifest.json").write_text(json.dumps(content))
+    problems = verify(copy, workers=0).problems
+    assert "metadata.parquet has no column 'contains_fog', which flags rows" in problems
+
+
+def test_a_table_whose_flags_are_no_bools_is_refused(raw: Path, tmp_path: Path) -> None:
+    for name in (TABLE, FLAGGED_TABLE):
+        table = pq.read_table(raw / name)
+        at = table.column_names.index("contains_seasonal_snow")
+        text = table["contains_seasonal_snow"].cast(pa.string())
+        pq.write_table(table.set_column(at, "contains_seasonal_snow", text), raw / name)
+    with pytest.raises(TableError, match="string in column 'contains_seasonal_snow', which"):
+        made(raw, tmp_path / "store")

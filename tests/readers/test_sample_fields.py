@@ -9,13 +9,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import Store, open_store
+from patchpress import Store, convert, open_store
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.readers.errors import OptionError, PatchpressError, SamplesLeftOut, SelectionEmpty
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
 from tests.support.helpers import made
 from tests.support.loading import hot, rows_in, same
-from tests.support.synthetic import TABLE
+from tests.support.older_sets import make_v1
+from tests.support.synthetic import TABLE, Row
 
 
 @pytest.fixture
@@ -93,6 +95,25 @@ def test_the_report_says_how_many_rows_have_labels(half_labelled: Path, tree: Pa
     again = half_labelled.with_name("again")
     report = made(tree, again, modalities=("s2", "map"), paths=paths)
     assert "  labels             labels: from the tables, 12 of 15 rows\n" in report.text()
+
+
+def test_the_default_target_is_what_the_field_trains_on(
+    made_tree: tuple[Path, list[Row]], tmp_path: Path
+) -> None:
+    """On v1 the 19 classes, though the table has the 43 first."""
+    tree, rows = made_tree
+    source = make_v1(tmp_path / "v1", tree, rows)
+    convert("bigearthnet-v1", source, tmp_path / "store", workers=0)
+    store = open_store(tmp_path / "store")
+    assert (list(store.manifest.classes), store.manifest.target) == (
+        ["labels_43", "labels"],
+        "labels",
+    )
+    assert len(Samples(store).classes) == 19
+    assert len(Samples(store, target="labels_43").classes) == 43
+    for name, target in {"bigearthnet-v2": "labels", "sen12ms": "labels_simplified",
+                         "eurosat": "label", "hydro": None}.items():  # fmt: skip
+        assert find_description(name).target == target
 
 
 def test_names_that_are_not_there_are_an_error(opened: Store) -> None:

@@ -91,6 +91,8 @@ MISTAKES = {
     "unknown key of a modality": ('title = "A"', 'title = "A"\nsize = 1', "'modalities.a.size'"),
     "unknown key of a band": ("gsd = 20,", "gsd = 20, unit = 1,", "modalities.a.bands[1].unit"),
     "unknown key of a table": ('"metadata.parquet"', '"m"\nrows = 3', "'tables.metadata.rows'"),
+    "flagged is no list": ('column = "split"', 'column = "split"\nflagged = 1', "splits.flagged"),
+    "default is no bool": ("classes =", 'default = "yes"\nclasses =', "'labels.labels.default'"),
     "unknown key of the splits": ('column = "split"', 'column = "split"\nx = 1', "'splits.x'"),
     "unknown key of labels": ("classes =", "x = 1\nclasses =", "'labels.labels.x'"),
     "missing name": ('name = "tiny"', "", "'dataset.name'"),
