@@ -10,7 +10,7 @@ import numpy.typing as npt
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.extents import Extents
 from patchpress.readers.access.fetcher import Handles
-from patchpress.readers.access.reader import RecordReader
+from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.errors import BufferUnfit, GridsDiffer
 
 Array = npt.NDArray[Any]
@@ -29,13 +29,15 @@ class Records:
         Raises:
             KeyMissing, BandMissing: no such record or band.
             BufferUnfit: no key at all.
+            OptionError: one key, not a list of them.
             GridsDiffer: keys of two modalities, or records of two sizes, as far as the extents
                 tell without reading.
         """
+        keys = list_of(keys, "put it into a list")
         if not len(keys):
             raise BufferUnfit("there must be at least one key")
         self._reader = reader
-        handles = reader.find(list(keys))
+        handles = reader.find(keys)
         reader.require(handles)
         self._keys = np.array([key.encode() for key in keys], "S")
         self._positions: npt.NDArray[np.int64] | None = None

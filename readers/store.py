@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.fetcher import Mode
-from patchpress.readers.access.reader import RecordReader
+from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.access.view import band_view, stack_view
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
@@ -40,11 +40,11 @@ def open_store(
     """Open a finished store.
 
     Args:
-        path: folder of the store.
+        path: folder of the store; `~` is the user's home.
         mode: how records are read if the store has extents: ``map`` copies them from the mapped
             file (fastest while the page cache has them), ``direct`` announces a batch to the kernel
-            and reads each record in one request (fastest from a disk), ``auto`` goes by what the
-            kernel says the last records needed.
+            and reads each record in one request (fastest from a disk), ``auto`` chooses by whether
+            the last records came from the disk, which only Linux tells: elsewhere it is ``map``.
         readahead: let the kernel read beyond what is asked for, as a network disk may want.
         checksums: compare each record with its checksum in the table when it is read.
 
@@ -52,7 +52,8 @@ def open_store(
         StoreMissing: there is none at the path.
         StoreUnfinished: its conversion did not end.
         StoreDamaged: its manifest or data file is not what it should be.
-        FormatUnknown: a newer version wrote it.
+        StoreUnreadable: there are no file descriptors left.
+        FormatUnknown: a newer version wrote it, or its data file is of another version of LMDB.
         OptionError: no such mode, or one that needs extents and there are none.
     """
     return Store(path, mode=mode, readahead=readahead, checksums=checksums)
@@ -289,8 +290,9 @@ class Store:
                 `bands` or `out` is found before any record is copied.
             BufferUnfit: no key at all.
             GridsDiffer: keys of two modalities, or records of two sizes.
+            OptionError: one key, not a list of them.
         """
-        keys = keys if isinstance(keys, (list, tuple)) else list(keys)
+        keys = list_of(keys, "use read for one record")
         return self._reader.read(self._reader.find(keys), bands, out)
 
     def view(self, key: str, band: str | None = None) -> Array:

@@ -373,5 +373,16 @@ def array_for(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     return out
 
 
+def list_of(keys: Sequence[str], way_out: str) -> Sequence[str]:
+    """Keys as a list or tuple.
+
+    Raises:
+        OptionError: a text, of which the letters would be taken for keys.
+    """
+    if isinstance(keys, str):
+        raise OptionError(f"keys must be a list of keys, not {keys!r}: {way_out}")
+    return keys if isinstance(keys, (list, tuple)) else list(keys)
+
+
 def _reopen(path: str, mode: str, readahead: bool, checksums: bool) -> RecordReader:
     return RecordReader(Path(path), mode=mode, readahead=readahead, checksums=checksums)

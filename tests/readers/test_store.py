@@ -456,3 +456,10 @@ def test_the_repr_says_what_how_many_shapes_dtypes_and_splits(
     html = store._repr_html_()
     for text in ("s2", "(12, 120, 120) uint16", split_text(rows, "train"), "19 classes"):
         assert text in html
+
+
+def test_one_key_in_place_of_a_list_is_refused(store: Store, optical: list[str]) -> None:
+    with pytest.raises(OptionError, match=f"list of keys, not '{optical[0]}': use read"):
+        store.read_batch(optical[0])
+    with pytest.raises(OptionError, match=f"list of keys, not '{optical[0]}': put it into a list"):
+        store.records(optical[0])
