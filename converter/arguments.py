@@ -100,12 +100,16 @@ def parse_paths(entries: list[str] | None) -> dict[str, Path]:
     """NAME=PATH options as a mapping.
 
     Raises:
-        OptionError: an entry without ``=``.
+        OptionError: an entry without ``=``, or a NAME that is given twice.
     """
-    paths = {}
+    paths: dict[str, Path] = {}
     for entry in entries or []:
         name, equals, path = entry.partition("=")
         if not (name and equals and path):
             raise OptionError(f"--path {entry} must be NAME=PATH, as in s2=FOLDER")
+        if name in paths:
+            raise OptionError(
+                f"--path gives {name} twice ({paths[name]} and {path}): leave one of them out"
+            )
         paths[name] = Path(path)
     return paths

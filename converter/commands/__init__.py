@@ -1,4 +1,4 @@
-"""One module a command: what a user asks for, done by the rooms below.
+"""What a user asks for, one module a command, and the modules that only commands need.
 
-May import every other room of the converter, and `patchpress.readers`.
+May import every other room of the converter, its shared modules, and `patchpress.readers`.
 """

@@ -97,7 +97,7 @@ class Encoder:
             self._check_files(patch, files)
             form, ground = self._fill(patch, files, whole)
             if self._refuse_nan:
-                self._check_nan(patch, whole[len(form.header) : form.size])
+                self._check_nan(patch, form, whole[: form.size])
             values = self._column_reader.read(patch, files, whole[self._planes[0].start :])
         finally:
             files.close()
@@ -219,18 +219,29 @@ class Encoder:
                     "convert it with --layout native"
                 )
 
-    def _check_nan(self, patch: Patch, pixels: memoryview) -> None:
-        values = np.frombuffer(pixels, self._bands[0].dtype)
+    def _check_nan(self, patch: Patch, form: Form, record: memoryview) -> None:
+        values = np.frombuffer(record[len(form.header) :], self._bands[0].dtype)
         # One sum costs far less than `isnan`; but infinities alone can make it NaN, too.
         with np.errstate(invalid="ignore", over="ignore"):
             total = values.sum()
-        if np.isnan(total):
-            count = int(np.isnan(values).sum())
-            if count:
-                path = patch.path(patch.before)
-                raise PatchError(
-                    f"{path} has {count:,} pixels that are NaN; --nan keep stores them"
-                )
+        if not np.isnan(total) or not np.isnan(values).any():
+            return
+        counts = self._nan_counts(form, record)
+        band = next(name for name, count in counts.items() if count)
+        count = counts[band] if patch.after else sum(counts.values())
+        raise PatchError(
+            f"{patch.path(patch.file(band))} has {count:,} pixels that are NaN; --nan keep stores "
+            "them"
+        )
+
+    def _nan_counts(self, form: Form, record: memoryview) -> dict[str, int]:
+        """Band -> how many pixels of it are NaN in the record."""
+        if self._layout == "native":
+            bands = {tensor.name: form.array(record, tensor) for tensor in form.tensors}
+        else:
+            names = [band.name for band in self._bands]
+            bands = dict(zip(names, form.array(record, form.tensors[0]), strict=True))
+        return {band.name: int(np.isnan(bands[band.name]).sum()) for band in self._bands}
 
     def _check_ground(
         self, path: str, one: Ground | None, other: Ground | None, shape: tuple[int, ...]

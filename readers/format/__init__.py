@@ -1,4 +1,5 @@
-"""The store's format, and its one owner: records, manifest, table, the pages of LMDB.
+"""The definition of the store's format: records, manifest, table, the pages of LMDB.
 
-May import `errors` and `hints`. FORMAT.md beside `readers` describes it for other programs.
+May import `errors`, `hints` and `showing`. FORMAT.md, beside this folder, is the same for other
+programs.
 """

@@ -201,3 +201,11 @@ def test_output_that_nobody_reads_is_no_crash() -> None:
     code += "'datasets'], stdout=subprocess.PIPE, stderr=subprocess.PIPE); p.stdout.close(); "
     code += "print(p.stderr.read().decode(), end=''); p.wait()"
     assert python("-c", code).out == ""
+
+
+def test_a_path_that_is_given_twice_is_refused(raw: Path, tmp_path: Path) -> None:
+    words = ("--path", f"s2={raw}/BigEarthNet-S2", "--path", f"s2={raw}/BigEarthNet-S1")
+    ended = command("convert", DATASET, raw, tmp_path / "store", *words)
+    assert ended.code == 2
+    both = f"({raw}/BigEarthNet-S2 and {raw}/BigEarthNet-S1)"
+    assert ended.sentence == f"--path gives s2 twice {both}: leave one of them out"

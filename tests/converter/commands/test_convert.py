@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchpress import Store, open_store
+from patchpress import PatchError, Store, open_store
 from patchpress.converter.commands.verify import verify
 from patchpress.readers.format.stack import unrepeat
 from tests.support.helpers import band_files, command, first_band, made, patches
@@ -153,3 +153,13 @@ def test_odd_values_of_radar_stay_bit_for_bit(raw: Path, tmp_path: Path) -> None
     stored = open_store(tmp_path / "store").read(patches(raw, "s1")[0], ["VH"])
     assert stored.ravel()[-odd.size :].tobytes() == odd.tobytes()
     assert verify(tmp_path / "store", raw, workers=0).good
+
+
+@pytest.mark.parametrize("layout", ["stacked", "native"])
+def test_the_file_with_pixels_that_are_nan_is_named(raw: Path, tmp_path: Path, layout: str) -> None:
+    path = band_files(raw, "s1", patches(raw, "s1")[0])["VH"]
+    data = bytearray(path.read_bytes())
+    data[-12:] = np.full(3, np.nan, np.float32).tobytes()
+    path.write_bytes(data)
+    with pytest.raises(PatchError, match=f"{path} has 3 pixels that are NaN; --nan keep"):
+        made(raw, tmp_path / "store", layout=layout)
