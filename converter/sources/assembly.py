@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from patchpress.converter.memory import CellPool
 from patchpress.converter.sources.files import ArchivedFiles, usual_files_size
 from patchpress.converter.sources.match import FolderMatch, ModalityPath, ModalityPaths
-from patchpress.converter.sources.patch import Patch, Problem, file_patch, folder_patch, misplaced
+from patchpress.converter.sources.patch import (
+    Patch,
+    Problem,
+    file_patch,
+    folder_patch,
+    misplaced,
+    no_patch,
+)
 from patchpress.converter.sources.tar import TarStream
 from patchpress.readers.errors import SourceError
 
@@ -104,14 +111,11 @@ class PatchAssembler:
         Raises:
             SourceError: the message shows what the archive holds and what is expected.
         """
-        if self._has_patches:
-            return
-        modalities = {path.modality.name: path.modality for path in self._paths}
-        expected = [path for modality in modalities.values() for path in modality.paths]
-        raise SourceError(
-            f"{self._stream.path} has no patch: it holds {self._first_ignored or 'nothing'} "
-            f"where {' or '.join(expected)} is expected"
-        )
+        if not self._has_patches:
+            modalities = {path.modality.name: path.modality for path in self._paths}
+            raise no_patch(
+                self._stream.path, holds=self._first_ignored, modalities=modalities.values()
+            )
 
     def _read_file(self, partial: _PartialPatch, name: str, size: int) -> None:
         """Read the file that came last from the archive, if the files of its patch are wanted."""

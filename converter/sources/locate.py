@@ -262,7 +262,7 @@ def _another_dataset(description: Description, source: Path) -> str:
     there = entries(source)
     shown = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") if there else "nothing"
     return (
-        f"{source} is no {description.dataset.name}: it holds {shown} where "
+        f"{source} is no {description.dataset.name}: it holds {shown}, but "
         f"{_all_parts(description)} are expected, or their archives; see `patchpress datasets`, or "
         "name folders and archives with --path"
     )

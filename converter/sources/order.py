@@ -8,8 +8,7 @@ from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
-from patchpress.converter.sources.patch import Patch, Problem, ignore_problem
-from patchpress.readers.errors import SourceError
+from patchpress.converter.sources.patch import Patch, Problem, ignore_problem, no_patch
 
 
 def walks_of(description: Description, parts: SourceParts, on_problem: Problem) -> dict[str, Walk]:
@@ -90,8 +89,9 @@ def require_patches(description: Description, parts: SourceParts) -> None:
     """
     for name, walk in walks_of(description, parts, ignore_problem).items():
         if next(iter(walk), None) is None:
-            paths = description.modalities[name].paths
-            raise SourceError(
-                f"{walk.root} has no patch of {description.dataset.name}: it holds "
-                f"{walk.first_ignored or 'nothing'} where {' or '.join(paths)} is expected"
+            raise no_patch(
+                walk.root,
+                of=description.dataset.name,
+                holds=walk.first_ignored,
+                modalities=[description.modalities[name]],
             )

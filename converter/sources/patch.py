@@ -1,12 +1,12 @@
 """One patch of one modality: where its files lie, and what its record is called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.descriptions.patterns import PathPattern
 from patchpress.converter.sources.files import ArchivedFiles
-from patchpress.readers.errors import PatchError
+from patchpress.readers.errors import PatchError, SourceError
 
 Problem = Callable[[PatchError], None]
 """Called with the error of each patch that cannot be converted: it raises the error, or goes on."""
@@ -79,6 +79,24 @@ def named_patch(
         before=before,
         after=after,
         values=tuple(template.format_map(fields) for template in modality.columns.values()),
+    )
+
+
+def no_patch(
+    path: object, *, of: str = "", holds: str, modalities: Iterable[ModalitySource]
+) -> SourceError:
+    """The error of a folder or archive without any patch: it is empty or another dataset's.
+
+    Args:
+        path: the folder or archive.
+        of: the name of the dataset, if it is not clear from the path.
+        holds: the path of something in it; empty if there is nothing.
+        modalities: those of which it should have patches.
+    """
+    expected = " or ".join(path for modality in modalities for path in modality.paths)
+    dataset = f" of {of}" if of else ""
+    return SourceError(
+        f"{path} has no patch{dataset}: it holds {holds or 'nothing'}, but {expected} is expected"
     )
 
 

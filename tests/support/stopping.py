@@ -58,7 +58,7 @@ class Killing:
 
     def interrupt(self) -> bool:
         """Run it, and interrupt it after a commit; gives whether that was before its end."""
-        process = self._started()
+        process = self._started(SECONDS_A_COMMIT="0.005")
         self._wait_for_lines(process)
         workers = children(process.pid)
         with suppress(ProcessLookupError):  # it has ended already
@@ -67,9 +67,10 @@ class Killing:
         assert not any(runs(pid) for pid in workers)
         return process.returncode != 0
 
-    def _started(self) -> "subprocess.Popen[str]":
+    def _started(self, **environment: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             self._words,
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

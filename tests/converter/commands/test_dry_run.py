@@ -1,4 +1,4 @@
-"""What a dry run says is what a conversion then does; and nothing is written anywhere."""
+"""A dry run says what a conversion then does, and writes nothing anywhere."""
 
 import io
 import re
@@ -32,7 +32,7 @@ TABLES = ("metadata.parquet", "metadata_for_patches_with_snow_cloud_or_shadow.pa
 
 
 def everything(root: Path) -> dict[str, tuple[int, int]]:
-    """Path -> size and time of change of all that is under a folder."""
+    """Path -> size and time of change, of all files and folders under a folder."""
     found = {str(path): path.lstat() for path in sorted(root.rglob("*"))}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}
 
@@ -40,7 +40,7 @@ def everything(root: Path) -> dict[str, tuple[int, int]]:
 def foretold(
     root: Path, source: Path, store: Path, dataset: str = DATASET, **options: Any
 ) -> Forecast:
-    """A forecast, after which all under `root` is as it was."""
+    """A forecast, which has changed nothing under `root`."""
     before = everything(root)
     forecast = dry_run(dataset, source, store, **{"workers": 0} | options)
     assert everything(root) == before
@@ -53,7 +53,7 @@ def counted(forecast: Forecast) -> dict[str, float | None]:
 
 
 def assert_true(forecast: Forecast, report: Report) -> None:
-    """Compare all that both of them say."""
+    """Compare everything that the forecast and the report both say."""
     assert counted(forecast) == report.records
     assert forecast.rows == report.rows
     assert not forecast.rows_about
@@ -73,7 +73,7 @@ def assert_true(forecast: Forecast, report: Report) -> None:
 
 
 def compare(root: Path, source: Path, dataset: str = DATASET, **options: Any) -> Forecast:
-    """Foretell, convert, compare."""
+    """Make a forecast, convert, and compare the two."""
     forecast = foretold(root, source, root / "store", dataset, **options)
     asked: Any = {"workers": 0} | options
     assert_true(forecast, convert(dataset, source, root / "store", **asked))
@@ -142,13 +142,13 @@ def test_sizes_are_near_what_they_are(
 
 
 def test_damage_to_the_source_is_counted_alike(raw: Path, tmp_path: Path) -> None:
-    """A partner lost, a row lost, an entry that is no patch."""
+    """A partner and a row are missing, and one entry is no patch."""
     shutil.rmtree(band_files(raw, "s1", patches(raw, "s1")[1])["VV"].parent)
     rows = pq.read_table(raw / TABLES[0])
     pq.write_table(rows.slice(1), raw / TABLES[0])
     (raw / "BigEarthNet-S2" / "notes.txt").write_bytes(b"")
     forecast = compare(tmp_path, raw)
-    assert forecast.partners["s1"] == (3, False)  # a row lost is a pair lost
+    assert forecast.partners["s1"] == (3, False)  # a pair without its row does not count
     assert forecast.ignored == {"s2": 1}
     assert forecast.without_row == {"s2": 1, "s1": 1, "map": 1}
 
@@ -196,7 +196,7 @@ def test_sidecars_tell_partners_and_labels(
     limited = foretold(tmp_path, source, tmp_path / "other", "bigearthnet-v1", limit=4)
     report = convert("bigearthnet-v1", source, tmp_path / "other", workers=0, limit=4)
     assert_true(limited, report)
-    # Of many only some are read, and stand for all.
+    # If there are many, some are read and stand for all.
     monkeypatch.setattr(namelog, "SIDECARS", 5)
     forecast = foretold(tmp_path, source, tmp_path / "new", "bigearthnet-v1")
     assert forecast.partners == {"s1": (15, True)}
@@ -244,11 +244,11 @@ def test_a_data_set_of_ones_own(tmp_path: Path) -> None:
     assert counted(compare(tmp_path, tmp_path / "raw", str(path))) == {"a": 3}
 
 
-# What archives say where they are too large to be read to their end.
+# Archives that are too large to be read to their end.
 
 
 def archive_of(raw: Path, count: int, modality: str = "s2") -> None:
-    """One archive of so many copies of a patch, under names that ascend."""
+    """One archive with so many copies of a patch, sorted by their new names."""
     name = patches(raw, modality)[0]
     product, files = name.rsplit("_", 2)[0], band_files(raw, modality, name)
     folder = {"s2": "BigEarthNet-S2", "map": "Reference_Maps"}[modality]
@@ -266,7 +266,7 @@ def archive_of(raw: Path, count: int, modality: str = "s2") -> None:
 
 @pytest.fixture
 def large(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A tree whose Sentinel-2 archive is larger than what is read of one: 300 patches."""
+    """A tree whose Sentinel-2 archive, of 300 patches, is too large to be read to its end."""
     archive_of(raw, 300)
     monkeypatch.setattr(survey, "BEGINNING", 32 << 20)
     monkeypatch.setattr(beginning, "STRETCH", 8 << 20)
@@ -280,7 +280,7 @@ def test_the_beginning_of_an_archive_tells_how_many_there_are(large: Path, tmp_p
     forecast = foretold(tmp_path, large, tmp_path / "store")
     s2, s1 = forecast.modalities["s2"], forecast.modalities["s1"]
     assert (s2.about, s1.about, s1.patches) == (True, False, 5)
-    # How much has been read ahead where it stops is known to some megabytes only.
+    # How many bytes are read ahead at the end is known to some megabytes only.
     assert 0.6 * 300 < (s2.patches or 0) < 1.65 * 300
     assert (forecast.rows, forecast.rows_about) == (s2.patches, True)
     text = forecast.text()
@@ -301,7 +301,7 @@ def test_tables_tell_the_patches_of_large_archives(large: Path, tmp_path: Path) 
 def test_the_first_few_of_archives_whose_names_are_not_looked_up(
     raw: Path, made_tree: tuple[Path, list[Row]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of one modality only the number is known, that of the other from its folder."""
+    """Only the number of patches is known of one modality; the other one is in a folder."""
     source = make_v1(tmp_path / "v1", *made_tree)
     with tarfile.open(source / "BigEarthNet-S1-v1.0.tar", "w") as archive:
         archive.add(source / "BigEarthNet-S1-v1.0", "BigEarthNet-S1-v1.0")
@@ -318,7 +318,7 @@ def test_the_first_few_of_archives_whose_names_are_not_looked_up(
 def test_the_first_few_of_large_archives(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, other: int
 ) -> None:
-    """Their names are looked up where they are few (no map is of them), else they are counted."""
+    """If they are few, their names are looked up: then no map belongs to them. Else all count."""
     for name in TABLES:
         (large / name).unlink()
     monkeypatch.setattr(survey, "FIRST_FEW", few)
@@ -333,7 +333,7 @@ def test_the_first_few_of_large_archives(
 
 
 def test_a_modality_that_does_not_come_in_time_is_unknown(large: Path, tmp_path: Path) -> None:
-    """Two modalities in one archive, one behind the other."""
+    """Two modalities are in one archive, one after the other."""
     for name in TABLES:
         (large / name).unlink()
     archive = large / "BigEarthNet-S2.tar"
@@ -354,11 +354,11 @@ def test_damage_at_the_beginning_of_an_archive_is_told(raw: Path, tmp_path: Path
         foretold(tmp_path, raw, tmp_path / "store")
 
 
-# What stands in the way is told as a conversion tells it.
+# A dry run refuses what a conversion refuses, with the same sentence.
 
 
 def refused(root: Path, source: Path, store: Path, **options: Any) -> tuple[type, str]:
-    """How a dry run and a conversion refuse: alike."""
+    """The error with which a dry run and a conversion refuse: it must be the same."""
     with pytest.raises((SourceError, TargetError, OptionError)) as dry:
         foretold(root, source, store, **options)
     with pytest.raises((SourceError, TargetError, OptionError)) as real:
@@ -396,7 +396,7 @@ def test_a_finished_store_in_the_way_is_refused_alike(raw: Path, tmp_path: Path)
 
 @pytest.fixture
 def unfinished(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store of `raw` that stopped at its last patch but one."""
+    """A store of `raw` whose conversion stopped at a damaged patch, which is whole again now."""
     commits_of(1, monkeypatch)
     path = band_files(raw, "s2", patches(raw, "s2")[-1])["B03"]
     whole = path.read_bytes()
@@ -428,11 +428,11 @@ def test_a_conversion_at_work_is_told(raw: Path, tmp_path: Path, unfinished: Pat
 def test_a_place_that_may_not_be_written_is_told(
     raw: Path, tmp_path: Path, powerless: Callable[..., Ended], closed: Callable[[Path, int], Path]
 ) -> None:
-    (tmp_path / "place").mkdir()
+    (tmp_path / "closed").mkdir()
     for path in (tmp_path, *tmp_path.parents[:3]):
         closed(path, path.stat().st_mode | 0o055)
-    place = closed(tmp_path / "place", 0o555)
-    words = ("convert", DATASET, raw, place / "store", "--workers", 0)
+    folder = closed(tmp_path / "closed", 0o555)
+    words = ("convert", DATASET, raw, folder / "store", "--workers", 0)
     dry, real = powerless(*words, "--dry-run"), powerless(*words)
     assert (dry.code, dry.err) == (real.code, real.err)
     assert "cannot be written (Permission denied)" in dry.sentence

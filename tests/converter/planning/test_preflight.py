@@ -1,4 +1,4 @@
-"""What cannot fit is refused before anything is written; what may fit never is."""
+"""A store that cannot fit is refused before anything is written; one that may fit never is."""
 
 import os
 import re
@@ -56,7 +56,7 @@ def test_the_least_is_of_what_is_taken(tree: Path, tmp_path: Path, options: dict
 
 @pytest.mark.parametrize("length", [200, 1000, 3000, 5000, 40_000])
 def test_the_least_counts_pages_as_lmdb_does(tmp_path: Path, length: int) -> None:
-    """Small values lie among the keys, large ones on pages of their own."""
+    """Small values are stored beside their keys, large ones on pages of their own."""
     import lmdb
 
     with lmdb.open(str(tmp_path), map_size=1 << 28) as file, file.begin(write=True) as transaction:
@@ -64,7 +64,7 @@ def test_the_least_counts_pages_as_lmdb_does(tmp_path: Path, length: int) -> Non
             transaction.put(f"patch-{number:06}".encode(), bytes(length), append=True)
     used = (tmp_path / "data.mdb").stat().st_size
     estimate = data_bytes([RecordSizes(2000, [length], 12)])
-    wasted = 0.3 if length < 2000 else 0.01  # what is left at the end of a page of few nodes
+    wasted = 0.3 if length < 2000 else 0.01  # a page with few nodes has free bytes at its end
     assert (1 - wasted) * used <= estimate <= used
 
 
@@ -101,7 +101,7 @@ def test_what_only_its_end_tells_is_not_guessed_at(raw: Path, tmp_path: Path) ->
     source = TREES["uc-merced"].write(tmp_path / "odd")
     assert least(source, "uc-merced", layout=Layout.native) < 100_000
     assert least(source, "uc-merced", on_error=OnError.skip) < 100_000
-    assert least(source, "uc-merced") > 500_000  # stacked, patches of another size are an error
+    assert least(source, "uc-merced") > 500_000  # stacked: patches of another size are an error
 
 
 def test_disks_are_known_by_their_kind(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_store_that_is_not_replaced_for_want_of_room_stays_whole(
 def test_an_interrupted_conversion_needs_room_for_the_rest_alone(
     raw: Path, tmp_path: Path, disk: Path
 ) -> None:
-    """A damaged patch stops it half way; then the rest fits, or it does not."""
+    """A damaged patch stops the conversion half way; then there is room for the rest, or not."""
     nbytes = stored(raw, tmp_path / "whole")
     last = max((raw / "BigEarthNet-S2").glob("*/*/*_B03.tif"))
     whole = last.read_bytes()

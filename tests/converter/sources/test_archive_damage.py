@@ -1,4 +1,4 @@
-"""Archives that are damaged, not what they should be, or hostile: a sentence, and no store."""
+"""Archives that are damaged, of another dataset, or hostile end in one sentence and no store."""
 
 import shutil
 import tarfile
@@ -95,14 +95,14 @@ def test_an_archive_of_another_dataset_is_refused(archives: Path, tmp_path: Path
     make_sen12ms(tmp_path / "other", scenes=(1,), patches=1)
     names = members(tmp_path / "other", ".")
     write(archives / f"{S2}.tar", entries(tmp_path / "other", names))
-    with pytest.raises(SourceError, match=rf"has no patch: it holds {names[0]} where \{{product"):
+    with pytest.raises(SourceError, match=rf"has no patch: it holds {names[0]}, but \{{product"):
         made(archives, tmp_path / "store")
     assert not (tmp_path / "store" / "manifest.json").exists()
 
 
 @pytest.fixture
 def damaged(raw: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """Give archives of `raw` whose Sentinel-2 one has something wrong about its second patch."""
+    """Makes archives of `raw` with damage to the second patch of Sentinel-2."""
 
     def damage(how: str) -> Path:
         packed(raw, tmp_path / "packed", "tar")
@@ -276,6 +276,6 @@ def test_a_damaged_deflate_stream_is_one_sentence(raw: Path, tmp_path: Path) -> 
     source = packed(raw, tmp_path / "packed", "tar.gz")
     path = source / f"{S2}.tar.gz"
     data = path.read_bytes()
-    path.write_bytes(data[:10] + b"\xff" + data[11:])  # a block of the kind that there is not
+    path.write_bytes(data[:10] + b"\xff" + data[11:])  # a block of a kind that does not exist
     with pytest.raises(SourceError, match=f"{path} cannot be decompressed to its end"):
         made(source, tmp_path / "store")

@@ -1,4 +1,4 @@
-"""Conversions from archives that stop and go on: to the same bytes, and nothing decoded again."""
+"""Conversions from archives that stop and go on give the same bytes, and decode nothing twice."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def source(raw: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def whole(raw: Path, tmp_path: Path) -> dict[str, bytes]:
-    """What a store of `raw` is when nothing happens."""
+    """The bytes of a store of `raw` whose conversion was not stopped."""
     made(raw, tmp_path / "whole")
     return folder_bytes(tmp_path / "whole")
 
@@ -164,7 +164,7 @@ def test_a_run_that_stopped_at_a_damaged_patch_goes_on_without_it(
 
 @pytest.mark.parametrize("records", range(0, 12, 2))
 def test_what_was_taken_out_stays_so(tmp_path: Path, records: int) -> None:
-    """A triplet that is not whole is known at the end, and taken out again by a commit."""
+    """A triplet that is not whole is found at the end, and a commit takes its records out again."""
     make_sen12ms(tmp_path / "raw")
     for kind in ("s2", "s1", "lc"):
         names = [name for name in members(tmp_path / "raw", SCENE) if f"_{kind}_" in name]

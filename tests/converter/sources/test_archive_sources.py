@@ -1,4 +1,4 @@
-"""Conversions from archives: byte for byte the stores that folders give, and nothing unpacked."""
+"""Conversions from archives give the same bytes as those from folders, and unpack nothing."""
 
 import logging
 import os
@@ -37,7 +37,7 @@ S2, S1, MAPS = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"
 
 
 def plain(report: Report) -> dict[str, Any]:
-    """What a report says, but for the store's path and the time."""
+    """What a report says, without the store's path and the time."""
     return {name: value for name, value in vars(report).items() if name not in ("store", "seconds")}
 
 
@@ -48,7 +48,7 @@ def archived(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_same(source: Path, other: Path, tmp_path: Path, **options: Any) -> None:
-    """Two sources, the same store and the same report."""
+    """Two sources give the same store and the same report."""
     reports = [
         made(path, tmp_path / name, **options) for path, name in ((source, "a"), (other, "b"))
     ]
@@ -169,9 +169,10 @@ def test_further_files_are_counted_in_the_report(
     assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
 
 
-def test_nothing_is_unpacked(archived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                             ) -> None:  # fmt: skip
-    """No file is made but those of the store, and none is read from a patch's path."""
+def test_nothing_is_unpacked(
+    archived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of the store are the only ones that are made."""
     for name in ("here", "temporary"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -235,7 +236,7 @@ def test_nothing_is_logged_to_the_terminal_unless_asked(
 
 
 class Shares:
-    """A progress that keeps the shares it is told of."""
+    """A progress that keeps the shares of archives it is given."""
 
     def __init__(self) -> None:
         self.totals: list[int | None] = []
@@ -264,7 +265,7 @@ def test_progress_tells_the_share_of_the_archives(archived: Path, tmp_path: Path
     assert told[-1] == 1.0
 
 
-# BigEarthNet v1: labels in a JSON file of each patch, which comes out of the archive, too.
+# BigEarthNet v1: the labels of a patch are in its JSON file, which comes out of the archive, too.
 
 
 @pytest.fixture
@@ -304,7 +305,8 @@ def test_a_label_file_that_is_missing_is_named(v1: Path, tmp_path: Path, folder:
         convert("bigearthnet-v1", tmp_path / "packed", tmp_path / "store", workers=0)
 
 
-# SEN12MS: an archive a season and modality; each file is a patch; a triplet is whole or an error.
+# SEN12MS: one archive for each season and modality; each file is a patch; a triplet that lacks one
+# of its modalities is an error.
 
 
 def pack_sen12ms(raw: Path, out: Path, *, without: tuple[str, ...] = ()) -> Path:

@@ -1,4 +1,4 @@
-"""Files of archives gathered into patches: in any order, near one another, and nothing twice."""
+"""Files of archives put together to patches, in any order of files, and no file twice."""
 
 import tarfile
 import threading
@@ -125,7 +125,7 @@ def test_files_come_in_any_order_inside_a_patch(raw: Path, tmp_path: Path) -> No
 
 
 def many(count: int) -> list[str]:
-    """The files of so many patches, without any tree."""
+    """The names of the files of so many patches, which are in no folder."""
     product = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
     bands = [band.name for band in described().modalities["s2"].bands]
     patches = [f"{product}_{number // 90:02}_{number % 90:02}" for number in range(count)]
@@ -165,7 +165,7 @@ def test_a_cell_is_used_again_when_its_patch_is_let_go(tmp_path: Path) -> None:
     for patch in stream(path, cells=cells):
         files = files_of(patch, cells.memory)
         assert all(data.endswith(name.encode()) for name, data in files.items())
-        assert files_of(patch, None) == {}  # none of them is held elsewhere
+        assert files_of(patch, None) == {}  # all of them are in the cell
 
 
 def test_what_finds_no_cell_is_held_by_itself(tmp_path: Path) -> None:
@@ -190,12 +190,13 @@ def test_files_that_belong_to_no_patch_are_counted(raw: Path, tmp_path: Path) ->
     assert found.ignored == {"a.tar": 4}
 
 
-@pytest.mark.parametrize("place", ["first", "within", "last"])
-def test_a_band_too_many_is_there(raw: Path, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("position", ["first", "within", "last"])
+def test_a_band_too_many_is_there(raw: Path, tmp_path: Path, position: str) -> None:
     names = members(raw, S2)
     group = by_folder(names)[1]
     extra = entry(group[0].replace("_B01.", "_B10."), b"x")
-    at = names.index(group[{"first": 0, "within": 5, "last": -1}[place]]) + (place == "last")
+    at = names.index(group[{"first": 0, "within": 5, "last": -1}[position]])
+    at += position == "last"
     parts = entries(raw, names)
     path = write(tmp_path / "a.tar", [*parts[:at], extra, *parts[at:]])
     found = as_streamed(stream(path))
@@ -297,10 +298,10 @@ def test_an_early_end_names_the_last_whole_patch(raw: Path, tmp_path: Path, code
 
 def test_an_archive_without_patches_says_what_it_holds(raw: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "a.tar", [entry("other/thing.tif"), entry("more")])
-    with pytest.raises(SourceError, match=f"{path} has no patch: it holds other/thing.tif where"):
+    with pytest.raises(SourceError, match=f"{path} has no patch: it holds other/thing.tif, but"):
         list(stream(path))
     path = write(tmp_path / "b.tar", [])
-    with pytest.raises(SourceError, match=r"has no patch: it holds nothing where \{product\}"):
+    with pytest.raises(SourceError, match=r"has no patch: it holds nothing, but \{product\}"):
         list(stream(path))
 
 
@@ -313,7 +314,7 @@ def test_another_archive_is_not_read_to_its_end(
     with pytest.raises(SourceError, match="has no patch: it holds other/0.tif"):
         list(found)
     assert found.consumed < 40 << 20
-    # Not where there is a patch among them.
+    # But if there is a patch among its files, it is.
     parts = [*numbered(many(1)), *[entry(f"other/{number}.tif") for number in range(60)]]
     found = stream(write(tmp_path / "b.tar", parts))
     assert len(list(found)) == 1
@@ -366,7 +367,7 @@ def test_all_modalities_may_lie_in_one_archive(raw: Path, tmp_path: Path) -> Non
 def test_what_lies_in_the_folder_of_another_modality_is_passed_over(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modality: str
 ) -> None:
-    monkeypatch.setattr(assembly, "FOREIGN", 2)  # they say nothing against an archive
+    monkeypatch.setattr(assembly, "FOREIGN", 2)  # files of other modalities do not count
     folders = ["BigEarthNet-S1", S2, "Reference_Maps"]
     names = [name for folder in folders for name in members(raw, folder)]
     found = stream(write(tmp_path / "a.tar", entries(raw, names)), modality)

@@ -1,4 +1,4 @@
-"""The files of a patch: in a folder, or in memory; the same for who reads them."""
+"""The files of a patch are read in the same way from a folder, from memory and from cells."""
 
 import os
 import pickle
@@ -131,7 +131,7 @@ def test_a_cell_is_free_when_nobody_holds_it() -> None:
     start = other.start
     contents = ArchivedFiles(other)
     del other
-    assert cells.take() is None  # the contents hold it
+    assert cells.take() is None  # the files hold it
     del contents
     again = cells.take()
     assert again is not None
@@ -145,18 +145,18 @@ def test_cells_of_no_size_are_none() -> None:
 
 
 def test_pickled_contents_hold_no_pixels_of_cells() -> None:
-    """They travel to a worker, which sees the same memory."""
+    """A worker to which they are sent sees the same memory."""
     cells = CellPool(4096, 1)
     contents = filled(ArchivedFiles(cells.take()), {"a.tif": bytes(3000), "b.tif": b"b" * 2000})
     contents.fault = ""
     sent = pickle.dumps(contents)
-    assert len(sent) < 2500  # the one that found no room, and names
+    assert len(sent) < 2500  # the file that found no room, and names
     came: ArchivedFiles = pickle.loads(sent)  # noqa: S301
     folder = came.open("x", cells.memory)
     assert folder.read("a.tif") == bytes(3000)
     assert folder.read("b.tif") == b"b" * 2000
     del came, folder
-    assert cells.take() is None  # still ours
+    assert cells.take() is None  # the files here still hold it
 
 
 def test_a_fault_travels_too() -> None:
@@ -172,7 +172,7 @@ def test_cells_are_shared_with_forked_processes() -> None:
     child = os.fork()
     if not child:
         ok = contents.open("x", cells.memory).read("a") == b"before"
-        cells.memory[:6] = b"behind"
+        cells.memory[:6] = b"after!"
         os._exit(0 if ok else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert contents.open("x", cells.memory).read("a") == b"behind"
+    assert contents.open("x", cells.memory).read("a") == b"after!"

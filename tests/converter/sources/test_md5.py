@@ -1,4 +1,4 @@
-"""`--check-md5`: archives against what was published, on the way and at no second reading."""
+"""`--check-md5`: archives are compared with the published MD5 while they are read, once."""
 
 import hashlib
 import shutil
@@ -69,8 +69,8 @@ def test_another_md5_is_refused_with_both(
     assert not (tmp_path / "store" / "manifest.json").exists()
 
 
-def test_bytes_behind_the_end_count(source: Path, tmp_path: Path) -> None:
-    """Where a decompressor stops is no reason to read less."""
+def test_bytes_after_the_end_count(source: Path, tmp_path: Path) -> None:
+    """A decompressor stops before these bytes, but the MD5 covers them."""
     toml = described(source, tmp_path / "mine.toml")
     for name in ("BigEarthNet-S2.tar.zst", "Reference_Maps.tar.zst"):
         with (source / name).open("ab") as file:
@@ -151,7 +151,7 @@ def test_archives_beside_folders_are_compared(raw: Path, tmp_path: Path) -> None
 def test_no_byte_is_read_twice(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
-    """All of an archive is read where only a part of its patches is wanted, but once."""
+    """If only some patches are wanted, all of an archive is read, too, but once."""
     taken: dict[str, int] = {}
     read = decompress.JoinedFiles._read
 
@@ -168,7 +168,7 @@ def test_no_byte_is_read_twice(
     assert taken == {path.name: path.stat().st_size for path in source.glob("*.tar.zst")}
 
 
-def test_the_first_patches_are_refused_where_the_archive_is_another(
+def test_the_first_patches_are_refused_if_the_archive_is_another(
     source: Path, tmp_path: Path
 ) -> None:
     name = "BigEarthNet-S2.tar.zst"

@@ -1,4 +1,4 @@
-"""Folders to patches: in key order, checked by name; what is no patch is counted or told of."""
+"""The patches of folders come in key order; what is no patch is counted or reported."""
 
 import shutil
 from pathlib import Path

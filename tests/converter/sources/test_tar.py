@@ -1,4 +1,4 @@
-"""Archives as streams: Python's tarfile is the oracle, and damage is a sentence."""
+"""Archives are read as Python's tarfile reads them, and damage ends in one sentence."""
 
 import gzip
 import hashlib
@@ -38,9 +38,9 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def archive(files: dict[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
+def archive(files: dict[str, bytes], tar_format: int = tarfile.GNU_FORMAT) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+    with tarfile.open(fileobj=out, mode="w", format=tar_format) as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
@@ -63,10 +63,10 @@ def threads() -> list[str]:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("form", FORMATS)
-def test_every_file_is_read_in_its_order(tmp_path: Path, form: str, codec: str) -> None:
+@pytest.mark.parametrize("tar_format", FORMATS)
+def test_every_file_is_read_in_its_order(tmp_path: Path, tar_format: str, codec: str) -> None:
     path = tmp_path / f"a.{codec}"
-    path.write_bytes(CODECS[codec](archive(FILES, FORMATS[form])))
+    path.write_bytes(CODECS[codec](archive(FILES, FORMATS[tar_format])))
     found = read([path])
     assert list(found) == list(FILES)
     assert found == FILES
@@ -173,7 +173,7 @@ def test_what_no_published_archive_has_is_refused(
 @pytest.mark.parametrize("codec", CODECS)
 def test_an_archive_that_ends_early_names_its_last_whole_file(tmp_path: Path, codec: str) -> None:
     small = {f"patch_{n}": bytes([n]) * 700 for n in range(9)}
-    data = archive(small)[: 9 * 1536 + 512]  # without the padding behind the end
+    data = archive(small)[: 9 * 1536 + 512]  # without the padding after the end
     packed = CODECS[codec](data)
     path = tmp_path / f"a.{codec}"
     for length in range(0, len(packed), 97):
@@ -201,7 +201,8 @@ def test_a_flipped_bit_changes_pixels_only_or_is_refused(tmp_path: Path) -> None
     assert not threads()
 
 
-def test_leaving_early_ends_the_thread(tmp_path: Path) -> None:
+def test_leaving_early_ends_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readahead, "CHUNKS_AHEAD", 1)  # so that the thread waits with the rest
     (tmp_path / "a.tar.zst").write_bytes(CODECS["tar.zst"](archive(FILES)))
     with closing(TarStream([tmp_path / "a.tar.zst"])) as stream:
         next(iter(stream))
@@ -230,7 +231,7 @@ def test_a_disk_that_never_answers_keeps_nobody_waiting(
     stream = TarStream([path])
     while stream.consumed < 1000:
         time.sleep(0.01)
-    time.sleep(0.1)  # now it waits for the rest
+    time.sleep(0.1)  # until the thread waits for the rest
     stream.close()
     assert threads()
     os.close(writer)
@@ -251,10 +252,10 @@ def test_what_came_before_damage_is_given_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("isal", [True, False])
-def test_gzip_members_one_behind_the_other(
+def test_gzip_members_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isal: bool
 ) -> None:
-    """As `cat` and pigz make them, with zeros behind; by either library."""
+    """Several members with zeros after them, as `cat` and pigz make them; by either library."""
     if not isal:
         monkeypatch.setitem(sys.modules, "isal", None)
     data = archive(FILES)

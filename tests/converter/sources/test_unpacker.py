@@ -1,4 +1,4 @@
-"""Decompression in a process of its own: the same bytes as by the thread, whatever happens."""
+"""Decompression in a child process gives the same bytes and errors as in a thread."""
 
 import gzip
 import hashlib
@@ -34,7 +34,7 @@ def unpacker() -> Iterator[Unpacker]:
 
 
 def archive(folder: Path, data: bytes = DATA, name: str = "a.tar.zst") -> Path:
-    """Any bytes: what they are is nobody's business here."""
+    """A compressed file; these tests do not look into the archive in it."""
     packed = gzip.compress(data, 1) if name.endswith("gz") else zstandard.compress(data, 1)
     (folder / name).write_bytes(packed)
     return folder / name
@@ -127,7 +127,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     while len(started := children(parent)) < 2 and time.monotonic() < end:
         time.sleep(0.01)
     assert len(started) == 2
-    time.sleep(0.2)  # until they know whose children they are
+    time.sleep(0.2)  # until they have asked the system to end with their parent
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
     while any(runs(child) for child in started) and time.monotonic() < end:
