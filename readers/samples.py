@@ -38,6 +38,7 @@ from patchpress.readers.format.table import (
 from patchpress.readers.images import IMAGE, Field, Image, join
 from patchpress.readers.records import Records
 from patchpress.readers.rows import FLAGGED, Rows, rows_labelled, rows_of, rows_with
+from patchpress.readers.sample_format import KEY, LABEL, MASK, SampleFormat
 from patchpress.readers.sample_parts import Label, SampleParts
 from patchpress.readers.showing import columns_of, html_table
 from patchpress.readers.store import Store, open_store
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
-LABEL, MASK, KEY = "label", "mask", "key"
-ALIGNMENT = 64  # bytes: each array of a buffer begins at the start of a cache line
 PACKAGE = __name__.partition(".")[0]
 MUCH = 0.05  # of the rows: if more than this part has to be left out, a warning says so
 
@@ -127,6 +126,13 @@ class Samples(SampleParts):
         self._mask = self._find_mask(maps[0], columns, rows.table) if maps else None
         taken = [KEY, *(field.name for field in self._main_fields)]
         self._numbers, self._objects = read_columns(rows.table, chosen["columns"], taken)
+        self._format = SampleFormat(
+            kind=self.sample_format,
+            images=tuple(image.field.name for image in self._images),
+            targets=tuple(field.name for field in self._main_fields[len(self._images) :]),
+            columns=(*(c.field.name for c in self._numbers), *(c.name for c in self._objects)),
+            with_key=self.with_key,
+        )
         self._tell(selected)
 
     def _tell(self, selected: Rows) -> None:
@@ -257,8 +263,7 @@ class Samples(SampleParts):
     @property
     def is_plain(self) -> bool:
         """Whether a sample is the tuple of its arrays (or its only array), and nothing else."""
-        more = self.with_key or self._numbers or self._objects
-        return self.sample_format == "tuple" and not more and len(self._images) == 1
+        return self._format.is_plain
 
     def key(self, index: int) -> str:
         """The key of a sample's first modality."""
@@ -281,27 +286,12 @@ class Samples(SampleParts):
             found[column.name] = column.pick(indices)
         return {name: values[0] for name, values in found.items()} if single else found
 
-    def nbytes(self, count: int) -> int:
-        """Bytes of a buffer for `count` samples, as `arrays` lays them out."""
-        return sum(_aligned(count * field.nbytes) for field in self.fields)
-
-    def arrays(self, buffer: npt.NDArray[np.uint8], count: int) -> dict[str, Array]:
-        """The arrays of a batch of `count` samples inside one buffer of `nbytes(count)` bytes."""
-        found: dict[str, Array] = {}
-        at = 0
-        for field in self.fields:
-            nbytes = count * field.nbytes
-            flat = buffer[at : at + nbytes].view(field.dtype)
-            found[field.name] = flat.reshape(count, *field.shape)
-            at += _aligned(nbytes)
-        return found
-
     def read(self, indices: Sequence[int] | Array, out: Mapping[str, Array] | None = None) -> Any:
         """Samples as a dict of arrays by field name, each (N, ...).
 
         Args:
             indices: numbers of samples; negative ones are counted from the end.
-            out: arrays by field name, as `arrays` gives them; they are filled and returned.
+            out: an array (N, ...) for each of `fields`, by name; they are filled and returned.
 
         Raises:
             StoreDamaged: a record that does not parse; the message names it.
@@ -309,8 +299,7 @@ class Samples(SampleParts):
         """
         indices = self.numbers(indices)
         if out is None:
-            buffer = np.empty(self.nbytes(len(indices)), np.uint8)
-            out = self.arrays(buffer, len(indices))
+            out = {f.name: np.empty((len(indices), *f.shape), f.dtype) for f in self.fields}
         for image in self._images:
             image.read(indices, out[image.field.name])
         for part in (self._label, *self._numbers):
@@ -336,20 +325,7 @@ class Samples(SampleParts):
             arrays: arrays or tensors by field name.
             objects: as `objects` gives them.
         """
-        if self.sample_format == "torchgeo":
-            return {**_as_torchgeo(arrays), **objects}
-        if self.sample_format == "dict":
-            return {**arrays, **objects}
-        names = [image.field.name for image in self._images]
-        image = {name.removeprefix(f"{IMAGE}_"): arrays[name] for name in names}
-        image = arrays[names[0]] if len(names) == 1 else image
-        rest = [arrays[field.name] for field in self._main_fields[len(names) :]]
-        if self.with_key:
-            rest.append(objects[KEY])
-        if self._numbers or self._objects:
-            columns: dict[str, Any] = {c.field.name: arrays[c.field.name] for c in self._numbers}
-            rest.append({**columns, **{c.name: objects[c.name] for c in self._objects}})
-        return (image, *rest) if rest else image
+        return self._format.assemble(arrays, objects)
 
     def __repr__(self) -> str:
         lines = columns_of([(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told])
@@ -430,22 +406,6 @@ def _described(manifest: Manifest, split: Split) -> str:
         return "chosen rows"
     names = split_names(manifest, split)
     return f"split{'s' if len(names) > 1 else ''} {', '.join(names)}"
-
-
-def _as_torchgeo(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """A sample as TorchGeo's data sets give it, a batch as its tasks take it.
-
-    Its data sets give masks (1, height, width), and its segmentation task takes (N, height, width),
-    so that the dimension is there only in a single sample.
-    """
-    found = dict(arrays)
-    if MASK in found and len(found[MASK].shape) == 2:
-        found[MASK] = found[MASK][None]
-    return found
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _stack_level_of_caller() -> int:

@@ -220,9 +220,8 @@ def test_two_passes_at_a_time_do_not_disturb_one_another(
     for pair in zip(loader, loader, strict=True):
         for image, label, keys in pair:
             numbers = [small.keys(range(15)).index(key) for key in keys]
-            wanted = Samples.read(
-                small, numbers, small.arrays(np.empty(small.nbytes(len(keys)), np.uint8), len(keys))
-            )
+            out = {f.name: np.empty((len(keys), *f.shape), f.dtype) for f in small.fields}
+            wanted = Samples.read(small, numbers, out)
             same((image, label), (wanted["image"], wanted["label"]))
 
 

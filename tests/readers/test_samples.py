@@ -19,7 +19,6 @@ from patchpress.readers.errors import (
     SamplesLeftOut,
     SelectionEmpty,
 )
-from patchpress.readers.images import Field
 from patchpress.readers.samples import Samples
 from tests.support.helpers import made
 from tests.support.loading import classes_of, hot, rows_in, same
@@ -155,30 +154,20 @@ def test_a_sample_has_the_form_asked_for(opened: Store, choice: Any, wanted: Any
     assert samples.assemble(names, {"key": "key"} if samples.with_key else {}) == wanted
 
 
-class Shaped(Samples):
-    """Samples of which only the fields are known."""
-
-    fields = (
-        Field("a", (3, 5, 5), np.dtype("uint16")),
-        Field("b", (19,), np.dtype("float32")),
-        Field("c", (), np.dtype("int64")),
-        Field("d", (5, 5), np.dtype("int64")),
-    )
-
-    def __init__(self) -> None:
-        """Find nothing."""
-
-
-@given(st.integers(1, 9))
-def test_the_arrays_of_a_buffer_neither_overlap_nor_leave_it(count: int) -> None:
-    samples = Shaped()
-    buffer = np.zeros(samples.nbytes(count), np.uint8)
-    arrays = samples.arrays(buffer, count)
-    for field in samples.fields:
-        assert arrays[field.name].shape == (count, *field.shape)
-        arrays[field.name].reshape(count, -1).view(np.uint8)[:] += 1
-    assert buffer.max() == 1
-    assert buffer.sum() == sum(array.nbytes for array in arrays.values())
+@given(st.integers(1, 9), st.integers(0, 2**32))
+def test_the_arrays_that_are_given_are_filled_and_nothing_beside_them(
+    stores: dict[tuple[str, str], Path], count: int, seed: int
+) -> None:
+    columns = ["epsg", "bounds"]
+    samples = Samples(stores["stacked", "none"], target=["labels", "map"], columns=columns)
+    indices = np.random.default_rng(seed).integers(0, 15, count)
+    whole = {f.name: np.full((count + 2, *f.shape), 7, f.dtype) for f in samples.fields}
+    inside = {name: array[1:-1] for name, array in whole.items()}
+    found = samples.read(indices, inside)
+    same(inside, samples.read(indices))
+    for name, array in whole.items():
+        assert found[name] is inside[name]
+        assert (array[[0, -1]] == 7).all()
 
 
 def test_rows_without_a_partner_are_left_out_and_counted(raw: Path, tmp_path: Path) -> None:
@@ -264,7 +253,7 @@ def test_one_label_a_patch_is_an_index(smaller: Any) -> None:
         found = samples.read(range(3))["label"]
         rows = rows_in(store)
         same(found, np.array([samples.classes.index(row["label"]) for row in rows]))
-        assert samples.arrays(np.empty(samples.nbytes(2), np.uint8), 2)["label"].shape == (2,)
+        assert samples.read([1, 0])["label"].shape == (2,)
 
 
 def test_a_mask_without_a_label_names_its_classes(opened: Store) -> None:
