@@ -288,7 +288,7 @@ def test_records_that_safetensors_reads_otherwise_are_found(
         return {name: array + 1 for name, array in decode_with_safetensors(record).items()}
 
     monkeypatch.setattr(
-        "patchpress.converter.commands.verify.decode_with_safetensors", another_mind
+        "patchpress.converter.commands.verify_records.decode_with_safetensors", another_mind
     )
     verdict = verify(copy, workers=0)
     assert len(given) == 3

@@ -1,7 +1,7 @@
 """A store against the source it was made from, pixel by pixel, by another decoder.
 
-Pixels are decoded by libtiff (imagecodecs) or GDAL here, never by the reader that converting uses:
-two ways that agree on every pixel are worth more than one.
+Files are decoded by libtiff (imagecodecs) or GDAL here, never by the reader that `convert` uses: if
+that reader has an error, both would have it.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,6 @@ from patchpress.converter.encoding.raster import decode_imagecodecs
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, plain_strips, read_directory
 from patchpress.converter.memory import CellPool, SharedMemory
-from patchpress.converter.options import usable_cpus
 from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.archives import StreamOptions
@@ -35,52 +34,57 @@ from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
 
-CHUNK = 32  # patches a task
-CHUNK_BYTES = 4 << 20  # and so many bytes of files that are held in memory
+CHUNK = 32  # patches in a task at most
+CHUNK_BYTES = 4 << 20  # bytes of files out of archives in a task at most
+TASKS = 4  # tasks under way for each worker
 
 
 @dataclass
-class Compared:
-    """What was compared: records in all, their keys by modality, and a sentence a difference."""
+class ComparedPixels:
+    """What was compared with the source."""
 
     keys: dict[str, list[str]]
+    """Modality -> keys of its records that were compared."""
     compared: int = 0
+    """How many."""
     problems: list[str] = field(default_factory=list)
-    total: int | None = None
-    """Patches and records that progress was told of; None where archives tell of none."""
+    """A sentence for each difference."""
+    counts_records: bool = False
+    """Whether progress was told of all patches and records together. Archives do not tell how many
+    patches they have, so for them the records are another part of the work."""
 
 
-def compare(
+def compare_pixels(
     store: Store,
     description: Description,
     parts: SourceParts,
-    workers: int | None,
+    workers: int,
     progress: Progress,
-) -> Compared:
-    """Compare every patch of the source with its record; archives are streamed once.
+) -> ComparedPixels:
+    """Compare every patch of the source with its record. Archives are read once.
 
-    Call it before this process has opened the store's LMDB environment: workers fork.
+    Call it before this process has opened the store's LMDB environment, which workers that are
+    forked would inherit.
 
     Args:
         store: what was made from the source.
         description: of the source's dataset.
         parts: where the source has its modalities.
-        workers: how many processes decode; 0 for this one, None for one a CPU.
+        workers: how many processes decode; 0 for this one.
         progress: told of each chunk of patches.
 
     Raises:
         SourceError: an archive is damaged, ends early or is another dataset's.
         PatchpressError: a worker process died.
     """
-    count = usable_cpus() if workers is None else workers
-    window = 4 * max(count, 1)
+    tasks = TASKS * max(workers, 1)
     chunking = _chunking(description, parts)
-    cells = cell_pool([description.modalities[name] for name in parts.packed], chunking, window)
+    cells = cell_pool([description.modalities[name] for name in parts.packed], chunking, tasks)
     files = cells.shared if cells is not None else None
     comparison = _Comparison(store, description, parts, chunking, cells, progress)
     made = store.path, description.modalities, files
-    with worker_pool(count, _Comparer, *made, work="decoding") as submit:
-        return comparison.run(submit, window)
+    with worker_pool(workers, _Comparer, *made, work="decoding") as submit:
+        return comparison.run(submit, tasks)
 
 
 @dataclass
@@ -95,35 +99,52 @@ class _Comparison:
     progress: Progress
 
     def __post_init__(self) -> None:
-        self.found = Compared({name: [] for name in self.store.manifest.modalities})
-        # A store of the first patches only need not have them all.
-        self.partial = self.store.manifest.options.get("limit") is not None
+        self.found = ComparedPixels({name: [] for name in self.store.manifest.modalities})
+        # A store that was made with a limit has the first patches only.
+        self.is_partial = self.store.manifest.options.get("limit") is not None
 
     def run(
-        self, submit: Callable[[list[Patch]], Future[list[str | None]]], window: int
-    ) -> Compared:
-        """Give all patches to the workers, at most `window` chunks at a time."""
-        walks = walks_of(self.description, self.parts, self._tell)
-        wish = _wish(self.store, self.cells, partial=self.partial)
-        streams = streams_of(self.description, self.parts, self._tell, wish)
+        self, submit: Callable[[list[Patch]], Future[list[str | None]]], tasks: int
+    ) -> ComparedPixels:
+        """Give all patches to the workers, at most so many tasks at a time."""
+        walks = walks_of(self.description, self.parts, self._note_error)
+        options = self._stream_options()
+        streams = streams_of(self.description, self.parts, self._note_error, options)
         walked = sum(1 for walk in walks.values() for _ in walk)
-        self.found.total = None if streams else len(self.store) + walked
-        few = sum(wish.most.values()) if wish.most else None
-        self.progress.start(few if streams else self.found.total)
+        self.found.counts_records = not streams
+        if streams:
+            self.progress.start(sum(options.most.values()) if options.most else None)
+        else:
+            self.progress.start(len(self.store) + walked)
         chunks = self.chunking.cut(patches_in_key_order(walks, streams))
-        for chunk, outcomes in in_order(chunks, submit, lambda under_way: under_way >= window - 1):
+        for chunk, outcomes in in_order(chunks, submit, lambda under_way: under_way >= tasks - 1):
             for patch, problem in zip(chunk, outcomes, strict=True):
                 self._note(patch, problem)
             self.progress.advance(len(chunk), 0, share_read(streams))
         return self.found
 
-    def _tell(self, error: PatchError) -> None:
+    def _stream_options(self) -> StreamOptions:
+        """What is wanted of archives: all patches, or no more than a partial store has."""
+        if not self.is_partial:
+            return StreamOptions(cells=self.cells)
+        manifest = self.store.manifest
+        keys = {
+            name: frozenset(record_keys(self.store.path, manifest, name))
+            for name in manifest.modalities
+        }
+        return StreamOptions(
+            takes=lambda patch: patch.key in keys[patch.modality],
+            most={name: len(of_modality) for name, of_modality in keys.items()},
+            cells=self.cells,
+        )
+
+    def _note_error(self, error: PatchError) -> None:
         self.found.problems.append(str(error))
 
     def _note(self, patch: Patch, problem: str | None) -> None:
         """Note what comparing a patch gave."""
         if problem == NOT_STORED:
-            if not self.partial:
+            if not self.is_partial:
                 self.found.problems.append(f"{patch.folder} {problem}")
             return
         self.found.keys[patch.modality].append(patch.key)
@@ -132,22 +153,8 @@ class _Comparison:
             self.found.problems.append(f"{patch.folder} {problem}")
 
 
-def _wish(store: Store, cells: CellPool | None, *, partial: bool) -> StreamOptions:
-    """What is asked of archives: all of them, or no more than the store has."""
-    if not partial:
-        return StreamOptions(cells=cells)
-    keys = {
-        name: frozenset(record_keys(store.path, store.manifest, name))
-        for name in store.manifest.modalities
-    }
-    most = {name: len(those) for name, those in keys.items()}
-    return StreamOptions(
-        takes=lambda patch: patch.key in keys[patch.modality], most=most, cells=cells
-    )
-
-
 def _chunking(description: Description, parts: SourceParts) -> Chunking:
-    """Chunks of so many patches, or of so many bytes of files out of archives."""
+    """Chunks of at most `CHUNK` patches, and `CHUNK_BYTES` of files out of archives."""
     sizes = {
         name: usual_files_size(modality) if name in parts.packed else 0
         for name, modality in description.modalities.items()
@@ -159,7 +166,7 @@ NOT_STORED = "is not stored"
 
 
 class _Comparer:
-    """What one process compares with: its own view of the store, and the files out of archives."""
+    """Compares patches in one process, which opens the store for itself."""
 
     def __init__(
         self, path: Path, sources: Mapping[str, ModalitySource], files: SharedMemory | None
@@ -187,11 +194,12 @@ class _Comparer:
         files = open_files(patch.folder, patch.archived, memory)
         together: Array | None = None
         try:
-            for index, band in enumerate(self._sources[patch.modality].bands):
+            for number, band in enumerate(self._sources[patch.modality].bands):
                 name = patch.file(band.name)
+                # Either each band has a file, or one file has them all.
                 if together is None or patch.after:
                     together = _decoded(name, files)
-                pixels = together[0 if patch.after else index]
+                pixels = together[0 if patch.after else number]
                 differing = _differing(pixels, stored[band.name], modality)
                 if differing:
                     return f"{name}: band {band.name} differs from the record in {differing}"
@@ -205,14 +213,14 @@ def _decoded(name: str, files: PatchFiles) -> Array:
     try:
         directory = read_directory(data)
         if directory is not None:
-            plain_strips(directory, len(data))  # says how a truncated file is so
+            plain_strips(directory, len(data))  # if the file is truncated, its error says so best
         return decode_imagecodecs(data)
     except PatchError as error:
         raise PatchError(f"{files.path(name)} {error}") from None
 
 
 def _differing(pixels: Array, stored: Array, modality: Modality) -> str:
-    """What differs, if anything: pixels by number, or dtype and size."""
+    """How a record differs from its file: in so many pixels, or in dtype or size; else empty."""
     expected = np.ascontiguousarray(pixels)
     if modality.layout == "stacked" and pixels.dtype == stored.dtype:
         expected = np.empty_like(stored)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from patchpress import convert, open_store
-from patchpress.converter.commands import compare as against
-from patchpress.converter.commands.compare import CHUNK, CHUNK_BYTES
+from patchpress.converter.commands import verify_pixels as against
 from patchpress.converter.commands.verify import verify
+from patchpress.converter.commands.verify_pixels import CHUNK, CHUNK_BYTES
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.encoding import bandreader as plain

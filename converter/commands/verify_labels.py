@@ -1,17 +1,17 @@
-"""Labels that a table gives against those that follow from the stored maps."""
+"""The labels of a table against those that follow from the maps of the same store."""
 
 from typing import Any
 
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
 from patchpress.converter.descriptions.labels_from_codes import count_codes, labels_from_counts
 from patchpress.readers.errors import PatchError
-from patchpress.readers.format.record import ZSTD_MAGIC, Decompressor, form_in
+from patchpress.readers.format.record import Decompressor, form_in, is_compressed
 from patchpress.readers.format.table import key_column
 from patchpress.readers.store import Store
 
 
-class MapLabels:
-    """Collects what the maps of a store say, record by record, and compares it with the table."""
+class LabelsOfMaps:
+    """Derives labels from each map of a store, and compares them with the table."""
 
     def __init__(self, store: Store, description: Description | None) -> None:
         self._store = store
@@ -26,11 +26,11 @@ class MapLabels:
                 self._rules.setdefault(rule.source, []).append(rule)
                 self._sources[rule.source] = description.modalities[rule.source]
 
-    def note(self, key: str, value: memoryview) -> str | None:
-        """Derive the labels of a record, if it is a map; what is wrong with its codes, if so."""
+    def derive(self, key: str, value: memoryview) -> str | None:
+        """Note the labels of a record, if it is a map; what is wrong with its codes, else None."""
         if not self._rules:
             return None
-        record = self._decompress(value) if bytes(value[:4]) == ZSTD_MAGIC else value
+        record = self._decompress(value) if is_compressed(value) else value
         form = form_in(record)
         found = [m for m in self._store.manifest.matches(form) if m.name in self._rules]
         if not found:
@@ -48,8 +48,8 @@ class MapLabels:
         self._found.setdefault(modality.name, {})[key] = values
         return None
 
-    def differences(self) -> list[str]:
-        """A sentence for each row whose table and map disagree."""
+    def problems(self) -> list[str]:
+        """A sentence for each row whose labels are not those of its map."""
         problems = []
         for name, found in self._found.items():
             modality = self._store.manifest.modalities[name]
@@ -69,7 +69,7 @@ class MapLabels:
 
 
 def _plain(value: Any) -> Any:
-    """Lists and tuples of labels alike; their order is the publisher's own."""
+    """A value to be compared: lists and tuples alike, names in any order."""
     if isinstance(value, (list, tuple)):
         return sorted(value) if all(isinstance(v, str) for v in value) else list(value)
     return value

@@ -1,0 +1,46 @@
+"""The extents beside a store against its data file."""
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.converter.text import first_few
+from patchpress.readers.access.extents import Extents, read_extents
+from patchpress.readers.access.scan import HeaderList, build
+from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.store import Store
+
+
+def extents_problems(store: Store, headers: HeaderList) -> list[str]:
+    """A sentence if the extents say something else than the data file; none if there are none.
+
+    `headers` are those of the records, as they were read.
+    """
+    files = [shard.path for shard in store.manifest.shards]
+    extents, _ = read_extents(store.path, files)
+    if extents is None:
+        return []
+    try:
+        fresh = build(store.path, files, headers)
+    except StoreDamaged as error:
+        return [str(error)]
+    again = f"run `patchpress index {store.path}`"
+    if len(fresh) != len(extents):
+        return [f"the extents have {len(extents):,} of {len(fresh):,} records: {again}"]
+    differs = (
+        (extents.keys != fresh.keys)
+        | (_headers_of(extents) != _headers_of(fresh))
+        | (extents.shard != fresh.shard)
+        | (extents.offset != fresh.offset)
+        | (extents.length != fresh.length)
+    )
+    positions = np.flatnonzero(differs).tolist()
+    if not positions:
+        return []
+    shown = first_few([fresh.key(position) for position in positions[:4]])
+    return [f"the extents are wrong about {len(positions):,} records ({shown}): {again}"]
+
+
+def _headers_of(extents: Extents) -> npt.NDArray[np.object_]:
+    """The header that each record begins with; None if the record itself must be asked."""
+    known = np.array([*extents.headers, None], object)
+    return known[np.minimum(extents.header_number, len(extents.headers))]

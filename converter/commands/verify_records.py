@@ -1,0 +1,99 @@
+"""The records of a store, read back in the order of their keys by LMDB, and checked one by one."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import xxhash
+
+from patchpress.readers.access.environment import lent_environment
+from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList
+from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.format.manifest import ContentDigest
+from patchpress.readers.format.record import (
+    Decompressor,
+    decode,
+    decode_with_safetensors,
+    form_in,
+    is_compressed,
+)
+from patchpress.readers.store import Store
+
+
+class RecordsReadBack:
+    """Checks each record against the manifest, and counts the right ones by modality."""
+
+    def __init__(self, store: Store) -> None:
+        self.keys: list[str] = []
+        """Of all records that were read."""
+        self.checksums: list[str] = []
+        """XXH3-64 of each of them, 16 hexadecimal digits."""
+        self.headers = HeaderList()
+        """The headers that records begin with."""
+        self._store = store
+        self._counts = dict.fromkeys(store.manifest.modalities, 0)
+        self._digest = ContentDigest()
+        self._decompress = Decompressor()
+        self._read_by_library: set[bytes] = set()
+
+    def values(self) -> Iterator[tuple[str, memoryview]]:
+        """Each key and its value as stored, which is valid until the next one is asked for."""
+        path = self._store.path
+        with lent_environment(path) as environment, environment.begin(buffers=True) as transaction:
+            for key, value in transaction.cursor():
+                yield bytes(key).decode(errors="backslashreplace"), value
+
+    def check(self, key: str, value: memoryview) -> str | None:
+        """Note a record; what is wrong with its bytes, None if nothing is."""
+        self.headers.add(value)
+        checksum = xxhash.xxh3_64_intdigest(value)
+        self.keys.append(key)
+        self.checksums.append(f"{checksum:016x}")
+        with suppress(ValueError):  # a key out of order: the digest will differ
+            self._digest.add(key, checksum)
+        return self._problem(key, value)
+
+    def _problem(self, key: str, value: memoryview) -> str | None:
+        compressed = is_compressed(value)
+        try:
+            record = self._decompress(value) if compressed else value
+            form = form_in(record)
+            # Records of one header differ in their pixels only, so the first one speaks for all.
+            known = form.header in self._read_by_library
+            if not known and len(self._read_by_library) < HEADERS_KEPT:
+                self._read_by_library.add(form.header)
+                if not _reads_alike(record):
+                    return "safetensors reads other arrays from it than this package"
+        except StoreDamaged as error:
+            return str(error)
+        found = self._store.manifest.matches(form)
+        if not found:
+            return "its tensors are not those of any modality in the manifest"
+        modality = found[0] if len(found) == 1 else self._store.modality_of(key)
+        self._counts[modality.name] += 1
+        if compressed != (modality.compression.codec == "zstd"):
+            return f"it is {'' if compressed else 'not '}compressed, against the manifest"
+        return None
+
+    def problems(self) -> list[str]:
+        """A sentence for each number that is not the manifest's, after all records."""
+        manifest = self._store.manifest
+        problems = [
+            f"{self._counts[name]:,} {name} records where the manifest counts {modality.records:,}"
+            for name, modality in manifest.modalities.items()
+            if self._counts[name] != modality.records
+        ]
+        if self._digest.text() != manifest.shards[0].digest:
+            problems.append(
+                "keys and checksums differ from the digest in the manifest: convert again"
+            )
+        return problems
+
+
+def _reads_alike(record: memoryview) -> bool:
+    """Whether the library that owns the format gives the same arrays as this package."""
+    ours, theirs = decode(record), decode_with_safetensors(record)
+    return ours.keys() == theirs.keys() and all(
+        (array.dtype, array.shape) == (theirs[name].dtype, theirs[name].shape)
+        and array.tobytes() == theirs[name].tobytes()
+        for name, array in ours.items()
+    )
