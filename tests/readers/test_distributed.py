@@ -13,6 +13,7 @@ from patchpress.readers.distributed import Processes, drawn_seed, processes_of
 from patchpress.readers.errors import OptionError
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
+from tests.support.helpers import python
 from tests.support.loading import flat
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
@@ -203,3 +204,13 @@ def test_random_augmentation_in_workers_follows_the_seed(stacked: Path) -> None:
         found.append(images())
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
+
+
+def test_torch_gives_the_seed_also_if_the_loader_is_what_imports_it(stacked: Path) -> None:
+    text = (
+        "import sys; from patchpress import PatchLoader; "
+        "assert 'torch' not in sys.modules; "
+        "print(repr(PatchLoader(sys.argv[1], shuffle=True)))"
+    )
+    ended = python("-c", text, stacked)
+    assert "(from torch)" in ended.out, ended.err
