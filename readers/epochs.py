@@ -1,4 +1,4 @@
-"""`Epochs`: which samples a loader gives in which epoch, and how far it has come.
+"""`EpochLoader`: a loader that knows which samples an epoch has, and how far it has come.
 
 What `PatchLoader` and the loader over worker processes have in common: order, shares of processes,
 seeds, samplers, and a state from which a later run goes on.
@@ -37,8 +37,8 @@ class Numbered(Protocol):
 N = TypeVar("N", bound=Numbered)
 
 
-class Epochs:
-    """The epochs of a loader, and its position in them."""
+class EpochLoader:
+    """What all loaders do: they give epochs of samples, and know their position in them."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from patchpress.readers.buffers import ArrayMemory, BatchMemory, PinnedMemory, TensorMemory
 from patchpress.readers.choice import Choice
-from patchpress.readers.epochs import Epochs
+from patchpress.readers.epochs import EpochLoader
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.table import Split
 from patchpress.readers.order import Indices
@@ -36,7 +36,7 @@ class Drawn:
     """How many batches of the epoch have been drawn with this one."""
 
 
-class PatchLoader(Epochs):
+class PatchLoader(EpochLoader):
     """An iterable of batches, each in the form of a sample with a first dimension more.
 
     One pass is one epoch: an order drawn from seed and epoch, all samples once. Each pass is the
