@@ -1,6 +1,7 @@
 """How a command begins and ends: its streams, its exit code, and one sentence for an error.
 
-Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong, 130 interrupted.
+Exit codes: 0 done, 1 the data is not as asked, 2 the command was wrong or cannot be carried out
+here (a full disk, a worker that died), 130 interrupted.
 """
 
 import atexit
