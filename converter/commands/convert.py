@@ -12,13 +12,9 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import EncodedChunk, encoding
 from patchpress.converter.options import ConvertKeywords, ConvertOptions, OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.planning.first_patches import find_first_patches
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
-from patchpress.converter.planning.selection import (
-    IncompletePatch,
-    Selection,
-    find_first_patches,
-    select_patches,
-)
+from patchpress.converter.planning.selection import IncompletePatch, Selection, select_patches
 from patchpress.converter.planning.space import RoomNeeded, require_room
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.archives import StreamOptions

@@ -8,16 +8,15 @@ from itertools import islice
 
 from patchpress.converter.options import OnError
 from patchpress.converter.planning.beginning import BEGINNING, BeginningEstimate, read_beginning
+from patchpress.converter.planning.first_patches import (
+    FirstPatches,
+    patches_without_files,
+    with_partners,
+)
 from patchpress.converter.planning.namelog import NameLog
 from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.sample import MEMORY, SAMPLE, SECONDS, EvenSample
-from patchpress.converter.planning.selection import (
-    FirstPatches,
-    Selection,
-    patches_without_files,
-    select_patches,
-    with_partners,
-)
+from patchpress.converter.planning.selection import Selection, select_patches
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.files import usual_files_size
 from patchpress.converter.sources.locate import Location

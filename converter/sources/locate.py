@@ -104,15 +104,10 @@ def locate(
     for name, modality in description.modalities.items():
         if wanted is not None and name not in wanted:
             continue
-        location = _named(modality, paths[name]) if name in paths else _find(modality, source)
+        must_exist = wanted is not None or name in paths
+        location = _locate_modality(modality, source, paths.get(name), must_exist=must_exist)
         if location is not None:
             modalities[name] = location
-        elif name in paths or wanted is not None:
-            folder = paths.get(name, source / modality.folder)
-            raise SourceMissing(
-                f"modality {name}: there is no folder {folder}{_or_archive(modality)}; "
-                f"give it with --path {name}=PATH"
-            )
         else:
             absent.append(name)
     for name, file in files.items():
@@ -137,6 +132,24 @@ def _log_parts(parts: SourceParts) -> None:
         _log.info("not in the source: %s", ", ".join(parts.absent))
     if parts.packed:
         _log.info("%s come out of archives, in %d streams", parts.packed, parts.stream_count)
+
+
+def _locate_modality(
+    modality: ModalitySource, source: Path, path: Path | None, *, must_exist: bool
+) -> Location | None:
+    """Where a modality is: at `path` if that was given, else in the source; None if nowhere.
+
+    Raises:
+        SourceMissing: it is nowhere, though it `must_exist`.
+    """
+    location = _find(modality, source) if path is None else _named(modality, path)
+    if location is None and must_exist:
+        name, folder = modality.name, path or source / modality.folder
+        raise SourceMissing(
+            f"modality {name}: there is no folder {folder}{_or_archive(modality)}; "
+            f"give it with --path {name}=PATH"
+        )
+    return location
 
 
 def _find(modality: ModalitySource, source: Path) -> Location | None:

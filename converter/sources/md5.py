@@ -6,6 +6,7 @@ from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.readers.errors import OptionError, SourceError
+from patchpress.readers.hints import hint
 
 
 def check_published_md5(
@@ -29,11 +30,15 @@ def check_published_md5(
     if not archives:
         raise OptionError("--check-md5 needs archives: unpacked folders have no published MD5")
     for path in archives:
+        if not published:
+            raise OptionError(
+                f"the MD5 of {path.name} is not known: leave out --check-md5, as no file of "
+                f"{description.dataset.name} has a known one"
+            )
         if path.name not in published:
-            known = ", ".join(published) or "none"
             raise OptionError(
                 f"the MD5 of {path.name} is not known: leave out --check-md5, or give the file its "
-                f"published name ({known})"
+                f"published name ({hint(path.name, published)})"
             )
     for path in files:
         if path.name in published:

@@ -11,8 +11,9 @@ import pytest
 
 from patchpress import ConvertOptions, open_store
 from patchpress.converter.options import Codec, Layout, OnError
+from patchpress.converter.planning.first_patches import find_first_patches
 from patchpress.converter.planning.request import prepare_request
-from patchpress.converter.planning.selection import find_first_patches, select_patches
+from patchpress.converter.planning.selection import select_patches
 from patchpress.converter.planning.space import RoomNeeded
 from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of
 from patchpress.converter.text import size

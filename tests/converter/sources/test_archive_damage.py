@@ -237,9 +237,8 @@ def test_an_early_end_names_the_last_whole_patch(
     data = ended(entries(raw, members(raw, S2)))
     path = tmp_path / "packed" / f"{S2}.{codec}"
     path.write_bytes(CODECS[codec](data[: len(data) * 3 // 5]))
-    done = patchpress(
-        *("convert", DATASET, tmp_path / "packed", tmp_path / "store", "--workers", workers)
-    )
+    words = ("convert", DATASET, tmp_path / "packed", tmp_path / "store")
+    done = patchpress(*words, "--workers", workers)
     assert done.code == 1
     assert f"{path} ends early: the last whole patch is " in done.sentence
     assert f"{patches(raw, 's2')[2]}; download it again" in done.sentence
