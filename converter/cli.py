@@ -308,9 +308,9 @@ def split_table(
     verbose: Verbose = 0,
 ) -> None:
     """Write the split column of a table anew, by the position of each patch in its tile."""
-    from patchpress.converter.commands.split_table import RULES, rewrite_table
+    from patchpress.converter.commands.split_table import split_table as split_rows
 
-    counts = rewrite_table(table, out, RULES[split])
+    counts = split_rows(table, out, split=split)
     lines = [f"{name:<12} {rows:,}" for name, rows in counts.items()]
     output("\n".join([f"{out or table}: {split} split", *lines]))
 

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.readers.errors import OptionError
 from patchpress.readers.hints import hint
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Layout(StrEnum):
@@ -169,7 +171,7 @@ class ConvertOptions:
     def _give_types(self) -> None:
         """Plain strings to the enumerations, paths to `Path`, names of modalities to a tuple."""
         for name, kind in _ENUMS.items():
-            object.__setattr__(self, name, _member(kind, name, getattr(self, name)))
+            object.__setattr__(self, name, member(kind, name, getattr(self, name)))
         paths = {name: local_path(path) for name, path in self.paths.items()}
         object.__setattr__(self, "paths", paths)
         asked = self.modalities
@@ -219,7 +221,12 @@ def _check_whole(name: str, value: Any, least: int, most: int | None = None) -> 
         raise OptionError(f"{name} must be {which}, not {value!r}")
 
 
-def _member(kind: type[StrEnum], name: str, value: str) -> StrEnum:
+def member(kind: type[Choice], name: str, value: str) -> Choice:
+    """The member of an enumeration that a plain string names; `name` is that of the option.
+
+    Raises:
+        OptionError: there is none.
+    """
     try:
         return kind(value)
     except ValueError:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from patchpress.converter.commands.index import Indexed, index
     from patchpress.converter.commands.inspect import inspect
     from patchpress.converter.commands.plot import plot
+    from patchpress.converter.commands.split_table import split_table
     from patchpress.converter.commands.stats import stats
     from patchpress.converter.commands.verify import Verdict, verify
     from patchpress.converter.options import (
@@ -125,6 +126,7 @@ __all__ = [
     "normalize",
     "open_store",
     "plot",
+    "split_table",
     "stats",
     "to_device",
     "verify",
@@ -139,6 +141,7 @@ _NAMES = {
     "converter.commands.index": ("Indexed", "index"),
     "converter.commands.inspect": ("inspect",),
     "converter.commands.plot": ("plot",),
+    "converter.commands.split_table": ("split_table",),
     "converter.commands.stats": ("stats",),
     "converter.commands.verify": ("Verdict", "verify"),
     "converter.options": (

@@ -1,4 +1,4 @@
-"""`index`: where each record lies, found anew; or an LMDB of another program made a store."""
+"""`index`: finds anew where each record lies, or makes the LMDB of another program a store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,14 +7,14 @@ from pathlib import Path
 import xxhash
 
 from patchpress.converter.commands.adopt import adopt
+from patchpress.converter.commands.data_file import values_in
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
 from patchpress.readers.access.extents import Extents, write_extents
-from patchpress.readers.access.files import open_file
-from patchpress.readers.access.scan import Scan, build, scan
+from patchpress.readers.access.scan import build, scan
 from patchpress.readers.errors import OptionError, StoreDamaged
 from patchpress.readers.format.manifest import (
     DATA,
@@ -38,7 +38,7 @@ class Indexed:
     bytes: int
     """Size of the file with the extents."""
     resized: bool = False
-    """Whether the data file was another copy of the same records."""
+    """Whether the data file has another size than noted, and yet the same records."""
 
     def text(self) -> str:
         """One line for people, or two."""
@@ -72,20 +72,20 @@ def index(
         OptionError, DescriptionError, SourceError: as `patchpress.converter.commands.adopt.adopt`.
         TargetError: the folder cannot be written.
     """
-    store, progress = local_path(store), progress or NoProgress()
-    if dataset is None or not _adoptable(store):
-        manifest = read_manifest(store)
-        if dataset is not None or paths:
-            raise OptionError(
-                f"{store} is a finished store of {manifest.dataset.name}: leave --dataset and "
-                "--path out, which are for records that another program wrote"
-            )
-        return _index(store, manifest, progress)
-    located = {name: local_path(path) for name, path in (paths or {}).items()}
-    return adopt(store, find_description(dataset), located, progress)
+    folder, progress = local_path(store), progress or NoProgress()
+    if dataset is not None and _is_adoptable(folder):
+        located = {name: local_path(path) for name, path in (paths or {}).items()}
+        return adopt(folder, find_description(dataset), located, progress)
+    manifest = read_manifest(folder)
+    if dataset is not None or paths:
+        raise OptionError(
+            f"{folder} is a finished store of {manifest.dataset.name}: leave --dataset and --path "
+            "out, which are for records that another program wrote"
+        )
+    return _index(folder, manifest, progress)
 
 
-def _adoptable(store: Path) -> bool:
+def _is_adoptable(store: Path) -> bool:
     """Whether the records are another program's: not yet adopted, or to be adopted anew."""
     if (store / MANIFEST).exists():
         return "adopted" in read_manifest(store).options
@@ -93,6 +93,7 @@ def _adoptable(store: Path) -> bool:
 
 
 def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
+    """Write the extents of a finished store anew, and its size if the data file was compacted."""
     progress.start(manifest.records, "records")
     extents = build(
         store, [shard.path for shard in manifest.shards], progress=lambda n: progress.advance(n, 0)
@@ -102,7 +103,7 @@ def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
             f"{store} has {len(extents):,} records where the manifest counts "
             f"{manifest.records:,}: {_again(store, manifest)}"
         )
-    shards = _as_they_are(store, manifest, extents, progress)
+    shards = _shards_now(store, manifest, extents, progress)
     resized = shards != manifest.shards
     with writing(store):
         write_extents(store, extents)
@@ -111,10 +112,10 @@ def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
     return Indexed(str(store), len(extents), (store / EXTENTS).stat().st_size, resized)
 
 
-def _as_they_are(
+def _shards_now(
     store: Path, manifest: Manifest, extents: Extents, progress: Progress
 ) -> tuple[Shard, ...]:
-    """The shards with the sizes of their files: what a compaction changes, and nothing else.
+    """The shards with the sizes that their files have; a compaction changes nothing else.
 
     Raises:
         StoreDamaged: a file of another size does not hold the same records.
@@ -122,7 +123,7 @@ def _as_they_are(
     shards = []
     for shard, facts in zip(manifest.shards, extents.files, strict=True):
         if facts["bytes"] != shard.bytes:
-            digest = _digest(store / shard.path, scan(store / shard.path), progress)
+            digest = _digest(store / shard.path, progress)
             if digest != shard.digest:
                 raise StoreDamaged(
                     f"{store / shard.path} has {facts['bytes']} bytes where the manifest promises "
@@ -133,23 +134,21 @@ def _as_they_are(
 
 
 def _again(store: Path, manifest: Manifest) -> str:
-    """The way out where the records are others."""
+    """What the user can do if the records are not those of the manifest."""
     if "adopted" in manifest.options:
         return f"run `patchpress index {store} --dataset NAME` again, with its tables"
     return "copy or convert the store again"
 
 
-def _digest(path: Path, found: Scan, progress: Progress) -> str:
-    """The digest over keys and checksums of a data file, every value read."""
-    data = open_file(path, readahead=True).bytes
+def _digest(path: Path, progress: Progress) -> str:
+    """The digest over keys and checksums of a data file, for which every value is read."""
     digest = ContentDigest()
+    found = scan(path)
     progress.start(len(found.keys), "records")
-    places = zip(found.keys.tolist(), found.offset.tolist(), found.length.tolist(), strict=True)
-    for name, offset, length in places:
-        value = data[offset : offset + length]
+    for name, value in values_in(path, found):
         try:
             digest.add(name.decode(), xxhash.xxh3_64_intdigest(value))
         except ValueError:  # no text, or out of order: no record of the manifest's
             return ""
-        progress.advance(1, length)
+        progress.advance(1, len(value))
     return digest.text()

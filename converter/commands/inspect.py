@@ -1,5 +1,7 @@
 """`inspect`: what is in a store, or in one of its records, as text."""
 
+import os
+
 from patchpress.converter.paths import StrPath
 from patchpress.converter.text import columns, size
 from patchpress.readers.format.manifest import Manifest
@@ -19,10 +21,10 @@ def inspect(store: StrPath, key: str | None = None) -> str:
         KeyMissing: there is no such record.
     """
     opened = open_store(store)
-    return _store_text(opened, store) if key is None else _record_text(opened, key)
+    return _store_text(opened, os.fspath(store)) if key is None else _record_text(opened, key)
 
 
-def _store_text(store: Store, path: StrPath) -> str:
+def _store_text(store: Store, path: str) -> str:
     manifest = store.manifest
     dataset, flagged = manifest.dataset, manifest.flagged
     nbytes = sum(shard.bytes for shard in manifest.shards)

@@ -1,29 +1,38 @@
-"""Split rules for tables without pixels: by whichever built-in description knows their names."""
-
-import os
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.tables.splits import split_by_position
-from patchpress.converter.tables.tablefiles import reading
-from patchpress.readers.errors import SourceMissing, TableError, TargetError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+"""`split-table`: the split column of a table of names, written anew by a rule, without pixels."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from patchpress.converter.commands.rewrite_table import Strategy, rewrite_table
 from patchpress.converter.descriptions.parse import built_in_descriptions, load_description
-from patchpress.converter.options import TableSplit
+from patchpress.converter.options import TableSplit, member
+from patchpress.converter.paths import StrPath
+from patchpress.converter.tables.splits import split_by_position
+from patchpress.readers.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+def split_table(
+    table: StrPath, out: StrPath | None = None, *, split: str = TableSplit.geographic
+) -> dict[str, int]:
+    """Write a Parquet table of patches again with another split column.
+
+    Args:
+        table: Parquet file with names of patches in its column ``patch_id``.
+        out: file to write; the table itself for None.
+        split: the rule that makes the split: ``geographic``.
+
+    Returns:
+        Split -> rows, sorted; rows without a split are not counted.
+
+    Raises:
+        OptionError: there is no such rule.
+        SourceMissing, TableError, TargetError: as `rewrite_table`, or names that the rule does not
+            know.
+    """
+    return rewrite_table(table, out, strategy=RULES[member(TableSplit, "split", split)])
 
 
 def geographic(names: "pa.ChunkedArray") -> "pa.Array":
@@ -34,151 +43,22 @@ def geographic(names: "pa.ChunkedArray") -> "pa.Array":
     """
     import pyarrow.compute as pc
 
-    unknown = names
+    unknown: pa.ChunkedArray | None = None
     for path in built_in_descriptions().values():
         description = load_description(path)
         splits, primary = description.splits, description.primary
         if splits is None or not splits.position:
             continue
-        form = f"^(?:{primary.fields[primary.key_column]})$"
-        rest = names.filter(pc.invert(pc.match_substring_regex(names, form)))
-        if not len(rest):
+        pattern = f"^(?:{primary.fields[primary.key_column]})$"
+        others = names.filter(pc.invert(pc.match_substring_regex(names, pattern)))
+        if not len(others):
             return split_by_position(names, splits.position, splits.tile_m, splits.patch_m)
-        unknown = rest if len(rest) < len(unknown) or unknown is names else unknown
+        if unknown is None or len(others) < len(unknown):
+            unknown = others  # of the description that knows most of them
+    example = (names if unknown is None else unknown)[0].as_py()
     raise TableError(
-        f"patch {unknown[0].as_py()!r} is of no dataset with a tile grid: its split cannot be told"
+        f"patch {example!r} is of no dataset with a tile grid: its split cannot be told"
     )
 
 
-RULES: Mapping[TableSplit, Callable[["pa.ChunkedArray"], "pa.Array"]] = {
-    TableSplit.geographic: geographic
-}
-
-
-Strategy = Callable[["pa.ChunkedArray"], "pa.Array"]
-
-
-def rewrite_table(
-    table: StrPath,
-    out: StrPath | None = None,
-    strategy: Strategy = split_by_position,
-    *,
-    identity: str = "patch_id",
-    column: str = "split",
-) -> dict[str, int]:
-    """Write a Parquet table again with another split column, which is added last where it lacks.
-
-    Every other column, all types, metadata, row groups and the order of the rows stay. The file
-    appears by rename: whole, or not at all. One row group lies in memory at a time. `strategy`
-    makes of a row group's names their splits, strings; `out` is the table itself by default.
-
-    Returns:
-        Split -> rows, sorted; rows without a split are not counted.
-
-    Raises:
-        SourceMissing: no such table.
-        TableError: no Parquet file, a column missing, doubled or of another type, or a name that
-            the strategy refuses.
-        TargetError: `out` cannot be written.
-    """
-    counts: Counter[str] = Counter()
-    # A link stays one: what it points to is replaced.
-    path = local_path(table)
-    target = Path(os.path.realpath(path if out is None else local_path(out)))
-    with _opened(path) as opened:
-        schema = _check(path, opened.schema_arrow, identity, column)
-        with _replaced(target) as partial, _writer(partial, schema, opened) as writer:
-            for index in range(opened.num_row_groups):
-                with reading(path):
-                    group = opened.read_row_group(index)
-                splits = _assigned(path, strategy, group[identity])
-                counts.update(value for value in splits.to_pylist() if value is not None)
-                writer.write_table(
-                    _with_column(group, schema, column, splits), row_group_size=max(1, len(group))
-                )
-    return dict(sorted(counts.items()))
-
-
-def _with_column(
-    group: "pa.Table", schema: "pa.Schema", column: str, values: "pa.Array"
-) -> "pa.Table":
-    """The table under a schema with `column`, whose values are these."""
-    import pyarrow as pa
-
-    at = schema.get_field_index(column)
-    kind = schema.field(at).type
-    if pa.types.is_dictionary(kind):
-        values = values.dictionary_encode()
-    columns = [group[name] for name in schema.names if name != column]
-    columns.insert(at, values.cast(kind))
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _assigned(path: Path, strategy: Strategy, names: "pa.ChunkedArray") -> "pa.Array":
-    try:
-        return strategy(names)
-    except TableError as error:
-        raise TableError(f"{path}: {error}") from None
-
-
-def _check(path: Path, schema: "pa.Schema", identity: str, column: str) -> "pa.Schema":
-    """The schema with a split column, checked."""
-    import pyarrow as pa
-
-    if identity not in schema.names:
-        raise TableError(
-            f"{path} has no column {identity!r} to split by; it has {', '.join(schema.names)}"
-        )
-    doubled = next((name for name, n in Counter(schema.names).items() if n > 1), None)
-    if doubled is not None:
-        raise TableError(f"{path} has two columns {doubled!r}: rename one")
-    for name in (identity, column):
-        kind = schema.field(name).type if name in schema.names else pa.string()
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            raise TableError(f"{path} has {kind} in column {name!r}, which must be strings")
-    return schema if column in schema.names else schema.append(pa.field(column, pa.string()))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator["pq.ParquetFile"]:
-    import pyarrow.parquet as pq
-
-    with reading(path):
-        file = pq.ParquetFile(path)
-    with file:
-        yield file
-
-
-@contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """A new file beside the target that becomes it at a good end, and goes away at any other."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError as error:
-        # Our own errors may be builtins, too; those know better.
-        if isinstance(error, SourceMissing):
-            raise
-        reason = error.strerror or error
-        raise TargetError(f"{target} cannot be written ({reason}): give another --out") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-@contextmanager
-def _writer(partial: Path, schema: "pa.Schema", like: Any) -> Iterator["pq.ParquetWriter"]:
-    """A writer that compresses as the table does."""
-    import pyarrow.parquet as pq
-
-    codec = "ZSTD"
-    if like.num_row_groups and like.metadata.num_columns:
-        codec = like.metadata.row_group(0).column(0).compression
-    codec = {"UNCOMPRESSED": "NONE"}.get(codec, codec)
-    with pq.ParquetWriter(partial, schema, compression=codec) as writer:
-        yield writer
+RULES: Mapping[TableSplit, Strategy] = {TableSplit.geographic: geographic}

@@ -5,6 +5,7 @@ result do not depend on how many workers there are.
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -269,5 +270,5 @@ def _table(store: StrPath, statistics: Statistics) -> str:
         of = "all records"
     elif statistics.split.startswith(ROWS):
         of = statistics.split
-    title = f"{store}: {statistics.modality}, {of}, {statistics.patches:,} patches"
+    title = f"{os.fspath(store)}: {statistics.modality}, {of}, {statistics.patches:,} patches"
     return "\n".join([title, *columns(rows)])

@@ -4,6 +4,7 @@ What is checked stands in the modules `verify_records`, `verify_extents`, `verif
 `verify_labels` and, with a source, `verify_pixels`.
 """
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ def verify(
         raise OptionError("--path says where parts of a source lie: give the source with --against")
     count = worker_count(workers)
     progress = progress or NoProgress()
-    verdict = Verdict(str(store))
+    verdict = Verdict(os.fspath(store))
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", ExtentsUnusable)
         opened = open_store(store)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress.converter.commands.split_table import rewrite_table
+from patchpress.converter.commands.rewrite_table import rewrite_table
 from patchpress.converter.tables.lists import read_list, read_pairs
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
 

@@ -1,0 +1,122 @@
+"""What a record of another program is: which modality it has, in which layout, of which patch."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.patterns import key_pattern
+from patchpress.converter.sources.patch import Patch, named_patch
+from patchpress.converter.storage.new_manifest import stored_modality
+from patchpress.readers.errors import SourceError, StoreDamaged
+from patchpress.readers.format.modality import Compression, Modality, matching
+from patchpress.readers.format.record import Form, form_in
+
+LAYOUTS = ("native", "stacked")
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedRecord:
+    """What a record is."""
+
+    modality: Modality
+    """With the layout that the record has."""
+    patch: Patch
+    pixels: int
+    """The byte at which its first band begins."""
+
+
+class RecordIdentifier:
+    """Tells what records are, by their tensors and then by their keys."""
+
+    def __init__(self, data: Path, description: Description) -> None:
+        """`data` is the file that they come from, for sentences about them."""
+        self._data, self._description = data, description
+        modalities = description.modalities
+        self._key_patterns = {name: key_pattern(m) for name, m in modalities.items()}
+        self._known = [
+            stored_modality(
+                description,
+                name,
+                layout=layout,
+                resampling="nearest",
+                compression=Compression(),
+                records=0,
+            )
+            for name in modalities
+            for layout in LAYOUTS
+        ]
+        self._matching: dict[bytes, list[Modality]] = {}
+        """Header -> the modalities whose records begin with it."""
+
+    def identify(self, name: bytes, value: memoryview) -> AdoptedRecord:
+        """What a record is.
+
+        Raises:
+            SourceError: it is nothing that the description has, or may be two things.
+        """
+        try:
+            key, form = name.decode(), form_in(value)
+        except UnicodeDecodeError:
+            raise self.foreign(name, "its name is no text") from None
+        except StoreDamaged:
+            raise self.foreign(name, "it is no safetensors, or a compressed one") from None
+        modalities = self._matching.get(form.header)
+        if modalities is None:
+            modalities = self._matching[form.header] = list(matching(self._known, form))
+        if not modalities:
+            raise self.foreign(name, self._tensors_of(form))
+        found = list(self._named(modalities, key))
+        names = " or ".join(modality.name for modality in modalities)
+        if not found:
+            raise self.foreign(name, f"it has the tensors, but not the name, of {names}")
+        if len(found) > 1:
+            raise self.foreign(name, f"it may be of {names} alike")
+        modality, fields = found[0]
+        patch = named_patch(self._description.modalities[modality.name], fields)
+        first = form.tensor(modality.bands[0].name) or form.tensors[0]
+        return AdoptedRecord(modality, patch, len(form.header) + first.offset)
+
+    def _named(
+        self, modalities: list[Modality], key: str
+    ) -> Iterator[tuple[Modality, dict[str, str]]]:
+        """The modalities that a key may be of, and what it says of the patch for each."""
+        for modality in modalities:
+            match = self._key_patterns[modality.name].fullmatch(key)
+            if match is None:
+                continue
+            fields = self._description.modalities[modality.name].fields
+            found = match.groupdict()
+            # A field may be inside of another, whose pattern says less of it.
+            if all(
+                re.fullmatch(fields[name], value)
+                for name, value in found.items()
+                if name in fields and value is not None
+            ):
+                yield modality, found
+
+    def _tensors_of(self, form: Form) -> str:
+        """What a record holds that is of no modality, in a few words."""
+        shapes = _shapes(form)
+        for modality in self._known:
+            if shapes == _shapes(modality.form):
+                return (
+                    f"its tensors are those of {modality.name} in another order or with other "
+                    "metadata, which only converting again can mend"
+                )
+        shown = [f"{t.name} {t.dtype.name} {list(t.shape)}" for t in form.tensors[:3]]
+        more = f" and {len(form.tensors) - 3} more" if len(form.tensors) > 3 else ""
+        return f"it has the tensors {', '.join(shown) or 'of none'}{more}"
+
+    def foreign(self, name: bytes, why: str) -> SourceError:
+        """The error for a record that is not of this dataset."""
+        key = name.decode(errors="backslashreplace")
+        return SourceError(
+            f"record {key!r} of {self._data} is none of {self._description.dataset.name} ({why}): "
+            "choose another --dataset, or describe your own in a TOML file"
+        )
+
+
+def _shapes(form: Form) -> dict[str, tuple[object, tuple[int, ...]]]:
+    return {tensor.name: (tensor.dtype, tensor.shape) for tensor in form.tensors}
