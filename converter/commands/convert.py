@@ -105,7 +105,7 @@ class _Conversion:
             begun = goes_on(self.store, target.interrupted_settings(), asked)
             require_room(self.store, needed, goes_on=begun)
             # Before an earlier store is removed: the writer that is asked for may not be possible.
-            paged = choose_pages(self.options.writer, recipes.values(), self.store)
+            paged = choose_pages(self.options.writer, recipes.values(), self.store, goes_on=begun)
             with ExitStack() as stack:
                 journal = stack.enter_context(clear_or_go_on(target, asked))
                 check_same_writer(self.options.writer, journal)

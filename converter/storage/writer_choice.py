@@ -61,23 +61,30 @@ def check_same_writer(asked: Writer, journal: Journal) -> None:
         TargetError: another one is asked for.
     """
     first = next(journal.lines(), None)
-    if first is None or asked is Writer.auto:
+    if first is None:
         return
     begun = Writer.pages if first.paged else Writer.lmdb
-    if begun is not asked:
+    if asked not in (begun, Writer.auto):
         raise TargetError(
             f"{journal.path.parent} was begun with writer {begun}, not {asked}: leave out --writer "
             "to go on, or give --overwrite to begin anew"
         )
+    _log.info("writer %s, as the conversion was begun that goes on", begun)
 
 
-def choose_pages(asked: Writer, recipes: Iterable[Recipe], store: Path) -> bool:
+def choose_pages(
+    asked: Writer, recipes: Iterable[Recipe], store: Path, *, goes_on: bool = False
+) -> bool:
     """Whether a new data file in the folder `store` is written in pages, or else by LMDB.
+
+    If an interrupted conversion `goes_on`, its journal says how, and nothing is tried here.
 
     Raises:
         TargetError: pages are asked for, but LMDB does not read them here; the folder cannot be
             written.
     """
+    if goes_on:
+        return asked is not Writer.lmdb and not why_not_in_pages(recipes)
     if asked is Writer.lmdb:
         _log.info("writer lmdb, because it is asked for")
         return False
@@ -99,7 +106,7 @@ def choose_pages(asked: Writer, recipes: Iterable[Recipe], store: Path) -> bool:
         )
         _log.info("writer lmdb, because LMDB does not read pages here: %s", reason)
         return False
-    _log.info("writer pages, because records are large and not compressed, and LMDB reads them")
+    _log.info("writer pages, because records are large, not compressed, and LMDB reads them")
     return True
 
 

@@ -64,7 +64,7 @@ def test_the_log_says_which_writer_and_why(
     made(raw, tmp_path / "b", writer="lmdb")
     made(raw, tmp_path / "c", compression="zstd")
     assert told(caplog) == [
-        "writer pages, because records are large and not compressed, and LMDB reads them",
+        "writer pages, because records are large, not compressed, and LMDB reads them",
         "writer lmdb, because it is asked for",
         "writer lmdb, because s2 records are compressed",
     ]
@@ -179,18 +179,33 @@ def test_another_writer_than_it_was_begun_with_is_refused(
     [("auto", "pages"), ("pages", "auto"), ("lmdb", "auto"), ("lmdb", "lmdb")],
 )
 def test_a_conversion_goes_on_as_its_journal_says(
-    raw: Path, tmp_path: Path, begun: str, goes_on: str
+    raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, begun: str, goes_on: str
 ) -> None:
     stopped(raw, tmp_path / "store", begun)
+    caplog.set_level(logging.INFO, "patchpress")
     with Journal(tmp_path / "store" / JOURNAL) as journal:
         assert {line.paged for line in journal.lines()} == {begun != "lmdb"}
     made(raw, tmp_path / "store", writer=goes_on)
+    writer = "lmdb" if begun == "lmdb" else "pages"
+    assert told(caplog) == [f"writer {writer}, as the conversion was begun that goes on"]
     with pytest.MonkeyPatch.context() as patch:
         commits_of(1, patch)
         made(raw, tmp_path / "whole", writer=begun)
     assert stored_values(tmp_path / "store") == stored_values(tmp_path / "whole")
     if begun != "lmdb":  # how large its transactions are decides some bytes of the file
         assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "whole")
+
+
+def test_a_conversion_that_goes_on_in_pages_is_read_back_only_at_its_end(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(raw, tmp_path / "store", "auto")
+    monkeypatch.setattr(pages, "VERSION", 9)
+    with pytest.warns(UserWarning, match="its records are written again, by LMDB") as warned:
+        made(raw, tmp_path / "store")
+    assert len(warned) == 1
+    made(raw, tmp_path / "lmdb", writer="lmdb")
+    assert folder_bytes(tmp_path / "store") == folder_bytes(tmp_path / "lmdb")
 
 
 def test_lmdb_writes_the_format_that_every_client_reads(raw: Path, tmp_path: Path) -> None:
