@@ -26,7 +26,6 @@ from tests.support.packing import (
 from tests.support.synthetic import make_tree
 
 Command = Callable[..., Ended]
-FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
 S2, S1, MAPS = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"
 
 

@@ -375,7 +375,7 @@ def test_what_lies_in_the_folder_of_another_modality_is_passed_over(
     assert found.ignored == {}
 
 
-def test_modalities_of_one_form_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_modalities_of_the_same_paths_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     names = []
     for modality, source in find_description("ssl4eo-s12").modalities.items():
         product = "S1A_IW_x" if modality == "s1" else "20200101T000000_20200101T000000_T33UUP"
