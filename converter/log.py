@@ -2,20 +2,24 @@
 
 import logging
 import sys
-from typing import TextIO
 
 
-class _Lines(logging.StreamHandler[TextIO]):
-    """Each message as a line, with the module that it comes from."""
+class _StderrLines(logging.Handler):
+    """Prints each message as a line, with the module that it comes from.
 
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
-        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    To what is stderr at that moment: a progress bar puts lines above itself.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        print(self.format(record), file=sys.stderr)
 
 
 def show_log(*, details: bool) -> None:
     """Show what was decided and why; with details, all that is logged."""
     logger = logging.getLogger("patchpress")
     logger.setLevel(logging.DEBUG if details else logging.INFO)
-    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
-        logger.addHandler(_Lines())
+    if not any(isinstance(handler, _StderrLines) for handler in logger.handlers):
+        handler = _StderrLines()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger.addHandler(handler)

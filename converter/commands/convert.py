@@ -1,15 +1,18 @@
-"""`convert`: sources -> workers -> writer, with a bounded window between them."""
+"""`convert`: patches of a source through workers to the writer of a store.
 
+A bounded number of patches is under way between them, so memory does not grow with the source.
+"""
+
+import logging
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.encoder import Encoded
-from patchpress.converter.encoding.stream import EncodedChunk, encoding
+from patchpress.converter.encoding.stream import EncodedChunk, Encoding, encoding
 from patchpress.converter.options import ConvertKeywords, ConvertOptions, OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.first_patches import find_first_patches
@@ -22,18 +25,22 @@ from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim, writing
+from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
 from patchpress.converter.storage.resume import clear_or_go_on, goes_on, skip_stored
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.converter.storage.writer_choice import check_same_writer, choose_pages
 from patchpress.converter.tables.metadata import Joined, join, write_metadata
+from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.access.extents import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError
 from patchpress.readers.format.manifest import DATA, METADATA, Manifest, Shard, write_manifest
 from patchpress.readers.format.modality import Compression
+
+_log = logging.getLogger(__name__)
 
 
 def convert(
@@ -91,31 +98,26 @@ class _Conversion:
         return self.request.parts
 
     def run(self, target: Target) -> Report:
+        """Store all records, then write what describes them, and the manifest last."""
+        self._log_options()
         recipes, self.logs = self.request.recipes(), self.request.empty_logs()
-        # Workers fork before pyarrow and LMDB are opened here: they need neither.
+        # Workers are started before pyarrow and LMDB are opened here, so that they can be forked.
         workers, parts = self.options.worker_count, self.parts
         with encoding(recipes, workers, parts.packed, parts.stream_count, writing=AHEAD) as encode:
             tables = self.request.checked_tables()
-            md5 = self.request.check_md5()
-            first = find_first_patches(self.description, parts, tables, self.options.limit)
-            reading = StreamOptions(cells=encode.cells, md5=md5, unpackers=encode.unpackers)
-            chosen = select_patches(self.description, parts, first, self._problem, options=reading)
+            chosen = self._choose(tables, encode)
             asked = self.request.decisive_settings()
             needed = RoomNeeded(self.request, chosen, tables)
-            begun = goes_on(self.store, target.interrupted_settings(), asked)
-            require_room(self.store, needed, goes_on=begun)
+            is_begun = goes_on(self.store, target.interrupted_settings(), asked)
+            require_room(self.store, needed, goes_on=is_begun)
             # Before an earlier store is removed: the writer that is asked for may not be possible.
-            paged = choose_pages(self.options.writer, recipes.values(), self.store, goes_on=begun)
-            with ExitStack() as stack:
-                journal = stack.enter_context(clear_or_go_on(target, asked))
+            paged = choose_pages(
+                self.options.writer, recipes.values(), self.store, goes_on=is_begun
+            )
+            with clear_or_go_on(target, asked) as journal:
                 check_same_writer(self.options.writer, journal)
-                writer = stack.enter_context(ShardWriter(self.store, journal, paged=paged))
-                self.progress.start(chosen.total)
-                patches = chosen.read()
-                left = skip_stored(patches, journal, self._note, self.progress)
-                self._write(encode(left), chosen, writer)
-                self._remove_incomplete(patches.incomplete_patches(), writer)
-                writer.finish()
+                with ShardWriter(self.store, journal, paged=paged) as writer:
+                    self._store_records(chosen, encode, journal, writer)
         joined = join(
             self.description, self.logs, tables, self.parts.files, self.request.split_options
         )
@@ -127,7 +129,40 @@ class _Conversion:
             write_manifest(self.store, manifest)
         return self._report(joined, manifest, chosen)
 
+    def _log_options(self) -> None:
+        options = self.options
+        _log.info(
+            "%s to %s: layout %s, resampling %s, compression %s",
+            self.description.dataset.name,
+            self.store,
+            options.layout,
+            options.resampling,
+            options.compression,
+        )
+        why = "as asked" if options.workers is not None else "one for each CPU of this process"
+        _log.info("workers: %d, %s", options.worker_count, why)
+
+    def _choose(self, tables: Tables | None, encode: Encoding) -> Selection:
+        """Find the patches that are wanted, and check the MD5 of tables if that is asked for."""
+        reading = StreamOptions(
+            cells=encode.cells, md5=self.request.check_md5(), unpackers=encode.unpackers
+        )
+        first = find_first_patches(self.description, self.parts, tables, self.options.limit)
+        return select_patches(self.description, self.parts, first, self._problem, options=reading)
+
+    def _store_records(
+        self, chosen: Selection, encode: Encoding, journal: Journal, writer: ShardWriter
+    ) -> None:
+        """Store the records of all patches that an earlier run has not stored."""
+        self.progress.start(chosen.total)
+        patches = chosen.read()
+        left = skip_stored(patches, journal, self._note, self.progress)
+        self._write(encode(left), chosen, writer)
+        self._remove_incomplete(patches.incomplete_patches(), writer)
+        writer.finish()
+
     def _problem(self, error: PatchError) -> None:
+        """Stop at a damaged patch, or leave it out, as the options say."""
         if self.options.on_error is OnError.stop:
             raise error
         self.skipped.append(str(error))

@@ -4,6 +4,7 @@ The counts of the workers are merged in an order that only the data give, so the
 result do not depend on how many workers there are.
 """
 
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,8 @@ CHUNKS = 64  # tasks for a modality: enough to load workers evenly, few enough t
 CHUNK_RECORDS = 512  # records of a task at least
 BATCH_RECORDS = 16  # records that are in memory at a time at most, so that they stay in the caches
 BATCH_BYTES = 8 << 20  # bytes of them at most
+
+_log = logging.getLogger(__name__)
 
 Submit = Callable[[str, Sequence[str]], "Future[list[CountedBand]]"]
 
@@ -120,6 +123,7 @@ def compute(
     count = min(count, tasks)
     if count == 1 and not workers:
         count = 0  # one process more would take longer to start than it saves
+    _log.info("%s: %d records in %d tasks", rows.entry, sum(records.values()), tasks)
     progress = progress or NoProgress()
     # Before this process opens the LMDB environment and loads pyarrow.
     with worker_pool(count, _counter, opened, BATCH_RECORDS, work="counting") as submit:

@@ -4,6 +4,7 @@ What is checked stands in the modules `verify_records`, `verify_extents`, `verif
 `verify_labels` and, with a source, `verify_pixels`.
 """
 
+import logging
 import os
 import warnings
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from patchpress.converter.text import first_few, line, several
 from patchpress.readers.errors import ExtentsUnusable, OptionError
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
+
+_log = logging.getLogger(__name__)
 
 SHOWN = 20  # problems in the printed verdict
 
@@ -97,6 +100,8 @@ def verify(
         opened = open_store(store)
     unusable = [str(warning.message) for warning in raised]
     description = _description_of(opened, dataset, is_needed=against is not None)
+    name = "none" if description is None else description.dataset.name
+    _log.info("%s: %d records, description %s", opened.path, len(opened), name)
     compared: dict[str, list[str]] = {}
     is_started = False
     if against is not None and description is not None:
