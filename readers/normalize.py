@@ -15,6 +15,7 @@ from patchpress.readers.statistics import Statistics
 def normalize(
     batch: Any,
     statistics: Statistics,
+    *,
     out: Any = None,
     how: str = "standard",
     low: int = 1,

@@ -23,6 +23,7 @@ from patchpress.readers.format.table import (
     flag_mask,
     flagged_choice,
     key_column,
+    numbers_in,
     presence_column,
     read_table,
     split_mask,
@@ -48,6 +49,8 @@ class Rows:
     table: "pa.Table"
     numbers: npt.NDArray[np.int64]
     """Position of each row in metadata.parquet."""
+    table_digest: str = ""
+    """Of the whole table, as the manifest has it."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows that were selected and yet left out for it."""
 
@@ -98,9 +101,10 @@ def rows_of(
     choice = flagged_choice(flagged, split)
     table = read_table(store, manifest)
     names = _names_asked(manifest, table, where)
-    rows = Rows(table, np.arange(len(table)))
+    rows = Rows(table, np.arange(len(table)), manifest.metadata_digest)
     if isinstance(split, HasRowNumbers):
-        rows = Rows(table.take(split.row_numbers), split.row_numbers)
+        numbers = numbers_in(manifest, split)
+        rows = replace(rows, table=table.take(numbers), numbers=numbers)
     elif split is not None:
         rows = rows.keep(split_mask(manifest, rows.table, split_names(manifest, split)))
     for column, asked in names.items():
@@ -177,7 +181,7 @@ def named_selection(
     store: Path, manifest: Manifest, rows: HasRowNumbers
 ) -> tuple[Split, str | None]:
     """(split, flagged) if the rows are a whole split, or all there are; else (the rows, None)."""
-    numbers = np.sort(rows.row_numbers)
+    numbers = np.sort(numbers_in(manifest, rows))
     columns = [manifest.split_column] if manifest.splits else []
     table = read_table(store, manifest, None, [*columns, *manifest.flagged.columns])
     flagged = np.asarray(flag_mask(manifest.flagged.columns, table), bool)

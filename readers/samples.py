@@ -173,6 +173,11 @@ class Samples(SampleParts):
         return (self[number] for number in range(len(self)))
 
     @property
+    def table_digest(self) -> str:
+        """Of the table that `row_numbers` are positions in, as the manifest has it."""
+        return self.store.manifest.metadata_digest
+
+    @property
     def _first(self) -> Records:
         return self._images[0].parts[0]
 
@@ -329,7 +334,7 @@ class Samples(SampleParts):
 
     def __repr__(self) -> str:
         lines = columns_of([(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told])
-        names = ", ".join([KEY] * self.with_key + [column.name for column in self._objects])
+        names = ", ".join(self.objects(np.array([0])))
         return "\n".join([f"Samples({self.summary()})", *lines, *([f"  {names}"] if names else [])])
 
     def _repr_html_(self) -> str:

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,13 @@ from patchpress.readers.errors import (
     StoreDamaged,
 )
 from patchpress.readers.format.manifest import STATISTICS, Manifest
-from patchpress.readers.format.table import HasRowNumbers, Split, flagged_choice, split_names
+from patchpress.readers.format.table import (
+    HasRowNumbers,
+    Split,
+    flagged_choice,
+    numbers_in,
+    split_names,
+)
 from patchpress.readers.showing import columns_of, html_table
 
 Array = npt.NDArray[Any]
@@ -217,7 +224,7 @@ def joined(*parts: Statistics) -> Statistics:
 
 
 def read_statistics(
-    path: str | Path,
+    path: str | os.PathLike[str],
     manifest: Manifest,
     modality: str,
     split: Split = None,
@@ -279,7 +286,7 @@ def entry_name(manifest: Manifest, split: Split, flagged: str | None = None) -> 
     """
     choice = flagged_choice(flagged, split)
     if isinstance(split, HasRowNumbers):
-        numbers = np.sort(split.row_numbers).astype("<i8")
+        numbers = np.sort(numbers_in(manifest, split)).astype("<i8")
         return f"{ROWS}{hashlib.blake2b(numbers.tobytes(), digest_size=8).hexdigest()}"
     if split == ALL and ALL not in manifest.splits:
         split, choice = None, flagged_choice(flagged, None)
@@ -324,13 +331,13 @@ def to_bytes(entries: Mapping[tuple[str, str], Statistics], manifest: Manifest) 
     return f"{text}\n".encode()
 
 
-def from_bytes(data: bytes, manifest: Manifest, where: Path, again: str) -> Entries:
+def from_bytes(data: bytes, manifest: Manifest, file: Path, again: str) -> Entries:
     """(modality, split) -> statistics, from the bytes of a file.
 
     Args:
         data: the bytes.
         manifest: of the store that the statistics must be of.
-        where: the file, for messages.
+        file: where the bytes are from, for messages.
         again: the command that writes it anew, for messages.
 
     Raises:
@@ -351,11 +358,11 @@ def from_bytes(data: bytes, manifest: Manifest, where: Path, again: str) -> Entr
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreDamaged(
-            f"{where} is no file of statistics ({type(error).__name__}: {error}): remove it and "
+            f"{file} is no file of statistics ({type(error).__name__}: {error}): remove it and "
             f"run `{again}`"
         ) from None
     if identity != _identity(manifest):
-        raise StatisticsStale(f"{where} was made from other data than the store has: run `{again}`")
+        raise StatisticsStale(f"{file} was made from other data than the store has: run `{again}`")
     return entries
 
 

@@ -1,6 +1,6 @@
 """What a model is trained to predict: labels from the table, class indices from maps.
 
-Only NumPy is imported; pyarrow where a column is read.
+Only NumPy is imported at first; pyarrow when a column is read.
 """
 
 from collections.abc import Sequence

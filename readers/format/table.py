@@ -34,6 +34,10 @@ class HasRowNumbers(Protocol):
     def row_numbers(self) -> "npt.NDArray[np.int64]":
         """Positions of the rows in the table."""
 
+    @property
+    def table_digest(self) -> str:
+        """Of the table: `metadata_digest` of the manifest beside it."""
+
 
 Split = str | Sequence[str] | HasRowNumbers | None
 
@@ -76,6 +80,17 @@ def split_names(manifest: Manifest, split: str | Sequence[str] | None) -> list[s
 
 def _is_list(split: object) -> bool:
     return isinstance(split, Iterable) and not isinstance(split, (str, bytes, Mapping))
+
+
+def numbers_in(manifest: Manifest, rows: HasRowNumbers) -> "npt.NDArray[np.int64]":
+    """Positions of chosen rows in the table of a store.
+
+    Raises:
+        OptionError: they are rows of another table.
+    """
+    if rows.table_digest != manifest.metadata_digest:
+        raise OptionError("these samples are of another store: choose them from this one")
+    return rows.row_numbers
 
 
 def flagged_choice(flagged: str | None, split: Split) -> str:
@@ -151,7 +166,7 @@ def read_table(
         store / METADATA, asked, [*needed, *([] if present is None else [present])]
     )
     if chosen is not None:
-        rows = rows.take(chosen.row_numbers)
+        rows = rows.take(numbers_in(manifest, chosen))
     if names:
         rows = rows.filter(split_mask(manifest, rows, names))
     if choice != "include":

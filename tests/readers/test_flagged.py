@@ -182,6 +182,21 @@ def test_samples_stand_for_a_split(opened: Store) -> None:
     np.testing.assert_array_equal(radar.row_numbers, samples.row_numbers)
 
 
+def test_samples_of_another_store_stand_for_nothing(
+    opened: Store, tree: Path, tmp_path: Path
+) -> None:
+    made(tree, tmp_path / "store", modalities=("s2",), limit=9)
+    other = Samples(tmp_path / "store")
+    for ask in (
+        lambda: opened.table(other),
+        lambda: opened.keys("s2", other),
+        lambda: Samples(opened, other),
+        lambda: opened.statistics("s2", other),
+    ):
+        with pytest.raises(OptionError, match="these samples are of another store"):
+            ask()
+
+
 def test_rows_that_are_a_whole_split_are_known(opened: Store) -> None:
     def named(*choice: Any, **options: Any) -> tuple[Any, Any]:
         return named_selection(opened.path, opened.manifest, Samples(opened, *choice, **options))

@@ -614,7 +614,7 @@ def test_arrays_are_normalized(values: Array, dtype: str, way: tuple[str, int, i
     np.testing.assert_allclose(result, expected(values, *way), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(batch, before)
     out = np.full(values.shape, 9, np.float32)
-    assert normalize(batch, TWO, out, how, low, high) is out
+    assert normalize(batch, TWO, out=out, how=how, low=low, high=high) is out
     np.testing.assert_array_equal(out, result)
 
 
@@ -672,10 +672,10 @@ def test_tensors_are_normalized(values: Array, dtype: str, way: tuple[str, int, 
     )
     assert torch.equal(batch, before)
     out = torch.full(batch.shape, 9.0)
-    assert normalize(batch, TWO, out, how, low, high) is out
+    assert normalize(batch, TWO, out=out, how=how, low=low, high=high) is out
     assert torch.equal(out, result)
     if dtype == "float32":
-        assert normalize(batch, TWO, batch, how, low, high) is batch
+        assert normalize(batch, TWO, out=batch, how=how, low=low, high=high) is batch
         assert torch.equal(batch, result)
 
 
