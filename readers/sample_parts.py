@@ -55,6 +55,11 @@ class SampleParts(ABC):
         return len(self.row_numbers)
 
     @property
+    def table_digest(self) -> str:
+        """Of the table that `row_numbers` are positions in, as the manifest has it."""
+        return self.store.manifest.metadata_digest
+
+    @property
     def labels(self) -> Array:
         """The labels of all samples, (samples, classes) or (samples,), read-only.
 

@@ -173,11 +173,6 @@ class Samples(SampleParts):
         return (self[number] for number in range(len(self)))
 
     @property
-    def table_digest(self) -> str:
-        """Of the table that `row_numbers` are positions in, as the manifest has it."""
-        return self.store.manifest.metadata_digest
-
-    @property
     def _first(self) -> Records:
         return self._images[0].parts[0]
 
