@@ -1,7 +1,7 @@
-"""What the command's arguments and options have in common: how they are parsed, shown, completed.
+"""Types of the command's arguments and options: how they are parsed, shown and completed.
 
-A value that cannot be parsed ends in one sentence of ours, which names it: those of Typer differ
-from version to version, and some leave the value out.
+A value that cannot be parsed ends in a sentence of our own, which names the value. Typer's own
+sentences differ from version to version, and some do not name it.
 """
 
 from collections.abc import Callable

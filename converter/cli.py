@@ -46,10 +46,10 @@ app = typer.Typer(
 
 
 class _Command(TyperCommand):
-    """A command that is named in every error of its own words."""
+    """A command whose errors name the command that they are about."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse them; an error that does not know its command, as click has some, is told."""
+        """Parse the words; some errors of click have no context, and get this one."""
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:
@@ -188,7 +188,7 @@ def convert(
 
 
 def _foretell(dataset: str, source: Path, store: Path, options: ConvertKeywords) -> NoReturn:
-    """Print what a conversion would do, and end as far as is known as it would end."""
+    """Print what a conversion would do, and end with its exit code, as far as that is known."""
     from patchpress.converter.commands.dry_run import dry_run
 
     forecast = dry_run(dataset, source, store, **options)
@@ -307,7 +307,7 @@ def split_table(
     ] = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Write the split column of a table anew, by the position of each patch in its tile."""
+    """Write a table of patches with another split, by the position of each patch in its tile."""
     from patchpress.converter.commands.split_table import split_table as split_rows
 
     counts = split_rows(table, out, split=split)
@@ -421,7 +421,7 @@ def index(
     ] = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Find anew where each record lies; with a dataset, make another program's LMDB a store."""
+    """Rebuild the index of a store; with a dataset, make the LMDB of another program a store."""
     from patchpress.converter.commands.index import index as index_store
     from patchpress.converter.progress import progress_for_terminal
 

@@ -29,7 +29,7 @@ UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C; click has its own way with KeyboardInterrupt, which says nothing."""
+    """Ctrl-C. A class of our own, because click ends a command on KeyboardInterrupt in silence."""
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -38,7 +38,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 @contextmanager
 def going_on_later() -> Iterator[None]:
-    """What happens inside is not lost after Ctrl-C: the same command goes on."""
+    """Say after Ctrl-C in this block that the same command goes on from where it stopped."""
     try:
         yield
     except _Interrupted:
@@ -89,7 +89,7 @@ def output(text: object) -> None:
 
 
 def _drop_output() -> None:
-    """Forget what is still to be written to stdout: at the end, Python would try it once more."""
+    """Discard what is still to be written to stdout: Python would try it again when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

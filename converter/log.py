@@ -7,7 +7,8 @@ import sys
 class _StderrLines(logging.Handler):
     """Prints each message as a line, with the module that it comes from.
 
-    To what is stderr at that moment: a progress bar puts lines above itself.
+    It looks up `sys.stderr` each time: while a progress bar is drawn, that is a stream which prints
+    lines above the bar.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

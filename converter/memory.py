@@ -13,9 +13,9 @@ from patchpress.readers.errors import OptionError
 class SharedMemory:
     """Memory that this process shares with its workers.
 
-    Forked workers inherit it. Workers that are started anew get it if it is an argument of their
-    start: it is pickled as a descriptor. It has no name in any folder, so nothing is left of it
-    when processes are killed.
+    Forked workers inherit it. Spawned workers get it as an argument when they are started: it is
+    pickled as a file descriptor. It has no name in any folder, so nothing is left of it when
+    processes are killed.
     """
 
     def __init__(self, nbytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Worker processes: whether they are forked or started anew, how they begin, and how they end.
+"""Worker processes: whether they are forked or spawned, how they begin, and how they end.
 
 `worker_pool` starts them and gives a function that hands them tasks; `in_order` keeps a bounded
 number of tasks under way and gives their results in the order of the tasks.
@@ -36,16 +36,17 @@ _EXPECT_FORK = {"jemalloc_bg_thd"}  # names of threads that jemalloc stops aroun
 
 
 def start_context(count: int, work: str) -> ForkContext | SpawnContext:
-    """How `count` processes for some work are started now: forked, or started anew.
+    """The way to start `count` processes now: fork them, or spawn them.
 
-    Forked workers begin at once. But a fork copies only the thread that forks: a lock that another
-    thread holds at that moment (of pyarrow, of a memory allocator, of a notebook's kernel) stays
-    locked in the copy for ever. What a thread is doing cannot be seen from outside, so any other
-    thread is a reason not to fork, an idle one too. Workers that are started anew import what they
-    need, which takes some tenths of a second. Both kinds share memory with this process.
+    Forked workers begin at once. But a fork copies only the thread that forks. If another thread
+    holds a lock at that moment (of pyarrow, of a memory allocator, of a notebook's kernel), the
+    lock stays locked in the copy for ever. Nobody can see from outside whether a thread holds one,
+    so this process forks only if it has no other thread, not even an idle one. Spawned workers are
+    new Python processes: they import what they need, which takes some tenths of a second. Both
+    kinds share memory with this process.
 
-    Two kinds of threads do not count, because they are made for a fork: those of OpenBLAS, which
-    NumPy starts on import, and jemalloc's, which pyarrow starts on import.
+    Two kinds of threads do not count, because they are made for a fork: those that OpenBLAS starts
+    when NumPy is imported, and those that jemalloc starts when pyarrow is imported.
 
     Raises:
         OptionError: this process may not start others.
@@ -56,9 +57,9 @@ def start_context(count: int, work: str) -> ForkContext | SpawnContext:
             "0, and it does the work itself"
         )
     reason = reason_not_to_fork()
-    how = f"started anew, not forked: {reason}" if reason else "forked: no other thread runs here"
+    how = f"spawned, not forked: {reason}" if reason else "forked: no other thread runs here"
     _log.info("processes for %s: %d, %s", work, count, how)
-    return NewProcesses() if reason else ForkContext()
+    return SpawnWithoutMain() if reason else ForkContext()
 
 
 def reason_not_to_fork() -> str:
@@ -68,24 +69,25 @@ def reason_not_to_fork() -> str:
     names = [thread.name for thread in threading.enumerate()]
     if len(names) > 1:
         return f"this process has the threads {', '.join(names)}"
-    if _other_threads():
-        # OpenBLAS ends its threads before a fork and starts them again when it needs them: a child
-        # that ends at once tells which threads are OpenBLAS's.
-        try:
+    try:
+        native = _other_threads()
+        if native:
+            # OpenBLAS ends its threads before a fork, and starts them again when it needs them. So
+            # the threads that are left after a fork, of a child that ends at once, are others'.
             _fork_once()
-        except OSError as error:
-            return f"this process cannot be forked ({error.strerror})"
-    native = _other_threads()
+            native = _other_threads()
+    except OSError as error:
+        return f"its threads cannot be counted ({error.strerror})"
     return f"this process has {native} threads of compiled libraries" if native else ""
 
 
 def _other_threads() -> int:
-    """How many threads this process has beside the main one, those of jemalloc not counted."""
+    """How many threads this process has besides the main one, without those of jemalloc."""
     found = -1
     for task in os.listdir(_TASKS):
         try:
             found += (_TASKS / task / "comm").read_text().strip() not in _EXPECT_FORK
-        except OSError:  # it has ended
+        except OSError:  # the thread has ended
             continue
     return found
 
@@ -110,11 +112,12 @@ def forking() -> Iterator[None]:
 
 
 class _Process(SpawnProcess):
-    """A process started anew, which does not import the user's script.
+    """A spawned process that does not import the user's script.
 
-    A new Python imports the script that started it, to find what that script defines. Workers need
-    nothing of it, and a script without ``if __name__ == "__main__"`` would run a second time.
-    Modules whose name ends in ``.__main__`` are not imported: the script has such a name meanwhile.
+    By default a spawned process imports the script that started it, because its task may be defined
+    there. Our tasks are not, and a script without ``if __name__ == "__main__"`` would do all its
+    work again. `multiprocessing` does not import a main module whose name ends in ``.__main__``, so
+    the script has such a name while the process is started.
     """
 
     def start(self) -> None:
@@ -128,8 +131,8 @@ class _Process(SpawnProcess):
             main.__spec__ = before
 
 
-class NewProcesses(SpawnContext):
-    """For `ProcessPoolExecutor`: processes that are started anew and share no memory."""
+class SpawnWithoutMain(SpawnContext):
+    """A context for `ProcessPoolExecutor`, whose processes do not import the user's script."""
 
     Process = _Process
 
@@ -159,9 +162,9 @@ def worker_pool(
 
     Args:
         count: how many processes.
-        make: called once in each; a function of a module, as is what it returns or a method.
-        args: what it is called with; pickled if the workers are started anew.
-        work: what they do, for the sentence if one dies: "decoding".
+        make: a class or function that is defined in a module; called once in each worker.
+        args: its arguments, which are pickled if the workers are spawned.
+        work: what the workers do, for the sentence if one dies: ``"decoding"``.
 
     Gives:
         a function that submits a task: it takes the task's arguments and returns a future.
@@ -220,8 +223,8 @@ def _kill(executor: ProcessPoolExecutor) -> None:
     # A pool that is shut down already has none. Python 3.14 has `kill_workers` for this.
     for process in list((executor._processes or {}).values()):
         process.kill()
-    # One may have been killed in the middle of a result. The pool's thread would wait for the rest
-    # of it as long as anybody could still write to that pipe, and we could.
+    # One may have been killed while it wrote a result to the pipe. The pool's thread would wait for
+    # the rest of it as long as the pipe has a writer, and this process is one.
     results = getattr(executor, "_result_queue", None)
     if results is not None:
         results._writer.close()
@@ -229,10 +232,10 @@ def _kill(executor: ProcessPoolExecutor) -> None:
 
 def become_worker(parent: int) -> None:
     """Leave Ctrl-C to the parent, and end when it does."""
-    # Ctrl-C reaches the whole group; only the parent decides what it means.
+    # A terminal sends Ctrl-C to the whole group of processes; only the parent reacts to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        # A parent that is killed outright cannot shut its workers down.
+        # A parent that is killed by SIGKILL cannot end its workers; the kernel does it then.
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)

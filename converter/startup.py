@@ -1,7 +1,7 @@
 """What the command sets before it imports anything else: NumPy's threads, and garbage collection.
 
 OpenBLAS starts its threads when NumPy is imported. They wait for work by spinning, on every core,
-while there is other work to do. The command needs none: what is parallel in it are processes.
+while there is other work to do. The command needs no such threads: it works in parallel processes.
 """
 
 import gc

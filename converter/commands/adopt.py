@@ -1,4 +1,4 @@
-"""Makes the LMDB of another program a store: describes its records, and writes none anew.
+"""Makes the LMDB of another program a store: describes its records, and does not copy them.
 
 The data file is read by its own pages and never opened by LMDB, so that nothing in it is locked or
 changed, and a truncated file ends in a sentence.

@@ -50,7 +50,7 @@ class Moments(NamedTuple):
 
 
 class CountedBand(NamedTuple):
-    """What a worker counted of one band, to be sent: of the bins only those that are not empty."""
+    """What a worker counted of one band, in a form to be sent: without empty bins."""
 
     pixels: int
     nan: int

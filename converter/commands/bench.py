@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.processes import NewProcesses
+from patchpress.converter.processes import SpawnWithoutMain
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.text import columns
@@ -27,7 +27,7 @@ from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
 from patchpress.readers.store import Store, open_store
 
-RECORDS = 4_000  # of a modality at most: what is warm has to fit into memory
+RECORDS = 4_000  # that are read at most: they must fit into the page cache
 PROBES = 256  # pages of each file that are looked at, to see whether the page cache was dropped
 STILL_THERE = 0.1  # share of them: if more are still in the cache, a read would not be cold
 
@@ -136,7 +136,7 @@ def bench(
     progress.start(len(readings), "measurements")
     measurements = []
     for reading in readings:
-        with ProcessPoolExecutor(1, mp_context=NewProcesses()) as pool:
+        with ProcessPoolExecutor(1, mp_context=SpawnWithoutMain()) as pool:
             measured = pool.submit(measure, opened.path, reading, seconds).result()
         measurements.append(measured)
         progress.advance(1, measured.asked)
@@ -151,7 +151,10 @@ def _samples(store: Store, modality: str | None) -> Samples:
 
 
 def _cases(store: Store) -> Iterator[tuple[str, str]]:
-    """(case, mode) of what is measured: all modes of batches; the other cases differ likewise."""
+    """(case, mode) of each measurement; only batches are read in all modes.
+
+    With single reads and the loader the modes differ in the same way.
+    """
     modes = [str(mode) for mode in Mode] if store.has_extents else [str(Mode.AUTO)]
     for case, mode in product(("single", "batch", "loader"), modes):
         if case == "batch" or mode == Mode.AUTO:

@@ -51,7 +51,7 @@ def _dataset_lines(description: Description) -> str:
 
 
 def _packed(modality: ModalitySource, published: Iterable[str]) -> list[str]:
-    """Its archives, each with the endings it is published with, or else those that are read."""
+    """The archives of a modality, each with its published endings, or all that can be read."""
     known: dict[str, list[str]] = {stem: [] for stem in modality.archives}
     for file in published:
         name = archive_name(file)

@@ -245,7 +245,7 @@ def _with_any(rows: "pa.Table", modalities: Sequence[str]) -> int:
 
 
 def _together(decoding: float, writing: float, workers: int) -> float:
-    """Seconds of a conversion, from those of all decoding and those of the one that writes."""
+    """Seconds of a conversion whose decoding takes so many in one process, and its writing."""
     if not workers:
         return decoding + writing
     cpus = usable_cpus()

@@ -1,4 +1,4 @@
-"""`index`: finds anew where each record lies, or makes the LMDB of another program a store."""
+"""`index`: rebuilds the extents of a store, or makes the LMDB of another program a store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ def index(
     paths: Mapping[str, StrPath] | None = None,
     progress: Progress | None = None,
 ) -> Indexed | Report:
-    """Make the extents of a finished store anew, or adopt the LMDB of another program.
+    """Rebuild the extents of a finished store, or make the LMDB of another program a store.
 
     The pages of the data file are read without LMDB: it must have the data format of LMDB 0.9.
 
@@ -86,14 +86,14 @@ def index(
 
 
 def _is_adoptable(store: Path) -> bool:
-    """Whether the records are another program's: not yet adopted, or to be adopted anew."""
+    """Whether the records are another program's, and may be adopted, or adopted again."""
     if (store / MANIFEST).exists():
         return "adopted" in read_manifest(store).options
     return (store / DATA).exists() and not (store / MARKER).exists()
 
 
 def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
-    """Write the extents of a finished store anew, and its size if the data file was compacted."""
+    """Rebuild the extents of a finished store; note the size of a data file that was compacted."""
     progress.start(manifest.records, "records")
     extents = build(
         store, [shard.path for shard in manifest.shards], progress=lambda n: progress.advance(n, 0)

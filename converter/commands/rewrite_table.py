@@ -50,7 +50,7 @@ def rewrite_table(
         TargetError: `out` cannot be written.
     """
     counts: Counter[str] = Counter()
-    # A link stays one: what it points to is replaced.
+    # If it is a link, the file that it points to is replaced.
     path = local_path(table)
     target = Path(os.path.realpath(path if out is None else local_path(out)))
     with _opened(path) as opened:

@@ -1,4 +1,4 @@
-"""`split-table`: the split column of a table of names, written anew by a rule, without pixels."""
+"""`split-table`: writes a table of patches with another split, by a rule that needs no pixels."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -60,11 +60,11 @@ def stats(
 
     Args:
         store: folder of the store.
-        split: as in `compute`; so are `modalities`, `flagged`, `where` and `workers`.
-        modalities: which.
-        flagged: which rows.
-        where: which rows.
-        workers: how many processes.
+        split: a split, several, or samples; all records for None.
+        modalities: names; all images for None.
+        flagged: rows that their publisher does not recommend: as `Store.table` has it.
+        where: column -> value, or values of which a row must have one; or a pyarrow expression.
+        workers: processes beside this one, one a CPU for None; the result does not depend on them.
         out: file to write; ``statistics.json`` in the store for None. What it has of other splits
             and modalities stays.
         progress: told of each chunk of records.

@@ -145,7 +145,7 @@ def double(end_at: int, number: int) -> int:
 
 
 @pytest.fixture(
-    params=[pytest.param("", marks=LINUX, id="forked"), pytest.param("asked", id="new")]
+    params=[pytest.param("", marks=LINUX, id="forked"), pytest.param("asked", id="spawned")]
 )
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to start workers, whatever threads this process has."""

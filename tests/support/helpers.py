@@ -231,7 +231,7 @@ def framed(record: memoryview) -> memoryview:
 def children(pid: int) -> list[int]:
     """Processes whose parent is `pid`, but for the resource tracker of multiprocessing.
 
-    It starts with the first process that is started anew, and stays until its parent ends.
+    It starts with the first process that is spawned, and stays until its parent ends.
     """
     found = []
     for entry in os.listdir("/proc"):
