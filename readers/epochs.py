@@ -40,6 +40,9 @@ N = TypeVar("N", bound=Numbered)
 class EpochLoader:
     """What all loaders do: they give epochs of samples, and know their position in them."""
 
+    batch_sampler = None
+    """None: who looks for a `sampler` as stock loaders have it looks for this one first."""
+
     def __init__(
         self,
         samples: Samples,

@@ -3,16 +3,17 @@
 Needs Lightning: ``pip install 'patchpress[lightning]'``.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
-from patchpress.readers.choice import Choice
+from patchpress.readers.choice import Choice, completed
 from patchpress.readers.device import statistics_of
 from patchpress.readers.errors import OptionError
+from patchpress.readers.format.table import Split
 from patchpress.readers.images import IMAGE
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.normalize import normalize
@@ -20,36 +21,49 @@ from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.torch_dataset import PatchDataset, Transform
+from patchpress.readers.worker_loader import WorkerLoader
 
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
 STAGES = {
-    "fit": ("train", "validation"),
-    "validate": ("validation",),
-    "test": ("test",),
-    "predict": ("test",),
+    "fit": (TRAIN, VALIDATION),
+    "validate": (VALIDATION,),
+    "test": (TEST,),
+    "predict": (TEST,),
 }
+Sampler = Iterable[Any] | Callable[[Samples], Iterable[Any]]
+Loader = PatchLoader | WorkerLoader
 
 
 class PatchDataModule(LightningDataModule):
     """Training, validation and test batches of one store.
 
-    With ``num_workers=0`` a `PatchLoader` fills batches in threads; otherwise a stock `DataLoader`
-    over `PatchDataset` does in worker processes, which a `transform` of single samples needs to be
-    fast. Training samples are shuffled; each process of a distributed training has its share.
+    With ``num_workers=0`` and no transforms a `PatchLoader` fills batches in threads; otherwise
+    worker processes (or this one) read a `PatchDataset`. Training samples are shuffled, and each
+    process of a distributed training has its share. A training goes on from a checkpoint where it
+    was, also in the middle of an epoch.
 
     Batches reach the model on its device, (image, label) or what `Choice` says, images as float32
-    and normalised where `statistics` are given; they are the model's own and stay valid. A store
-    without a split `validation` is trained on without validation.
+    and normalised if `statistics` are given; they never change. A store without a split
+    `validation` is trained on without validation. ::
+
+        data = PatchDataModule("ben.store", batch_size=256, statistics=statistics)
+        Trainer(max_epochs=10).fit(model, data)
     """
 
     def __init__(
         self,
-        store: Store | str,
-        batch_size: int = 64,
+        store: Store | str | os.PathLike[str],
         *,
+        batch_size: int = 64,
+        sampler: Sampler | None = None,
+        seed: int | None = None,
         num_workers: int = 0,
-        seed: int = 0,
         statistics: Statistics | Mapping[str, Statistics] | None = None,
-        transform: Transform | None = None,
+        train_transform: Transform | None = None,
+        eval_transform: Transform | None = None,
+        train: Split = TRAIN,
+        validation: Split = VALIDATION,
+        test: Split = TEST,
         **choice: Unpack[Choice],
     ) -> None:
         """Say what is wanted; the store is read when a stage is set up.
@@ -57,24 +71,44 @@ class PatchDataModule(LightningDataModule):
         Args:
             store: path of a store, or an opened one.
             batch_size: samples a batch, of each process.
-            num_workers: worker processes; none with 0.
-            seed: of the training order.
+            sampler: of the training instead of shuffling, as `PatchLoader` takes it; or a function
+                that makes it of the training samples, since these are known only later.
+            seed: of the training order, and of random numbers in workers; by default drawn from
+                torch's default generator, which `seed_everything` seeds.
+            num_workers: processes that read; with 0 this one does.
             statistics: of the images' bands, or each modality's by its name.
-            transform: applied to each sample; needs ``num_workers`` of 1 or more.
+            train_transform: applied to each training sample, as float32 and before it is
+                normalised, by the process that reads it.
+            eval_transform: the same for validation, test and prediction.
+            train: the split that is trained on, several, or samples that were chosen before: a
+                fold.
+            validation: the same for validation; None for none.
+            test: the same for test and prediction.
             **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
             StoreError: there is no finished store.
-            OptionError: a transform without workers.
+            OptionError: samples instead of a store, or an unknown keyword.
         """
         super().__init__()
+        if isinstance(store, Samples):
+            raise OptionError(
+                "PatchDataModule takes a store and finds the samples of each stage: give yours as "
+                "train=..., validation=... or test=..."
+            )
+        completed(choice, type(self))
         self.store = store if isinstance(store, Store) else open_store(store)
-        if transform is not None and num_workers == 0:
-            raise OptionError("a transform of samples needs worker processes: give num_workers=1")
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.statistics, self.transform, self.choice = statistics, transform, choice
+        self.statistics, self.choice = statistics, choice
+        self.train_transform, self.eval_transform = train_transform, eval_transform
         self.samples: dict[str, Samples] = {}
-        self._fields: dict[str, Statistics | None] | None = None
+        """The samples of `train`, `validation` and `test`, as far as they have been set up."""
+        self._splits: dict[str, Split] = {TRAIN: train, VALIDATION: validation, TEST: test}
+        self._sampler = sampler
+        self._statistics: dict[str, Statistics | None] | None = None  # by image field
+        self._training: Loader | None = None
+        self._with_workers: list[WorkerLoader] = []
+        self._state_to_load: Mapping[str, Any] | None = None
 
     def setup(self, stage: str) -> None:
         """Find the samples of a stage: `fit`, `validate` or `test`; `predict` is the test split.
@@ -86,88 +120,139 @@ class PatchDataModule(LightningDataModule):
         """
         if stage not in STAGES:
             raise OptionError(f"there is no stage {stage!r}; choose {', '.join(STAGES)}")
-        for split in STAGES[stage]:
-            if split != "validation" or stage != "fit" or self._validates:
-                self._found(split)
+        for part in STAGES[stage]:
+            if part != VALIDATION or stage != "fit" or self._validates:
+                self._found(part)
 
-    def train_dataloader(self) -> Any:
-        """Shuffled batches of the split `train`; a last, smaller one is left out."""
-        return self._loader("train", training=True)
+    def train_dataloader(self) -> Loader:
+        """Batches to train on; a last, smaller one is left out.
+
+        They are shuffled, or drawn by the sampler. With ``Trainer(overfit_batches=...)`` they come
+        in the order of the table, so that each epoch has the same ones.
+        """
+        samples = self._found(TRAIN)
+        rank, world_size = self._processes()
+        overfits = bool(getattr(self.trainer, "overfit_batches", 0))
+        sampler = None if overfits else self._sampler
+        if callable(sampler):
+            sampler = sampler(samples)
+        options: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "shuffle": sampler is None and not overfits,
+            "sampler": sampler,
+            "seed": self.seed,
+            "drop_last": len(samples) >= self.batch_size * (world_size or 1),
+            "rank": rank,
+            "world_size": world_size,
+        }
+        self._training = self._loader(samples, self.train_transform, **options)
+        state, self._state_to_load = self._state_to_load, None
+        if state is not None:
+            self._training.load_state_dict(state)
+        return self._training
 
     def val_dataloader(self) -> Any:
-        """Batches of the split `validation`; no loader where the store has none."""
-        return self._loader("validation") if self._validates else []
+        """Batches of the validation samples; no loader if there are none."""
+        return self._evaluation(VALIDATION) if self._validates else []
 
     def test_dataloader(self) -> Any:
-        """Batches of the split `test`."""
-        return self._loader("test")
+        """Batches of the test samples."""
+        return self._evaluation(TEST)
 
     def predict_dataloader(self) -> Any:
-        """Batches of the split `test`."""
-        return self._loader("test")
+        """Batches of the test samples; no process gets a sample that another one has."""
+        return self._evaluation(TEST, predicts=True)
+
+    def teardown(self, stage: str) -> None:
+        """End the worker processes."""
+        for loader in self._with_workers:
+            loader.close()
+        self._with_workers.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training loader is; Lightning puts it into its checkpoints."""
+        return {} if self._training is None else {TRAIN: self._training.state_dict()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Let the training loader that is made next go on from there.
+
+        Lightning itself restores loaders, but not if one was made before, as
+        ``trainer.estimated_stepping_batches`` in `configure_optimizers` does.
+        """
+        self._state_to_load = state_dict.get(TRAIN)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Cast and normalise the images, on the device."""
         if isinstance(batch, (list, tuple)):
-            return (self._images(batch[0]), *(self._finished(value) for value in batch[1:]))
-        return self._images(batch)
+            return (self._finished_images(batch[0]), *batch[1:])
+        return self._finished_images(batch)
 
-    def _images(self, images: Any) -> Any:
+    def _finished_images(self, images: Any) -> Any:
+        """An image, or those of a dict: by modality, or a whole sample's by field."""
         if isinstance(images, dict):
-            return {name: self._finished(image, name) for name, image in images.items()}
+            return {name: self._finished(value, name) for name, value in images.items()}
         return self._finished(images, IMAGE)
 
-    def _finished(self, value: Any, name: str = "") -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value
-        fields = self._fields or {}
+    def _finished(self, value: Any, name: str) -> Any:
+        fields = self._statistics or {}
         field = name if name in fields else f"{IMAGE}_{name}"  # as a tuple has them, by modality
         if field not in fields:
             return value
         statistics = fields[field]
         return value.to(torch.float32) if statistics is None else normalize(value, statistics)
 
+    def __repr__(self) -> str:
+        name = self.store.manifest.dataset.name
+        first = f"<PatchDataModule of {name}, batches of {self.batch_size:,}"
+        lines = []
+        for part, split in self._splits.items():
+            if part in self.samples:
+                told = self.samples[part].summary()
+            else:
+                told = "none" if split is None else "not set up"
+            lines.append(f"  {part:<10}  {told}")
+        return "\n".join([first, *lines]) + ">"
+
+    __str__ = __repr__
+
     @property
     def _validates(self) -> bool:
-        return "validation" in self.store.manifest.splits
-
-    def _found(self, split: str) -> Samples:
-        if split not in self.samples:
-            self.samples[split] = Samples(self.store, split, **self.choice)
-        if self._fields is None:
-            self._fields = statistics_of(self.samples[split], self.statistics)
-        return self.samples[split]
-
-    def _loader(self, split: str, *, training: bool = False) -> Any:
-        samples = self._found(split)
-        whole = training and len(samples) >= self.batch_size * self._world()[1]
-        if self.num_workers:
-            data = PatchDataset(samples, transform=self.transform)
-            return DataLoader(
-                data,
-                self.batch_size,
-                shuffle=training,
-                drop_last=whole,
-                num_workers=self.num_workers,
-                persistent_workers=True,
-                generator=torch.Generator().manual_seed(self.seed) if training else None,
-                collate_fn=data.collate,
-            )
-        rank, world = self._world()
-        return PatchLoader(
-            samples,
-            batch_size=self.batch_size,
-            shuffle=training,
-            seed=self.seed,
-            drop_last=whole,
-            rank=rank,
-            world_size=world,
-            # Lightning copies without waiting from page-locked memory, and draws on.
-            pin_memory=False,
+        split = self._splits[VALIDATION]
+        return split is not None and (
+            split != VALIDATION or VALIDATION in self.store.manifest.splits
         )
 
-    def _world(self) -> tuple[int, int]:
-        """(rank, processes) of the training that this belongs to."""
+    def _found(self, part: str) -> Samples:
+        if part not in self.samples:
+            self.samples[part] = Samples(self.store, self._splits[part], **self.choice)
+        if self._statistics is None:
+            self._statistics = statistics_of(self.samples[part], self.statistics)
+        return self.samples[part]
+
+    def _evaluation(self, part: str, *, predicts: bool = False) -> Loader:
+        samples = self._found(part)
+        rank, world_size = self._processes()
+        options: dict[str, Any] = {"batch_size": self.batch_size}
+        if predicts and rank is not None and world_size is not None:
+            # Not as other shares, which have equally many samples, and some of them twice.
+            own = range(rank, len(samples), world_size)
+            options |= {"sampler": own, "seed": 0, "rank": 0, "world_size": 1}
+        else:
+            options |= {"rank": rank, "world_size": world_size}
+        return self._loader(samples, self.eval_transform, **options)
+
+    def _loader(self, samples: Samples, transform: Transform | None, **options: Any) -> Loader:
+        if not self.num_workers and transform is None:
+            return PatchLoader(samples, **options)
+        # As stored, a batch crosses to the device in half the bytes; a transform calculates.
+        chosen = samples if transform is None else samples.as_float()
+        data = PatchDataset(chosen, transform=transform)
+        loader = WorkerLoader(data, num_workers=self.num_workers, **options)
+        self._with_workers.append(loader)
+        return loader
+
+    def _processes(self) -> tuple[int, int] | tuple[None, None]:
+        """(rank, processes) of the training that this belongs to, if there is one."""
         if self.trainer is None:
-            return 0, 1
+            return None, None
         return self.trainer.global_rank, self.trainer.world_size

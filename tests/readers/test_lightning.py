@@ -1,5 +1,6 @@
 """`PatchDataModule` under a real Trainer, on a CPU."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from patchpress import open_store
 from patchpress.readers.errors import BandMissing, OptionError, SelectionEmpty
 from patchpress.readers.normalize import normalize
+from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics
-from tests.support.helpers import made
+from tests.support.helpers import made, python
 from tests.support.loading import filling, same
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
@@ -20,6 +22,7 @@ lightning = pytest.importorskip(
 )
 
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+from torch.utils.data import WeightedRandomSampler  # noqa: E402
 
 from patchpress.readers.lightning import PatchDataModule  # noqa: E402
 
@@ -68,7 +71,7 @@ def module(store: Path, size: int = 2, **options: Any) -> PatchDataModule:
     # Flagged rows, too: nine samples to train on, three to validate and three to test.
     wanted: dict[str, Any] = {"bands": ["B02", "B05"], "with_key": True, "flagged": "include"}
     wanted |= options
-    return PatchDataModule(str(store), size, **wanted)
+    return PatchDataModule(str(store), batch_size=size, **wanted)
 
 
 def made_up(store: Path, modality: str) -> Statistics:
@@ -128,20 +131,209 @@ def test_few_batches_an_epoch_are_not_always_the_same(stacked: Path, tmp_path: P
     assert len({tuple(map(tuple, keys[k : k + 2])) for k in (0, 2, 4)}) == 3
 
 
+class Cycling(Notes):
+    """A model whose optimizer asks how many steps there are: that makes the loader early."""
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), 0.001)
+        steps = self.trainer.estimated_stepping_batches
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=steps)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+@pytest.mark.parametrize("seed", [7, None])
+@pytest.mark.parametrize("kind", [Notes, Cycling])
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("stop", [3, 4, 6])
 def test_training_goes_on_in_the_middle_of_an_epoch(
-    stacked: Path, tmp_path: Path, stop: int
+    stacked: Path, tmp_path: Path, stop: int, workers: int, kind: Any, seed: int | None
 ) -> None:
+    def data() -> PatchDataModule:
+        return module(stacked, num_workers=workers, seed=seed)
+
+    whole = kind()
+    saved = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    lightning.seed_everything(5)
+    trainer(tmp_path, 3, enable_checkpointing=True, callbacks=[saved]).fit(whole, data())
+    rest = kind()
+    lightning.seed_everything(99)  # the seed of the order stands in the checkpoint
+    trainer(tmp_path, 3).fit(rest, data(), ckpt_path=tmp_path / f"step={stop}.ckpt")
+    assert rest.keys("train") == whole.keys("train")[stop:]
+    assert len(rest.keys("train")) == 12 - stop
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_training_goes_on_after_an_epoch(stacked: Path, tmp_path: Path, workers: int) -> None:
     whole = Notes()
-    trainer(tmp_path, 3).fit(whole, module(stacked))
+    trainer(tmp_path, 4).fit(whole, module(stacked, num_workers=workers, seed=7))
     first = Notes()
-    saved = ModelCheckpoint(tmp_path, "stopped", every_n_train_steps=stop, save_top_k=-1)
-    options = {"max_steps": stop, "enable_checkpointing": True, "callbacks": [saved]}
-    trainer(tmp_path, 3, **options).fit(first, module(stacked))
+    saved = ModelCheckpoint(tmp_path, "stopped", every_n_epochs=1)
+    options = {"enable_checkpointing": True, "callbacks": [saved]}
+    trainer(tmp_path, 2, **options).fit(first, module(stacked, num_workers=workers, seed=7))
     second = Notes()
-    trainer(tmp_path, 3).fit(second, module(stacked), ckpt_path=tmp_path / "stopped.ckpt")
-    assert first.keys("train") == whole.keys("train")[:stop]
-    assert second.keys("train") == whole.keys("train")[stop:]
+    checkpoint = {"ckpt_path": tmp_path / "stopped.ckpt"}
+    trainer(tmp_path, 4).fit(second, module(stacked, num_workers=workers, seed=7), **checkpoint)
+    assert first.keys("train") + second.keys("train") == whole.keys("train")
+    assert len(second.keys("train")) == 8
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loaders_that_are_made_anew_give_the_next_epoch(
+    stacked: Path, tmp_path: Path, workers: int
+) -> None:
+    whole, again = Notes(), Notes()
+    trainer(tmp_path, 3).fit(whole, module(stacked, num_workers=workers, seed=7))
+    runner = trainer(tmp_path, 3, reload_dataloaders_every_n_epochs=1)
+    runner.fit(again, module(stacked, num_workers=workers, seed=7))
+    assert again.keys("train") == whole.keys("train")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_overfitting_sees_the_same_batches_in_each_epoch(
+    stacked: Path, tmp_path: Path, workers: int
+) -> None:
+    model = Notes()
+    data = module(stacked, num_workers=workers)
+    trainer(tmp_path, 3, overfit_batches=2).fit(model, data)
+    keys = model.keys("train")
+    assert keys == keys[:2] * 3
+    assert [key for batch in keys[:2] for key in batch] == data.samples["train"].keys(range(4))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_predictions_are_made_of_every_test_sample(
+    stacked: Path, tmp_path: Path, workers: int
+) -> None:
+    class Predicting(Notes):
+        def predict_step(self, batch: Any, number: int) -> Any:
+            return list(batch[-1])
+
+    data = module(stacked, num_workers=workers)
+    found = trainer(tmp_path).predict(Predicting(), data)
+    assert [key for batch in found for key in batch] == data.samples["test"].keys()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_seed_everything_gives_the_order(stacked: Path, tmp_path: Path, workers: int) -> None:
+    def keys(seed: int) -> list[list[str]]:
+        lightning.seed_everything(seed)
+        model = Notes()
+        trainer(tmp_path, 1).fit(model, module(stacked, num_workers=workers))
+        return model.keys("train")
+
+    assert keys(1) == keys(1) != keys(2)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sampler_is_given_or_made_of_the_training_samples(
+    stacked: Path, tmp_path: Path, workers: int
+) -> None:
+    def weighted(samples: Any) -> Any:
+        return WeightedRandomSampler([1.0] * 3 + [0.0] * (len(samples) - 3), 8, replacement=True)
+
+    for sampler in (weighted, [3, 1, 2]):
+        model, data = Notes(), module(stacked, num_workers=workers, sampler=sampler)
+        trainer(tmp_path, 1).fit(model, data)
+        keys = {key for batch in model.keys("train") for key in batch}
+        assert keys <= set(data.samples["train"].keys(range(4)))
+
+
+def test_samples_chosen_before_may_be_a_split(stacked: Path, tmp_path: Path) -> None:
+    everything = Samples(str(stacked))
+    train, validation = everything.subset([1, 2, 3, 4]), everything.subset([0, 9])
+    model, data = Notes(), module(stacked, train=train, validation=validation)
+    trainer(tmp_path, 1).fit(model, data)
+    assert data.samples["train"].keys() == train.keys()
+    assert [key for batch in model.keys("validation") for key in batch] == validation.keys()
+    alone = module(stacked, train=train, validation=None)
+    trainer(tmp_path, 1).fit(Notes(), alone)
+    assert list(alone.samples) == ["train"]
+
+
+def test_it_prints_what_it_holds(stacked: Path) -> None:
+    data = module(stacked)
+    assert str(data).splitlines() == [
+        "<PatchDataModule of bigearthnet-v2, batches of 2",
+        "  train       not set up",
+        "  validation  not set up",
+        "  test        not set up>",
+    ]
+    data.setup("fit")
+    assert f"  train       {data.samples['train'].summary()}" in repr(data)
+
+
+# Two real processes, as ``Trainer(strategy="ddp", devices=2)`` starts them.
+DDP = """
+import json, sys
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from patchpress import PatchDataModule
+
+class Notes(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.keys = {"train": [], "validation": [], "predict": []}
+    def training_step(self, batch, number):
+        self.keys["train"].append(list(batch[-1]))
+        return (batch[0].mean() * self.weight - 1) ** 2
+    def validation_step(self, batch, number):
+        self.keys["validation"].append(list(batch[-1]))
+    def predict_step(self, batch, number):
+        self.keys["predict"].append(list(batch[-1]))
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.001)
+
+store, folder, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+fit = {"ckpt_path": options.pop("ckpt_path", None)}
+saved = ModelCheckpoint(folder, "stopped", every_n_train_steps=options.pop("save", 100))
+data = PatchDataModule(store, batch_size=2, with_key=True, flagged="include",
+                       num_workers=options.pop("num_workers"))
+model = Notes()
+trainer = lightning.Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False,
+    callbacks=[saved], num_sanity_val_steps=0, enable_progress_bar=False,
+    enable_model_summary=False, default_root_dir=folder, **options)
+if not fit["ckpt_path"]:
+    lightning.seed_everything(3)
+trainer.fit(model, data, **fit)
+trainer.predict(model, data)
+with open(f"{folder}/{trainer.global_rank}.json", "w") as file:
+    json.dump(model.keys, file)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_two_processes_have_a_share_each_and_go_on(
+    stacked: Path, tmp_path: Path, workers: int
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(DDP)
+
+    def run(**options: Any) -> list[dict[str, list[list[str]]]]:
+        words = json.dumps({"num_workers": workers, "max_epochs": 2, **options})
+        ended = python(script, stacked, tmp_path, words)
+        assert ended.code == 0, ended.err
+        return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+
+    samples = {
+        name: set(Samples(str(stacked), name, flagged="include").keys())
+        for name in ("train", "validation", "test")
+    }
+    whole = run()
+    for epoch in (0, 1):
+        shares = [one["train"][2 * epoch : 2 * epoch + 2] for one in whole]
+        keys = [key for share in shares for batch in share for key in batch]
+        assert len(keys) == len(set(keys)) == 8
+        assert set(keys) <= samples["train"]
+    assert whole[0]["train"][:2] != whole[0]["train"][2:]
+    assert {k for one in whole for b in one["validation"] for k in b} == samples["validation"]
+    predicted = [key for one in whole for batch in one["predict"] for key in batch]
+    assert sorted(predicted) == sorted(samples["test"])
+    run(max_steps=3, save=3)
+    rest = run(ckpt_path=str(tmp_path / "stopped.ckpt"))
+    assert [one["train"] for one in rest] == [one["train"][3:] for one in whole]
 
 
 FORMS: list[dict[str, Any]] = [
@@ -205,18 +397,30 @@ def test_images_apart_are_each_normalised_by_their_own(stacked: Path) -> None:
 
 def doubled(sample: Any) -> Any:
     image, label, key = sample
-    return image.float() * 2, label, key
+    return image.flip(-1) * 2, label, key
 
 
-def test_a_transform_is_applied_in_workers(stacked: Path) -> None:
-    data = module(stacked, 3, num_workers=1, transform=doubled)
-    data.setup("test")
-    (batch,) = data.test_dataloader()
-    image, _, keys = data.on_after_batch_transfer(batch, 0)
-    stored = np.stack([data.store.read(key, ["B02", "B05"]) for key in keys])
-    assert torch.equal(image, torch.from_numpy(stored).float() * 2)
-    with pytest.raises(OptionError, match="give num_workers=1"):
-        module(stacked, transform=doubled)
+def brighter(sample: Any) -> Any:
+    image, label, key = sample
+    return image + 1000, label, key
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_transforms_of_training_and_evaluation_are_apart(
+    stacked: Path, tmp_path: Path, workers: int
+) -> None:
+    data = module(stacked, 3, num_workers=workers, train_transform=doubled, eval_transform=brighter)
+    model = Notes()
+    runner = trainer(tmp_path, 1)
+    runner.fit(model, data)
+    runner.test(model, data, verbose=False)
+    assert [len(model.given[stage]) for stage in model.given] == [3, 1, 1]
+    for stage, batches in model.given.items():
+        for image, _, keys in batches:
+            stored = np.stack([data.store.read(key, ["B02", "B05"]) for key in keys])
+            plain = torch.from_numpy(stored).float()
+            wanted = plain.flip(-1) * 2 if stage == "train" else plain + 1000
+            assert torch.equal(image, wanted)
 
 
 def test_a_store_without_validation_is_trained_on(tree: Path, tmp_path: Path) -> None:
@@ -248,6 +452,14 @@ def test_a_share_smaller_than_a_batch_is_one_smaller_batch(stacked: Path) -> Non
 
 
 def test_what_cannot_be_is_said_in_a_sentence(stacked: Path) -> None:
+    with pytest.raises(OptionError) as error:
+        PatchDataModule(Samples(str(stacked)))  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "PatchDataModule takes a store and finds the samples of each stage: give yours as "
+        "train=..., validation=... or test=..."
+    )
+    with pytest.raises(OptionError, match="'transform' for PatchDataModule; nearest is 'eval_tr"):
+        module(stacked, transform=doubled)
     with pytest.raises(OptionError) as error:
         module(stacked).setup("train")
     assert str(error.value) == "there is no stage 'train'; choose fit, validate, test, predict"
