@@ -1,4 +1,4 @@
-"""Progress: plain lines where there is no terminal, a bar where there is one."""
+"""Progress: a bar if stderr is a terminal, else plain lines."""
 
 import os
 import pty
@@ -21,7 +21,7 @@ from tests.support.synthetic import Row
 
 
 class Told:
-    """What a conversion tells, added up."""
+    """A progress that adds up what it is told."""
 
     def __init__(self) -> None:
         self.total = self.patches = self.bytes = 0
@@ -114,7 +114,7 @@ def test_a_terminal_gets_a_bar_and_the_report_goes_to_stdout(raw: Path, tmp_path
     while True:
         try:
             piece = os.read(terminal, 65_536)
-        except OSError:  # how Linux says that nobody holds the other end any more
+        except OSError:  # Linux says so that nobody has the other end open any more
             break
         if not piece:
             break

@@ -1,4 +1,4 @@
-"""`patchpress index --dataset`: an LMDB of another program made a store, no byte of it changed."""
+"""`patchpress index --dataset` makes another program's LMDB a store, and does not change it."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ Records = dict[str, bytes]
 
 
 def records_of(tree: Path) -> Records:
-    """Key -> what another program stores of each patch: a tensor a band, by safetensors itself."""
+    """Key -> the record that another program stores: a tensor for each band, by safetensors."""
     records = {}
     for modality in described().modalities:
         for name in patches(tree, modality):
@@ -47,7 +47,7 @@ def records_of(tree: Path) -> Records:
 
 
 def written(folder: Path, records: Records) -> Path:
-    """An LMDB as another program leaves it: a chunk a transaction, with its lock file."""
+    """An LMDB as another program leaves it: written in several transactions, with its lock file."""
     pairs = list(records.items())
     with lmdb.open(str(folder), map_size=1 << 30, **LMDB_09) as environment:
         for start in range(0, max(len(pairs), 1), 7):
@@ -358,7 +358,7 @@ def test_a_table_of_the_user_is_never_replaced(
     (foreign / "metadata.parquet").rename(tmp_path / "official.parquet")
     words = ("--path", f"metadata={tmp_path / 'official.parquet'}")
     assert patchpress("index", foreign, "--dataset", DATASET, *words).code == 0
-    # What a killed adoption leaves is replaced.
+    # Files that an adoption left which was killed are replaced.
     (foreign / "manifest.json").unlink()
     assert patchpress("index", foreign, "--dataset", DATASET, *words).code == 0
     assert len(open_store(foreign)) == 45
@@ -374,7 +374,7 @@ def test_extents_of_another_program_are_never_replaced(foreign: Path, patchpress
 
 
 class Stopping(NoProgress):
-    """Progress that ends the command half-way."""
+    """A progress that raises an error in the middle of the work."""
 
     def __init__(self, error: type[BaseException]) -> None:
         self._error = error
@@ -413,7 +413,7 @@ def test_an_interruption_while_writing_leaves_all_as_it_was(
 def test_a_folder_that_cannot_be_written_is_one_sentence(
     foreign: Path, patchpress: Command
 ) -> None:
-    (foreign / "manifest.json.partial").mkdir()  # in the way, whoever runs this
+    (foreign / "manifest.json.partial").mkdir()  # cannot be written then, not even by root
     before = folder_bytes(foreign)
     ended = patchpress("index", foreign, "--dataset", DATASET)
     assert (ended.code, ended.out) == (2, "")

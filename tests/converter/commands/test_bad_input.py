@@ -1,4 +1,4 @@
-"""What bad input gets: one sentence on stderr, its exit code, and nothing that looks finished."""
+"""Bad input ends in one sentence on stderr and an exit code, and no store looks finished."""
 
 import shutil
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def twice(raw: Path) -> None:
     pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), raw / TABLE)
 
 
-# What is done to a good tree, and what the sentence must name.
+# Name -> what is done to a good tree, and what the sentence must name.
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing source": (shutil.rmtree, "does not exist"),
     "an empty source": (empty, "holds nothing"),

@@ -1,4 +1,4 @@
-"""`bench` measures what it says; no test looks at how fast."""
+"""`bench` measures what it says; no test depends on how fast that is."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_a_cold_batch_reads_what_was_asked_and_little_more(stacked: Path, tmp_pa
     if drop_from_cache([copy / "data.mdb"]):
         pytest.skip("this file system does not let go of its cache (tmpfs?)")
     os.sync()
-    # A time without end: every record once.
+    # A cold measurement ends when every record was read once, whatever the time.
     reading = Reading(modality="s2", case="batch", mode="direct", cache="cold", batch=5)
     found = measure(copy, reading, 1e9)
     assert found.patches == len(open_store(copy).keys("s2"))

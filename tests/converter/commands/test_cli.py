@@ -1,4 +1,4 @@
-"""The command: each of its commands, where it prints, and its exit codes."""
+"""Each command: what it prints to stdout and stderr, and its exit codes."""
 
 import shutil
 import subprocess

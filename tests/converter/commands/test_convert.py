@@ -1,4 +1,4 @@
-"""What a store holds against what rasterio reads from the files it was made of: every pixel."""
+"""Every pixel of a store is what rasterio reads from the files that it was made from."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def key_of(modality: str, name: str) -> str:
 
 
 def assert_store_is_its_source(store: Store, source: Path, modality: str) -> None:
-    """Every band goes back to what rasterio reads, bit for bit; coarser ones are repeated."""
+    """Every band is what rasterio reads, bit for bit; pixels of coarser bands are repeated."""
     names = patches(source, modality)
     bands = store.manifest.modality(modality).bands
     assert sorted(store.keys(modality)) == [key_of(modality, name) for name in names]
@@ -38,7 +38,7 @@ def assert_store_is_its_source(store: Store, source: Path, modality: str) -> Non
 def test_every_stored_band_is_its_file(
     tree: Path, stores: dict[tuple[str, str], Path], modality: str
 ) -> None:
-    # Each kind once: that all ways of reading agree is checked in test_fetch.
+    # Each kind once; other tests check that all ways of reading agree.
     for path in stores.values():
         assert_store_is_its_source(open_store(path), tree, modality)
 
@@ -109,7 +109,7 @@ def test_official_tables_beside_a_small_tree(shared_data: Path, tmp_path: Path) 
     flagged = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
     paths = {"metadata": official / "metadata.parquet", "flagged": official / flagged}
     report = made(official / "sample", tmp_path / "store", paths=paths)
-    # 18 rows of S2 patches; two S1 patches without S2 have rows here, which the sample lacks.
+    # 18 rows have an S2 patch. Two more have only an S1 patch.
     assert report.rows == 20
     assert report.rows_without_pixels == 480_038 + 69_450 - 20
     assert report.without_row == {}

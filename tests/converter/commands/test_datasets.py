@@ -1,4 +1,4 @@
-"""`datasets`: what each expects on disk, packed or unpacked, and which one a folder is."""
+"""`datasets`: what each dataset must look like on disk, and which one a folder has."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`patchpress index` on finished stores: extents made anew, and the copies that people make."""
+"""`patchpress index` rebuilds extents of finished stores, also of copies that users compacted."""
 
 import shutil
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_a_compacted_store_is_one_again(
     store = tmp_path / "store"
     written(store, lambda transaction: transaction.put(b"A", bytes(300_000)))
     written(store, lambda transaction: transaction.delete(b"A"))
-    assert "compacted" in patchpress("index", store).out  # or bloated
+    assert "compacted" in patchpress("index", store).out  # or it has grown
     written(store, lambda transaction: transaction.put(b"A", bytes(600_000)))
     written(store, lambda transaction: transaction.delete(b"A"))
     (tmp_path / "copy").mkdir()
@@ -169,7 +169,7 @@ def test_records_without_manifest_or_marker_have_two_ways_out(
 def test_what_cannot_be_written_is_one_sentence_and_changes_nothing(
     copy: Path, patchpress: Command
 ) -> None:
-    (copy / f"{EXTENTS}.partial").mkdir()  # in the way, whoever runs this
+    (copy / f"{EXTENTS}.partial").mkdir()  # cannot be written then, not even by root
     before = folder_bytes(copy)
     ended = patchpress("index", copy)
     assert (ended.code, ended.out) == (2, "")
@@ -210,7 +210,7 @@ def test_progress_is_told_where_every_value_is_read(copy: Path) -> None:
 
 
 def altered(store: Path, **columns: Any) -> None:
-    """Extents that are whole and say something else."""
+    """Extents that can be read, but are not true."""
     from dataclasses import replace
 
     from patchpress.readers.access.extents import read_extents, write_extents
@@ -222,7 +222,7 @@ def altered(store: Path, **columns: Any) -> None:
 
 
 def like(place: int) -> Callable[[Any], Any]:
-    """The first record said to be as another."""
+    """Say that the first record has the header of another one."""
 
     def edit(column: Any) -> Any:
         column[0] = column[place]

@@ -1,7 +1,7 @@
-"""Conversions that end before their end: Ctrl-C, killed processes, full disks.
+"""Conversions that are stopped: by Ctrl-C, killed processes, full disks.
 
-Where a conversion must be at work, one of its files is a pipe: the process that opens it waits
-there until this test lets go, whatever the speed of the machine.
+If a test needs a conversion that is at work, one of its files is a pipe. The process that opens it
+waits until the test closes the other end, however fast the machine is.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ GUARD = 60.0  # seconds until a test gives up; none is decided by it
 
 
 class Waiting:
-    """A `convert` with workers that waits at the pipe of one file, neither first nor last."""
+    """A conversion that waits: one of its files, in the middle, is a pipe that nobody writes to."""
 
     def __init__(self, raw: Path, store: Path, workers: int) -> None:
         self.path = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
@@ -55,7 +55,7 @@ class Waiting:
         self.workers = children(self.process.pid)
 
     def _opened(self) -> int:
-        """The pipe's other end, as soon as the conversion has opened it."""
+        """Open the other end of the pipe, as soon as the conversion has opened its own."""
         end = time.monotonic() + GUARD
         while time.monotonic() < end:
             try:
@@ -66,7 +66,7 @@ class Waiting:
         raise TimeoutError("the conversion never came to its pipe")
 
     def let_go(self) -> None:
-        """Put the file back, then end the pipe: who read from it finds the file next."""
+        """Put the file back and close the pipe, so that the conversion goes on."""
         if self._pipe >= 0:
             self.path.unlink()
             self.path.write_bytes(self._data)
@@ -100,7 +100,7 @@ def waiting(raw: Path, tmp_path: Path) -> Iterator[Callable[[int], Waiting]]:
 
 
 def gone(processes: list[int]) -> bool:
-    """Whether all of them end; waits for what the kernel still has to do."""
+    """Whether all of these processes end; the kernel may need a moment for that."""
     end = time.monotonic() + GUARD
     while any(runs(pid) for pid in processes) and time.monotonic() < end:
         time.sleep(0.01)
@@ -124,7 +124,7 @@ def test_ctrl_c_does_not_wait_for_a_worker_that_is_stuck(
         shutil.rmtree(raw / name)
     conversion = waiting(2)
     os.killpg(conversion.process.pid, signal.SIGINT)
-    # Nobody lets go of the pipe: who waited for the worker would wait for ever.
+    # The pipe stays open: if the command waited for its worker, it would wait for ever.
     assert conversion.process.wait(GUARD) == 130
     assert gone(conversion.workers)
     conversion.let_go()
@@ -219,7 +219,7 @@ def test_a_file_that_may_not_grow_is_one_sentence(raw: Path, tmp_path: Path, wor
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
-# What compressed records take is not known before: no conversion is refused for its room.
+# The size of compressed records is not known before, so no conversion is refused for room.
 PRESSED = ("--compression", "zstd")
 
 
@@ -249,7 +249,7 @@ def test_a_conversion_goes_on_when_there_is_room_again(
 def test_a_disk_that_somebody_else_fills_is_one_sentence_and_room_helps(
     raw: Path, tmp_path: Path, disk: Path
 ) -> None:
-    """Uncompressed, with room enough at its begin: a pipe holds the conversion meanwhile."""
+    """There is enough room at the beginning; while a pipe stops the conversion, it is filled."""
     converted(raw, tmp_path / "whole")
     pipe = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
     kept, saved = tmp_path / "kept", tmp_path / "saved"
@@ -286,7 +286,7 @@ def test_a_full_disk_is_one_sentence(raw: Path, disk: Path) -> None:
 def test_a_disk_that_fills_at_the_end_is_one_sentence(
     raw: Path, tmp_path: Path, disk: Path, spare: int
 ) -> None:
-    """From a disk that holds just the records up to one that holds all but the report."""
+    """The disk has room for the records alone, or for more, up to everything but the report."""
     converted(raw, tmp_path / "whole", *PRESSED)
     size = (tmp_path / "whole" / "data.mdb").stat().st_size + spare
     ended, names = on_small_disk(

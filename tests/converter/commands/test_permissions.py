@@ -1,6 +1,6 @@
-"""What may not be read or written: one sentence each, and nothing half done.
+"""Files that may not be read or written: one sentence each, and nothing is half done.
 
-Root may read everything, so a test that runs as root takes its powers from the command.
+Root may read everything, so if the tests run as root, the command is run without its powers.
 """
 
 import shutil

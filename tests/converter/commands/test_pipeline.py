@@ -1,4 +1,4 @@
-"""The conversion as a whole: the same bytes however many workers, and what each option does."""
+"""Whole conversions: the same bytes for any number of workers, and what each option does."""
 
 import json
 from pathlib import Path

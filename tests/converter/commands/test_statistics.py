@@ -1,4 +1,4 @@
-"""Statistics of every kind of store against NumPy over the source's pixels; normalised batches."""
+"""Statistics of every kind of store are those of NumPy over the source; normalised batches."""
 
 import json
 import math
@@ -62,9 +62,7 @@ from tests.support.helpers import (
 from tests.support.synthetic import Row, is_flagged
 
 Command = Callable[..., Ended]
-BIN = (
-    2.0**-12
-)  # what a percentile of floats may be off, relative to the pixels that it lies between
+BIN = 2.0**-12  # by which a percentile of floats may differ, relative to the two pixels next to it
 S2_PIXELS = {"B01": 400, "B02": 14_400, "B05": 3_600}
 
 TOML = """
@@ -92,7 +90,7 @@ name = 'p\\d+'
 
 def own_store(root: Path, records: Sequence[dict[str, Array]], *, any_size: bool = False,
               layout: Layout = Layout.native) -> Store:  # fmt: skip
-    """A store of these bands: one dictionary a patch, one dtype, (height, width) each."""
+    """A store of some patches: for each a dictionary of bands, arrays (height, width)."""
     for index, record in enumerate(records):
         (root / "raw" / "A" / f"p{index}").mkdir(parents=True)
         for band, pixels in record.items():
@@ -350,7 +348,7 @@ def entries(file: Path, modality: str = "s2") -> list[str]:
 
 
 def test_selections_are_kept_apart(copied: Path, patchpress: Command, rows: list[Row]) -> None:
-    """Each selection of rows has an entry of its own, found by the same words."""
+    """Each selection of rows has its own entry in the file, and the same arguments find it."""
     file = copied / "statistics.json"
     cases: list[tuple[list[str], str, dict[str, Any]]] = [
         (["--split", "train"], "train", {"split": "train"}),
@@ -391,7 +389,7 @@ def test_rows_of_any_choice_have_statistics(copied: Path, patchpress: Command) -
     assert f"s2, {found.split}, {found.patches} patches" in ended.out
     assert [found] == compute(copied, samples, ["s2"], workers=0)
     assert entries(copied / "statistics.json") == [found.split]
-    # Another choice of as many rows is another entry, and one of a whole split is the split's.
+    # Other rows, equally many, have another entry. All rows of a split have the entry of the split.
     with pytest.raises(StatisticsMissing, match="no statistics of s2 rows [0-9a-f]{16}, only of"):
         store.statistics("s2", samples.subset([0]))
     with pytest.raises(StatisticsMissing, match="no statistics of s2 test, only of s2 rows"):
@@ -622,7 +620,7 @@ def test_an_array_is_normalized_in_its_place(values: Array) -> None:
     batch = values.astype(np.float32)
     assert normalize(batch, TWO, out=batch) is batch
     np.testing.assert_allclose(batch, expected(values, "standard"), rtol=1e-6)
-    # An `out` that lies over a part of the batch must not be read again.
+    # If `out` shares memory with the batch, no pixel may be read after it was written.
     buffer = np.zeros((5, 2, 3, 5), np.float32)
     buffer[:4] = values
     normalize(buffer[:4], TWO, out=buffer[1:])
@@ -704,7 +702,7 @@ def test_constants_go_to_a_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         normalize(torch.zeros((2, 4, 4)), fresh)
     assert len(moved) == 2
-    # Another device has its own; torch's `meta` stands for one wherever there is no GPU.
+    # Constants are kept for each device; the device `meta` of torch is there without a GPU, too.
     assert normalize(torch.zeros((2, 4, 4), device="meta"), fresh).device.type == "meta"
     assert len(moved) == 4
 

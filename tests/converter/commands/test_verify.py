@@ -1,4 +1,4 @@
-"""`verify`: a good store is good, and every damage is found, named and worth exit code 1."""
+"""`verify` calls a good store good; it finds and names every damage, with exit code 1."""
 
 import json
 import shutil
@@ -105,7 +105,7 @@ def test_a_flipped_byte_of_a_frame_is_found_and_its_record_named(
 
 
 def edited(store: Path, edit: Edit) -> None:
-    """Change records by lmdb, and let the manifest know the new size of the file."""
+    """Change records by lmdb, and note the new size of the file in the manifest."""
     with (
         lmdb.open(str(store), map_size=1 << 28, **LMDB_09) as environment,
         environment.begin(write=True) as transaction,
@@ -298,7 +298,7 @@ def test_records_that_safetensors_reads_otherwise_are_found(
 def test_records_of_the_same_bands_are_told_apart_without_extents(
     tmp_path: Path, native: Path
 ) -> None:
-    """Then verify asks the store for a key while it has the environment open itself."""
+    """Then verify asks the store for a key while it has the LMDB environment open."""
     copy = Path(shutil.copytree(native, tmp_path / "store"))
     (copy / "extents.safetensors").unlink()
     manifest = json.loads((copy / "manifest.json").read_text())

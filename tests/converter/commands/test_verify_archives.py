@@ -1,4 +1,4 @@
-"""`verify --against` archives: every pixel out of the stream, by the other decoder."""
+"""`verify --against` archives compares every pixel, decoded by another decoder than converting."""
 
 import os
 import re
@@ -275,7 +275,7 @@ def test_v1_and_sen12ms_are_compared(made_tree: tuple[Path, list[Row]], tmp_path
 
 
 class Told:
-    """What a verification tells of its parts."""
+    """A progress that notes each part of a verification."""
 
     def __init__(self) -> None:
         self.parts: list[tuple[int | None, list[tuple[int, float | None]]]] = []

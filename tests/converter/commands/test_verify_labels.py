@@ -1,4 +1,4 @@
-"""Labels that follow from reference maps: where no table gives them, and against those that do."""
+"""Labels that follow from reference maps: derived if no table gives them, else compared with it."""
 
 from collections.abc import Callable
 from pathlib import Path
