@@ -260,7 +260,8 @@ def test_an_unknown_keyword_names_the_class_and_the_nearest(opened: Store, askin
     import patchpress
 
     kind = getattr(patchpress, asking)
-    said = refused(OptionError, lambda: kind(opened, bandz="rgb"))
+    options = {"output": "numpy"} if asking == "PatchLoader" else {}  # which needs no torch
+    said = refused(OptionError, lambda: kind(opened, bandz="rgb", **options))
     assert said == f"unknown keyword 'bandz' for {asking}; nearest is 'bands'"
     own = {"PatchLoader": ("shufle", "shuffle"), "PatchDataset": ("transfrom", "transform")}
     typo, right = own.get(asking, ("flaged", "flagged"))
