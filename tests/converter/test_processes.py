@@ -17,6 +17,8 @@ from patchpress.converter.memory import SharedMemory
 from patchpress.converter.processes import in_order, worker_pool
 from tests.support.helpers import DATASET, command, folder_bytes, packed, python
 
+pytestmark = pytest.mark.slow
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux processes fork here")
 
 

@@ -17,6 +17,8 @@ from patchpress.converter.commands.bench import (
 )
 from tests.support.helpers import Ended
 
+pytestmark = pytest.mark.slow
+
 SECONDS = "0.01"
 
 

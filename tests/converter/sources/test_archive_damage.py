@@ -25,6 +25,8 @@ from tests.support.packing import (
 )
 from tests.support.synthetic import make_tree
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 S2, S1, MAPS = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"
 
