@@ -63,3 +63,5 @@ def parse_toml(text: str, file: str) -> Section:
         return Section(tomllib.loads(text), "", file)
     except tomllib.TOMLDecodeError as error:
         raise DescriptionError(f"{file}: {error}") from None
+    except RecursionError:
+        raise DescriptionError(f"{file}: its lists or tables lie too deep in one another") from None

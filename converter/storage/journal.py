@@ -22,7 +22,8 @@ from patchpress.converter.encoding.tiff import Ground
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.transactions import Mark
-from patchpress.readers.errors import PatchError
+from patchpress.readers.access.extents import UNKNOWN
+from patchpress.readers.errors import PatchError, TargetError
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _CHECKED = 9  # bytes at the start of a line: its CRC-32 in hexadecimal, and a space
@@ -111,17 +112,40 @@ class Journal:
             return None
         with writing(self.path):
             begin, end = self._ends[-2], self._ends[-1]
-            return _parsed(os.pread(self._file, end - begin, begin))
+            text = os.pread(self._file, end - begin, begin)
+        return self._line(text, len(self))
 
     def lines(self) -> Iterator[Line]:
         """Every line from the first.
 
         Raises:
-            TargetError: it cannot be read.
+            TargetError: it cannot be read, or a line says what no conversion writes.
         """
-        with writing(self.path), self.path.open("rb") as file:
-            for _ in range(len(self)):
-                yield _parsed(file.readline())
+        headers = 0
+        with writing(self.path):
+            file = self.path.open("rb")
+        with file:
+            for count in range(1, len(self) + 1):
+                with writing(self.path):
+                    text = file.readline()
+                line = self._line(text, count)
+                headers += len(line.headers)
+                numbers = [e.header_number for e in line.entries if isinstance(e.result, Encoded)]
+                if any(headers <= number < UNKNOWN for number in numbers):
+                    raise self._damaged(count, "a record has a header that no line has")
+                yield line
+
+    def _line(self, text: bytes, number: int) -> Line:
+        try:
+            return _parsed(text)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise self._damaged(number, f"{type(error).__name__}: {error}") from None
+
+    def _damaged(self, number: int, why: str) -> TargetError:
+        return TargetError(
+            f"line {number} of {self.path} says what no conversion writes ({why}): give "
+            "--overwrite to begin anew"
+        )
 
     def entries(self) -> Iterator[Entry]:
         """The outcome of every patch, in the order of the patches."""
@@ -236,19 +260,37 @@ def _is_whole(text: bytes) -> bool:
 
 
 def _parsed(text: bytes) -> Line:
+    """The line of these bytes; KeyError, TypeError or ValueError if `append` does not write it."""
     content: dict[str, Any] = json.loads(text[_CHECKED:])
     mark = Mark(
-        written=content["written"],
-        transaction=content["transaction"],
-        map_size=content["map"],
-        removed=tuple(content["removed"]),
+        written=_count(content, "written"),
+        transaction=_count(content, "transaction"),
+        map_size=_count(content, "map"),
+        removed=tuple(_text(key, "removed") for key in content["removed"]),
     )
     return Line(
-        boot=content["boot"],
+        boot=_text(content["boot"], "boot"),
         mark=mark,
-        headers=tuple(header.encode("latin-1") for header in content["headers"]),
+        headers=tuple(_text(header, "headers").encode("latin-1") for header in content["headers"]),
         entries=tuple(_entry(*values) for values in content["entries"]),
     )
+
+
+def _count(content: dict[str, Any], field: str) -> int:
+    return _within(content[field], field, 64)
+
+
+def _within(value: object, field: str, bits: int) -> int:
+    """A whole number that fits into so many bits."""
+    if type(value) is not int or not 0 <= value < 1 << bits:
+        raise ValueError(f"{field} is {value!r}")
+    return value
+
+
+def _text(value: object, field: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is {value!r}")
+    return value
 
 
 def _entry(
@@ -265,9 +307,30 @@ def _entry(
     if isinstance(length, str):
         result = PatchError(length)
     else:
-        covered = Ground(*ground) if ground else None
-        result = Encoded(length=length, checksum=checksum, ground=covered, values=_tuples(values))
-    return Entry(modality=modality, key=key, result=result, header_number=header_number)
+        result = Encoded(
+            length=_within(length, "length", 48),
+            checksum=_within(checksum, "checksum", 64),
+            ground=_ground(ground) if ground is not None else None,
+            values=_tuples(values),
+        )
+        _within(header_number, "header", 16)
+        _text(key, "key").encode()
+    return Entry(
+        modality=_text(modality, "modality"),
+        key=_text(key, "key"),
+        result=result,
+        header_number=header_number,
+    )
+
+
+def _ground(values: list[Any]) -> Ground:
+    ground = Ground(*values)
+    for edge in ground[1:]:
+        if not isinstance(edge, (int, float)):
+            raise TypeError(f"ground is {values!r}")
+    if ground.epsg is not None:
+        _within(ground.epsg, "epsg", 32)
+    return ground
 
 
 def _tuples(values: Sequence[object]) -> tuple[object, ...]:

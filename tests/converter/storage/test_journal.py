@@ -3,9 +3,11 @@
 import json
 import resource
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,7 +45,7 @@ def test_what_was_noted_comes_back(tmp_path: Path) -> None:
         for number, result in enumerate(RESULTS):
             journal.note(patch_named(f"p{number}"), result, number)
         journal.note_failed(patch_named("q"), PatchError("q is damaged (\udcff)"))
-        journal.append(Mark(4096, 3, 1 << 20), [b"header", b"\xff\0"])
+        journal.append(Mark(4096, 3, 1 << 20), [b"header", b"\xff\0", b"", b"x"])
         journal.note(patch_named("r"), RESULTS[0], 65_535)
         journal.append(Mark(8192, 4, 1 << 21, ("p1",)))
     with Journal(tmp_path / "j") as journal:
@@ -51,7 +53,7 @@ def test_what_was_noted_comes_back(tmp_path: Path) -> None:
         assert journal.last == second
     assert first.mark == Mark(written=4096, transaction=3, map_size=1 << 20, removed=())
     assert (first.paged, second.paged) == (False, False)
-    assert first.headers == (b"header", b"\xff\0")
+    assert first.headers == (b"header", b"\xff\0", b"", b"x")
     assert [entry.result for entry in first.entries[:-1]] == RESULTS
     assert [type(entry.result) for entry in first.entries[:-1]] == [Encoded] * len(RESULTS)
     assert type(first.entries[1].result.ground) is Ground  # type: ignore[union-attr]
@@ -67,7 +69,7 @@ def three_lines(path: Path) -> bytes:
     with Journal(path) as journal:
         for number, result in enumerate(RESULTS[:3]):
             journal.note(patch_named(f"p{number}"), result, 0)
-            journal.append(Mark(map_size=number))
+            journal.append(Mark(map_size=number), [] if number else [b"header"])
     return path.read_bytes()
 
 
@@ -122,7 +124,7 @@ def test_the_order_of_keys_is_that_of_their_bytes(tmp_path: Path) -> None:
         for number, key in enumerate(keys):
             journal.note(patch_named(key), Encoded(number, 10 * number, None), number)
         journal.note_failed(patch_named("bad"), PatchError("bad"))
-        journal.append(Mark())
+        journal.append(Mark(), [b"%d" % number for number in range(6)])
         journal.append(Mark(removed=("gone",)))
         ordered = sorted_records(journal)
     assert [key.decode() for key in ordered.keys] == ["Z", "p1", "p10", "p2", "é"]
@@ -208,3 +210,43 @@ def test_any_order_of_keys_goes_on_after_any_commit(
 def test_each_line_of_a_journal_is_a_checksum_and_json(tmp_path: Path) -> None:
     lines = three_lines(tmp_path / "j").splitlines()
     assert [json.loads(line[9:])["map"] for line in lines] == [0, 1, 2]
+
+
+FORGED: list[tuple[str, Any, str]] = [
+    ("written", -1, "written is -1"),
+    ("transaction", "3", "transaction is '3'"),
+    ("map", 1 << 70, "map is 1180591620717411303424"),
+    ("boot", None, "boot is None"),
+    ("headers", [7], "headers is 7"),
+    ("headers", ["\u0100"], "latin-1"),
+    ("removed", [1], "removed is 1"),
+    ("entries", [["s2"]], "missing"),
+    ("entries", [["s2", "p", -1]], "length is -1"),
+    ("entries", [["s2", "p", 1e3]], "length is 1000.0"),
+    ("entries", [["s2", "p", True]], "length is True"),
+    ("entries", [["s2", 7, 8]], "key is 7"),
+    ("entries", [["s2", "\udcff", 8]], "surrogates"),
+    ("entries", [["s2", "p", 8, 1 << 64]], "checksum is 18446744073709551616"),
+    ("entries", [["s2", "p", 8, 1, 2]], "a record has a header that no line has"),
+    ("entries", [["s2", "p", 8, 1, 0, [32633, "left", 0, 1, 2]]], "ground is"),
+    ("entries", [["s2", "p", 8, 1, 0, [-5, 0, 0, 1, 2]]], "epsg is -5"),
+    ("entries", {"a": 1}, "missing"),
+    ("entries", None, "NoneType"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "why"), FORGED)
+def test_a_forged_line_with_the_right_checksum_is_refused(
+    tmp_path: Path, field: str, value: object, why: str
+) -> None:
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.append(Mark(4096, 3, 1 << 20), [b"header"])
+    content = json.loads(path.read_bytes()[9:]) | {field: value}
+    text = json.dumps(content).encode()
+    path.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+    with Journal(path) as journal, pytest.raises(TargetError) as caught:
+        list(journal.lines())
+    assert f"line 1 of {path} says what no conversion writes" in str(caught.value)
+    assert why in str(caught.value)
+    assert "--overwrite" in str(caught.value)
