@@ -12,8 +12,14 @@ from pathlib import Path
 
 import xxhash
 
-from patchpress.converter.commands.adopt_records import RecordIdentifier
+from patchpress.converter.commands.adopt_records import (
+    NAMELESS,
+    AdoptedRecord,
+    OtherRecord,
+    RecordIdentifier,
+)
 from patchpress.converter.commands.data_file import values_in
+from patchpress.converter.commands.other_records import OtherRecords
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.encoding.columnreader import ColumnReader
@@ -37,6 +43,7 @@ from patchpress.readers.format.manifest import (
     EXTENTS,
     MANIFEST,
     METADATA,
+    OTHER_VALUES,
     ContentDigest,
     Manifest,
     Shard,
@@ -45,7 +52,7 @@ from patchpress.readers.format.manifest import (
 from patchpress.readers.format.modality import Compression
 from patchpress.readers.format.table import checksum_column
 
-CHUNK = 256  # records between two calls of the progress
+TOLD_AFTER = 256  # records between two calls of the progress
 NO_FILES = MemoryFiles({})  # the JSON files beside the pixels were not stored
 
 
@@ -146,20 +153,29 @@ class _Adoption:
         self._logs: dict[str, RecordLog] = {}
         self._layouts: dict[str, str] = {}
         self._headers = HeaderList()
+        self._others = OtherRecords()
 
     def run(self, absent: tuple[str, ...]) -> Report:
         """Read all records, join them with the tables, and write what describes them."""
         found = scan(self._data)
-        if not len(found.keys):
+        if not len(found.keys) + len(found.nameless):
             raise SourceError(f"{self._data} has no records: there is nothing to adopt")
+        for key in found.nameless:
+            self._others.add(key, NAMELESS)
         digest = self._read(found)
+        if not self._logs:
+            raise SourceError(
+                f"none of the {len(self._others):,} values of {self._data} is a record of "
+                f"{self._description.dataset.name}: they are {self._others.kinds()}; choose "
+                "another --dataset, or describe your own in a TOML file"
+            )
         if facts_of(open_file(self._data)) != found.facts:
             raise StoreDamaged(
                 f"{self._data} changed while it was read: wait for the program that writes it, and "
                 "run the same command again"
             )
-        shard = Shard(DATA, len(found.keys), int(found.facts["bytes"]), digest)
-        extents = build(self._store, [DATA], self._headers)
+        extents = build(self._store, [DATA], self._headers, without=self._others.keys)
+        shard = Shard(DATA, len(extents), int(found.facts["bytes"]), digest)
         logs = {name: self._logs[name] for name in self._description.modalities
                 if name in self._logs}  # fmt: skip
         joined = join(self._description, logs, self._tables, self._files, SplitOptions())
@@ -169,7 +185,10 @@ class _Adoption:
             write_extents(self._store, extents)
             manifest = self._manifest(logs, joined, shard)
             write_manifest(self._store, manifest)
-        return report_of(self._store, self._description, joined, manifest, self._files, absent)
+        report = report_of(self._store, self._description, joined, manifest, self._files, absent)
+        report.other_values = len(self._others)
+        report.kinds_of_other_values = self._others.kinds()
+        return report
 
     def _manifest(self, logs: Mapping[str, RecordLog], joined: Joined, shard: Shard) -> Manifest:
         modalities = {
@@ -193,6 +212,7 @@ class _Adoption:
                 "dataset": self._description.dataset.name,
                 "split": "official",
                 "adopted": DATA,
+                **({OTHER_VALUES: len(self._others)} if self._others else {}),
             },
         )
 
@@ -202,25 +222,22 @@ class _Adoption:
         self._progress.start(len(found.keys), "records")
         done = nbytes = 0
         for name, value in values_in(self._data, found):
-            checksum = xxhash.xxh3_64_intdigest(value)
-            self._note(name, value, checksum)
-            try:
-                digest.add(name.decode(), checksum)
-            except ValueError:
-                raise SourceError(
-                    f"{self._data} keeps {name!r} in another order than that of its bytes: "
-                    "copy its records to a plain LMDB"
-                ) from None
+            record = self._identifier.identify(name, value)
+            if isinstance(record, OtherRecord):
+                self._others.add(name, record.why)
+            else:
+                checksum = xxhash.xxh3_64_intdigest(value)
+                self._note(name, record, value, checksum)
+                digest.add(name.decode(), checksum)  # the tree's keys ascend: `scan` has seen to it
             done, nbytes = done + 1, nbytes + len(value)
-            if done == CHUNK:
+            if done == TOLD_AFTER:
                 self._progress.advance(done, nbytes)
                 done = nbytes = 0
         self._progress.advance(done, nbytes)
         return digest.text()
 
-    def _note(self, name: bytes, value: memoryview, checksum: int) -> None:
+    def _note(self, name: bytes, record: AdoptedRecord, value: memoryview, checksum: int) -> None:
         """Note what a record is, and what the table will say of it."""
-        record = self._identifier.identify(name, value)
         modality = record.modality
         self._headers.add(value)
         layout = self._layouts.setdefault(modality.name, modality.layout)

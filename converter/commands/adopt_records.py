@@ -1,7 +1,7 @@
 """What a record of another program is: which modality it has, in which layout, of which patch."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,12 @@ from patchpress.converter.sources.patch import Patch, named_patch
 from patchpress.converter.storage.new_manifest import stored_modality
 from patchpress.readers.errors import SourceError, StoreDamaged
 from patchpress.readers.format.modality import Compression, Modality, matching
-from patchpress.readers.format.record import Form, form_in
+from patchpress.readers.format.record import Decompressor, Form, form_in, is_compressed
 
+NAMELESS = "with keys that end in a zero byte"
+"""What a value is whose key cannot be a name."""
 LAYOUTS = ("native", "stacked")
+_BETWEEN_UNDERSCORES = re.compile(r"__\w*__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,46 +30,65 @@ class AdoptedRecord:
     """The byte at which its first band begins."""
 
 
+@dataclass(frozen=True, slots=True)
+class OtherRecord:
+    """What a value is that is no record of the dataset, neither by its name nor by its tensors.
+
+    Programs keep such values beside their records: a count, a list of keys, a pickled object.
+    """
+
+    why: str
+    """What it is instead, in a few words."""
+
+
 class RecordIdentifier:
     """Tells what records are, by their tensors and then by their keys."""
 
-    def __init__(self, data: Path, description: Description) -> None:
-        """`data` is the file that they come from, for sentences about them."""
+    def __init__(
+        self, data: Path, description: Description, known: Sequence[Modality] | None = None
+    ) -> None:
+        """Know the modalities of a description in every layout, without compression.
+
+        Args:
+            data: the file that the records come from, for sentences about them.
+            description: of the dataset.
+            known: the modalities as they are stored, if that is known.
+        """
         self._data, self._description = data, description
         modalities = description.modalities
         self._key_patterns = {name: key_pattern(m) for name, m in modalities.items()}
-        self._known = [
-            stored_modality(
-                description,
-                name,
-                layout=layout,
-                resampling="nearest",
-                compression=Compression(),
-                records=0,
-            )
-            for name in modalities
-            for layout in LAYOUTS
-        ]
+        self._known = list(known) if known is not None else _in_every_layout(description)
+        compressed = known and any(m.compression.codec != "none" for m in known)
+        self._decompress = Decompressor() if compressed else None
         self._matching: dict[bytes, list[Modality]] = {}
         """Header -> the modalities whose records begin with it."""
 
-    def identify(self, name: bytes, value: memoryview) -> AdoptedRecord:
+    def identify(self, name: bytes, value: memoryview) -> AdoptedRecord | OtherRecord:
         """What a record is.
 
         Raises:
-            SourceError: it is nothing that the description has, or may be two things.
+            SourceError: it has the name or the tensors of a record, but not both, or may be two
+                things.
         """
+        if _BETWEEN_UNDERSCORES.fullmatch(name.decode(errors="replace")):
+            return OtherRecord("with names like __len__")
         try:
-            key, form = name.decode(), form_in(value)
-        except UnicodeDecodeError:
-            raise self.foreign(name, "its name is no text") from None
+            form = form_in(self.plain(value))
         except StoreDamaged:
-            raise self.foreign(name, "it is no safetensors, or a compressed one") from None
+            if not self._is_patch(name):
+                return OtherRecord("that are no safetensors")
+            raise self.foreign(name, self._not_safetensors(value)) from None
         modalities = self._matching.get(form.header)
         if modalities is None:
             modalities = self._matching[form.header] = list(matching(self._known, form))
         if not modalities:
+            if not self._is_patch(name):
+                return OtherRecord("with other tensors")
             raise self.foreign(name, self._tensors_of(form))
+        try:
+            key = name.decode()
+        except UnicodeDecodeError:
+            raise self.foreign(name, "its name is no text") from None
         found = list(self._named(modalities, key))
         names = " or ".join(modality.name for modality in modalities)
         if not found:
@@ -77,6 +99,29 @@ class RecordIdentifier:
         patch = named_patch(self._description.modalities[modality.name], fields)
         first = form.tensor(modality.bands[0].name) or form.tensors[0]
         return AdoptedRecord(modality, patch, len(form.header) + first.offset)
+
+    def plain(self, value: memoryview) -> memoryview:
+        """The bytes of a record before it was compressed, if the store's records may be.
+
+        Raises:
+            StoreDamaged: it cannot be decompressed.
+        """
+        if self._decompress is None or not is_compressed(value):
+            return value
+        return memoryview(self._decompress(value))
+
+    def _is_patch(self, name: bytes) -> bool:
+        """Whether a key is the name of a patch."""
+        key = name.decode(errors="backslashreplace")
+        return next(self._named(self._known, key), None) is not None
+
+    def _not_safetensors(self, value: memoryview) -> str:
+        if is_compressed(value):
+            return (
+                "it is compressed, and how is told by the manifest.json of its store: copy that "
+                f"and metadata.parquet to {self._data.parent}, and leave --dataset out"
+            )
+        return "it is no safetensors"
 
     def _named(
         self, modalities: list[Modality], key: str
@@ -120,3 +165,18 @@ class RecordIdentifier:
 
 def _shapes(form: Form) -> dict[str, tuple[object, tuple[int, ...]]]:
     return {tensor.name: (tensor.dtype, tensor.shape) for tensor in form.tensors}
+
+
+def _in_every_layout(description: Description) -> list[Modality]:
+    return [
+        stored_modality(
+            description,
+            name,
+            layout=layout,
+            resampling="nearest",
+            compression=Compression(),
+            records=0,
+        )
+        for name in description.modalities
+        for layout in LAYOUTS
+    ]

@@ -1,32 +1,43 @@
 """`index`: rebuilds the extents of a store, or makes the LMDB of another program a store."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import xxhash
-
 from patchpress.converter.commands.adopt import adopt
-from patchpress.converter.commands.data_file import values_in
-from patchpress.converter.descriptions.parse import find_description
+from patchpress.converter.commands.changed_records import (
+    ChangedRecords,
+    compare,
+    headers_and_digest,
+    read_values,
+)
+from patchpress.converter.commands.changed_store import StoreChanges, take_changes
+from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
-from patchpress.readers.access.extents import Extents, write_extents
-from patchpress.readers.access.scan import build, scan
-from patchpress.readers.errors import OptionError, StoreDamaged
+from patchpress.converter.text import named, several
+from patchpress.readers.access.extents import (
+    Extents,
+    read_extents,
+    write_extents,
+)
+from patchpress.readers.access.scan import Scan, build, scan
+from patchpress.readers.errors import OptionError, StoreDamaged, StoreMissing
 from patchpress.readers.format.manifest import (
     DATA,
     EXTENTS,
     MANIFEST,
     MARKER,
-    ContentDigest,
+    OTHER_VALUES,
     Manifest,
     Shard,
     read_manifest,
     write_manifest,
 )
+from patchpress.readers.format.table import read_table, record_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +50,37 @@ class Indexed:
     """Size of the file with the extents."""
     resized: bool = False
     """Whether the data file has another size than noted, and yet the same records."""
+    changes: StoreChanges = field(default_factory=StoreChanges)
+    """What another program changed in the data file."""
 
     def text(self) -> str:
-        """One line for people, or two."""
-        path = Path(self.store) / EXTENTS
+        """A line for people, and what changed."""
+        path, changes = Path(self.store) / EXTENTS, self.changes
         lines = [f"{path}: {self.records:,} records, {self.bytes:,} bytes"]
         if self.resized:
             lines.append("the data file was compacted: its records are the same, its size is noted")
+        for what, keys in (
+            ("records that were added", changes.added),
+            ("records that were removed", changes.removed),
+            ("records with other bytes than before (convert again if no program replaced them)",
+             changes.replaced),
+        ):  # fmt: skip
+            lines += named(what, keys)
+        if changes.rows_added or changes.rows_removed:
+            lines.append(
+                f"  metadata.parquet: {several(changes.rows_added, 'row')} added, "
+                f"{several(changes.rows_removed, 'row')} removed"
+            )
+        if changes.without_split:
+            lines.append(
+                f"  rows that were added without a split: {changes.without_split:,} (tables and "
+                "lists give one: --path NAME=FILE)"
+            )
+        if changes.others:
+            lines.append(
+                f"  values that are no records, left out: {len(changes.others):,}, "
+                f"{changes.others.kinds()}"
+            )
         return "\n".join(lines)
 
 
@@ -58,13 +93,17 @@ def index(
 ) -> Indexed | Report:
     """Rebuild the extents of a finished store, or make the LMDB of another program a store.
 
-    The pages of the data file are read without LMDB: it must have the data format of LMDB 0.9.
+    If another program added, removed or replaced records of a finished store, its table and its
+    manifest are made anew, too, and the result says what changed. The pages of the data file are
+    read without LMDB: it must have the data format of LMDB 0.9.
 
     Args:
         store: folder with the data file.
         dataset: name of the description by which records without a manifest are known, or the path
-            of a TOML file; None for a finished store.
-        paths: tables and lists of the dataset, by their names in the description.
+            of a TOML file; for a finished store only if records of a description that is not built
+            in changed.
+        paths: tables and lists of the dataset, by their names in the description, for records that
+            are new.
         progress: told of every few records that are read.
 
     Raises:
@@ -73,16 +112,26 @@ def index(
         TargetError: the folder cannot be written.
     """
     folder, progress = local_path(store), progress or NoProgress()
+    _refuse_a_file(folder)
+    located = {name: local_path(path) for name, path in (paths or {}).items()}
     if dataset is not None and _is_adoptable(folder):
-        located = {name: local_path(path) for name, path in (paths or {}).items()}
         return adopt(folder, find_description(dataset), located, progress)
     manifest = read_manifest(folder)
-    if dataset is not None or paths:
-        raise OptionError(
-            f"{folder} is a finished store of {manifest.dataset.name}: leave --dataset and --path "
-            "out, which are for records that another program wrote"
+    return _Index(folder, manifest, dataset, located, progress).run()
+
+
+def _refuse_a_file(path: Path) -> None:
+    """Say how an LMDB that is one file becomes a folder.
+
+    Raises:
+        StoreMissing: it is a file.
+    """
+    if path.is_file():
+        folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.store")
+        raise StoreMissing(
+            f"{path} is a file, and a store is a folder: if it is an LMDB in one file, make one of "
+            f"it by `mkdir {folder} && ln {path} {folder}/{DATA}`, and give {folder}"
         )
-    return _index(folder, manifest, progress)
 
 
 def _is_adoptable(store: Path) -> bool:
@@ -92,63 +141,111 @@ def _is_adoptable(store: Path) -> bool:
     return (store / DATA).exists() and not (store / MARKER).exists()
 
 
-def _index(store: Path, manifest: Manifest, progress: Progress) -> Indexed:
-    """Rebuild the extents of a finished store; note the size of a data file that was compacted."""
-    progress.start(manifest.records, "records")
-    extents = build(
-        store, [shard.path for shard in manifest.shards], progress=lambda n: progress.advance(n, 0)
-    )
-    if len(extents) != manifest.records:
-        raise StoreDamaged(
-            f"{store} has {len(extents):,} records where the manifest counts "
-            f"{manifest.records:,}: {_again(store, manifest)}"
+class _Index:
+    """A finished store while its extents are made anew."""
+
+    def __init__(
+        self,
+        store: Path,
+        manifest: Manifest,
+        dataset: StrPath | None,
+        paths: Mapping[str, Path],
+        progress: Progress,
+    ) -> None:
+        self._store, self._manifest, self._progress = store, manifest, progress
+        self._dataset, self._paths = dataset, paths
+
+    def run(self) -> Indexed:
+        """Rebuild the extents; if the data file is not as it was, find out what changed."""
+        manifest, files = self._manifest, [shard.path for shard in self._manifest.shards]
+        scans = [scan(self._store / name) for name in files]
+        count = sum(len(one.keys) + len(one.nameless) for one in scans)
+        others = int(manifest.options.get(OTHER_VALUES) or 0)
+        if count == manifest.records + others and self._is_as_before(scans):
+            self._refuse_options()
+            without = self._other_keys(scans[0]) if others else frozenset[bytes]()
+            return self._rebuilt(files, without)
+        if len(files) > 1:
+            raise StoreDamaged(
+                f"{self._store} has {count:,} records in {len(files)} data files where the "
+                f"manifest counts {manifest.records:,}: copy or convert the store again"
+            )
+        return self._changed(scans[0])
+
+    def _is_as_before(self, scans: Sequence[Scan]) -> bool:
+        """Whether the data files are those of the manifest, as far as can be told unread."""
+        shards = self._manifest.shards
+        if any(one.facts["bytes"] != s.bytes for one, s in zip(scans, shards, strict=True)):
+            return False
+        extents, _ = read_extents(self._store, [shard.path for shard in shards])
+        return extents is not None  # then they were made from this very data file
+
+    def _refuse_options(self) -> None:
+        if self._dataset is not None or self._paths:
+            raise OptionError(
+                f"{self._store} is a finished store of {self._manifest.dataset.name}, and no "
+                "program changed its records: leave --dataset and --path out"
+            )
+
+    def _other_keys(self, found: Scan) -> frozenset[bytes]:
+        """The keys of values that are no records: those that no row of the table names."""
+        names = (record_keys(self._store, self._manifest, m) for m in self._manifest.modalities)
+        listed = {key.encode() for keys in names for key in keys}
+        return frozenset(key for key in found.keys.tolist() if key not in listed)
+
+    def _rebuilt(self, files: Sequence[str], without: Collection[bytes]) -> Indexed:
+        self._progress.start(self._manifest.records, "records")
+        extents = build(
+            self._store,
+            files,
+            progress=lambda count: self._progress.advance(count, 0),
+            without=without,
         )
-    shards = _shards_now(store, manifest, extents, progress)
-    resized = shards != manifest.shards
-    with writing(store):
-        write_extents(store, extents)
-        if resized:
-            write_manifest(store, replace(manifest, shards=shards))
-    return Indexed(str(store), len(extents), (store / EXTENTS).stat().st_size, resized)
+        return self._written(extents)
 
+    def _written(self, extents: Extents, manifest: Manifest | None = None) -> Indexed:
+        with writing(self._store):
+            write_extents(self._store, extents)
+            if manifest is not None:
+                write_manifest(self._store, manifest)
+        size = (self._store / EXTENTS).stat().st_size
+        return Indexed(str(self._store), len(extents), size, resized=manifest is not None)
 
-def _shards_now(
-    store: Path, manifest: Manifest, extents: Extents, progress: Progress
-) -> tuple[Shard, ...]:
-    """The shards with the sizes that their files have; a compaction changes nothing else.
+    def _changed(self, found: Scan) -> Indexed:
+        """Read every value, and take what another program changed."""
+        manifest, store = self._manifest, self._store
+        data = read_values(store / DATA, found, self._progress)
+        table = read_table(store, manifest)
+        changed = compare(data, manifest, table)
+        if not changed.count and not found.nameless:
+            self._refuse_options()
+            headers, digest = headers_and_digest(data, ())
+            extents = build(store, [DATA], headers)
+            shard = Shard(DATA, len(extents), int(found.facts["bytes"]), digest)
+            is_same = manifest.shards == (shard,)
+            return self._written(extents, None if is_same else replace(manifest, shards=(shard,)))
+        description = self._description(changed)
+        changes = take_changes(store, manifest, description, self._paths, data, table, changed)
+        size, records = (store / EXTENTS).stat().st_size, read_manifest(store).records
+        resized = not changes and found.facts["bytes"] != manifest.shards[0].bytes
+        return Indexed(str(store), records, size, resized=resized, changes=changes)
 
-    Raises:
-        StoreDamaged: a file of another size does not hold the same records.
-    """
-    shards = []
-    for shard, facts in zip(manifest.shards, extents.files, strict=True):
-        if facts["bytes"] != shard.bytes:
-            digest = _digest(store / shard.path, progress)
-            if digest != shard.digest:
-                raise StoreDamaged(
-                    f"{store / shard.path} has {facts['bytes']} bytes where the manifest promises "
-                    f"{shard.bytes}, and other records: {_again(store, manifest)}"
-                )
-        shards.append(replace(shard, bytes=facts["bytes"]))
-    return tuple(shards)
+    def _description(self, changed: ChangedRecords) -> Description:
+        """The description that says what new records are.
 
-
-def _again(store: Path, manifest: Manifest) -> str:
-    """What the user can do if the records are not those of the manifest."""
-    if "adopted" in manifest.options:
-        return f"run `patchpress index {store} --dataset NAME` again, with its tables"
-    return "copy or convert the store again"
-
-
-def _digest(path: Path, progress: Progress) -> str:
-    """The digest over keys and checksums of a data file, for which every value is read."""
-    digest = ContentDigest()
-    found = scan(path)
-    progress.start(len(found.keys), "records")
-    for name, value in values_in(path, found):
-        try:
-            digest.add(name.decode(), xxhash.xxh3_64_intdigest(value))
-        except ValueError:  # no text, or out of order: no record of the manifest's
-            return ""
-        progress.advance(1, len(value))
-    return digest.text()
+        Raises:
+            OptionError: it is not known, or is given and of another dataset.
+        """
+        name = self._manifest.dataset.name
+        if self._dataset is None and name not in built_in_descriptions():
+            raise OptionError(
+                f"{several(changed.count, 'record')} of {self._store / DATA} changed, and only "
+                f"the description of {name} says what they are: give it with --dataset FILE"
+            )
+        description = find_description(name if self._dataset is None else self._dataset)
+        if description.dataset.name != name:
+            raise OptionError(
+                f"{self._store} is a store of {name}, not of {description.dataset.name}: give its "
+                "own --dataset, or none"
+            )
+        return description

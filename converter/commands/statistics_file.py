@@ -7,7 +7,8 @@ from pathlib import Path
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.storage.folder import writing
 from patchpress.readers.errors import StatisticsStale, StoreDamaged, TargetError
-from patchpress.readers.format.manifest import STATISTICS, Manifest, read_manifest, write_whole
+from patchpress.readers.format.manifest import STATISTICS, Manifest, read_manifest
+from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.statistics import Entries, Statistics, from_bytes, to_bytes
 
 

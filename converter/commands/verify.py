@@ -41,6 +41,8 @@ class Verdict:
     """Records read back."""
     compared: int = 0
     """Records compared with the source, pixel by pixel."""
+    others: int = 0
+    """Values of the data file that are no records, as the manifest says."""
     problems: list[str] = field(default_factory=list)
     """One sentence for each."""
 
@@ -55,6 +57,8 @@ class Verdict:
         lines = [f"{self.store}: {state}", line("records read back", f"{self.records:,}", 25)]
         if self.compared:
             lines.append(line("compared with the source", f"{self.compared:,}", 25))
+        if self.others:
+            lines.append(line("values that are no records", f"{self.others:,}, not checked", 25))
         lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
         if len(self.problems) > SHOWN:
             lines.append(f"  … and {len(self.problems) - SHOWN:,} more")
@@ -167,9 +171,9 @@ def _read_back(
         if problem:
             verdict.problems.append(f"record {key}: {problem}")
         progress.advance(1, len(value))
-    verdict.records = len(records.keys)
+    verdict.records, verdict.others = len(records.keys), len(records.others)
     verdict.problems += records.problems()
     verdict.problems += labels.problems()
     verdict.problems += table_problems(store, records.keys, records.checksums)
     verdict.problems += manifest_problems(store)
-    verdict.problems += extents_problems(store, records.headers)
+    verdict.problems += extents_problems(store, records.headers, records.others)

@@ -1,5 +1,7 @@
 """The extents beside a store against its data file."""
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,17 +12,19 @@ from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.store import Store
 
 
-def extents_problems(store: Store, headers: HeaderList) -> list[str]:
+def extents_problems(
+    store: Store, headers: HeaderList, others: Collection[bytes] = ()
+) -> list[str]:
     """A sentence if the extents say something else than the data file; none if there are none.
 
-    `headers` are those of the records, as they were read.
+    `headers` are those of the records, as they were read; `others` are keys of no records.
     """
     files = [shard.path for shard in store.manifest.shards]
     extents, _ = read_extents(store.path, files)
     if extents is None:
         return []
     try:
-        fresh = build(store.path, files, headers)
+        fresh = build(store.path, files, headers, without=others)
     except StoreDamaged as error:
         return [str(error)]
     again = f"run `patchpress index {store.path}`"

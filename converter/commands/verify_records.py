@@ -8,7 +8,7 @@ import xxhash
 from patchpress.readers.access.environment import lent_environment
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList
 from patchpress.readers.errors import StoreDamaged
-from patchpress.readers.format.manifest import ContentDigest
+from patchpress.readers.format.manifest import OTHER_VALUES, ContentDigest
 from patchpress.readers.format.record import (
     Decompressor,
     decode,
@@ -29,18 +29,26 @@ class RecordsReadBack:
         """XXH3-64 of each of them, 16 hexadecimal digits."""
         self.headers = HeaderList()
         """The headers that records begin with."""
+        self.others: list[bytes] = []
+        """Keys of values that are no records, as the manifest says that there are some."""
         self._store = store
+        self._others = int(store.manifest.options.get(OTHER_VALUES) or 0)
+        self._listed = frozenset(store.keys()) if self._others else frozenset()
         self._counts = dict.fromkeys(store.manifest.modalities, 0)
         self._digest = ContentDigest()
         self._decompress = Decompressor()
         self._read_by_library: set[bytes] = set()
 
     def values(self) -> Iterator[tuple[str, memoryview]]:
-        """Each key and its value as stored, which is valid until the next one is asked for."""
+        """Each key and its record as stored, which is valid until the next one is asked for."""
         path = self._store.path
         with lent_environment(path) as environment, environment.begin(buffers=True) as transaction:
             for key, value in transaction.cursor():
-                yield bytes(key).decode(errors="backslashreplace"), value
+                name = bytes(key).decode(errors="backslashreplace")
+                if self._others and name not in self._listed:
+                    self.others.append(bytes(key))
+                else:
+                    yield name, value
 
     def check(self, key: str, value: memoryview) -> str | None:
         """Note a record; what is wrong with its bytes, None if nothing is."""
@@ -82,11 +90,26 @@ class RecordsReadBack:
             for name, modality in manifest.modalities.items()
             if self._counts[name] != modality.records
         ]
+        if len(self.others) != self._others:
+            problems.append(
+                f"{len(self.others):,} values that are no records where the manifest counts "
+                f"{self._others:,}: run `patchpress index {self._store.path}`"
+            )
         if self._digest.text() != manifest.shards[0].digest:
             problems.append(
-                "keys and checksums differ from the digest in the manifest: convert again"
+                f"keys and checksums differ from the digest in the manifest: {self._way_out()}"
             )
         return problems
+
+    def _way_out(self) -> str:
+        """What to do about other records than the manifest's."""
+        if self._store.has_extents:
+            # They were made from this very data file: no program has written it since.
+            return "the file is damaged, so copy or convert the store again"
+        return (
+            f"run `patchpress index {self._store.path}` if another program changed them, else copy "
+            "or convert the store again"
+        )
 
 
 def _reads_alike(record: memoryview) -> bool:

@@ -46,6 +46,10 @@ class Report:
     """Modality -> entries of its folder that are no patches."""
     ignored_files: dict[str, int] = field(default_factory=dict)
     """Archive -> files of it that belong to no patch."""
+    other_values: int = 0
+    """Values of an adopted data file that are no records of the dataset."""
+    kinds_of_other_values: str = ""
+    """What these are, for people."""
 
     @property
     def labelled(self) -> bool:
@@ -103,6 +107,11 @@ class Report:
             lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
         for name, count in self.ignored_files.items():
             lines.append(f"  files of {name} that belong to no patch: {count:,}")
+        if self.other_values:
+            lines.append(
+                f"  values that are no records, left out: {self.other_values:,}, "
+                f"{self.kinds_of_other_values}"
+            )
         lines += named("patches left out because of errors", self.skipped)
         return "\n".join(lines)
 

@@ -5,7 +5,6 @@ record of it; then the ground of the patch; then, for each modality, the record'
 """
 
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from patchpress.converter.tables.rows import Logs, build_rows
 from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.format.manifest import Flagged
 from patchpress.readers.format.table import checksum_column, flag_mask, presence_column
+from patchpress.readers.format.whole_file import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,10 +204,8 @@ def flagged_counts(
 
 
 def write_metadata(path: Path, rows: "pa.Table") -> None:
-    """Write the table and flush it to the disk."""
+    """Write the table, whole or not at all, and flush it to the disk."""
     import pyarrow.parquet as pq
 
-    with path.open("wb") as file:
+    with whole_file(path) as file:
         pq.write_table(rows, file, compression="zstd", row_group_size=ROW_GROUP)
-        file.flush()
-        os.fsync(file.fileno())

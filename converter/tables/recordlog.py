@@ -2,6 +2,7 @@
 
 import struct
 from array import array
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,10 +56,18 @@ class RecordLog:
     def remove_rows(self, identities: set[str]) -> None:
         """Remove all records that belong to these rows."""
         rows = self.identities().to_pylist()
-        keep = [at for at, identity in enumerate(rows) if identity not in identities]
-        self._names, self._identities = self._names.at(keep), self._identities.at(keep)
-        self._facts = bytearray(self._array()[keep].tobytes())
-        self._values = [[values[at] for at in keep] for values in self._values]
+        self._keep([at for at, identity in enumerate(rows) if identity not in identities])
+
+    def at(self, positions: list[int]) -> "RecordLog":
+        """A log of the records at some positions, in that order."""
+        other = copy(self)
+        other._keep(positions)
+        return other
+
+    def _keep(self, positions: list[int]) -> None:
+        self._names, self._identities = self._names.at(positions), self._identities.at(positions)
+        self._facts = bytearray(self._array()[positions].tobytes())
+        self._values = [[values[at] for at in positions] for values in self._values]
 
     def names(self) -> "pa.Array":
         """Published names, as strings."""

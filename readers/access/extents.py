@@ -23,8 +23,9 @@ import numpy.typing as npt
 from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.errors import NO_DESCRIPTORS, StoreDamaged, cannot_read
 from patchpress.readers.format.btree import Tree
-from patchpress.readers.format.manifest import EXTENTS, write_whole
+from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.format.record import Form, form_in, form_of, tensor_bytes
+from patchpress.readers.format.whole_file import write_whole
 
 FORMAT = "patchpress-extents"
 VERSION = "1"

@@ -112,7 +112,8 @@ class RecordReader:
         if file.size != shard.bytes:
             raise StoreDamaged(
                 f"{path} has {file.size} bytes where the manifest promises {shard.bytes}: copy the "
-                f"store again, or if it was compacted run `patchpress index {self.path}`"
+                "store again, or if another program compacted or changed it run "
+                f"`patchpress index {self.path}`"
             )
         return file
 

@@ -1,8 +1,8 @@
 """Makes extents from the data files: reads where every value lies, and how it begins."""
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,17 @@ class Scan:
     offset: npt.NDArray[np.uint64]
     length: npt.NDArray[np.uint64]
     facts: Mapping[str, Any]
+    nameless: tuple[bytes, ...] = ()
+    """Keys that end in a zero byte, as numbers do: no name of a patch. They are not in `keys`."""
+
+    def without(self, keys: Collection[bytes]) -> "Scan":
+        """The same without the values of some keys, which are no records."""
+        if not keys:
+            return self
+        kept = ~np.isin(self.keys, np.array(sorted(keys), "S"))
+        return replace(
+            self, keys=self.keys[kept], offset=self.offset[kept], length=self.length[kept]
+        )
 
 
 def scan(path: Path) -> Scan:
@@ -35,19 +46,19 @@ def scan(path: Path) -> Scan:
     Raises:
         StoreMissing, StoreUnreadable: it is not there, or cannot be opened.
         FormatUnknown: it has the format of another LMDB.
-        StoreDamaged: it is no LMDB data file, or has a key that cannot be the name of a patch.
+        StoreDamaged: it is no LMDB data file.
     """
     file = open_file(path)
     if not file.size:
         raise StoreDamaged(f"{path} is empty: copy or convert it again")
     tree = Tree(file.bytes, path)
     keys: list[bytes] = []
+    nameless: list[bytes] = []
     offset, length = array("Q"), array("Q")
     for value in tree.values():
         if value.key.endswith(b"\0"):
-            raise StoreDamaged(
-                f"{path} has a key that ends in a zero byte ({value.key!r}): no store"
-            )
+            nameless.append(value.key)
+            continue
         keys.append(value.key)
         offset.append(value.offset)
         length.append(value.length)
@@ -56,6 +67,7 @@ def scan(path: Path) -> Scan:
         offset=np.frombuffer(offset, np.uint64),
         length=np.frombuffer(length, np.uint64),
         facts=facts_of(file),
+        nameless=tuple(nameless),
     )
 
 
@@ -126,6 +138,7 @@ def build(
     shards: Sequence[str],
     headers: HeaderList | None = None,
     progress: Callable[[int], None] | None = None,
+    without: Collection[bytes] = (),
 ) -> Extents:
     """Extents of a store's data files, named relative to it.
 
@@ -135,12 +148,13 @@ def build(
         headers: how the records of all shards begin, one shard after the other; without it the
             first page of every record is read.
         progress: called with how many more first pages were read.
+        without: keys of values that are no records.
 
     Raises:
         StoreMissing, StoreUnreadable, FormatUnknown: as `scan`.
         StoreDamaged: as `scan`; or a data file has other records than `headers`.
     """
-    scans = [scan(store / name) for name in shards]
+    scans = [scan(store / name).without(without) for name in shards]
     if headers is None:
         headers = HeaderList()
         for name, one in zip(shards, scans, strict=True):

@@ -6,7 +6,6 @@ path, host name or time of day: the same input and options give the same bytes.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from patchpress.readers.errors import (
 )
 from patchpress.readers.format.modality import Band, Compression, Modality, matching
 from patchpress.readers.format.record import SAFETENSORS_DTYPES, Form
+from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.showing import columns_of, html_table
 
 FORMAT = "patchpress"
@@ -34,6 +34,8 @@ EXTENTS = "extents.safetensors"
 STATISTICS = "statistics.json"
 MARKER = "unfinished.json"  # there from the first byte of a conversion until the manifest is
 JOURNAL = "unfinished.records"  # beside it: what is stored so far
+OTHER_VALUES = "other_values"
+"""The option of a manifest that counts values of the data file which are no records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,39 +320,17 @@ def read_manifest(store: Path) -> Manifest:
 def _unfinished(store: Path) -> str:
     """The sentence about records without a manifest, and what to do about them."""
     what = f"{store} has records but no {MANIFEST}"
-    again = "run the same `patchpress convert` again"
     if (store / MARKER).exists():
-        return f"{what}: its conversion did not end; {again}, and it goes on where it stopped"
+        return (
+            f"{what}: its conversion did not end; run the same `patchpress convert` again, and it "
+            "goes on where it stopped"
+        )
     return (
-        f"{what}: if its conversion did not end, {again}; if another program wrote it, run "
-        f"`patchpress index {store} --dataset NAME`"
+        f"{what}: if it is a copy of a store, copy {MANIFEST} and {METADATA}, too; if another "
+        f"program wrote it, run `patchpress index {store} --dataset NAME`"
     )
 
 
 def write_manifest(store: Path, manifest: Manifest) -> None:
     """Write manifest.json by rename, so that it is whole or absent, and flush it to disk."""
     write_whole(store / MANIFEST, to_bytes(manifest))
-
-
-def write_whole(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file by rename, so that it is whole or absent, and flush it and its folder to disk.
-
-    Raises:
-        OSError: the folder cannot be written; nothing of the new file is left.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

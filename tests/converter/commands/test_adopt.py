@@ -1,6 +1,7 @@
 """`patchpress index --dataset` makes another program's LMDB a store, and does not change it."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -134,11 +135,13 @@ def test_records_that_are_added_later_are_adopted_too(
     assert patchpress(*words).code == 0
     assert patchpress(*words).code == 0
     written(store, foreign_records)
+    other = Path(shutil.copytree(store, tmp_path / "other"))
     ended = patchpress("index", store)
-    assert (ended.code, ended.out) == (1, "")
-    assert "45 records where the manifest counts 15" in ended.sentence
-    assert f"patchpress index {store} --dataset NAME" in ended.sentence
-    assert patchpress(*words).code == 0
+    assert (ended.code, ended.err) == (0, "")
+    assert "records that were added: 30" in ended.out
+    assert patchpress("index", other, *words[2:]).code == 0
+    assert open_store(other).table() == open_store(store).table()
+    assert open_store(other).manifest == open_store(store).manifest
     assert len(open_store(store)) == 45
     assert patchpress("verify", store).code == 0
 
@@ -295,6 +298,46 @@ def test_a_foreign_record_is_named_and_nothing_is_left(
         ended.sentence.replace("\\\\", "\\")
     )
     assert folder_bytes(store) == before
+
+
+def test_what_programs_keep_beside_records_is_left_out_and_counted(
+    foreign: Path, native: Path, tree: Path, patchpress: Command
+) -> None:
+    """A count, a list of keys, numbers for keys, pickled values, tensors of something else."""
+    further = {
+        "__len__": b"45",
+        "__metadata__": save({"Data": MAP}),
+        "__keys__": pickle.dumps(["a"]),
+        "0": pickle.dumps((b"jpeg", 3)),
+        "00000001": pickle.dumps(np.zeros(3)),
+        "mean": save({"mean": np.zeros(12, np.float32)}),
+        "\x07\0\0\0": b"number",
+    }
+    written(foreign, further)
+    for _ in range(2):
+        ended = patchpress("index", foreign, "--dataset", DATASET, *tables(tree))
+        assert (ended.code, ended.err) == (0, "")
+        assert "15 s2, 15 s1, 15 map" in ended.out
+        assert "values that are no records, left out: 7" in ended.out
+        assert "1 with keys that end in a zero byte (" in ended.out
+        assert "3 with names like __len__ (__keys__, __len__, __metadata__)" in ended.out
+        assert "2 that are no safetensors (0, 00000001)" in ended.out
+        assert "1 with other tensors (mean)" in ended.out
+    opened = open_store(foreign)
+    assert len(opened) == len(opened.keys()) == 45
+    assert opened.has_extents
+    assert opened.manifest.shards[0].digest == open_store(native).manifest.shards[0].digest
+    ended = patchpress("verify", foreign, "--against", tree, "--workers", 0)
+    assert (ended.code, ended.err) == (0, "")
+    assert "values that are no records 7, not checked" in " ".join(ended.out.split())
+
+
+def test_an_lmdb_of_something_else_is_refused(tmp_path: Path, patchpress: Command) -> None:
+    store = written(tmp_path / "store", {str(n): pickle.dumps(n) for n in range(100)})
+    ended = patchpress("index", store, "--dataset", DATASET)
+    assert (ended.code, ended.out) == (1, "")
+    assert "none of the 100 values" in ended.sentence
+    assert "100 that are no safetensors (0, 1, 10, …)" in ended.sentence
 
 
 def test_mixed_layouts_are_refused(

@@ -1,19 +1,25 @@
 """`patchpress index` rebuilds extents of finished stores, also of copies that users compacted."""
 
+import json
+import pickle
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lmdb
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 
-from patchpress import StoreUnfinished, open_store
+from patchpress import StoreUnfinished, convert, open_store
 from patchpress.converter.commands.index import index
 from patchpress.readers.access.environment import LMDB_09
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
-from tests.support.helpers import Ended, folder_bytes, made, stored_values
+from tests.support.helpers import Ended, folder_bytes, made, stored_values, tiny_dataset
+from tests.support.synthetic import FLAGGED_TABLE, TABLE
 
 Command = Callable[..., Ended]
 
@@ -81,21 +87,184 @@ def test_a_compacted_store_is_one_again(
     assert (ended.code, ended.err) == (0, "")
 
 
-def test_a_data_file_with_other_records_is_refused(copy: Path, patchpress: Command) -> None:
-    key = open_store(copy).keys("s2")[3].encode()
-    value = bytearray(stored_values(copy)[key.decode()])
-    value[-1] ^= 1
-    written(copy, lambda transaction: transaction.put(key, bytes(value)))
+def test_another_programs_changes_are_taken_and_told(
+    copy: Path, tree: Path, patchpress: Command
+) -> None:
+    """Two removed, one replaced, one put back: each is told, and the store is good again."""
+    opened = open_store(copy)
+    before, (first, second, third) = opened.table(), opened.keys("s2")[:3]
+    partner = before.filter(pc.equal(before["patch_id"], second))["s1_name"][0].as_py()
+    values = stored_values(copy)
+    changed = bytearray(values[first])
+    changed[-1] ^= 1
+
+    def edit(transaction: Any) -> None:
+        transaction.put(first.encode(), bytes(changed))
+        for key in (second, partner, f"{second}_reference_map", third):
+            transaction.delete(key.encode())
+
+    written(copy, edit)
+    for name in ("inspect", "verify"):
+        ended = patchpress(name, copy)
+        assert ended.code == 1
+        assert f"run `patchpress index {copy}`" in ended.err + ended.out
+    ended = patchpress("index", copy)
+    assert (ended.code, ended.err) == (0, "")
+    assert "41 records" in ended.out
+    assert "records that were removed: 4" in ended.out
+    assert "records with other bytes than before" in ended.out
+    assert all(key in ended.out for key in (first, second, partner, third))
+    assert "0 rows added, 1 row removed" in ended.out
+    assert patchpress("verify", copy).code == 0
+    after = open_store(copy)
+    assert len(after) == 41
+    assert after.table().column_names == before.column_names
+    rows = after.table().to_pylist()
+    names = [row["patch_id"] for row in rows]
+    assert names == sorted(set(before["patch_id"].to_pylist()) - {second})
+    (lacking,) = (row for row in rows if row["patch_id"] == third)
+    assert (lacking["has_s2"], lacking["has_s1"], lacking["s2_checksum"]) == (False, True, None)
+    np.testing.assert_array_equal(after.keys("s2"), [k for k in opened.keys("s2")
+                                                    if k not in (second, third)])  # fmt: skip
+    # And back: the same records give the same store, but for the ground, which only files tell.
+    written(copy, lambda transaction: [transaction.put(key.encode(), value)
+                                       for key, value in values.items()])  # fmt: skip
+    tables = ("--path", f"metadata={tree / TABLE}", "--path", f"flagged={tree / FLAGGED_TABLE}")
+    ended = patchpress("index", copy, *tables)
+    assert (ended.code, ended.err) == (0, "")
+    assert "records that were added: 4" in ended.out
+    assert patchpress("verify", copy, "--against", tree, "--workers", 0).code == 0
+    ground = ["epsg", "left", "bottom", "right", "top"]
+    assert open_store(copy).table().drop_columns(ground) == before.drop_columns(ground)
+    assert open_store(copy).manifest.splits == opened.manifest.splits
+    assert open_store(copy).manifest.shards[0].digest == opened.manifest.shards[0].digest
+
+
+@pytest.mark.parametrize("kind", [("native", "zstd"), ("stacked", "zstd"), ("native", "none")])
+def test_records_of_any_kind_are_taken_again(
+    stores: dict[tuple[str, str], Path], tmp_path: Path, patchpress: Command, kind: tuple[str, str]
+) -> None:
+    store = Path(shutil.copytree(stores[kind], tmp_path / "store"))
+    values, keys = stored_values(store), open_store(store).keys("s1")
+    written(store, lambda transaction: transaction.delete(keys[0].encode()))
+    assert patchpress("index", store).code == 0
+    written(store, lambda transaction: transaction.put(keys[0].encode(), values[keys[0]]))
+    ended = patchpress("index", store)
+    assert (ended.code, ended.err) == (0, "")
+    assert "records that were added: 1" in ended.out
+    assert patchpress("verify", store).code == 0
+    assert open_store(store).keys("s1") == keys
+    assert folder_bytes(store)["metadata.parquet"] == folder_bytes(stores[kind])["metadata.parquet"]
+
+
+def test_a_modality_that_another_program_adds_is_taken(
+    stacked: Path, tree: Path, tmp_path: Path, patchpress: Command
+) -> None:
+    made(tree, tmp_path / "store", modalities="s2")
+    others = {k: v for k, v in stored_values(stacked).items() if k not in
+              open_store(stacked).keys("s2")}  # fmt: skip
+    written(tmp_path / "store", lambda transaction: [transaction.put(k.encode(), v)
+                                                     for k, v in others.items()])  # fmt: skip
+    ended = patchpress("index", tmp_path / "store")
+    assert (ended.code, ended.err) == (0, "")
+    opened, expected = open_store(tmp_path / "store"), open_store(stacked)
+    assert opened.table() == expected.table()
+    assert opened.manifest.modalities == expected.manifest.modalities
+    assert patchpress("verify", opened.path).code == 0
+
+
+def test_values_that_are_no_records_are_left_out_and_counted(
+    copy: Path, patchpress: Command
+) -> None:
+    def edit(transaction: Any) -> None:
+        transaction.put(b"__len__", b"45")
+        transaction.put(b"__keys__", pickle.dumps(["a", "b"]))
+        transaction.put((7).to_bytes(8, "little"), b"a number for a key")
+
+    written(copy, edit)
+    ended = patchpress("index", copy)
+    assert (ended.code, ended.err) == (0, "")
+    assert "values that are no records, left out: 3" in ended.out
+    assert "2 with names like __len__ (__keys__, __len__)" in ended.out
+    opened = open_store(copy)
+    assert len(opened) == len(opened.keys()) == 45
+    ended = patchpress("verify", copy)
+    assert ended.code == 0
+    assert "3, not checked" in ended.out
+    before = folder_bytes(copy)
+    assert patchpress("index", copy).code == 0
+    assert folder_bytes(copy) == before
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["options"]["other_values"] = 4
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    ended = patchpress("verify", copy)
+    assert "3 values that are no records where the manifest counts 4" in ended.out
+    assert patchpress("index", copy).code == 0
+    assert patchpress("verify", copy).code == 0
+
+
+def test_a_record_that_is_none_any_more_is_named(copy: Path, patchpress: Command) -> None:
+    key = open_store(copy).keys("s2")[3]
+    written(copy, lambda transaction: transaction.put(key.encode(), b"something else"))
     before = folder_bytes(copy)
     ended = patchpress("index", copy)
     assert (ended.code, ended.out) == (1, "")
-    assert "other records" in ended.sentence
-    written(copy, lambda transaction: transaction.delete(key))
-    ended = patchpress("index", copy)
+    assert key in ended.sentence
+    assert "it is no safetensors" in ended.sentence
+    assert folder_bytes(copy) == before
+
+
+def test_damage_is_not_taken_for_a_change(copy: Path, patchpress: Command) -> None:
+    data = bytearray((copy / "data.mdb").read_bytes())
+    key = open_store(copy).keys("s2")[3]
+    at = data.find(stored_values(copy)[key][-5000:]) + 4000
+    data[at] ^= 1
+    (copy / "data.mdb").write_bytes(data)
+    assert patchpress("index", copy).code == 0
+    ended = patchpress("verify", copy)
     assert ended.code == 1
-    assert "44 records where the manifest counts 45" in ended.sentence
-    changed = folder_bytes(copy)
-    assert {n for n in before if before[n] != changed[n]} <= {"data.mdb", "lock.mdb"}
+    assert f"record {key} differs from its checksum" in ended.out
+    assert "patchpress index" not in ended.out
+    assert "copy or convert the store again" in ended.out
+
+
+def test_a_store_of_ones_own_needs_its_description(tmp_path: Path, patchpress: Command) -> None:
+    description = tiny_dataset(tmp_path, {"g": ["p1", "p2", "p3"]})
+    store = tmp_path / "store"
+    convert(description, tmp_path / "raw", store, workers=0)
+    written(store, lambda transaction: transaction.delete(b"p2"))
+    ended = patchpress("index", store)
+    assert ended.code == 2
+    assert "1 record of" in ended.sentence
+    assert "--dataset FILE" in ended.sentence
+    ended = patchpress("index", store, "--dataset", description)
+    assert (ended.code, ended.err) == (0, "")
+    assert open_store(store).keys() == ["p1", "p3"]
+    assert patchpress("verify", store).code == 0
+    words = ("index", store, "--dataset", "eurosat")
+    written(store, lambda transaction: transaction.delete(b"p3"))
+    assert "not of eurosat" in patchpress(*words).sentence
+
+
+def test_an_lmdb_in_one_file_is_told_how_to_become_a_folder(
+    stores: dict[tuple[str, str], Path], tmp_path: Path, patchpress: Command
+) -> None:
+    one = tmp_path / "records.lmdb"
+    with (
+        lmdb.open(str(one), subdir=False, map_size=1 << 28, **LMDB_09) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for key, value in stored_values(stores["native", "none"]).items():
+            transaction.put(key.encode(), value)
+    for words in ((), ("--dataset", "bigearthnet-v2")):
+        ended = patchpress("index", one, *words)
+        assert (ended.code, ended.out) == (1, "")
+    way = ended.sentence.split("`")[1]
+    assert way == f"mkdir {tmp_path}/records && ln {one} {tmp_path}/records/data.mdb"
+    subprocess.run(["sh", "-c", way], check=True)
+    assert patchpress("index", tmp_path / "records", "--dataset", "bigearthnet-v2").code == 0
+    assert len(open_store(tmp_path / "records")) == 45
+    assert patchpress("verify", tmp_path / "records").code == 0
 
 
 def test_a_cut_data_file_is_one_sentence(copy: Path, patchpress: Command) -> None:
@@ -160,7 +329,7 @@ def test_records_without_manifest_or_marker_have_two_ways_out(
     for name in ("index", "inspect", "verify"):
         ended = patchpress(name, copy)
         assert (ended.code, ended.out) == (1, "")
-        assert "patchpress convert" in ended.sentence
+        assert "copy manifest.json and metadata.parquet, too" in ended.sentence
         assert f"patchpress index {copy} --dataset NAME" in ended.sentence
     with pytest.raises(StoreUnfinished):
         open_store(copy)
@@ -169,7 +338,8 @@ def test_records_without_manifest_or_marker_have_two_ways_out(
 def test_what_cannot_be_written_is_one_sentence_and_changes_nothing(
     copy: Path, patchpress: Command
 ) -> None:
-    (copy / f"{EXTENTS}.partial").mkdir()  # cannot be written then, not even by root
+    (copy / EXTENTS).unlink()
+    (copy / EXTENTS).mkdir()  # cannot be written then, not even by root
     before = folder_bytes(copy)
     ended = patchpress("index", copy)
     assert (ended.code, ended.out) == (2, "")
@@ -205,7 +375,7 @@ def test_progress_is_told_where_every_value_is_read(copy: Path) -> None:
     with (copy / "data.mdb").open("ab") as file:
         file.write(bytes(4096))
     index(copy, progress=progress)
-    assert progress.done == 2 * progress.total == 90
+    assert progress.done == progress.total == 45
     assert progress.nbytes == sum(map(len, stored_values(copy).values()))
 
 

@@ -38,7 +38,7 @@ from patchpress.converter.commands.band_counter import (
 from patchpress.converter.commands.statistics_file import save_statistics
 from patchpress.converter.commands.stats import compute
 from patchpress.readers.errors import StatisticsMissing, StatisticsStale, StoreDamaged
-from patchpress.readers.format.manifest import write_whole
+from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.normalize import normalize
 from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import (
