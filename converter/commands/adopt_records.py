@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.expressions import expression
 from patchpress.converter.descriptions.patterns import key_pattern
 from patchpress.converter.sources.patch import Patch, named_patch
 from patchpress.converter.storage.new_manifest import stored_modality
@@ -131,13 +132,13 @@ class RecordIdentifier:
             match = self._key_patterns[modality.name].fullmatch(key)
             if match is None:
                 continue
-            fields = self._description.modalities[modality.name].fields
+            source = self._description.modalities[modality.name]
             found = match.groupdict()
             # A field may be inside of another, whose pattern says less of it.
             if all(
-                re.fullmatch(fields[name], value)
+                expression(source.fields[name], limited=source.limited).fullmatch(value)
                 for name, value in found.items()
-                if name in fields and value is not None
+                if name in source.fields and value is not None
             ):
                 yield modality, found
 

@@ -116,6 +116,8 @@ class ModalitySource:
     """Whether its patches have no partners in other modalities, so that none is missing."""
     ground_tolerance: float = GROUND_TOLERANCE
     """How far the grounds of two bands may differ, in pixels of the coarser one."""
+    limited: bool = field(default=True, compare=False)
+    """Whether its expressions are stopped after a while: not if they come with this package."""
 
     @property
     def key_column(self) -> str:

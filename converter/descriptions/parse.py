@@ -54,7 +54,8 @@ def load_description(path: Path) -> Description:
     Raises:
         DescriptionError: no such file, no TOML (with the line), or a wrong key (with its name).
     """
-    return _description(read_toml(path, "description"))
+    built_in = path in built_in_descriptions().values()
+    return _description(read_toml(path, "description"), limited=not built_in)
 
 
 def parse_description(text: str, file: str) -> Description:
@@ -63,10 +64,10 @@ def parse_description(text: str, file: str) -> Description:
     Raises:
         DescriptionError: as `load_description`.
     """
-    return _description(parse_toml(text, file))
+    return _description(parse_toml(text, file), limited=True)
 
 
-def _description(root: Section) -> Description:
+def _description(root: Section, *, limited: bool) -> Description:
     head = root.section("dataset")
     names = ("name", "version", "title", "licence", "citation", "url")
     dataset = Dataset(**{key: head.take(key, str) for key in names})
@@ -76,7 +77,10 @@ def _description(root: Section) -> Description:
     if not sections:
         raise root.error("modalities", "must describe at least one modality")
     identity = _identity(next(iter(sections.values())))
-    modalities = {name: parse_modality(name, part, identity) for name, part in sections.items()}
+    modalities = {
+        name: parse_modality(name, part, identity, limited=limited)
+        for name, part in sections.items()
+    }
     description = Description(
         dataset=dataset,
         modalities=modalities,

@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+
 from patchpress.converter.descriptions.description import (
     BAND,
     GROUND_TOLERANCE,
@@ -10,19 +12,23 @@ from patchpress.converter.descriptions.description import (
     Sidecar,
     fields_of,
 )
+from patchpress.converter.descriptions.expressions import expression
 from patchpress.converter.descriptions.patterns import PathPattern
 from patchpress.converter.descriptions.strict import Section
 from patchpress.readers.format.modality import Band
-from patchpress.readers.format.record import SAFETENSORS_DTYPES
+from patchpress.readers.format.record import RECORD_LIMIT, SAFETENSORS_DTYPES
+
+MOST_BANDS = 4096
 
 
-def parse_modality(name: str, section: Section, identity: str) -> ModalitySource:
+def parse_modality(name: str, section: Section, identity: str, *, limited: bool) -> ModalitySource:
     """Read one modality.
 
     Args:
         name: the modality's name.
         section: its table; no key is left in it.
         identity: the table column that names a row.
+        limited: as `ModalitySource` has it.
 
     Raises:
         DescriptionError: a wrong key.
@@ -54,6 +60,7 @@ def parse_modality(name: str, section: Section, identity: str) -> ModalitySource
         alone=section.take("alone", bool, default=False),
         any_size=section.take("any_size", bool, default=False),
         ground_tolerance=section.number("ground_tolerance", GROUND_TOLERANCE),
+        limited=limited,
     )
     section.end()
     _check_bands(modality, section)
@@ -81,12 +88,14 @@ def _bands(section: Section) -> list[Band]:
         raise section.error("gsd", f"must be metres above 0, not {gsd}")
     if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
         raise section.error("shape", f"must be [height, width] in pixels, not {shape!r}")
-    if count < 0:
+    if not 0 <= count <= MOST_BANDS:
         raise section.error("count", f"must be how many bands there are, not {count}")
     name, dtype = section.take("name", str), section.take("dtype", str)
     section.end()
     if dtype not in SAFETENSORS_DTYPES:
         raise section.error("dtype", f"must be a NumPy dtype such as uint16, not {dtype!r}")
+    if shape[0] * shape[1] * np.dtype(dtype).itemsize * max(count, 1) > RECORD_LIMIT:
+        raise section.error("shape", f"makes records of more than {RECORD_LIMIT:,} bytes: {shape}")
     names = [f"{name}{number}" for number in range(1, count + 1)] if count else [name]
     return [Band(name, gsd, dtype, (shape[0], shape[1])) for name in names]
 
@@ -123,7 +132,8 @@ def _check_fields(modality: ModalitySource, section: Section) -> None:
     for name, pattern in modality.fields.items():
         try:
             known |= re.compile(pattern).groupindex.keys()
-        except re.error as error:
+            expression(pattern, limited=modality.limited)
+        except (re.error, OverflowError, RecursionError) as error:
             raise section.error(f"fields.{name}", f"is no regular expression: {error}") from None
     for path in modality.paths:
         # A field that is only a group inside another field has no expression for a path.
@@ -131,8 +141,8 @@ def _check_fields(modality: ModalitySource, section: Section) -> None:
         if BAND in fields_of(path.rpartition("/")[0]):
             raise section.error("path", "may have {band} in the file's name only")
         try:
-            PathPattern(path, modality.fields)
-        except re.error as error:
+            PathPattern(path, modality)
+        except (re.error, OverflowError, RecursionError) as error:
             raise section.error("path", f"cannot be made a regular expression: {error}") from None
     # Without `name`, the published name is the field in the key's braces.
     own = modality.name_template == f"{{{modality.key_column}}}"

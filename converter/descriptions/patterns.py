@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import replace
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import BAND, ModalitySource, fields_of
+from patchpress.converter.descriptions.expressions import Expression, expression
 
 
 class PathPattern:
@@ -15,9 +16,9 @@ class PathPattern:
     the text `before` and `after` the band's name; for one without it, `file` is its expression.
     """
 
-    def __init__(self, path: str, fields: Mapping[str, str]) -> None:
+    def __init__(self, path: str, modality: ModalitySource) -> None:
         parts = path.split("/")
-        self.folders = [_pattern(part, fields) for part in parts[:-1]]
+        self.folders = [_pattern(part, modality) for part in parts[:-1]]
         self.before, band, self.after = parts[-1].partition(f"{{{BAND}}}")
         self.has_band = bool(band)
         in_folders = set(fields_of("/".join(parts[:-1])))
@@ -25,7 +26,7 @@ class PathPattern:
         # If the folders' names determine the files' names, a folder is a patch; otherwise each
         # file is a patch of its own.
         self.is_folder_a_patch = self.has_band or bool(in_folders and in_file <= in_folders)
-        self.file = _pattern(parts[-1], fields) if not self.has_band else re.compile("")
+        self.file = _pattern("" if self.has_band else parts[-1], modality)
 
     def match_file(self, name: str, known: Mapping[str, str]) -> "NameMatch | None":
         """Match the name of a file that is a patch of its own; see `match_name`."""
@@ -47,7 +48,7 @@ class NameMatch(NamedTuple):
     """The first value that a folder above has otherwise, if there is one."""
 
 
-def match_name(pattern: re.Pattern[str], name: str, known: Mapping[str, str]) -> NameMatch | None:
+def match_name(pattern: Expression, name: str, known: Mapping[str, str]) -> NameMatch | None:
     """Match the name of a folder or file; None if it does not match.
 
     `known` are the fields of the folders above.
@@ -60,20 +61,20 @@ def match_name(pattern: re.Pattern[str], name: str, known: Mapping[str, str]) ->
     return NameMatch(fields, next(differing, None))
 
 
-def key_pattern(modality: ModalitySource) -> re.Pattern[str]:
+def key_pattern(modality: ModalitySource) -> Expression:
     """The regular expression of the modality's keys; its named groups are the patch's fields."""
     template = modality.key.replace(f"{{{modality.key_column}}}", modality.name_template)
     # A field that is only a group inside another field has no expression of its own.
     loose = dict.fromkeys(fields_of(template), ".+")
-    return _pattern(template, {**loose, **modality.fields})
+    return _pattern(template, replace(modality, fields={**loose, **modality.fields}))
 
 
-@lru_cache(maxsize=64)
-def _compiled(text: str) -> re.Pattern[str]:
-    return re.compile(text)
+def band_pattern(modality: ModalitySource) -> Expression:
+    """The regular expression of the names of its bands; files of others are ignored."""
+    return expression(modality.fields.get(BAND, ".*"), limited=modality.limited)
 
 
-def _pattern(part: str, fields: Mapping[str, str]) -> re.Pattern[str]:
+def _pattern(part: str, modality: ModalitySource) -> Expression:
     """The regular expression of a template: fields become named groups, other text is literal."""
     text, seen = "", set[str]()
     for piece in re.split(r"(\{\w+\})", part):
@@ -83,6 +84,6 @@ def _pattern(part: str, fields: Mapping[str, str]) -> re.Pattern[str]:
         elif name in seen:
             text += f"(?P={name})"
         else:
-            text += f"(?P<{name}>{fields[name]})"
+            text += f"(?P<{name}>{modality.fields[name]})"
             seen.add(name)
-    return _compiled(text)
+    return expression(text, limited=modality.limited)

@@ -1,12 +1,12 @@
 """The files of one patch to the bytes of its record, in memory that the caller gives."""
 
-import re
 from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
-from patchpress.converter.descriptions.description import BAND, LabelRule, ModalitySource
+from patchpress.converter.descriptions.description import LabelRule, ModalitySource
+from patchpress.converter.descriptions.patterns import band_pattern
 from patchpress.converter.encoding.bandreader import BandReader
 from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.resample import resample_into
@@ -59,7 +59,7 @@ class Encoder:
         self._modality = modality
         self._bands = modality.bands
         # Other files may lie beside those of the bands: this tells them from a band too many.
-        self._band = re.compile(modality.fields.get(BAND, ".*"))
+        self._band = band_pattern(modality)
         self._layout = recipe.layout
         self._method = recipe.resampling if modality.interpolated else "nearest"
         self._form = record_form(modality.name, recipe.layout, modality.bands)

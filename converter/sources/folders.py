@@ -1,11 +1,11 @@
 """The patches of a modality's folder, in one fixed order, checked as far as names tell."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import ModalitySource
+from patchpress.converter.descriptions.expressions import Expression
 from patchpress.converter.descriptions.patterns import PathPattern, match_name
 from patchpress.converter.sources.patch import Patch, Problem, file_patch, folder_patch, misplaced
 from patchpress.readers.errors import SourceError
@@ -20,7 +20,7 @@ class Walk:
 
     def __init__(self, modality: ModalitySource, root: Path, on_problem: Problem) -> None:
         self.modality, self.root, self._on_problem = modality, root, on_problem
-        self._patterns = [PathPattern(path, modality.fields) for path in modality.paths]
+        self._patterns = [PathPattern(path, modality) for path in modality.paths]
         self.ignored = 0
         """Entries that are no patches, so far."""
         self.first_ignored = ""
@@ -81,7 +81,7 @@ class Walk:
             yield file_patch(self.modality, known | fields, folder, name)
 
     def _matching(
-        self, pattern: re.Pattern[str], folder: str, known: dict[str, str]
+        self, pattern: Expression, folder: str, known: dict[str, str]
     ) -> Iterator[tuple[str, dict[str, str]]]:
         """Entries of a folder that match, with their fields, in the order of their names."""
         for name in entries(folder):

@@ -1,12 +1,12 @@
 """Which patch a file of an archive belongs to, as far as its path tells."""
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from patchpress.converter.descriptions.description import BAND, ModalitySource
-from patchpress.converter.descriptions.patterns import PathPattern, match_name
+from patchpress.converter.descriptions.description import ModalitySource
+from patchpress.converter.descriptions.expressions import Expression
+from patchpress.converter.descriptions.patterns import PathPattern, band_pattern, match_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class ModalityPath:
     pattern: PathPattern
     folder: str
     """The last name of the modality's folder; `.` if it has no folder of its own."""
-    band: re.Pattern[str]
+    band: Expression
     """What the name of a band looks like."""
 
     def is_band_file(self, name: str, before: str, after: str) -> bool:
@@ -56,9 +56,9 @@ class ModalityPaths:
         self._paths = [
             ModalityPath(
                 modality=modality,
-                pattern=PathPattern(path, modality.fields),
+                pattern=PathPattern(path, modality),
                 folder=_last_name(modality.folder),
-                band=re.compile(modality.fields.get(BAND, ".*")),
+                band=band_pattern(modality),
             )
             for modality in modalities
             for path in modality.paths

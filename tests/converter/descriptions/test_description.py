@@ -108,6 +108,10 @@ MISTAKES = {
     "shape is a string": ("shape = [6, 6]", 'shape = "6x6"', "modalities.a.bands[1].shape"),
     "shape has one side": ("shape = [6, 6]", "shape = [6]", "modalities.a.bands[1].shape"),
     "shape has a zero": ("shape = [6, 6]", "shape = [6, 0]", "modalities.a.bands[1].shape"),
+    "shape is enormous": (
+        "shape = [6, 6]", "shape = [1000000000, 1000000000]", "modalities.a.bands[1].shape"),
+    "a billion bands": ("gsd = 20,", "gsd = 20, count = 1000000000,", "bands[1].count"),
+    "a pattern with a huge repeat": ("'p\\d+'", "'p{99999999999999}'", "a.fields.name"),
     "shape does not divide": ("shape = [6, 6]", "shape = [5, 6]", "modalities.a.bands"),
     "dtype is none of NumPy's": ('gsd = 20, dtype = "uint16"', 'gsd = 20, dtype = "u16"', ".dtype"),
     "dtypes differ": ('gsd = 20, dtype = "uint16"', 'gsd = 20, dtype = "uint8"', "one dtype"),
