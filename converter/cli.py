@@ -31,6 +31,7 @@ from patchpress.converter.options import (
     Nan,
     OnError,
     Resampling,
+    Size,
     SplitBy,
     TableSplit,
     Writer,
@@ -139,6 +140,14 @@ def convert(
     nan: Annotated[
         Nan, choice(Nan, "Treat patches with NaN as damaged, or store them as they are.")
     ] = Nan.refuse,
+    size: Annotated[
+        Size,
+        choice(
+            Size,
+            "Keep, crop, pad or resize a patch of another size than its description gives; auto "
+            "does what the description says.",
+        ),
+    ] = Size.auto,
     path: Annotated[
         list[str] | None,
         typer.Option(
@@ -173,6 +182,7 @@ def convert(
         validation=validation,
         seed=seed,
         nan=nan,
+        size=size,
         writer=writer,
         check_md5=check_md5,
     )

@@ -72,6 +72,21 @@ class Nan(StrEnum):
     keep = "keep"
 
 
+class Size(StrEnum):
+    """What happens to a patch of another size than its description gives."""
+
+    auto = "auto"
+    """Stacked as the description says, which is `keep` unless it says more; native as it is."""
+    keep = "keep"
+    """It is stored as it is in the native layout if its description allows that, else refused."""
+    crop = "crop"
+    """It is cut at its lower and right edge; a smaller one is refused."""
+    pad = "pad"
+    """It is cut, or filled with zeros, at its lower and right edge."""
+    resize = "resize"
+    """Its bands are resampled to the usual size."""
+
+
 class Writer(StrEnum):
     """What writes the records of the data file; readers see no difference."""
 
@@ -108,6 +123,7 @@ class ConvertKeywords(TypedDict, total=False):
     validation: float
     seed: int
     nan: Nan | Literal["refuse", "keep"]
+    size: Size | Literal["auto", "keep", "crop", "pad", "resize"]
     check_md5: bool
     writer: Writer | Literal["auto", "pages", "lmdb"]
 
@@ -145,6 +161,8 @@ class ConvertOptions:
     """Of that draw."""
     nan: Nan = Nan.refuse
     """Treat patches with NaN as damaged, or store them as they are."""
+    size: Size = Size.auto
+    """What happens to a patch of another size than its description gives."""
     check_md5: bool = False
     """Compare archives with the MD5 that their publishers gave, while they are read."""
     writer: Writer = Writer.auto
@@ -162,7 +180,8 @@ class ConvertOptions:
         _check_whole("level", self.level, 1, 22)
         if self.level is not None and self.compression is Codec.none:
             raise OptionError(f"level {self.level} has no effect without compression zstd")
-        if self.layout is Layout.native and self.resampling is not Resampling.nearest:
+        resamples = self.layout is Layout.stacked or self.size is Size.resize
+        if not resamples and self.resampling is not Resampling.nearest:
             raise OptionError(
                 f"resampling {self.resampling!s} has no effect on the native layout, which keeps "
                 "every band at its own resolution: leave it out, or choose the stacked layout"
@@ -242,5 +261,6 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "on_error": OnError,
     "split": SplitBy,
     "nan": Nan,
+    "size": Size,
     "writer": Writer,
 }

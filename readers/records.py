@@ -10,6 +10,7 @@ import numpy.typing as npt
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.extents import Extents
 from patchpress.readers.access.fetcher import Handles
+from patchpress.readers.access.plan import size_advice
 from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.errors import BufferUnfit, GridsDiffer
 
@@ -102,7 +103,7 @@ class Records:
         if len(other):
             raise GridsDiffer(
                 f"record {self.key(int(other[0]))!r} has another header than {self.key(0)!r}: "
-                "records read together are of one modality and one size"
+                f"records read together are of one modality and one size{size_advice(self._plan)}"
             )
 
     def __getstate__(self) -> dict[str, Any]:

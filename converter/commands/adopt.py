@@ -197,6 +197,7 @@ class _Adoption:
                 name,
                 layout=self._layouts[name],
                 resampling="nearest",
+                size="keep",
                 compression=Compression(),
                 records=len(log),
             )

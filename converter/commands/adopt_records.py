@@ -175,6 +175,7 @@ def _in_every_layout(description: Description) -> list[Modality]:
             name,
             layout=layout,
             resampling="nearest",
+            size="keep",
             compression=Compression(),
             records=0,
         )

@@ -217,6 +217,7 @@ class _Update:
                 name,
                 layout=layout,
                 resampling="nearest",
+                size="keep",
                 compression=Compression(),
                 records=0,
             )

@@ -27,7 +27,7 @@ from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim, writing
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
-from patchpress.converter.storage.report import Report, report_of, save_report
+from patchpress.converter.storage.report import FittedPatches, Report, report_of, save_report
 from patchpress.converter.storage.resume import clear_or_go_on, goes_on, skip_stored
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.converter.storage.writer_choice import check_same_writer, choose_pages
@@ -84,6 +84,7 @@ class _Conversion:
     progress: Progress
     logs: dict[str, RecordLog] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    other_size: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def description(self) -> Description:
@@ -173,6 +174,9 @@ class _Conversion:
             self._problem(result)
         else:
             self.logs[patch.modality].add(patch, result)
+            if result.found_size:
+                named = f"{patch.key} ({result.found_size})"
+                self.other_size.setdefault(patch.modality, []).append(named)
 
     def _write(
         self, chunks: Iterable[EncodedChunk], chosen: Selection, writer: ShardWriter
@@ -208,6 +212,7 @@ class _Conversion:
                 name,
                 layout=str(options.layout),
                 resampling=str(options.resampling),
+                size=self.request.size_rule(name),
                 compression=compression,
                 records=len(log),
             )
@@ -227,4 +232,8 @@ class _Conversion:
             report.rows_without_pixels = 0
         report.skipped, report.ignored = self.skipped, chosen.ignored
         report.ignored_files = chosen.ignored_files
+        report.other_size = {
+            name: FittedPatches(self.request.size_rule(name), names)
+            for name, names in self.other_size.items()
+        }
         return report

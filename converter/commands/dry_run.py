@@ -104,6 +104,7 @@ class _DryRun:
             absent=self._request.parts.absent,
             ignored=self._found.chosen.ignored,
             skipped=self._found.skipped,
+            other_size=sum(sample.other_size for sample in encoded),
             tried=sum(sample.tried for sample in encoded),
             damaged=[sentence for sample in encoded for sentence in sample.damaged],
             there=room_there(self._store),
@@ -115,7 +116,7 @@ class _DryRun:
     def _modality(self, name: str) -> ModalityForecast:
         recipe, found = self._recipes[name], self._found
         lengths = self._encoded[name].lengths
-        is_exact = recipe.codec == Codec.none and not recipe.modality.any_size
+        is_exact = recipe.codec == Codec.none and not recipe.keeps_sizes
         if is_exact or not lengths:
             length: float = record_form(name, recipe.layout, recipe.modality.bands).size
         else:

@@ -90,6 +90,8 @@ class Forecast:
     """Modality -> entries of its folder that are no patches."""
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that would be left out, as far as is known."""
+    other_size: int = 0
+    """Of the patches that were tried, how many would be cropped, padded or resized."""
     tried: int = 0
     """Patches that were encoded to measure."""
     damaged: list[str] = field(default_factory=list)
@@ -127,6 +129,9 @@ class Forecast:
         for name, count in self.ignored.items():
             lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
         lines += named("patches left out because of errors", self.skipped)
+        if self.other_size:
+            title = f"of another size among the {self.tried:,} patches that were tried"
+            lines.append(f"  {title}: {self.other_size:,}")
         lines += named(f"damaged among the {self.tried:,} patches that were tried", self.damaged)
         return "\n".join([*lines, *self._estimates()])
 

@@ -59,6 +59,9 @@ def _split_lines(manifest: Manifest) -> list[str]:
     return columns(rows)
 
 
+_SIZED = {"crop": "cropped", "pad": "padded", "resize": "resized"}
+
+
 def _modality_lines(modality: Modality) -> list[str]:
     """A modality: how its records are stored, then its bands."""
     compression = modality.compression.codec
@@ -67,6 +70,8 @@ def _modality_lines(modality: Modality) -> list[str]:
     layout = modality.layout
     if layout == "stacked":
         layout += f", resampling {modality.resampling}"
+    if modality.size != "keep":
+        layout += f", patches of another size {_SIZED[modality.size]}"
     bands, height, width = modality.shape
     head = (
         f"  {modality.name}: {modality.title}\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
+from patchpress.converter.encoding.fit import fit
 from patchpress.converter.encoding.raster import decode_imagecodecs
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, plain_strips, read_directory
@@ -30,7 +31,7 @@ from patchpress.converter.sources.order import (
 )
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import KeyMissing, PatchError, StoreDamaged
-from patchpress.readers.format.modality import Modality
+from patchpress.readers.format.modality import Band, Modality
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
 
@@ -194,13 +195,13 @@ class _Comparer:
         files = open_files(patch.folder, patch.archived, memory)
         together: Array | None = None
         try:
-            for number, band in enumerate(self._sources[patch.modality].bands):
+            for number, band in enumerate(modality.bands):
                 name = patch.file(band.name)
                 # Either each band has a file, or one file has them all.
                 if together is None or patch.after:
                     together = _decoded(name, files)
                 pixels = together[0 if patch.after else number]
-                differing = _differing(pixels, stored[band.name], modality)
+                differing = _differing(pixels, stored[band.name], modality, band)
                 if differing:
                     return f"{name}: band {band.name} differs from the record in {differing}"
         finally:
@@ -219,12 +220,17 @@ def _decoded(name: str, files: PatchFiles) -> Array:
         raise PatchError(f"{files.path(name)} {error}") from None
 
 
-def _differing(pixels: Array, stored: Array, modality: Modality) -> str:
+def _differing(pixels: Array, stored: Array, modality: Modality, band: Band) -> str:
     """How a record differs from its file: in so many pixels, or in dtype or size; else empty."""
     expected = np.ascontiguousarray(pixels)
-    if modality.layout == "stacked" and pixels.dtype == stored.dtype:
-        expected = np.empty_like(stored)
-        resample_into(np.ascontiguousarray(pixels), expected, modality.resampling)
+    if modality.size != "keep":
+        fitted = fit(expected, band.shape, modality.size, modality.resampling)
+        expected = np.ascontiguousarray(fitted)
+    alike = (expected.shape, expected.dtype) == (band.shape, stored.dtype)
+    if modality.layout == "stacked" and alike:
+        stacked = np.empty_like(stored)
+        resample_into(expected, stacked, modality.resampling)
+        expected = stacked
     if (expected.shape, expected.dtype) != (stored.shape, stored.dtype):
         return f"dtype or size: {expected.dtype} {expected.shape}"
     # Bytes, not values: NaN must equal NaN, and -0.0 must not equal 0.0.

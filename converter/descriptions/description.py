@@ -12,6 +12,7 @@ from patchpress.readers.format.manifest import Dataset
 from patchpress.readers.format.modality import Band
 
 KINDS = ("image", "classes")
+SIZE_RULES = ("keep", "crop", "pad", "resize")
 BAND = "band"
 """The field of a path that is replaced by each band's name."""
 GROUND_TOLERANCE = 0.01
@@ -110,6 +111,8 @@ class ModalitySource:
     sidecar: Sidecar | None = None
     any_size: bool = False
     """Whether patches may differ in size; `bands` have the usual size."""
+    size: str = "keep"
+    """What is done with a patch of another size when it is stacked: one of `SIZE_RULES`."""
     archives: tuple[str, ...] = ()
     """Names of its archives without their endings, in the order in which they are read."""
     alone: bool = False

@@ -8,6 +8,7 @@ from patchpress.converter.descriptions.description import (
     BAND,
     GROUND_TOLERANCE,
     KINDS,
+    SIZE_RULES,
     ModalitySource,
     Sidecar,
     fields_of,
@@ -59,6 +60,7 @@ def parse_modality(name: str, section: Section, identity: str, *, limited: bool)
         sidecar=_sidecar(section.section("sidecar", optional=True), column),
         alone=section.take("alone", bool, default=False),
         any_size=section.take("any_size", bool, default=False),
+        size=section.take("size", str, "keep"),
         ground_tolerance=section.number("ground_tolerance", GROUND_TOLERANCE),
         limited=limited,
     )
@@ -122,6 +124,9 @@ def _check_bands(modality: ModalitySource, section: Section) -> None:
             )
     if modality.rgb and (len(modality.rgb) != 3 or set(modality.rgb) - set(names)):
         raise section.error("rgb", f"must name three of the bands, not {list(modality.rgb)!r}")
+    if modality.size not in SIZE_RULES:
+        problem = f"must be one of {', '.join(SIZE_RULES)}, not {modality.size!r}"
+        raise section.error("size", problem)
     if modality.kind not in KINDS:
         raise section.error("kind", f"must be one of {', '.join(KINDS)}, not {modality.kind!r}")
 

@@ -30,6 +30,11 @@ from patchpress.converter.encoding.tiff import (
 from patchpress.converter.sources.files import PatchFiles
 from patchpress.readers.errors import PatchError
 
+
+class OtherSize(PatchError):
+    """A file of another size than the band has in the description; all else is as described."""
+
+
 HEADERS_KEPT = 64  # one for each coordinate reference system; files with more are not alike
 _XY = struct.Struct("<2d")  # x and y of a tie point
 
@@ -81,7 +86,8 @@ class BandReader:
         Returns the ground that the file covers, None without georeference.
 
         Raises:
-            PatchError: the file is absent, truncated, no TIFF, or of another dtype or size.
+            PatchError: the file is absent, truncated, no TIFF, or of another dtype.
+            OtherSize: it is of another size.
         """
         if self._size:
             got = files.readv(name, (self._header, out, self._spare))
@@ -98,7 +104,7 @@ class BandReader:
         raster = self._decode(files.path(name), data)
         if raster.array.shape[1:] != self.shape:
             _, height, width = raster.array.shape
-            raise PatchError(
+            raise OtherSize(
                 f"{files.path(name)} has {height} x {width} pixels, not "
                 f"{self.shape[0]} x {self.shape[1]}"
             )

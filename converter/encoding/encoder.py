@@ -7,8 +7,9 @@ import xxhash
 
 from patchpress.converter.descriptions.description import LabelRule, ModalitySource
 from patchpress.converter.descriptions.patterns import band_pattern
-from patchpress.converter.encoding.bandreader import BandReader
+from patchpress.converter.encoding.bandreader import BandReader, OtherSize
 from patchpress.converter.encoding.columnreader import ColumnReader
+from patchpress.converter.encoding.fit import fit, fitted_ground, size_of
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, Ground
 from patchpress.converter.sources.files import PatchFiles, open_files
@@ -17,7 +18,8 @@ from patchpress.readers.errors import PatchError
 from patchpress.readers.format.modality import Band, record_form
 from patchpress.readers.format.record import Compressor, Form
 
-SIZE_MARGIN = 2  # a record of any size may have so many times the bytes of the usual one
+SIZE_MARGIN = 2  # so many times the usual bytes are made ready for a record of any size
+LARGEST = 32 << 20  # bytes of a patch of any size, unless twice the usual ones are more
 
 
 class Recipe(NamedTuple):
@@ -34,8 +36,15 @@ class Recipe(NamedTuple):
     """Of zstd."""
     nan: str = "refuse"
     """A `Nan`."""
+    size: str = "keep"
+    """A `Size`, but not ``auto``."""
     rules: tuple[LabelRule, ...] = ()
     """Label columns that come from this modality's sidecar or codes."""
+
+    @property
+    def keeps_sizes(self) -> bool:
+        """Whether records differ in size, as the patches do."""
+        return self.modality.any_size and self.layout == "native" and self.size == "keep"
 
 
 class Encoded(NamedTuple):
@@ -49,6 +58,20 @@ class Encoded(NamedTuple):
     """The ground that its patch covers; None without georeference."""
     values: tuple[object, ...] = ()
     """The values of the columns of its modality, as `ColumnReader` gives them."""
+    found_size: str = ""
+    """The size of the patch in the source, if it was cropped, padded or resized."""
+    apart: bytes | None = None
+    """The record itself if it is larger than the memory that the encoder was given."""
+
+
+class _Filled(NamedTuple):
+    """A record whose pixels are written."""
+
+    form: Form
+    ground: Ground | None
+    record: memoryview
+    """The memory that it was written to; it may be longer."""
+    found_size: str = ""
 
 
 class Encoder:
@@ -60,7 +83,8 @@ class Encoder:
         self._bands = modality.bands
         # Other files may lie beside those of the bands: this tells them from a band too many.
         self._band = band_pattern(modality)
-        self._layout = recipe.layout
+        self._layout, self._size_rule = recipe.layout, recipe.size
+        self._keeps_sizes = recipe.keeps_sizes
         self._method = recipe.resampling if modality.interpolated else "nearest"
         self._form = record_form(modality.name, recipe.layout, modality.bands)
         self._planes = _planes(self._form, self._bands, native=recipe.layout == "native")
@@ -73,19 +97,20 @@ class Encoder:
         self._compress = Compressor(recipe.level) if recipe.codec == "zstd" else None
         self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
         self._column_reader = ColumnReader(modality, recipe.rules)
-        self._size = self._form.size * (SIZE_MARGIN if modality.any_size else 1)
+        self._size = self._form.size * (SIZE_MARGIN if self._keeps_sizes else 1)
         self._scratch = bytearray(self._size if self._compress else 0)
 
     @property
     def capacity(self) -> int:
-        """How many bytes a record takes at most, compressed or not."""
+        """How many bytes a record takes, compressed or not; more only if patches keep sizes."""
         # At least ZSTD_compressBound of zstd.h.
         return self._size if self._compress is None else self._size + (self._size >> 8) + 1024
 
     def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).
 
-        `cells` is the memory that holds the files of patches out of archives.
+        A record that is larger than `out`, as may be if patches keep their sizes, is given back
+        instead. `cells` is the memory that holds the files of patches out of archives.
 
         Raises:
             PatchError: a band is missing, extra, damaged, of another dtype or size, or covers
@@ -95,18 +120,26 @@ class Encoder:
         files = open_files(patch.folder, patch.archived, cells)
         try:
             self._check_files(patch, files)
-            form, ground = self._fill(patch, files, whole)
+            filled = self._fill(patch, files, whole)
+            record = filled.record[: filled.form.size]
             if self._refuse_nan:
-                self._check_nan(patch, form, whole[: form.size])
-            values = self._column_reader.read(patch, files, whole[self._planes[0].start :])
+                self._check_nan(patch, filled.form, record)
+            values = self._column_reader.read(patch, files, record[self._planes[0].start :])
         finally:
             files.close()
-        record = whole[: form.size]
+        stored: memoryview | bytes = record
         if self._compress is not None:
-            frame = self._compress(record)
-            record = out[: len(frame)]
-            record[:] = frame
-        return Encoded(len(record), xxhash.xxh3_64_intdigest(record), ground, values)
+            stored = self._compress(record)
+            if len(stored) <= len(out):
+                out[: len(stored)] = stored
+        return Encoded(
+            length=len(stored),
+            checksum=xxhash.xxh3_64_intdigest(stored),
+            ground=filled.ground,
+            values=values,
+            found_size=filled.found_size,
+            apart=bytes(stored) if len(stored) > len(out) else None,
+        )
 
     def _check_files(self, patch: Patch, files: PatchFiles) -> None:
         """Refuse a patch with a band too many or too few; other files beside them are ignored."""
@@ -130,16 +163,22 @@ class Encoder:
             path = patch.path(extra[0])
             raise PatchError(f"{path} is a band that the description does not have")
 
-    def _fill(
-        self, patch: Patch, files: PatchFiles, record: memoryview
-    ) -> tuple[Form, Ground | None]:
-        if self._modality.any_size:
+    def _fill(self, patch: Patch, files: PatchFiles, record: memoryview) -> _Filled:
+        if self._keeps_sizes:
             return self._fill_any(patch, files, record)
         header = self._form.header
         record[: len(header)] = header
-        if not patch.after and len(self._bands) > 1:
-            return self._form, self._fill_together(patch, files, record)
-        return self._form, self._fill_bands(patch, files, record)
+        together = not patch.after and len(self._bands) > 1
+        fill = self._fill_together if together else self._fill_bands
+        try:
+            return _Filled(self._form, fill(patch, files, record), record)
+        except OtherSize as error:
+            if self._size_rule != "keep":
+                return self._fill_fitted(patch, files, record)
+            ways = "--size crop, pad or resize brings such patches to one size"
+            if self._modality.any_size:
+                ways += ", --layout native stores them as they are"
+            raise PatchError(f"{error}: {ways}") from None
 
     def _fill_bands(self, patch: Patch, files: PatchFiles, record: memoryview) -> Ground | None:
         ground: Ground | None = None
@@ -171,53 +210,72 @@ class Encoder:
             record[start : start + size] = band.data.cast("B")
         return ground
 
-    def _fill_any(
-        self, patch: Patch, files: PatchFiles, record: memoryview
-    ) -> tuple[Form, Ground | None]:
+    def _fill_any(self, patch: Patch, files: PatchFiles, record: memoryview) -> _Filled:
         """Bands of whatever size: each record has its own header."""
-        arrays: list[Array] = []
-        if patch.after:
-            names = [patch.file(band.name) for band in self._bands]
-            ground = None
-            for index, (name, reader) in enumerate(zip(names, self._readers, strict=True)):
-                found, covered = reader.read_any(name, files)
-                arrays.append(found[0])
-                ground = covered if index == 0 else ground
-                if covered != ground:
-                    coarser = min(arrays[0].shape, found.shape[1:])
-                    self._check_ground(patch.path(name), ground, covered, coarser)
-        else:
-            names = [patch.before]
-            found, ground = self._whole.read_any(patch.before, files)
-            arrays.extend(found)
+        arrays, grounds = self._read_any(patch, files)
+        for band, found, covered in zip(self._bands, arrays, grounds, strict=True):
+            coarser = min(arrays[0].shape, found.shape)
+            self._check_ground(patch.path(patch.file(band.name)), grounds[0], covered, coarser)
         bands = tuple(
             Band(band.name, band.gsd, band.dtype, (array.shape[0], array.shape[1]))
             for band, array in zip(self._bands, arrays, strict=True)
         )
-        if self._layout == "stacked":
-            self._require_usual(patch, bands)
         form = record_form(self._modality.name, self._layout, bands)
-        if form.size > self._size:
-            raise PatchError(
-                f"{patch.path(names[0])} is of {arrays[0].shape}, more than twice the usual size"
-            )
+        if form.size > len(record):
+            record = memoryview(bytearray(form.size))
         record[: len(form.header)] = form.header
-        for (start, shape), array in zip(
-            _planes(form, bands, native=self._layout == "native"), arrays, strict=True
-        ):
-            out = np.frombuffer(record, array.dtype, shape[0] * shape[1], start).reshape(shape)
-            resample_into(np.ascontiguousarray(array), out, self._method)
-        return form, ground
+        for (start, shape), array in zip(_planes(form, bands, native=True), arrays, strict=True):
+            plane = np.frombuffer(record, array.dtype, shape[0] * shape[1], start)
+            plane.reshape(shape)[...] = array
+        return _Filled(form, grounds[0], record)
 
-    def _require_usual(self, patch: Patch, bands: tuple[Band, ...]) -> None:
-        for band, usual in zip(bands, self._bands, strict=True):
-            if band.shape != usual.shape:
-                path = patch.path(patch.file(band.name))
-                raise PatchError(
-                    f"{path} has {band.shape[0]} x {band.shape[1]} pixels, not "
-                    f"{usual.shape[0]} x {usual.shape[1]}: sizes differ inside this dataset, so "
-                    "convert it with --layout native"
-                )
+    def _fill_fitted(self, patch: Patch, files: PatchFiles, record: memoryview) -> _Filled:
+        """Bands of another size, each brought to its usual one."""
+        arrays, grounds = self._read_any(patch, files)
+        found_size, ground = "", None
+        for index, (band, array) in enumerate(zip(self._bands, arrays, strict=True)):
+            path = patch.path(patch.file(band.name))
+            if array.shape != band.shape:
+                found_size = found_size or size_of(array)
+            try:
+                fitted = fit(array, band.shape, self._size_rule, self._method)
+            except PatchError as error:
+                raise PatchError(f"{path} {error}") from None
+            covered = fitted_ground(grounds[index], array.shape, band.shape, self._size_rule)
+            ground = covered if index == 0 else ground
+            self._check_ground(path, ground, covered, min(self._bands[0].shape, band.shape))
+            start, shape = self._planes[index]
+            plane = np.frombuffer(record, array.dtype, shape[0] * shape[1], start)
+            resample_into(np.ascontiguousarray(fitted), plane.reshape(shape), self._method)
+        return _Filled(self._form, ground, record, found_size)
+
+    def _read_any(self, patch: Patch, files: PatchFiles) -> tuple[list[Array], list[Ground | None]]:
+        """The pixels of each band, (height, width) of whatever size, and the ground of each.
+
+        Raises:
+            PatchError: a file is damaged or of another dtype, or all together are too large.
+        """
+        if not patch.after:
+            found, ground = self._whole.read_any(patch.before, files)
+            self._check_bytes(patch, found.nbytes, found[0])
+            return list(found), [ground] * len(self._bands)
+        arrays: list[Array] = []
+        grounds: list[Ground | None] = []
+        for band, reader in zip(self._bands, self._readers, strict=True):
+            found, ground = reader.read_any(patch.file(band.name), files)
+            arrays.append(found[0])
+            grounds.append(ground)
+            self._check_bytes(patch, sum(array.nbytes for array in arrays), found[0])
+        return arrays, grounds
+
+    def _check_bytes(self, patch: Patch, nbytes: int, band: Array) -> None:
+        most = max(LARGEST, SIZE_MARGIN * self._form.size)
+        if nbytes > most:
+            raise PatchError(
+                f"{patch.path(patch.file(self._bands[0].name))} is of a patch of {nbytes:,} bytes "
+                f"or more ({size_of(band)} pixels): one may have {most:,}, which is "
+                "twice the usual size if that is large; give a larger shape in the description"
+            )
 
     def _check_nan(self, patch: Patch, form: Form, record: memoryview) -> None:
         values = np.frombuffer(record[len(form.header) :], self._bands[0].dtype)

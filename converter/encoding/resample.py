@@ -1,9 +1,9 @@
-"""A coarse band on a finer grid: nearest, bilinear or cubic.
+"""A band on another grid, mostly a finer one: nearest, bilinear or cubic.
 
 Both grids cover the same ground, so their pixel centres differ (PyTorch calls that
 ``align_corners=False``). Nearest repeats pixels, which can be undone exactly. Bilinear and cubic
 (Catmull-Rom, a = -0.5) are those of GDAL: at an edge, pixels outside have no weight, and the other
-weights are scaled so that their sum is 1.
+weights are scaled so that their sum is 1. On a coarser grid their kernels are as many times wider.
 """
 
 from functools import lru_cache
@@ -14,14 +14,23 @@ import numpy.typing as npt
 from patchpress.converter.encoding.tiff import Array
 from patchpress.readers.format.stack import repeat_into
 
+# Half a step of rounding, and a little more than the error of a sum of 16-bit values: that must not
+# make less of a half.
+_HALF = 0.5 + 1e-9
+
 
 def resample_into(band: Array, out: Array, method: str) -> None:
-    """Fill `out` (H, W) from `band` (h, w) of the same dtype; H and W are multiples of h and w.
+    """Fill `out` (H, W) from `band` (h, w) of the same dtype.
 
-    Integers are rounded to the nearest, and to the limits of their dtype if they exceed those.
+    Integers are rounded to the nearest, halves away from zero as GDAL does, and to the limits of
+    their dtype if they exceed those.
     """
     if method == "nearest" or band.shape == out.shape:
-        repeat_into(band, out)
+        if out.shape[0] % band.shape[0] or out.shape[1] % band.shape[1]:
+            rows, columns = (_nearest(n, to) for n, to in zip(band.shape, out.shape, strict=True))
+            np.take(band[rows], columns, axis=1, out=out)
+        else:
+            repeat_into(band, out)
         return
     down = weights(band.shape[0], out.shape[0], method)
     across = weights(band.shape[1], out.shape[1], method)
@@ -29,16 +38,22 @@ def resample_into(band: Array, out: Array, method: str) -> None:
     values = down @ band.astype(np.float64) @ across.T
     if np.issubdtype(out.dtype, np.integer):
         limits = np.iinfo(out.dtype)
-        np.rint(values, out=values)
+        values = np.copysign(np.floor(np.abs(values) + _HALF), values)
         np.clip(values, limits.min, limits.max, out=values)
     out[...] = values
 
 
+def _nearest(pixels: int, wanted: int) -> npt.NDArray[np.int64]:
+    """The pixel of an axis that is nearest to the centre of each of those wanted."""
+    return (2 * np.arange(wanted) + 1) * pixels // (2 * wanted)
+
+
 @lru_cache(maxsize=64)
-def weights(coarse: int, fine: int, method: str) -> npt.NDArray[np.float64]:
-    """The matrix that resamples one axis: (fine, coarse), how much of each pixel goes where."""
-    centres = (np.arange(fine) + 0.5) * coarse / fine - 0.5
-    distance = np.abs(centres[:, None] - np.arange(coarse)[None, :])
+def weights(pixels: int, wanted: int, method: str) -> npt.NDArray[np.float64]:
+    """The matrix that resamples one axis: (wanted, pixels), how much of each pixel goes where."""
+    centres = (np.arange(wanted) + 0.5) * pixels / wanted - 0.5
+    distance = np.abs(centres[:, None] - np.arange(pixels)[None, :])
+    distance /= max(1.0, pixels / wanted)
     matrix = _linear(distance) if method == "bilinear" else _cubic(distance)
     normal: npt.NDArray[np.float64] = matrix / matrix.sum(axis=1, keepdims=True)
     return normal

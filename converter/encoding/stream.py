@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from patchpress.converter.encoding.encoder import Encoded, Encoder, Recipe
-from patchpress.converter.encoding.frame import PAGE_BYTES, frame_size
+from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, frame_size
 from patchpress.converter.encoding.worker import Chunk, ChunkEncoder
 from patchpress.converter.memory import CellPool, SharedMemory
 from patchpress.converter.processes import in_order, worker_pool
@@ -132,7 +132,13 @@ class Encoding:
         outcomes: list[Outcome] = []
         memory, start = self._slots.shared.view, chunk.start
         for patch, result in zip(patches, chunk.records, strict=True):
-            nbytes = 0 if isinstance(result, PatchError) else frame_size(result.length)
-            outcomes.append((patch, result, memory[start : start + nbytes]))
+            if isinstance(result, PatchError):
+                outcomes.append((patch, result, memory[start:start]))
+            elif result.apart is not None:
+                frame = memoryview(bytes(ROOM) + result.apart)
+                outcomes.append((patch, result._replace(apart=None), frame))
+            else:
+                nbytes = frame_size(result.length)
+                outcomes.append((patch, result, memory[start : start + nbytes]))
             start += self._slots.frames[patch.modality]
         return EncodedChunk(outcomes, release=partial(self._slots.give_back, chunk.start))

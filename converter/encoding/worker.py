@@ -49,6 +49,8 @@ class ChunkEncoder:
                 records.append(error)
                 continue
             records.append(record)
+            if record.apart is not None:
+                continue
             end = begin + record.length
             padding = -end % PAGE_BYTES
             memory[end : end + padding] = bytes(padding)

@@ -10,7 +10,7 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
-from patchpress.converter.options import ConvertOptions
+from patchpress.converter.options import ConvertOptions, Layout, Size
 from patchpress.converter.paths import StrPath
 from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
@@ -49,6 +49,7 @@ class ConversionRequest(NamedTuple):
             "validation": options.validation,
             "seed": options.seed if options.validation else None,
             "nan": str(options.nan),
+            "size": str(options.size),
         }
 
     def decisive_settings(self) -> DecisiveSettings:
@@ -81,10 +82,21 @@ class ConversionRequest(NamedTuple):
                 codec=str(options.compression),
                 level=options.zstd_level,
                 nan=str(options.nan),
+                size=self.size_rule(name),
                 rules=rules,
             )
             for name in self.parts.modalities
         }
+
+    def size_rule(self, name: str, layout: Layout | None = None) -> str:
+        """What happens to a patch of a modality that is not of the usual size: a `Size`.
+
+        `layout` is that of the options if it is not given.
+        """
+        if self.options.size is not Size.auto:
+            return str(self.options.size)
+        stacked = (layout or self.options.layout) is Layout.stacked
+        return self.description.modalities[name].size if stacked else str(Size.keep)
 
     def empty_logs(self) -> dict[str, RecordLog]:
         """Modality -> a new log for what is known of its records."""

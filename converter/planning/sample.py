@@ -54,6 +54,8 @@ class EncodedSample:
     """Bytes of each record."""
     damaged: list[str] = field(default_factory=list)
     """A sentence for each patch that has no record."""
+    other_size: int = 0
+    """How many would be cropped, padded or resized."""
 
     @property
     def tried(self) -> int:
@@ -90,7 +92,9 @@ def _encode_until(recipe: Recipe, patches: Iterable[Patch], end: float) -> Encod
         if found.tried and begun > end:
             break
         try:
-            found.lengths.append(encoder.encode(patch, out).length)
+            record = encoder.encode(patch, out)
+            found.lengths.append(record.length)
+            found.other_size += bool(record.found_size)
             found.seconds.append(time.monotonic() - begun)
         except PatchError as error:
             found.damaged.append(str(error))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import ModalitySource
-from patchpress.converter.options import Codec, Layout, OnError
+from patchpress.converter.options import Codec, Layout, OnError, Size
 from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.selection import Selection
 from patchpress.converter.sources.files import usual_files_size
@@ -39,9 +39,10 @@ class RoomNeeded(NamedTuple):
         records = []
         for name, count in self._least_counts().items():
             modality = self.request.description.modalities[name]
-            # Patches may differ in size. But stacked records all have one size: a patch of another
-            # size is an error, which stops the conversion.
-            if not modality.any_size or (layout is Layout.stacked and stops):
+            # Records of one size, unless patches are stored as they are. In the stacked layout a
+            # patch of another size is an error, which stops the conversion.
+            one_size = not modality.any_size or self.request.size_rule(name, layout) != Size.keep
+            if one_size or (layout is Layout.stacked and stops):
                 length = record_form(name, str(layout), modality.bands).size
                 records.append(RecordSizes(count, [length], 0))
         return int(data_bytes(records) * (1 if stops else _UNDAMAGED))

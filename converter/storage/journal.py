@@ -154,10 +154,12 @@ class Journal:
 
     def note(self, patch: Patch, record: Encoded, header_number: int) -> None:
         """Note a record for the next line."""
-        length, checksum, ground, values = record
-        self._pending.append(
-            (patch.modality, patch.key, length, checksum, header_number, ground, values)
+        noted: Noted = (
+            *(patch.modality, patch.key, record.length, record.checksum, header_number),
+            *(record.ground, record.values),
         )
+        # Few patches are of another size, so the line of all others is shorter.
+        self._pending.append((*noted, record.found_size) if record.found_size else noted)
 
     def note_failed(self, patch: Patch, error: PatchError) -> None:
         """Note for the next line that a patch has no record."""
@@ -301,6 +303,7 @@ def _entry(
     header_number: int = 0,
     ground: list[Any] | None = None,
     values: Sequence[object] = (),
+    found_size: str = "",
 ) -> Entry:
     """An entry of the values that `note` or `note_failed` gave; then `length` is the error."""
     result: Encoded | PatchError
@@ -312,6 +315,7 @@ def _entry(
             checksum=_within(checksum, "checksum", 64),
             ground=_ground(ground) if ground is not None else None,
             values=_tuples(values),
+            found_size=_text(found_size, "size"),
         )
         _within(header_number, "header", 16)
         _text(key, "key").encode()

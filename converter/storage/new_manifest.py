@@ -19,6 +19,7 @@ def stored_modality(
     *,
     layout: str,
     resampling: str,
+    size: str,
     compression: Compression,
     records: int,
 ) -> Modality:
@@ -35,7 +36,8 @@ def stored_modality(
         bands=modality.bands,
         records=records,
         rgb=modality.rgb,
-        any_size=modality.any_size,
+        any_size=modality.any_size and layout == "native" and size == "keep",
+        size=size,
         codes=class_index_of_codes(description, name),
     )
 

@@ -14,6 +14,16 @@ from patchpress.readers.format.manifest import Manifest
 
 
 @dataclass
+class FittedPatches:
+    """The patches of one modality that were not of the usual size."""
+
+    rule: str
+    """What was done with them: a `Size`."""
+    patches: list[str]
+    """Their keys, each with the size that it has in the source."""
+
+
+@dataclass
 class Report:
     """The outcome of one conversion."""
 
@@ -40,6 +50,8 @@ class Report:
     listed_without_pixels: dict[str, list[str]] = field(default_factory=dict)
     """Official list -> names in it that are not in the source."""
     other_ground: list[str] = field(default_factory=list)
+    other_size: dict[str, FittedPatches] = field(default_factory=dict)
+    """Modality -> its patches that were cropped, padded or resized."""
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that was left out."""
     ignored: dict[str, int] = field(default_factory=dict)
@@ -69,6 +81,7 @@ class Report:
             or self.without_row
             or self.other_ground
             or self.listed_without_pixels
+            or self.other_size
         )
 
     def text(self) -> str:
@@ -112,12 +125,22 @@ class Report:
                 f"  values that are no records, left out: {self.other_values:,}, "
                 f"{self.kinds_of_other_values}"
             )
+        for name, sized in self.other_size.items():
+            title = f"{name} patches of another size, {_DONE[sized.rule]}"
+            lines += named(title, sized.patches)
         lines += named("patches left out because of errors", self.skipped)
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
         """Write all of it, every name included, as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+_DONE = {
+    "crop": "cropped to the usual one",
+    "pad": "padded to the usual one",
+    "resize": "resized to the usual one",
+}
 
 
 def is_report(path: Path) -> bool:

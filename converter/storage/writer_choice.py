@@ -35,7 +35,7 @@ def why_not_in_pages(recipes: Iterable[Recipe]) -> str:
         modality = recipe.modality
         if recipe.codec != "none":
             return f"{modality.name} records are compressed"
-        if modality.any_size:
+        if recipe.keeps_sizes:
             return f"{modality.name} records are of any size"
         size = record_form(modality.name, recipe.layout, modality.bands).size
         if size < SMALLEST:

@@ -155,6 +155,16 @@ class Plan:
         self.repeat(record, out)
 
 
+def size_advice(plan: Plan) -> str:
+    """What to do if records to be read together differ in size; empty if they should not."""
+    if not plan.modality.any_size:
+        return ""
+    return (
+        f", but patches of {plan.modality.name} differ in size in this store: convert with --size "
+        "crop, pad or resize to train on them, or read them one by one"
+    )
+
+
 def plan_of(modality: Modality, bands: Sequence[str] | None) -> Plan:
     """The plan for some bands of a modality (all for None), in the order asked for.
 

@@ -28,7 +28,7 @@ from patchpress.readers.access.fetcher import (
 )
 from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.access.lmdb_fetcher import LmdbFetcher
-from patchpress.readers.access.plan import Plan
+from patchpress.readers.access.plan import Plan, size_advice
 from patchpress.readers.access.planner import Planner
 from patchpress.readers.access.watch import Watch
 from patchpress.readers.errors import (
@@ -317,7 +317,7 @@ class RecordReader:
             self._planner.modality(header, key)
             raise GridsDiffer(
                 f"record {key!r} has another header than the batch's first ({plan.modality.name} "
-                f"{plan.shape}): a batch holds one modality and one size"
+                f"{plan.shape}): a batch holds one modality and one size{size_advice(plan)}"
             )
         self._planner.check_size(record, plan.size, key)
         plan.fill(record, out)

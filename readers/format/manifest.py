@@ -289,6 +289,7 @@ def _modality(name: str, entry: dict[str, Any]) -> Modality:
         records=entry["records"],
         rgb=tuple(entry["rgb"]),
         any_size=entry["any_size"],
+        size=entry["size"],
         codes=entry.get("codes", {}),
     )
 

@@ -49,6 +49,9 @@ class Modality:
     """The bands that show as red, green and blue, if there are such."""
     any_size: bool = False
     """Whether records may differ in size; `bands` have the usual one."""
+    size: str = "keep"
+    """What was done with patches of another size than `bands` have: ``crop``, ``pad``, ``resize``,
+    or ``keep`` if there are none, or if records differ in size."""
     codes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     """Of kind ``classes``: label column -> code in the first band, as text -> index of its class;
     None for a code that belongs to no class."""

@@ -16,6 +16,7 @@ from tests.support.helpers import Array, first_band, geotiff, patches, tiny_data
 from tests.support.synthetic import Row, sentinel2
 
 METHODS = ["bilinear", "cubic"]
+REAL = Path(__file__).parents[4] / "shared" / "data" / "bigearthnet-v2"
 
 
 def by_gdal(path: Path, size: int, method: str) -> Array:
@@ -34,6 +35,38 @@ def resampled(band: Array, size: int, method: str) -> Array:
 
 def difference(one: Array, other: Array) -> float:
     return float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int8", "int16"])
+@pytest.mark.parametrize("factor", [2, 3, 6])
+def test_bilinear_integers_are_gdals(tmp_path: Path, dtype: str, factor: int) -> None:
+    """Halves included, which are many: they go away from zero."""
+    least = -120 if dtype.startswith("int") else 0
+    band = np.random.default_rng(factor).integers(least, 120, (20, 20)).astype(dtype)
+    file = geotiff(tmp_path / "band.tif", band[None])
+    ours = resampled(band, 20 * factor, "bilinear")
+    np.testing.assert_array_equal(ours, by_gdal(file, 20 * factor, "bilinear"))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real samples are not beside the repository")
+def test_real_coarse_bands_are_gdals() -> None:
+    for file in sorted(REAL.glob("**/*_B*.tif")):
+        band = first_band(file)
+        ours = {method: resampled(band, 120, method) for method in METHODS}
+        assert np.array_equal(ours["bilinear"], by_gdal(file, 120, "bilinear"))
+        assert difference(ours["cubic"], by_gdal(file, 120, "cubic")) <= 1
+
+
+@pytest.mark.parametrize("method", ["nearest", *METHODS])
+@pytest.mark.parametrize("size", [(257, 256), (265, 264), (242, 256), (300, 256)])
+def test_a_band_of_any_size_is_gdals(tmp_path: Path, method: str, size: tuple[int, int]) -> None:
+    pixels, wanted = size
+    band = np.random.default_rng(1).integers(0, 255, (pixels, pixels)).astype(np.uint8)
+    file = geotiff(tmp_path / "band.tif", band[None])
+    ours = resampled(band, wanted, method)
+    theirs = by_gdal(file, wanted, method)
+    assert difference(ours, theirs) <= (method != "nearest")
+    assert (ours != theirs).mean() < 1e-4
 
 
 @pytest.mark.parametrize("method", METHODS)
