@@ -39,7 +39,6 @@ class Records:
             raise BufferUnfit("there must be at least one key")
         self._reader = reader
         handles = reader.find(keys)
-        reader.require(handles)
         self._keys = np.array([key.encode() for key in keys], "S")
         self._positions: npt.NDArray[np.int64] | None = None
         self._plan = reader.plan(handles[0], bands)

@@ -101,7 +101,7 @@ class Store:
 
     @property
     def has_extents(self) -> bool:
-        """Whether records are read by extents; without them LMDB is asked, which is slower."""
+        """Whether records are read by extents; without them each key is searched, more slowly."""
         return self._reader.extents is not None
 
     def __repr__(self) -> str:
@@ -126,8 +126,7 @@ class Store:
     def close(self) -> None:
         """Let go of the data files. Arrays and views stay; `Records` of this store end with it.
 
-        A store that is not closed lets go of them when nothing refers to it any more. The LMDB
-        environment of a store without extents stays open until the process ends.
+        A store that is not closed lets go of them when nothing refers to it any more.
         """
         self._reader.close()
 

@@ -31,7 +31,7 @@ KINDS = [
     (layout, compression) for layout in ("stacked", "native") for compression in ("none", "zstd")
 ]
 # How a store is read: by its extents in the mode that a store chooses, in one of the two modes, or
-# through LMDB.
+# without extents (the way called "lmdb").
 WAYS = [
     *((layout, compression, "auto") for layout, compression in KINDS),
     ("stacked", "none", "map"),

@@ -102,7 +102,7 @@ class _Conversion:
         """Store all records, then write what describes them, and the manifest last."""
         self._log_options()
         recipes, self.logs = self.request.recipes(), self.request.empty_logs()
-        # Workers are started before pyarrow and LMDB are opened here, so that they can be forked.
+        # Workers are started before pyarrow and LMDB are loaded here, so that they can be forked.
         workers, parts = self.options.worker_count, self.parts
         with encoding(recipes, workers, parts.packed, parts.stream_count, writing=AHEAD) as encode:
             tables = self.request.checked_tables()

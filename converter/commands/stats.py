@@ -125,7 +125,7 @@ def compute(
         count = 0  # one process more would take longer to start than it saves
     _log.info("%s: %d records in %d tasks", rows.entry, sum(records.values()), tasks)
     progress = progress or NoProgress()
-    # Before this process opens the LMDB environment and loads pyarrow.
+    # Before this process loads pyarrow, whose threads no fork should meet.
     with worker_pool(count, _counter, opened, BATCH_RECORDS, work="counting") as submit:
         progress.start(sum(records.values()), "records")
         counting = _Counting(opened, rows, submit, 2 * count + 1, progress)

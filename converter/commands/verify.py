@@ -23,7 +23,7 @@ from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
 from patchpress.converter.text import first_few, line, several
-from patchpress.readers.errors import ExtentsUnusable, OptionError
+from patchpress.readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
 
@@ -113,7 +113,6 @@ def verify(
         modalities = tuple(opened.manifest.modalities)
         parts = locate(description, local_path(against), located, modalities)
         require_patches(description, parts)
-        # Its workers fork before this process opens the store's LMDB environment.
         found = compare_pixels(opened, description, parts, count, progress)
         verdict.compared, verdict.problems = found.compared, found.problems
         compared, is_started = found.keys, found.counts_records
@@ -166,12 +165,18 @@ def _read_back(
     """Read every record in the order of the keys, then compare with all that is beside them."""
     records = RecordsReadBack(store)
     labels = LabelsOfMaps(store, description)
-    for key, value in records.values():
-        problem = records.check(key, value) or labels.derive(key, value)
-        if problem:
-            verdict.problems.append(f"record {key}: {problem}")
-        progress.advance(1, len(value))
-    verdict.records, verdict.others = len(records.keys), len(records.others)
+    try:
+        for key, value in records.values():
+            problem = records.check(key, value) or labels.derive(key, value)
+            if problem:
+                verdict.problems.append(f"record {key}: {problem}")
+            progress.advance(1, len(value))
+    except StoreDamaged as error:
+        # What else is wrong cannot be told: each record that was not reached would be called lost.
+        verdict.problems.append(str(error))
+        return
+    finally:
+        verdict.records, verdict.others = len(records.keys), len(records.others)
     verdict.problems += records.problems()
     verdict.problems += labels.problems()
     verdict.problems += table_problems(store, records.keys, records.checksums)

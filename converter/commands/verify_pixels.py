@@ -64,9 +64,6 @@ def compare_pixels(
 ) -> ComparedPixels:
     """Compare every patch of the source with its record. Archives are read once.
 
-    Call it before this process has opened the store's LMDB environment, which workers that are
-    forked would inherit.
-
     Args:
         store: what was made from the source.
         description: of the source's dataset.

@@ -1,13 +1,14 @@
-"""The records of a store, read back in the order of their keys by LMDB, and checked one by one."""
+"""The records of a store, read back in the order of their keys, and checked one by one."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 
 import xxhash
 
-from patchpress.readers.access.environment import lent_environment
+from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList
 from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import OTHER_VALUES, ContentDigest
 from patchpress.readers.format.record import (
     Decompressor,
@@ -35,20 +36,28 @@ class RecordsReadBack:
         self._others = int(store.manifest.options.get(OTHER_VALUES) or 0)
         self._listed = frozenset(store.keys()) if self._others else frozenset()
         self._counts = dict.fromkeys(store.manifest.modalities, 0)
-        self._digest = ContentDigest()
+        self._digests: list[ContentDigest] = []
         self._decompress = Decompressor()
         self._read_by_library: set[bytes] = set()
 
     def values(self) -> Iterator[tuple[str, memoryview]]:
-        """Each key and its record as stored, which is valid until the next one is asked for."""
-        path = self._store.path
-        with lent_environment(path) as environment, environment.begin(buffers=True) as transaction:
-            for key, value in transaction.cursor():
-                name = bytes(key).decode(errors="backslashreplace")
-                if self._others and name not in self._listed:
-                    self.others.append(bytes(key))
+        """Each key and its record as stored, on the mapped file that readers read, too.
+
+        Raises:
+            StoreDamaged: LMDB would not find its way in the data file.
+        """
+        for shard in self._store.manifest.shards:
+            path = self._store.path / shard.path
+            data = open_file(path, readahead=True).bytes
+            tree = Tree(data, path)
+            tree.check_pages()
+            self._digests.append(ContentDigest())
+            for value in tree.values():
+                key = value.key.decode(errors="backslashreplace")
+                if self._others and key not in self._listed:
+                    self.others.append(value.key)
                 else:
-                    yield name, value
+                    yield key, data[value.offset : value.offset + value.length]
 
     def check(self, key: str, value: memoryview) -> str | None:
         """Note a record; what is wrong with its bytes, None if nothing is."""
@@ -57,7 +66,7 @@ class RecordsReadBack:
         self.keys.append(key)
         self.checksums.append(f"{checksum:016x}")
         with suppress(ValueError):  # a key out of order: the digest will differ
-            self._digest.add(key, checksum)
+            self._digests[-1].add(key, checksum)
         return self._problem(key, value)
 
     def _problem(self, key: str, value: memoryview) -> str | None:
@@ -95,7 +104,8 @@ class RecordsReadBack:
                 f"{len(self.others):,} values that are no records where the manifest counts "
                 f"{self._others:,}: run `patchpress index {self._store.path}`"
             )
-        if self._digest.text() != manifest.shards[0].digest:
+        digests = [digest.text() for digest in self._digests]
+        if digests != [shard.digest for shard in manifest.shards]:
             problems.append(
                 f"keys and checksums differ from the digest in the manifest: {self._way_out()}"
             )

@@ -4,7 +4,7 @@ LMDB stores a value that does not fit into the tree on pages of its own: 16 byte
 then the value. A record in a frame lies as it will lie in the file, so nobody has to copy it.
 """
 
-from patchpress.readers.format.btree import PAGE
+from patchpress.readers.format.metapages import PAGE
 
 PAGE_BYTES = 4096  # LMDB reads files whose pages are larger or smaller than its machine's, too
 ROOM = PAGE.size

@@ -18,21 +18,8 @@ from typing import NamedTuple
 from patchpress.converter.encoding.frame import PAGE_BYTES, pages_of
 from patchpress.readers.access.files import open_file
 from patchpress.readers.errors import StoreError
-from patchpress.readers.format.btree import (
-    BIG,
-    BRANCH,
-    LEAF,
-    MAGIC,
-    META,
-    NO_PAGE,
-    NODE,
-    OVERFLOW,
-    PAGE,
-    TAIL,
-    TREE,
-    VERSION,
-    Tree,
-)
+from patchpress.readers.format.btree import BIG, BRANCH, LEAF, NODE, OVERFLOW, Tree
+from patchpress.readers.format.metapages import MAGIC, META, NO_PAGE, PAGE, TAIL, TREE, VERSION
 
 TRANSACTION = 2
 """Number of the last transaction that the meta pages made here name; LMDB's next one is 3."""

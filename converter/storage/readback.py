@@ -8,8 +8,7 @@ import lmdb
 import xxhash
 
 from patchpress.converter.encoding.encoder import Encoded
-from patchpress.converter.storage.transactions import require_lmdb_09
-from patchpress.readers.access.environment import LMDB_09
+from patchpress.converter.storage.transactions import LMDB_09, require_lmdb_09
 from patchpress.readers.access.files import open_file
 from patchpress.readers.errors import StoreError
 from patchpress.readers.format.btree import Tree

@@ -12,9 +12,14 @@ from typing import Any, NamedTuple
 import lmdb
 
 from patchpress.converter.encoding.frame import PAGE_BYTES
-from patchpress.readers.access.environment import LMDB_09
-from patchpress.readers.errors import TargetError
+from patchpress.readers.access.files import open_file
+from patchpress.readers.errors import StoreError, TargetError
+from patchpress.readers.format.btree import Tree
+from patchpress.readers.format.manifest import DATA
 
+LMDB_09: dict[str, Any] = {"lib_version": 0} if int(lmdb.__version__.split(".")[0]) >= 3 else {}
+"""The options of `lmdb.open` that ask for LMDB 0.9, whose data format stores have: py-lmdb 3 has
+LMDB 1.0, too, and earlier versions have 0.9 only."""
 # Bytes of one transaction. LMDB keeps its pages in memory until the commit: so few stay in the
 # caches of the CPU.
 COMMIT_BYTES = 4 << 20
@@ -77,6 +82,9 @@ class Transactions:
         """Open the data file of a folder, or make it; `mark` says how far it is.
 
         `note` is called just before each commit with how far the file is after it.
+
+        Raises:
+            TargetError: the file that is there is damaged.
         """
         self._folder, self._note = folder, note
         self._written = mark.written
@@ -84,6 +92,7 @@ class Transactions:
         self._pending = 0
         require_lmdb_09()
         _keep_freed_memory()
+        _require_sound_tree(folder / DATA)
         self._open()
 
     def put(self, key: bytes, value: memoryview, *, last: bool) -> bool:
@@ -156,6 +165,22 @@ class Transactions:
             **LMDB_09,
         )
         self._transaction: Any = self._environment.begin(write=True)
+
+
+def _require_sound_tree(data: Path) -> None:
+    """Make sure that LMDB finds its way in a data file, if there is one.
+
+    LMDB trusts the pages of a file, and ends the process if one leads nowhere.
+
+    Raises:
+        TargetError: it is damaged.
+    """
+    if not data.exists() or not data.stat().st_size:
+        return
+    try:
+        Tree(open_file(data).bytes, data).check_pages(with_values=False)
+    except StoreError as error:
+        raise TargetError(f"{error}, or give --overwrite to begin anew") from None
 
 
 def _keep_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Private: how stored bytes are found and read, through LMDB or straight from the data files.
+"""Private: how stored bytes are found in the data files, and read from them.
 
 May import `format`, `errors`, `hints` and `showing`.
 """

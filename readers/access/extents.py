@@ -1,6 +1,6 @@
 """`Extents`: where each record lies; key -> (shard, byte offset, length), kept beside the store.
 
-With them a reader goes to a record's bytes without LMDB: it can announce a batch to the kernel
+With them a reader goes to a record's bytes without a search: it can announce a batch to the kernel
 before it reads, read a band alone, and touch no page twice. No store needs them: `access.scan`
 makes them from the data files, they name the files that they were made from, and a reader that
 finds other files reads without them.

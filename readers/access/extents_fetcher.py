@@ -33,10 +33,6 @@ FROM_CACHE = 1024
 reads 4 KiB at a time and costs some twenty times the record read at once, so it must be rarer."""
 
 
-WATCHED_EVERY = 1024
-"""Records between two looks at whether the data files are still the same."""
-
-
 class ExtentsFetcher:
     """Records straight from the data files: a handle is the record's position in the extents."""
 
@@ -47,7 +43,6 @@ class ExtentsFetcher:
         # Without counters of a thread, which only Linux has, `auto` cannot choose: it copies.
         self.mode = Mode.MAP if mode is Mode.AUTO and not _has_counters() else mode
         self._files, self._watch = files, watch
-        self._unwatched = 0
         self._buffers = ThreadBuffers()
         # Of all threads together: what one has seen of the page cache holds for the next.
         self._copies = self.mode is Mode.MAP
@@ -59,10 +54,6 @@ class ExtentsFetcher:
         if -1 in found:
             return [None if position < 0 else position for position in found]
         return found  # type: ignore[return-value]
-
-    def is_there(self, handle: Handle) -> bool:
-        """True: `find` gives no position of a record that is not there."""
-        return True
 
     def key(self, handle: Handle) -> str:
         """The key at a position."""
@@ -77,14 +68,16 @@ class ExtentsFetcher:
         number = int(self.extents.header_number[int(handle)])
         return None if number == UNKNOWN else self.extents.headers[number]
 
-    def locate(self, position: int) -> tuple[DataFile, int, int]:
+    def locate(self, handle: Handle) -> tuple[DataFile, int, int]:
         """(data file, offset, length) of a record."""
+        position = int(handle)
         file = self._files[int(self.extents.shard[position])]
         return file, int(self.extents.offset[position]), int(self.extents.length[position])
 
     def value(self, handle: Handle) -> memoryview:
         """The bytes on the map, or read into this thread's scratch buffer."""
-        file, offset, length = self.locate(int(handle))
+        self._watch.check()
+        file, offset, length = self.locate(handle)
         if self.mode is Mode.MAP:
             return file.bytes[offset : offset + length]
         # In `auto`, too: what is done with a value afterwards takes much longer than the copy.
@@ -95,10 +88,7 @@ class ExtentsFetcher:
     def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
         """Copy or read the records, as the mode says."""
         positions = np.asarray(handles, np.int64)
-        self._unwatched += len(positions)
-        if self._unwatched >= WATCHED_EVERY:
-            self._unwatched = 0
-            self._watch.check()
+        self._watch.check()
         numbers = self.extents.header_number[positions]
         if numbers[0] == UNKNOWN or (numbers != numbers[0]).any():
             for position, row in zip(positions.tolist(), out, strict=True):

@@ -1,6 +1,6 @@
 """`Fetcher`: how stored bytes are got by key; with what its two classes share.
 
-`LmdbFetcher` asks LMDB, `ExtentsFetcher` goes by the extents straight to the data files.
+`TreeFetcher` looks into the trees of the data files, `ExtentsFetcher` goes by the extents.
 """
 
 import threading
@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.readers.access.files import DataFile
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.format.record import Decompressor
 
 Array = npt.NDArray[Any]
 Handle = str | int
-"""By what a fetcher gets a record: its key through LMDB, its position by the extents."""
+"""By what a fetcher gets a record: its position in the extents, or without them its key."""
 Handles = Sequence[Handle] | npt.NDArray[np.int64]
 ReadOne = Callable[[Plan, Handle, Array], None]
 """Fills one patch of a batch (bands, height, width), or raises the error that says what is wrong
@@ -38,11 +39,7 @@ class Fetcher(Protocol):
     """One way to the stored bytes; safe in threads and after a fork."""
 
     def find(self, keys: Sequence[str]) -> list[Handle | None]:
-        """The handle of each key, None if it is known that there is no such record."""
-        ...
-
-    def is_there(self, handle: Handle) -> bool:
-        """Whether a handle that `find` gave has a record."""
+        """The handle of each key, None if there is no such record."""
         ...
 
     def key(self, handle: Handle) -> str:
@@ -55,6 +52,10 @@ class Fetcher(Protocol):
 
     def header(self, handle: Handle) -> bytes | None:
         """The header that a record begins with, if it is known without reading the record."""
+        ...
+
+    def locate(self, handle: Handle) -> tuple[DataFile, int, int]:
+        """(data file, offset, length) of a record; KeyError if there is none."""
         ...
 
     def value(self, handle: Handle) -> memoryview:

@@ -15,7 +15,6 @@ import numpy as np
 
 from patchpress.readers.access.bands import BandNames
 from patchpress.readers.access.checksums import Checksums
-from patchpress.readers.access.environment import Environment
 from patchpress.readers.access.extents import Extents, read_extents
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.fetcher import (
@@ -27,9 +26,9 @@ from patchpress.readers.access.fetcher import (
     ThreadBuffers,
 )
 from patchpress.readers.access.files import DataFile, open_file
-from patchpress.readers.access.lmdb_fetcher import LmdbFetcher
 from patchpress.readers.access.plan import Plan, size_advice
 from patchpress.readers.access.planner import Planner
+from patchpress.readers.access.tree_fetcher import TreeFetcher
 from patchpress.readers.access.watch import Watch
 from patchpress.readers.errors import (
     BufferUnfit,
@@ -125,11 +124,13 @@ class RecordReader:
             _log.info("%s: records are read by extents, mode %s", self.path, fetcher.mode)
             return fetcher
         _log.info(
-            "%s: records are read through LMDB, since %s", self.path, reason or "it has no extents"
+            "%s: records are found by the tree of the data file, since %s",
+            self.path,
+            reason or "it has no extents",
         )
         if reason:
             warnings.warn(
-                f"{reason}: reading through LMDB, which is slower; run "
+                f"{reason}: records are read without extents, which is slower; run "
                 f"`patchpress index {self.path}`",
                 ExtentsUnusable,
                 stacklevel=5,
@@ -139,11 +140,11 @@ class RecordReader:
                 f"mode {self.mode!s} needs extents, which {self.path} does not have: run "
                 f"`patchpress index {self.path}`"
             )
-        return LmdbFetcher(Environment(self.path, readahead=self.readahead))
+        return TreeFetcher(self._files, self._watch)
 
     @property
     def extents(self) -> Extents | None:
-        """Where the records lie; None if they are read through LMDB."""
+        """Where the records lie; None if they are read without extents."""
         return self._fetcher.extents if isinstance(self._fetcher, ExtentsFetcher) else None
 
     def has(self, key: object) -> bool:
@@ -151,30 +152,20 @@ class RecordReader:
         if not isinstance(key, str):
             return False
         (handle,) = self._fetcher.find([key])
-        return handle is not None and self._fetcher.is_there(handle)
+        return handle is not None
 
     @_explained
     def find(self, keys: Sequence[str]) -> list[Handle]:
         """The handle of each record, valid in this process.
 
         Raises:
-            KeyMissing: no such record. Through LMDB that is seen only when it is read: `require`
-                looks before.
+            KeyMissing: no such record.
+            StoreDamaged: a tree that is searched is damaged.
         """
         found = self._fetcher.find(keys)
         if None in found:
             raise self._missing(keys[found.index(None)])
         return found  # type: ignore[return-value]
-
-    def require(self, handles: Sequence[Handle]) -> None:
-        """Make sure that each handle has a record.
-
-        Raises:
-            KeyMissing: one has none.
-        """
-        for handle in handles:
-            if not self._fetcher.is_there(handle):
-                raise self._missing(handle)
 
     @_explained
     def plan(self, handle: Handle, bands: BandNames) -> Plan:
@@ -275,10 +266,11 @@ class RecordReader:
         Raises:
             ViewImpossible: it is compressed.
             KeyMissing: there is none.
-            StoreDamaged: the tree of the data file is damaged, or (if asked) the record differs
-                from its checksum.
+            StoreDamaged: (if asked) the record differs from its checksum.
         """
-        file, offset, length = self._locate(key)
+        (handle,) = self.find([key])
+        file, offset, length = self._fetcher.locate(handle)
+        self._watch.check()
         value = file.map[offset : offset + length].data
         if self._checksums is not None:
             self._checksums.check(key, value)
@@ -321,18 +313,6 @@ class RecordReader:
             )
         self._planner.check_size(record, plan.size, key)
         plan.fill(record, out)
-
-    def _locate(self, key: str) -> tuple[DataFile, int, int]:
-        """(data file, offset, length) of a record, from the extents or the tree of the LMDB."""
-        (handle,) = self.find([key])
-        if isinstance(self._fetcher, ExtentsFetcher):
-            return self._fetcher.locate(int(handle))
-        (file,) = self._files
-        name = key.encode(errors="replace") if isinstance(key, str) else b""
-        found = Tree(file.bytes, file.path).find(name) if name else None
-        if found is None:
-            raise self._missing(key)
-        return file, found.offset, found.length
 
     def _missing(self, key: object) -> KeyMissing:
         near = ""

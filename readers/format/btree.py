@@ -1,32 +1,28 @@
-"""`Tree`: where the values of an LMDB data file lie, read from its pages. LMDB does not tell that.
+"""`Tree`: the values of an LMDB data file by key, read from its pages, without LMDB.
 
-Only what a store needs of the format: the main database, plain keys, no duplicates. The layout is
-that of LMDB 0.9 with 64-bit page numbers, which LMDB calls data format 1 (``mdb.c``: ``MDB_meta``,
-``MDB_db``, ``MDB_page``, ``MDB_node``). Whoever writes such pages takes the layout from here, too.
-Nothing is trusted: every page and every value is checked to lie inside the file.
+Only what a store needs of the format: the main database, plain keys, no duplicates (``mdb.c``:
+``MDB_page``, ``MDB_node``). Nothing is trusted: every page, node and value is checked to lie inside
+of what it is in. LMDB trusts the pages of a file, and ends the process if one leads nowhere.
 """
 
 import hashlib
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from patchpress.readers.errors import FormatUnknown, StoreDamaged
+from patchpress.readers.format.metapages import NO_PAGE, PAGE, TreeHead, meta_pages, other_format
 
-MAGIC, VERSION = 0xBEEFC0DE, 1
-META = Struct("<IIQQ")  # magic, data format, address, map size; they follow the page header
-TREE = Struct("<IHHQQQQQ")  # the fields of `TreeHead`
-TAIL = Struct("<QQ")  # last page, transaction
-PAGE = Struct("<QHHHH")  # number, pad, flags, lower, upper
 NODE = Struct("<HHHH")  # two halves of a size or page number, flags or its top, size of the key
 BRANCH, LEAF, OVERFLOW = 0x01, 0x02, 0x04
 BIG, _SUBTREE, _DUPLICATES = 0x01, 0x02, 0x04
-NO_PAGE = (1 << 64) - 1
-_HEAD = 64  # bytes of a data file that tell its format
+_IN_MEMORY = 0xC010  # flags that mean something to LMDB only while it writes
 _DEPTH = 32  # mdb.c: CURSOR_STACK
-_LMDB = {1: "LMDB 0.9", 2: "a version of LMDB before 1.0", 3: "LMDB 1.0"}
+_BRANCHES_KEPT = 4096  # pages that were looked into: 200,000 leaves lie below so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +34,34 @@ class Value:
     length: int
 
 
-class TreeHead(NamedTuple):
-    """What a meta page says of one tree (``MDB_db``)."""
-
-    page_size: int
-    """In the tree of free pages, which comes first; 0 in the other."""
-    flags: int
-    depth: int
-    branch_pages: int
-    leaf_pages: int
-    overflow_pages: int
-    entries: int
-    root: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Meta:
-    """What a meta page says (``MDB_meta``)."""
-
-    free: TreeHead
-    main: TreeHead
-    last_page: int
-    transaction: int
-
-
 class _Node(NamedTuple):
-    """One entry of a page: a key, and its value or the number of the page with its value."""
+    """One entry of a page: a key, and its value or the number of the page below."""
 
+    key: bytes
     size: int
     """Bytes of the value."""
     flags: int
-    key: bytes
     data: int
     """The byte of the page at which the value begins, or its page number if the value is `BIG`."""
+
+    @property
+    def child(self) -> int:
+        """The page below, if the node is one of a branch."""
+        return self.size | self.flags << 32
+
+
+class _Page(NamedTuple):
+    """One page of a tree."""
+
+    number: int
+    is_leaf: bool
+    bytes: memoryview
+    nodes: list[_Node]
+
+
+def _as_number(key: bytes) -> int:
+    """What orders the keys in the tree of free pages (``MDB_INTEGERKEY``)."""
+    return int.from_bytes(key, "little")
 
 
 class Tree:
@@ -84,9 +75,9 @@ class Tree:
             StoreDamaged: the bytes are no LMDB data file.
         """
         self._data, self._path = data, path
-        metas = [meta for offset in self._meta_offsets() if (meta := self._meta(offset))]
+        metas = meta_pages(data)
         if not metas:
-            other = _other_format(data[:_HEAD], path)
+            other = other_format(data, path)
             raise FormatUnknown(other) if other else self._damage("it has no meta page of LMDB 0.9")
         self._newest = newest = max(metas, key=lambda meta: meta.transaction)
         if newest.main.flags:
@@ -96,6 +87,7 @@ class Tree:
         self.is_whole = len(metas) == 2
         """Whether both meta pages are there: LMDB opens no file that lacks one."""
         self._root, self._depth = newest.main.root, min(newest.main.depth, _DEPTH)
+        self._branches: dict[int, tuple[list[bytes], list[int]]] = {}
 
     def identity(self) -> str:
         """SHA-256 over the meta pages and the root of the tree, in hexadecimal.
@@ -105,7 +97,7 @@ class Tree:
         """
         digest = hashlib.sha256(self._data[: 2 * self.page_size])
         if self._root != NO_PAGE:
-            digest.update(self._page(self._root)[0])
+            digest.update(self._header(self._root)[0])
         return digest.hexdigest()
 
     def values(self) -> Iterator[Value]:
@@ -114,12 +106,15 @@ class Tree:
         Raises:
             StoreDamaged: a page is not what the tree promises, or the count is another.
         """
-        found, last = 0, b""
-        for value in self._walk(self._root, self._depth):
-            if value.key <= last:
-                raise self._damage(f"key {value.key!r} follows {last!r}")
-            found, last = found + 1, value.key
-            yield value
+        found = nbytes = 0
+        for page in self._pages(self._newest.main, bytes):
+            if page.is_leaf:
+                for node in page.nodes:
+                    value = self._value(page.bytes, page.number, node)
+                    found, nbytes = found + 1, nbytes + value.length
+                    if nbytes > len(self._data):
+                        raise self._damage("its records together are larger than the file")
+                    yield value
         if found != self.entries:
             raise self._damage(f"its tree has {found} of {self.entries} records")
 
@@ -130,101 +125,183 @@ class Tree:
             StoreDamaged: as `values`.
         """
         number = self._root
-        for _ in range(_DEPTH):
-            if number == NO_PAGE:
-                return None
-            page, flags, count = self._page(number)
-            if flags & LEAF:
-                index = self._first_from(key, page, 0, count)
-                found = self._value(page, number, index) if index < count else None
-                return found if found and found.key == key else None
-            # The first key of a branch is empty: its child has all keys below the second.
-            index = self._first_from(key, page, 1, count)
-            equal = index < count and self._node(page, index).key == key
-            number = self._child(page, index if equal else index - 1)
-        raise self._damage("its tree is too deep")
-
-    def check_pages(self) -> None:
-        """Make sure that no page of the file has two owners: trees, values, and the free ones.
-
-        LMDB does not check this, and writes into whatever is said to be free.
-
-        Raises:
-            StoreDamaged: a page has two owners, or one of them is damaged.
-        """
-        if not self.is_whole:
-            raise self._damage("one of its two meta pages is lost")
-        owned = bytearray(self._newest.last_page + 1)
-        for number in (0, 1, *self._pages_of(self._root, self._depth)):
-            self._own(owned, number)
-        free = self._newest.free
-        depth = min(free.depth, _DEPTH)
-        for number in self._pages_of(free.root, depth):
-            self._own(owned, number)
-        for value in self._walk(free.root, depth):
-            numbers = self._data[value.offset : value.offset + value.length]
-            count = int.from_bytes(numbers[:8], "little")
-            if len(numbers) < 8 or len(numbers) < 8 * (count + 1):
-                raise self._damage("a list of its free pages is cut")
-            for number in numbers[8 : 8 * (count + 1)].cast("Q"):
-                self._own(owned, number)
-
-    def _own(self, owned: bytearray, number: int) -> None:
-        if number >= len(owned) or owned[number]:
-            raise self._damage(f"its page {number} is used twice, or beyond its end")
-        owned[number] = 1
-
-    def _pages_of(self, number: int, depth: int) -> Iterator[int]:
-        """The pages of a tree, and those of its values that have pages of their own."""
         if number == NO_PAGE:
-            return
-        yield number
-        page, flags, count = self._page(number)
-        if bool(flags & LEAF) != (depth == 1):
+            return None
+        for _ in range(self._depth - 1):
+            keys, children = self._branch(number)
+            # The first key of a branch is empty: its child has all keys below the second.
+            number = children[bisect_right(keys, key, 1) - 1]
+        page, is_leaf, count = self._header(number)
+        if not is_leaf:
             raise self._damage(f"its page {number} is at a wrong depth of the tree")
-        for index in range(count):
-            if flags & BRANCH:
-                yield from self._pages_of(self._child(page, index), depth - 1)
-            elif self._node(page, index).flags & BIG:
-                value = self._value(page, number, index)
-                first = value.offset // self.page_size
-                pages = -(-(PAGE.size + value.length) // self.page_size)
-                head = first * self.page_size
-                own, _, kind, low, high = PAGE.unpack_from(self._data, head)
-                if (own, kind & OVERFLOW, low | high << 16) != (first, OVERFLOW, pages):
-                    raise self._damage(f"its page {first} is not what it should be")
-                yield from range(first, first + pages)
-
-    def _first_from(self, key: bytes, page: memoryview, low: int, high: int) -> int:
-        """The first node of a page, from `low` to below `high`, whose key is not below `key`."""
+        low, high = 0, count
         while low < high:
             middle = (low + high) // 2
             if self._node(page, middle).key < key:
                 low = middle + 1
             else:
                 high = middle
-        return low
+        if low == count:
+            return None
+        node = self._node(page, low)
+        return self._value(page, number, node) if node.key == key else None
 
-    def _walk(self, number: int, depth: int) -> Iterator[Value]:
-        """The values of a tree, in the order of the keys."""
+    def near(self, key: bytes, count: int) -> list[bytes]:
+        """The keys next to one that is not there: `count` from it on, and `count` before it.
+
+        Raises:
+            StoreDamaged: as `values`.
+        """
+        return [
+            *islice(self._keys_from(key, self._root, self._depth), count),
+            *islice(self._keys_before(key, self._root, self._depth), count),
+        ]
+
+    def check_pages(self, *, with_values: bool = True) -> None:
+        """Make sure of all pages that LMDB would use, and that none has two owners.
+
+        The owners are the two trees, values, and the lists of free pages. LMDB does not check this,
+        and writes into whatever is said to be free. With the values, the first page of each is
+        read.
+
+        Raises:
+            StoreDamaged: a page has two owners, or one of them is damaged.
+        """
+        self.require_whole()
+        last, there = self._newest.last_page, len(self._data) // self.page_size
+        if last > 2 * there + (1 << 20):  # some free pages may lie beyond the end of the file
+            raise self._damage(f"it promises {last + 1:,} pages, and has {there:,}")
+        owned = bytearray(last + 1)
+        self._own(owned, 0, 2)
+        for page in self._pages(self._newest.main, bytes):
+            self._own(owned, page.number)
+            self._own_values(owned, page, with_heads=with_values)
+        for page in self._pages(self._newest.free, _as_number):
+            self._own(owned, page.number)
+            self._own_values(owned, page, with_heads=True)
+            for node in page.nodes if page.is_leaf else ():
+                self._own_free(owned, self._value(page.bytes, page.number, node))
+
+    def require_whole(self) -> None:
+        """Make sure that both meta pages are there: the older one leads to what was there before.
+
+        Raises:
+            StoreDamaged: one is lost.
+        """
+        if not self.is_whole:
+            raise self._damage("one of its two meta pages is lost")
+
+    def _own(self, owned: bytearray, number: int, count: int = 1) -> None:
+        if number + count > len(owned) or any(owned[number : number + count]):
+            raise self._damage(f"its page {number} is used twice, or beyond its end")
+        owned[number : number + count] = b"\1" * count
+
+    def _own_values(self, owned: bytearray, page: _Page, *, with_heads: bool) -> None:
+        """Note the pages of the values of a leaf that have pages of their own."""
+        for node in page.nodes if page.is_leaf else ():
+            if node.flags & BIG:
+                value = self._value(page.bytes, page.number, node)
+                first = value.offset // self.page_size
+                pages = -(-(PAGE.size + value.length) // self.page_size)
+                self._own(owned, first, pages)
+                if with_heads:
+                    self._check_head(first, pages)
+
+    def _check_head(self, first: int, pages: int) -> None:
+        """Make sure of the header before a value that has pages of its own."""
+        own, _, kind, low, high = PAGE.unpack_from(self._data, first * self.page_size)
+        if (own, kind & ~_IN_MEMORY, low | high << 16) != (first, OVERFLOW, pages):
+            raise self._damage(f"its page {first} is not what it should be")
+
+    def _own_free(self, owned: bytearray, value: Value) -> None:
+        """Note the pages of one list of free pages."""
+        numbers = self._data[value.offset : value.offset + value.length]
+        count = int.from_bytes(numbers[:8], "little")
+        if len(numbers) < 8 or len(numbers) < 8 * (count + 1):
+            raise self._damage("a list of its free pages is cut")
+        for number in numbers[8 : 8 * (count + 1)].cast("Q"):
+            self._own(owned, number)
+
+    def _pages(self, head: TreeHead, order: Callable[[bytes], Any]) -> Iterator[_Page]:
+        """The pages of a tree, each before those below it, leaves in the order of their keys.
+
+        All keys of all leaves ascend and lie between those of the branches above; so no page is
+        reached twice, and a page that is its own child has an end.
+        """
+        last: Any = None
+        left = [(head.root, min(head.depth, _DEPTH), b"")] if head.root != NO_PAGE else []
+        while left:
+            number, depth, least = left.pop()
+            page = self._page(number)
+            if page.is_leaf != (depth == 1):
+                raise self._damage(f"its page {number} is at a wrong depth of the tree")
+            yield page
+            if not page.is_leaf:
+                if not all(node.key for node in page.nodes[1:]):
+                    raise self._damage(f"its page {number} has a key that is empty")
+                below = [(node.child, depth - 1, node.key) for node in page.nodes]
+                below[0] = (below[0][0], depth - 1, least)
+                left += reversed(below)
+                continue
+            bound = order(least) if least else None
+            for node in page.nodes:
+                key = order(node.key)
+                if (last is not None and key <= last) or (bound is not None and key < bound):
+                    raise self._damage(f"key {node.key!r} is out of order")
+                last, bound = key, None
+            if left and left[-1][2] and last >= order(left[-1][2]):
+                raise self._damage(f"key {page.nodes[-1].key!r} is out of order")
+
+    def _branch(self, number: int) -> tuple[list[bytes], list[int]]:
+        """(keys, numbers of the pages below) of a branch, kept for the next time."""
+        found = self._branches.get(number)
+        if found is None:
+            page = self._page(number)
+            if page.is_leaf:
+                raise self._damage(f"its page {number} is at a wrong depth of the tree")
+            found = [node.key for node in page.nodes], [node.child for node in page.nodes]
+            if len(self._branches) < _BRANCHES_KEPT:
+                self._branches[number] = found
+        return found
+
+    def _keys_from(self, key: bytes, number: int, depth: int) -> Iterator[bytes]:
+        """The keys below a page, from one on."""
         if number == NO_PAGE:
             return
-        page, flags, count = self._page(number)
-        # All leaves lie at one depth: without this check a page that is its own child has no end.
-        if bool(flags & LEAF) != (depth == 1) or not count:
-            raise self._damage(f"its page {number} is at a wrong depth of the tree")
-        for index in range(count):
-            if flags & LEAF:
-                yield self._value(page, number, index)
-            else:
-                yield from self._walk(self._child(page, index), depth - 1)
+        if depth > 1:
+            keys, children = self._branch(number)
+            for child in children[bisect_right(keys, key, 1) - 1 :]:
+                yield from self._keys_from(key, child, depth - 1)
+            return
+        keys = self._leaf_keys(number)
+        yield from keys[bisect_left(keys, key) :]
 
-    def _value(self, page: memoryview, number: int, index: int) -> Value:
+    def _keys_before(self, key: bytes, number: int, depth: int) -> Iterator[bytes]:
+        """The keys below a page that come before one, in descending order."""
+        if number == NO_PAGE:
+            return
+        if depth > 1:
+            keys, children = self._branch(number)
+            for child in reversed(children[: bisect_right(keys, key, 1)]):
+                yield from self._keys_before(key, child, depth - 1)
+            return
+        keys = self._leaf_keys(number)
+        yield from reversed(keys[: bisect_left(keys, key)])
+
+    def _leaf_keys(self, number: int) -> list[bytes]:
+        page = self._page(number)
+        if not page.is_leaf:
+            raise self._damage(f"its page {number} is at a wrong depth of the tree")
+        return [node.key for node in page.nodes]
+
+    def _value(self, page: memoryview, number: int, node: _Node) -> Value:
         """The value of a node of a leaf, whose page number is given."""
-        size, flags, key, data = self._node(page, index)
-        if flags & (_SUBTREE | _DUPLICATES):
-            raise self._damage("it has named databases or duplicate keys, which no store has")
-        if not flags & BIG:
+        key, size, flags, data = node
+        if flags & ~BIG:
+            if flags & (_SUBTREE | _DUPLICATES):
+                raise self._damage("it has named databases or duplicate keys, which no store has")
+            raise self._damage(f"record {key!r} is of an unknown kind")
+        if not flags:
             if data + size > len(page):
                 raise self._damage(f"record {key!r} reaches beyond its page")
             return Value(key, number * self.page_size + data, size)
@@ -237,92 +314,37 @@ class Tree:
             raise self._damage(f"record {key!r} reaches beyond its end")
         return Value(key, offset, size)
 
-    def _child(self, page: memoryview, index: int) -> int:
-        """The page number in a node of a branch."""
-        low, high, top, _ = NODE.unpack_from(page, self._node_offset(page, index))
-        return int(low | high << 16 | top << 32)
+    def _page(self, number: int) -> _Page:
+        """A page of a tree with all its nodes."""
+        page, is_leaf, count = self._header(number)
+        return _Page(number, is_leaf, page, [self._node(page, index) for index in range(count)])
 
     def _node(self, page: memoryview, index: int) -> _Node:
-        offset = self._node_offset(page, index)
+        pointer = PAGE.size + 2 * index
+        offset = page[pointer] | page[pointer + 1] << 8
+        if offset + NODE.size > len(page):
+            raise self._damage("a node lies beyond its page")
         low, high, flags, length = NODE.unpack_from(page, offset)
         end = offset + NODE.size + length
         if end > len(page):
             raise self._damage("a key reaches beyond its page")
-        return _Node(low | high << 16, flags, bytes(page[offset + NODE.size : end]), end)
+        return _Node(bytes(page[offset + NODE.size : end]), low | high << 16, flags, end)
 
-    def _node_offset(self, page: memoryview, index: int) -> int:
-        pointer = PAGE.size + 2 * index
-        offset = int.from_bytes(page[pointer : pointer + 2], "little")
-        if offset + NODE.size > len(page):
-            raise self._damage("a node lies beyond its page")
-        return offset
-
-    def _page(self, number: int) -> tuple[memoryview, int, int]:
-        """(bytes, flags, count of nodes) of a page of the tree."""
+    def _header(self, number: int) -> tuple[memoryview, bool, int]:
+        """(bytes, whether it is a leaf, count of nodes) of a page of the tree."""
         start = number * self.page_size
         page = self._data[start : start + self.page_size]
         if len(page) < self.page_size:
             raise self._damage(f"it ends before its page {number}")
         own, _, flags, lower, upper = PAGE.unpack_from(page)
-        nodes = (lower - PAGE.size) // 2
-        ordered = PAGE.size <= lower <= upper <= self.page_size
-        if own != number or not flags & (BRANCH | LEAF) or not ordered:
+        ordered = PAGE.size <= lower <= upper <= self.page_size and not lower % 2
+        kind = flags & ~_IN_MEMORY
+        count = (lower - PAGE.size) // 2
+        if own != number or kind not in (BRANCH, LEAF) or not ordered or not count:
             raise self._damage(f"its page {number} is not what it should be")
-        return page, flags, nodes
-
-    def _meta_offsets(self) -> list[int]:
-        """Where the two meta pages may begin: on the first page and on the second."""
-        first = self._meta(0)
-        # If the first page was never written, the size of a page is not known.
-        return [0, first.free.page_size] if first else [4096, 8192, 16384, 32768, 65536]
-
-    def _meta(self, offset: int) -> _Meta | None:
-        """The meta page at an offset, or None if there is none."""
-        start = offset + PAGE.size
-        trees = start + META.size
-        tail = trees + 2 * TREE.size
-        if tail + TAIL.size > len(self._data):
-            return None
-        magic, version, _, _ = META.unpack_from(self._data, start)
-        free = TreeHead._make(TREE.unpack_from(self._data, trees))
-        main = TreeHead._make(TREE.unpack_from(self._data, trees + TREE.size))
-        last_page, transaction = TAIL.unpack_from(self._data, tail)
-        size = free.page_size
-        if (magic, version) != (MAGIC, VERSION) or size < 512 or size & (size - 1):
-            return None
-        return _Meta(free=free, main=main, last_page=last_page, transaction=transaction)
+        return page, kind == LEAF, count
 
     def _damage(self, what: str) -> StoreDamaged:
         return StoreDamaged(
-            f"{self._path} is no data file that can be indexed ({what}): copy or convert it again"
+            f"{self._path} is no data file that can be read ({what}): copy or convert it again"
         )
-
-
-def _other_format(head: memoryview, path: Path) -> str:
-    """The sentence about a data file of another format, told by its first bytes; else empty."""
-    for pair in (Struct("<II"), Struct(">II")):
-        # Page headers differ in size between formats and machines: the magic number is searched.
-        for offset in range(0, len(head) - pair.size + 1, 4):
-            magic, version = pair.unpack_from(head, offset)
-            if magic == MAGIC and version != VERSION:
-                return _of_version(path, version)
-            if magic == MAGIC and (pair.format, offset) != ("<II", PAGE.size):
-                return (
-                    f"{path} was written on a machine of another word size or byte order: write "
-                    "its records there with mdb_dump, and read them here with mdb_load"
-                )
-    return ""
-
-
-def _of_version(path: Path, version: int) -> str:
-    writer = f", that of {_LMDB[version]}" if version in _LMDB else ""
-    what = (
-        f"{path} has LMDB's data format {version}{writer}, where a store has format {VERSION}, "
-        f"that of {_LMDB[VERSION]}"
-    )
-    if version == 3:
-        return (
-            f"{what}: with py-lmdb 3, `python -m lmdb rewrite -e {path.parent} -E NEW` writes "
-            "NEW/data.mdb in that format, to be put in its place"
-        )
-    return f"{what}: copy its records into an environment of that format with what wrote it"

@@ -111,7 +111,7 @@ def loaded_by(*words: object) -> set[str]:
 def test_importing_the_package_loads_nothing_that_is_slow() -> None:
     ended = python("-X", "importtime", "-c", "import patchpress; patchpress.open_store")
     assert ended.code == 0, ended.err
-    assert "lmdb" in loaded(ended.err)
+    assert "numpy" in loaded(ended.err)
     ended = python("-X", "importtime", "-c", "import patchpress")
     heavy = {"numpy", "lmdb", "zstandard", "pyarrow", "torch", "typer", "rasterio", "rich"}
     assert not loaded(ended.err) & heavy

@@ -15,7 +15,7 @@ import pytest
 
 from patchpress import BandMissing, BufferUnfit, GridsDiffer, KeyMissing, Store, open_store
 from patchpress.converter.commands.index import index
-from patchpress.readers.access.environment import LMDB_09
+from patchpress.converter.storage.transactions import LMDB_09
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.records import Records

@@ -16,7 +16,7 @@ from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.commands.index import index
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.progress import NoProgress
-from patchpress.readers.access.environment import LMDB_09
+from patchpress.converter.storage.transactions import LMDB_09
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import (
     DATASET,

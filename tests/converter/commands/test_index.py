@@ -15,7 +15,7 @@ import pytest
 
 from patchpress import StoreUnfinished, convert, open_store
 from patchpress.converter.commands.index import index
-from patchpress.readers.access.environment import LMDB_09
+from patchpress.converter.storage.transactions import LMDB_09
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import Ended, folder_bytes, made, stored_values, tiny_dataset

@@ -13,7 +13,7 @@ import pytest
 
 from patchpress import open_store
 from patchpress.converter.commands.verify import verify
-from patchpress.readers.access.environment import LMDB_09
+from patchpress.converter.storage.transactions import LMDB_09
 from patchpress.readers.format.record import decode_with_safetensors
 from tests.support.helpers import (
     Ended,

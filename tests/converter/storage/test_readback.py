@@ -20,7 +20,7 @@ from patchpress.converter.storage.resume import clear_or_go_on
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import TargetError
-from patchpress.readers.format import btree
+from patchpress.readers.format import metapages
 from patchpress.readers.format.manifest import JOURNAL
 from tests.support.helpers import encoded, put, stored_values
 
@@ -131,7 +131,7 @@ def test_a_file_that_only_our_own_reader_takes_is_refused(
     for at in (20, 4096 + 20):  # the format's version, after the page header and the magic number
         data[at : at + 4] = (9).to_bytes(4, "little")
     path.write_bytes(data)
-    monkeypatch.setattr(btree, "VERSION", 9)
+    monkeypatch.setattr(metapages, "VERSION", 9)
     assert sample.count == 3
     assert refusal(path, sample) not in ("", "its tree is damaged")
 

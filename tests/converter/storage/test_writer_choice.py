@@ -17,8 +17,8 @@ from patchpress.converter.storage.folder import PROBE
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.writer_choice import probe, why_not_in_pages
 from patchpress.readers.errors import OptionError, TargetError
-from patchpress.readers.format.btree import VERSION
 from patchpress.readers.format.manifest import JOURNAL
+from patchpress.readers.format.metapages import VERSION
 from tests.support.helpers import (
     DATASET,
     command,

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
-from patchpress.readers.access.environment import LMDB_09
+from patchpress.converter.storage.transactions import LMDB_09
 from patchpress.readers.access.extents import UNKNOWN, Extents, read_extents, write_extents
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList, build, scan
 from patchpress.readers.errors import ExtentsUnusable

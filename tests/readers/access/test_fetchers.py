@@ -26,12 +26,12 @@ from patchpress import (
     convert,
     open_store,
 )
-from patchpress.readers.access.environment import LMDB_09
+from patchpress.converter.storage.transactions import LMDB_09
 from patchpress.readers.access.extents import UNKNOWN
 from patchpress.readers.access.extents_fetcher import FROM_CACHE, ExtentsFetcher
 from patchpress.readers.access.fetcher import Mode
-from patchpress.readers.access.lmdb_fetcher import LmdbFetcher
 from patchpress.readers.access.scan import build
+from patchpress.readers.access.tree_fetcher import TreeFetcher
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import geotiff, stored_values, tiny_dataset
@@ -68,7 +68,7 @@ def test_every_way_gives_what_lmdb_gives(
     stores: Kinds, bare_stores: Kinds, layout: str, compression: str, mode: Mode
 ) -> None:
     bare = open_store(bare_stores[layout, compression])
-    assert isinstance(bare._reader._fetcher, LmdbFetcher)
+    assert isinstance(bare._reader._fetcher, TreeFetcher)
     store = open_store(stores[layout, compression], mode=mode)
     assert fetcher_of(store).mode is mode
     for modality, choices in CHOICES.items():
@@ -426,12 +426,12 @@ def test_the_log_says_which_way_records_are_read_and_why(
         open_store(stores["native", "none"], mode=mode)
         assert caplog.messages[-1].endswith(f"records are read by extents, mode {mode}")
     open_store(bare_stores["native", "none"])
-    assert caplog.messages[-1].endswith("through LMDB, since it has no extents")
+    assert caplog.messages[-1].endswith("by the tree of the data file, since it has no extents")
     copy = Path(shutil.copytree(stores["native", "none"], tmp_path / "store"))
     (copy / EXTENTS).write_bytes(b"damaged")
     with pytest.warns(ExtentsUnusable):
         open_store(copy)
-    assert "through LMDB, since" in caplog.messages[-1]
+    assert "by the tree of the data file, since" in caplog.messages[-1]
     assert "cannot be used" in caplog.messages[-1]
     assert {record.levelname for record in caplog.records} == {"INFO"}
     before = len(caplog.records)

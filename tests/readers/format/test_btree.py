@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchpress import StoreDamaged
-from patchpress.readers.access.environment import LMDB_09
-from patchpress.readers.format.btree import Tree
+from patchpress.converter.storage.transactions import LMDB_09
+from patchpress.readers.format.btree import Tree, _as_number
 
 PAGE = 4096
 Records = dict[bytes, bytes]
@@ -322,7 +322,13 @@ def test_a_page_with_two_owners_is_found(tmp_path: Path) -> None:
     tree = tree_of(tmp_path / "data.mdb")
     (value,) = [v for v in tree.values() if v.length > PAGE][:1]
     taken = (value.offset // PAGE).to_bytes(8, "little")
-    lists = [v for v in tree._walk(tree._newest.free.root, tree._newest.free.depth) if v.length > 8]
+    lists = [
+        tree._value(page.bytes, page.number, node)
+        for page in tree._pages(tree._newest.free, _as_number)
+        if page.is_leaf
+        for node in page.nodes
+    ]
+    lists = [one for one in lists if one.length > 8]
     data[lists[0].offset + 8 : lists[0].offset + 16] = taken
     with pytest.raises(StoreDamaged, match="is used twice"):
         Tree(memoryview(bytes(data)), tmp_path).check_pages()

@@ -1,10 +1,9 @@
-"""Data files that LMDB reads, refuses, or has open already: each is called what it is.
+"""Data files of other formats, damaged ones, and ones that LMDB has open: each is read or named.
 
-With the installed LMDB itself: files of both of its formats, and second environments of a process.
+With the installed LMDB itself: files of both of its formats, and environments of the process.
 """
 
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,16 +11,15 @@ from struct import Struct
 from typing import Any
 
 import lmdb
-import numpy as np
 import pytest
 
-from patchpress import FormatUnknown, KeyMissing, StoreDamaged, StoreUnreadable, open_store, verify
+from patchpress import FormatUnknown, KeyMissing, StoreDamaged, open_store, verify
 from patchpress.converter.commands.index import index
-from patchpress.readers.access import environment
 from patchpress.readers.access.scan import scan
 from patchpress.readers.errors import ExtentsUnusable
-from patchpress.readers.format.btree import TREE, Tree
+from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import EXTENTS, MANIFEST
+from patchpress.readers.format.metapages import TREE
 from tests.support.helpers import DATASET, python, stored_values
 
 PAGE = 4096
@@ -43,7 +41,7 @@ def written_anew(store: Path, **options: Any) -> None:
             transaction.put(key.encode(), value)
 
 
-@pytest.fixture(params=[True, False], ids=["extents", "lmdb"])
+@pytest.fixture(params=[True, False], ids=["extents", "bare"])
 def of_lmdb_1(request: pytest.FixtureRequest, native: Path, tmp_path: Path) -> Path:
     """A store whose data file LMDB 1.0 has written anew."""
     copy = Path(shutil.copytree(native, tmp_path / "store"))
@@ -105,7 +103,7 @@ OTHERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("with_extents", [True, False], ids=["extents", "lmdb"])
+@pytest.mark.parametrize("with_extents", [True, False], ids=["extents", "bare"])
 def test_a_file_of_another_format_or_machine_is_called_so(
     native: Path, tmp_path: Path, other: str, with_extents: bool
 ) -> None:
@@ -129,82 +127,26 @@ def test_one_strange_meta_page_is_damage_and_no_other_format(native: Path, tmp_p
     assert len(list(tree.values())) == 45
 
 
-@needs_both
-@pytest.mark.parametrize(("engine", "version"), [(1, "1.0"), (7, "")])
-def test_an_lmdb_that_does_not_know_the_format_of_stores_is_named(
-    bare_stores: dict[tuple[str, str], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    engine: int,
-    version: str,
+def test_a_store_is_read_whoever_else_has_it_open(
+    native: Path, bare_stores: dict[tuple[str, str], Path], tmp_path: Path
 ) -> None:
-    """What a py-lmdb without LMDB 0.9 does: LMDB 1.0 refuses the file, or 0.9 is not there."""
-    copy = Path(shutil.copytree(bare_stores["native", "none"], tmp_path / "store"))
-    monkeypatch.setattr(environment, "LMDB_09", {"lib_version": engine})
-    store = open_store(copy)
-    key = store.keys("s2")[0]
-    for call in (lambda: store.read(key), lambda: verify(copy, workers=0)):
-        with pytest.raises(StoreUnreadable, match="has the format of LMDB 0.9.*patchpress index"):
-            call()
-    index(copy)
-    expected = open_store(bare_stores["native", "none"])
-    monkeypatch.undo()
-    np.testing.assert_array_equal(open_store(copy).read(key), expected.read(key))
-
-
-def test_lmdb_0_9_is_asked_for_whatever_the_default(
-    bare_stores: dict[tuple[str, str], Path],
-) -> None:
-    code = "import sys; from patchpress import open_store; s = open_store(sys.argv[1]); "
-    code += "print(s.read(s.keys('s2')[0]).shape)"
-    path = bare_stores["native", "none"]
-    ended = python("-c", code, path, env={"LMDB_DEFAULT_LIB_VERSION": "1", "PATH": "",
-                                          "PYTHONPATH": ":".join(sys.path)})  # fmt: skip
-    assert ended.out == "(12, 120, 120)\n", ended.err
-
-
-def refuses_two(folder: Path) -> bool:
-    """Whether this py-lmdb refuses a second environment of one file (from 2.0 on)."""
-    try:
-        lmdb.open(str(folder), readonly=True, lock=False).close()
-    except lmdb.Error:
-        return True
-    return False
-
-
-def test_a_store_that_another_library_has_open_is_no_damage(
-    bare_stores: dict[tuple[str, str], Path], tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(bare_stores["native", "none"], tmp_path / "store"))
-    expected = open_store(bare_stores["native", "none"]).read_batch(open_store(copy).keys("s2"))
-    with closing(lmdb.open(str(copy), readonly=True, lock=False)):
-        if not refuses_two(copy):
-            pytest.skip("this py-lmdb opens a file twice")
-        store = open_store(copy)
-        keys = store.keys("s2")
-        reads: list[Callable[[], object]] = [
-            lambda: store.read(keys[0]),
-            lambda: store.read_batch(keys),
-            lambda: store.records(keys),
-            lambda: keys[0] in store,
-            lambda: verify(copy, workers=0),
-        ]
-        for read in reads:
-            with pytest.raises(StoreUnreadable, match="open in this process.*patchpress index"):
-                read()
-        index(copy)
-        np.testing.assert_array_equal(open_store(copy).read_batch(keys), expected)
-    # Closed there, it is read through LMDB by the store that was opened before.
-    np.testing.assert_array_equal(store.read_batch(keys), expected)
-
-
-def test_a_store_with_extents_opens_no_environment(native: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(native, tmp_path / "store"))
-    with closing(lmdb.open(str(copy), readonly=True, lock=False)):
+    for number, source in enumerate((native, bare_stores["native", "none"])):
+        copy = Path(shutil.copytree(source, tmp_path / str(number)))
+        with closing(lmdb.open(str(copy), readonly=True, lock=False)) as theirs:
+            used(copy)
+            assert verify(copy, workers=0).good
+            assert theirs.stat()["entries"] == 45
         used(copy)
-    used(copy)
-    with closing(lmdb.open(str(copy), readonly=True, lock=False)) as theirs:
-        assert theirs.stat()["entries"] == 45
+        assert verify(copy, workers=0).good
+        with closing(lmdb.open(str(copy), readonly=True, lock=False)) as theirs:
+            assert theirs.stat()["entries"] == 45
+
+
+def test_reading_loads_no_lmdb(bare_stores: dict[tuple[str, str], Path]) -> None:
+    code = "import sys; from patchpress import open_store; s = open_store(sys.argv[1]); "
+    code += "print(s.read(s.keys('s2')[0]).shape, 'lmdb' in sys.modules)"
+    ended = python("-c", code, bare_stores["native", "none"])
+    assert ended.out == "(12, 120, 120) False\n", ended.err
 
 
 def used(path: Path) -> None:
@@ -224,7 +166,7 @@ def used(path: Path) -> None:
     assert store.read_batch(keys).any()
 
 
-def test_a_missing_key_of_a_large_store_is_compared_by_the_extents(
+def test_a_missing_key_of_a_large_store_is_compared_with_its_neighbours(
     native: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = Path(shutil.copytree(native, tmp_path / "store"))
@@ -234,18 +176,6 @@ def test_a_missing_key_of_a_large_store_is_compared_by_the_extents(
         for far in ("zzz", "A", "x" * 600, "\udc80", ""):
             with pytest.raises(KeyMissing, match="no record"):
                 open_store(copy).read(far)
-
-
-def test_verify_leaves_no_environment_open(native: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(native, tmp_path / "store"))
-    assert verify(copy, workers=0).good
-    lmdb.open(str(copy), readonly=True, lock=False).close()
-    # One that a reader of this process has is read by verify, and stays open.
-    (copy / EXTENTS).unlink()
-    store = open_store(copy)
-    before = store.read(store.keys("s2")[0])
-    assert verify(copy, workers=0).good
-    np.testing.assert_array_equal(store.read(store.keys("s2")[0]), before)
 
 
 def strange_root(store: Path) -> None:
@@ -259,18 +189,23 @@ def strange_root(store: Path) -> None:
     (store / "data.mdb").write_bytes(data)
 
 
-def test_a_data_file_that_extents_cannot_be_compared_with_is_read_through_lmdb(
-    native: Path, tmp_path: Path
-) -> None:
-    before = open_store(native).read_batch(open_store(native).keys("s2"))
+def test_a_damaged_root_is_told_by_all_that_reads(native: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(native, tmp_path / "store"))
     strange_root(copy)
-    with pytest.warns(ExtentsUnusable, match="cannot be compared with its data file.*through LMDB"):
+    with pytest.warns(ExtentsUnusable, match="cannot be compared with its data file"):
         store = open_store(copy)
     assert not store.has_extents
-    np.testing.assert_array_equal(store.read_batch(store.keys("s2")), before)
-    with pytest.raises(StoreDamaged, match="is not what it should be"):
-        index(copy)
+    key = store.keys("s2")[0]
+    reads: list[Callable[[], object]] = [
+        lambda: key in store,
+        lambda: store.read(key),
+        lambda: store.view(key, "B02"),
+        lambda: index(copy),
+    ]
+    for read in reads:
+        with pytest.raises(StoreDamaged, match=r"page \d+ is not what it should be"):
+            read()
+    assert "is not what it should be" in verify(copy, workers=0).text()
 
 
 WITHOUT_DESCRIPTORS = """
@@ -302,7 +237,7 @@ print(refused > 0, read > 0)
 """
 
 
-@pytest.mark.parametrize("with_extents", [True, False], ids=["extents", "lmdb"])
+@pytest.mark.parametrize("with_extents", [True, False], ids=["extents", "bare"])
 def test_too_few_file_descriptors_are_no_damage(
     native: Path, tmp_path: Path, with_extents: bool
 ) -> None:
