@@ -198,9 +198,10 @@ def bands_by_modality(
         return {modality.name: bands_of(modality, asked) for modality in modalities}
     known = [name for modality in modalities for name in modality.band_names]
     for name in asked:
-        if name not in known:
+        if all(modality.band_named(name) is None for modality in modalities):
             raise BandMissing(f"there is no band {name!r}; there are {', '.join(known)}")
-    found = {m.name: tuple(n for n in asked if n in m.band_names) for m in modalities}
+    named = {m.name: [m.band_named(name) for name in asked] for m in modalities}
+    found = {name: tuple(n for n in names if n is not None) for name, names in named.items()}
     for name, names in found.items():
         if not names:
             wanted = ", ".join(asked) or "asked for"

@@ -211,7 +211,8 @@ class Samples(SampleParts):
             raise SelectionEmpty("a subset needs at least one index")
         chosen = self.numbers(asked)
         found = copy(self)
-        found.__dict__.pop("digest", None)
+        for cached in ("digest", "_naming"):
+            found.__dict__.pop(cached, None)
         found.row_numbers = self.row_numbers[chosen]
         found._images = tuple(image.subset(chosen) for image in self._images)
         if self._label is not None:
@@ -265,9 +266,23 @@ class Samples(SampleParts):
         """Whether a sample is the tuple of its arrays (or its only array), and nothing else."""
         return self._format.is_plain
 
+    @cached_property
+    def _naming(self) -> Records:
+        """The records whose keys name the samples: of the modality that is first in the store."""
+        order = list(self.store.manifest.modalities)
+        parts = [
+            (order.index(modality.name), part)
+            for image in self._images
+            for modality, part in zip(image.modalities, image.parts, strict=True)
+        ]
+        return min(parts, key=lambda numbered: numbered[0])[1]
+
     def key(self, index: int) -> str:
-        """The key of a sample's first modality."""
-        return self._first.key(int(index))
+        """The key of a sample: of the one of its modalities that is first in the store.
+
+        With Sentinel-1 and Sentinel-2 that is the patch's, in whatever order they are asked for.
+        """
+        return self._naming.key(int(index))
 
     def keys(self, indices: Sequence[int] | Array | None = None) -> list[str]:
         """The keys of some samples, or of all, as `key` gives them."""

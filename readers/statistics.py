@@ -24,6 +24,7 @@ from patchpress.readers.errors import (
     StoreDamaged,
 )
 from patchpress.readers.format.manifest import STATISTICS, Manifest
+from patchpress.readers.format.modality import folded_band
 from patchpress.readers.format.table import (
     HasRowNumbers,
     Split,
@@ -189,6 +190,13 @@ class Statistics:
         if bands is None:
             return self.bands
         names = self.band_names
+        folded = [folded_band(name) for name in names]
+        bands = [
+            names[folded.index(folded_band(name))]
+            if name not in names and folded.count(folded_band(name)) == 1
+            else name
+            for name in bands
+        ]
         wrong = next((name for name in bands if names.count(name) != 1), None)
         if wrong is not None or not bands:
             what = f"band {wrong!r} twice" if wrong in names else f"no band {wrong!r}"

@@ -256,9 +256,12 @@ class Store:
             KeyMissing, BandMissing, StoreDamaged: as `read`.
         """
         record, modality = self._reader.whole(key)
+        # A set is given by the names of its bands, a list by the names as they were asked for.
+        is_set = bands is None or isinstance(bands, str)
+        names = list((bands_of(modality, bands) or modality.band_names) if is_set else bands or ())
         return {
-            modality.band_names[index]: band_view(modality, record, index).copy()
-            for index in modality.indices(bands_of(modality, bands))
+            name: band_view(modality, record, index).copy()
+            for name, index in zip(names, modality.indices(names), strict=True)
         }
 
     def read(self, key: str, bands: BandNames = None, out: Array | None = None) -> Array:

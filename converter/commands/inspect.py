@@ -2,6 +2,8 @@
 
 import os
 
+import numpy as np
+
 from patchpress.converter.paths import StrPath
 from patchpress.converter.text import columns, size
 from patchpress.readers.format.manifest import Manifest
@@ -93,7 +95,8 @@ def _record_text(store: Store, key: str) -> str:
     for band in modality.bands:
         pixels = arrays[band.name]
         shape = f"{pixels.shape[0]} x {pixels.shape[1]}"
-        mean = f"{pixels.mean(dtype=float):.2f}"
+        with np.errstate(invalid="ignore", over="ignore"):  # of infinite pixels
+            mean = f"{pixels.mean(dtype=float):.2f}"
         rows.append([band.name, f"{band.gsd:g} m", shape, pixels.min(), mean, pixels.max()])
     lines += columns(rows)
     row = _table_row(store, key, modality)

@@ -1,5 +1,6 @@
 """`plot`: pictures of records, with matplotlib (the extra `plot`)."""
 
+import os
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -46,6 +47,8 @@ def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPat
         ) from None
     opened, file = open_store(store), local_path(out)
     names = [keys] if isinstance(keys, str) else list(keys or _first_keys(opened))
+    if not names:
+        raise OptionError(f"{os.fspath(store)} has no record to draw")
     columns = min(COLUMNS, len(names))
     rows = ceil(len(names) / columns)
     figure = Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
@@ -76,18 +79,30 @@ def _image(array: npt.NDArray[Any], modality: Modality) -> dict[str, Any]:
         return {"X": ranks.reshape(array[0].shape), "cmap": "tab20", "interpolation": "nearest"}
     shown = array[modality.indices(modality.rgb)] if modality.rgb else array[:1]
     stretched = np.stack([_stretch(band) for band in shown], axis=-1)
-    return {"X": stretched} if modality.rgb else {"X": stretched[..., 0], "cmap": "gray"}
+    if modality.rgb:
+        return {"X": stretched}
+    return {"X": stretched[..., 0], "cmap": "gray", "vmin": 0, "vmax": 1}
 
 
 def _stretch(band: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """A band with its percentiles `STRETCH` as 0 and 1; pixels that are no numbers are 0."""
-    values = band.astype(np.float64)
+    """A band with its percentiles `STRETCH` as 0 and 1; pixels that are no finite numbers are 0.
+
+    If nearly all pixels are alike, the lowest and highest take the place of the percentiles; if all
+    are, they are grey.
+    """
+    # Halves, because the difference of two large numbers may be larger than any number.
+    values = band.astype(np.float64) / 2
     finite = np.isfinite(values)
-    if not finite.any():
+    known = values[finite]
+    if not known.size:
         return np.zeros_like(values)
-    low, high = np.percentile(values[finite], STRETCH)
-    stretched = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    return np.where(finite, stretched, 0.0)
+    low, high = np.percentile(known, STRETCH)
+    if low == high:
+        low, high = known.min(), known.max()
+    if low == high:
+        return np.where(finite, 0.5, 0.0)
+    shown = np.clip(np.where(finite, values, low), low, high)
+    return np.where(finite, (shown - low) / (high - low), 0.0)
 
 
 def _in_two_lines(key: str) -> str:

@@ -15,6 +15,7 @@ from patchpress.converter.sources.patch import (
     file_patch,
     folder_patch,
     misplaced,
+    name_problem,
     no_patch,
 )
 from patchpress.converter.sources.tar import TarStream
@@ -155,6 +156,10 @@ class PatchAssembler:
                 self._has_patches = True
                 fields = match.known | found.fields
                 patch = file_patch(match.path.modality, fields, self._path(folder), name)
+                problem = name_problem(patch)
+                if problem is not None:
+                    self._on_problem(problem)
+                    return None
                 return self._begin(match.path, folder, patch)
         if folder not in self._misplaced and not self._paths.is_of_another_modality(folder):
             self._ignore(f"{folder}/{name}")
@@ -170,6 +175,12 @@ class PatchAssembler:
         partial = self._partial.get(key)
         if partial is None:
             patch = folder_patch(path.modality, path.pattern, match.known, self._path(folder))
+            problem = name_problem(patch)
+            if problem is not None:
+                if folder not in self._misplaced:
+                    self._misplaced.add(folder)
+                    self._on_problem(problem)
+                return None
             partial = self._begin(path, folder, patch)
             is_new = True
         else:

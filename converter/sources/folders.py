@@ -7,7 +7,14 @@ from pathlib import Path
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.descriptions.expressions import Expression
 from patchpress.converter.descriptions.patterns import PathPattern, match_name
-from patchpress.converter.sources.patch import Patch, Problem, file_patch, folder_patch, misplaced
+from patchpress.converter.sources.patch import (
+    Patch,
+    Problem,
+    file_patch,
+    folder_patch,
+    misplaced,
+    name_problem,
+)
 from patchpress.readers.errors import SourceError
 
 
@@ -75,10 +82,18 @@ class Walk:
     ) -> Iterator[Patch]:
         """The patch that a folder is, or the patches whose files it holds."""
         if pattern.is_folder_a_patch:
-            yield folder_patch(self.modality, pattern, known, folder)
+            yield from self._named(folder_patch(self.modality, pattern, known, folder))
             return
         for name, fields in self._matching(pattern.file, folder, known):
-            yield file_patch(self.modality, known | fields, folder, name)
+            yield from self._named(file_patch(self.modality, known | fields, folder, name))
+
+    def _named(self, patch: Patch) -> Iterator[Patch]:
+        """The patch, unless its names cannot be stored."""
+        problem = name_problem(patch)
+        if problem is None:
+            yield patch
+        else:
+            self._on_problem(problem)
 
     def _matching(
         self, pattern: Expression, folder: str, known: dict[str, str]

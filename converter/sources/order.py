@@ -9,6 +9,7 @@ from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch, Problem, ignore_problem, no_patch
+from patchpress.readers.errors import PatchError
 
 
 def walks_of(description: Description, parts: SourceParts, on_problem: Problem) -> dict[str, Walk]:
@@ -86,9 +87,14 @@ def require_patches(description: Description, parts: SourceParts) -> None:
 
     Raises:
         SourceError: the message shows what the folder holds and what is expected.
+        PatchError: all that it has are patches with an error; it is that of the first.
     """
-    for name, walk in walks_of(description, parts, ignore_problem).items():
+    problems: list[PatchError] = []
+    for name, walk in walks_of(description, parts, problems.append).items():
+        problems.clear()
         if next(iter(walk), None) is None:
+            if problems:
+                raise problems[0]
             raise no_patch(
                 walk.root,
                 of=description.dataset.name,

@@ -82,6 +82,31 @@ def named_patch(
     )
 
 
+MOST_KEY_BYTES = 511  # of a key, as LMDB takes them
+SHOWN_OF_KEY = 80  # characters of a key that is too long
+
+
+def name_problem(patch: Patch) -> PatchError | None:
+    """The error of a patch whose names cannot be stored; None if they can."""
+    key = patch.key
+    try:
+        nbytes = len(key.encode())
+        "".join((patch.name, patch.identity, *patch.values)).encode()
+    except UnicodeEncodeError:
+        folder = patch.folder.encode(errors="backslashreplace").decode()
+        return PatchError(f"{folder}: the name {patch.name!r} is not UTF-8; rename the patch")
+    if not 0 < nbytes <= MOST_KEY_BYTES:
+        length = f"has {nbytes:,} bytes" if nbytes else "is empty"
+        shown = key if len(key) <= SHOWN_OF_KEY else f"{key[:SHOWN_OF_KEY]}…"
+        return PatchError(
+            f"{patch.folder}: the key {shown!r} {length}, but a key has 1 to {MOST_KEY_BYTES}: "
+            "rename the patch, or give its description another key"
+        )
+    if "\0" in key:
+        return PatchError(f"{patch.folder}: the key {key!r} has a zero byte; rename the patch")
+    return None
+
+
 def no_patch(
     path: object, *, of: str = "", holds: str, modalities: Iterable[ModalitySource]
 ) -> SourceError:

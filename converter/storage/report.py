@@ -133,7 +133,9 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write all of it, every name included, as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        # A file's name may be no UTF-8: its bytes are shown by number.
+        path.write_bytes(f"{text}\n".encode(errors="backslashreplace"))
 
 
 _DONE = {

@@ -19,15 +19,15 @@ def bands_of(modality: Modality, asked: BandNames) -> tuple[str, ...] | None:
     if asked is None or asked == "all":
         return None
     if not isinstance(asked, str):
-        names = tuple(asked)
-        modality.indices(names)
-        return names
+        return tuple(modality.band_names[index] for index in modality.indices(tuple(asked)))
     if asked in modality.band_names:
         return (asked,)
     if asked == "rgb":
         found = modality.rgb
     elif asked.endswith("m") and asked[:-1].replace(".", "", 1).isdecimal():
         found = tuple(b.name for b in modality.bands if b.gsd == float(asked[:-1]))
+    elif (named := modality.band_named(asked)) is not None:
+        return (named,)
     else:
         raise BandMissing(
             f"modality {modality.name!r} has no band or set {asked!r}; it has "

@@ -1,5 +1,7 @@
 """`Modality`: one instrument's view of a patch, its bands, and how its records are stored."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,6 +10,8 @@ import numpy as np
 
 from patchpress.readers.errors import BandMissing
 from patchpress.readers.format.record import Form, form_of
+
+_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,20 @@ class Modality:
         """The header and tensor positions that all its records share."""
         return record_form(self.name, self.layout, self.bands)
 
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """What `folded_band` makes of a band -> its name, unless it makes the same of two."""
+        folded = Counter(folded_band(name) for name in self.band_names)
+        alone = [name for name in self.band_names if folded[folded_band(name)] == 1]
+        return {folded_band(name): name for name in alone}
+
+    def band_named(self, name: str) -> str | None:
+        """The name of a band here, for any publisher's spelling of it; None if there is none.
+
+        `B8A` and `B08A` mean each other, and so do `B1` and `B01`, `VV` and `vv`.
+        """
+        return name if name in self.band_names else self._spellings.get(folded_band(name))
+
     def indices(self, bands: Sequence[str] | None) -> list[int]:
         """Positions of the named bands, all in order for None.
 
@@ -90,13 +108,19 @@ class Modality:
         """
         if bands is None:
             return list(range(len(self.bands)))
-        missing = [name for name in bands if name not in self.band_names]
+        names = [self.band_named(name) for name in bands]
+        missing = [asked for asked, name in zip(bands, names, strict=True) if name is None]
         if missing or not bands:
             wanted = f"has no band {missing[0]!r}" if missing else "was asked for no band at all"
             raise BandMissing(
                 f"modality {self.name!r} {wanted}; it has {', '.join(self.band_names)}"
             )
-        return [self.band_names.index(name) for name in bands]
+        return [self.band_names.index(name) for name in names if name is not None]
+
+
+def folded_band(name: str) -> str:
+    """A band's name without what publishers write differently: zeros in front, and case."""
+    return _LEADING_ZEROS.sub("", name).casefold() if isinstance(name, str) else ""
 
 
 def record_form(name: str, layout: str, bands: tuple[Band, ...]) -> Form:

@@ -66,7 +66,7 @@ def test_bands_by_name_and_by_set(opened: Store, asked: Any, found: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "asked", ["B4", "RGB", "m", "²m", "1.0.m", "", ["B04", "B4"], [4], ["rgb"]]
+    "asked", ["B44", "RGB", "m", "²m", "1.0.m", "", ["B04", "B44"], [4], ["rgb"]]
 )
 def test_bands_that_are_not_there_are_answered_with_those_that_are(
     opened: Store, asked: Any

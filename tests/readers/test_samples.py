@@ -97,7 +97,7 @@ def test_two_modalities_apart_keep_their_dtypes(opened: Store) -> None:
     same(found["image_s1"], np.stack([opened.read(rows[k]["s1_name"]) for k in (4, 2)]))
     ten = ["B02", "B03", "B04", "B08"]
     same(found["image_s2"], np.stack([opened.read(rows[k]["patch_id"], ten) for k in (4, 2)]))
-    assert samples.key(4) == rows[4]["s1_name"]
+    assert samples.key(4) == rows[4]["patch_id"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint16", np.float32, "<f4"])
@@ -380,3 +380,14 @@ def test_no_dtype_ends_in_a_traceback(opened: Store, dtype: Any) -> None:
         assert Samples(opened, dtype=dtype).fields[0].dtype == np.float64
     else:
         assert f"{dtype!r}" in refused(OptionError, lambda: Samples(opened, dtype=dtype))
+
+
+def test_keys_are_the_patches_in_whatever_order_modalities_are_asked_for(opened: Store) -> None:
+    for names in (["s2", "s1"], ["s1", "s2"]):
+        for joined in (True, False):
+            samples = Samples(opened, modalities=names, joined=joined, target=None, with_key=True)
+            rows = opened.table(modality="s1").to_pylist()
+            assert samples[0][-1] == samples.key(0) == rows[0]["patch_id"]
+            assert samples.subset([3, 1]).keys() == [rows[3]["patch_id"], rows[1]["patch_id"]]
+    alone = Samples(opened, modalities=["s1"], target=None, with_key=True)
+    assert alone.key(0) == rows[0]["s1_name"]
