@@ -7,6 +7,7 @@ has the same language and stops after a while, at some 2 us a name.
 
 import re
 import sys
+import warnings
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -35,15 +36,33 @@ def expression(text: str, *, limited: bool) -> Expression:
     Raises:
         re.error: the text is no regular expression.
     """
-    found = re.compile(text)
+    found = _compiled(text)
     return _Limited(text) if limited else found
+
+
+def groups_in(text: str) -> set[str]:
+    """The names of the groups of an expression.
+
+    Raises:
+        re.error: the text is no regular expression.
+    """
+    return set(_compiled(text).groupindex)
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of a later Python
+            return re.compile(text)
+    except (OverflowError, RecursionError) as error:
+        raise re.error(str(error)) from None
 
 
 class _Limited:
     def __init__(self, text: str) -> None:
         try:
             self._expression = regex.compile(text)
-        except regex.error as error:
+        except (regex.error, OverflowError, RecursionError) as error:
             raise re.error(str(error)) from None
 
     def fullmatch(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:

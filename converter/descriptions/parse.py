@@ -17,6 +17,7 @@ from patchpress.converter.descriptions.description import (
     Splits,
     fields_of,
 )
+from patchpress.converter.descriptions.expressions import groups_in
 from patchpress.converter.descriptions.parse_modality import parse_modality
 from patchpress.converter.descriptions.strict import Section
 from patchpress.converter.descriptions.toml_files import (
@@ -156,7 +157,7 @@ def _check_pattern(section: Section, key: str, pattern: str, groups: set[str]) -
     if not pattern:
         return
     try:
-        missing = groups - re.compile(pattern).groupindex.keys()
+        missing = groups - groups_in(pattern)
     except re.error as error:
         raise section.error(key, f"is no regular expression: {error}") from None
     if missing:

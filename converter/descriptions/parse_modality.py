@@ -13,7 +13,7 @@ from patchpress.converter.descriptions.description import (
     Sidecar,
     fields_of,
 )
-from patchpress.converter.descriptions.expressions import expression
+from patchpress.converter.descriptions.expressions import expression, groups_in
 from patchpress.converter.descriptions.patterns import PathPattern
 from patchpress.converter.descriptions.strict import Section
 from patchpress.readers.format.modality import Band
@@ -136,9 +136,9 @@ def _check_fields(modality: ModalitySource, section: Section) -> None:
     known = set(modality.fields)
     for name, pattern in modality.fields.items():
         try:
-            known |= re.compile(pattern).groupindex.keys()
+            known |= groups_in(pattern)
             expression(pattern, limited=modality.limited)
-        except (re.error, OverflowError, RecursionError) as error:
+        except re.error as error:
             raise section.error(f"fields.{name}", f"is no regular expression: {error}") from None
     for path in modality.paths:
         # A field that is only a group inside another field has no expression for a path.
@@ -147,7 +147,7 @@ def _check_fields(modality: ModalitySource, section: Section) -> None:
             raise section.error("path", "may have {band} in the file's name only")
         try:
             PathPattern(path, modality)
-        except (re.error, OverflowError, RecursionError) as error:
+        except re.error as error:
             raise section.error("path", f"cannot be made a regular expression: {error}") from None
     # Without `name`, the published name is the field in the key's braces.
     own = modality.name_template == f"{{{modality.key_column}}}"
