@@ -128,7 +128,9 @@ def convert(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished store.")
     ] = False,
-    limit: Annotated[int | None, whole("Convert only the first N patches.")] = None,
+    limit: Annotated[
+        int | None, whole("Convert only N patches, spread over the source, and their partners.")
+    ] = None,
     split: Annotated[
         SplitBy,
         choice(SplitBy, "Take the split from the official lists, from the position, or none."),

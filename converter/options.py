@@ -150,7 +150,7 @@ class ConvertOptions:
     overwrite: bool = False
     """Replace a finished store."""
     limit: int | None = None
-    """Only so many patches, the first ones."""
+    """Only so many patches, spread over the source; of large archives the first ones."""
     paths: Mapping[str, Path] = field(default_factory=dict)
     """Modality or table -> where it lies, if it is not where the description says."""
     split: SplitBy = SplitBy.official

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 
 def size(nbytes: float) -> str:
-    """Bytes for people, in decimal units."""
+    """Bytes for people, in decimal units: a GB has 10^9 bytes, a MB 10^6."""
     for unit, least in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if nbytes >= least:
+        if nbytes >= 0.99995 * least:  # 999.96 MB are 1.0 GB
             return f"{nbytes / least:,.1f} {unit}"
     return f"{nbytes / 1e3:,.1f} kB"
 
@@ -34,9 +34,16 @@ def split_rows(rows: int, flagged: int) -> str:
     return f"{rows - flagged:,}" + (f", and {flagged:,} flagged" if flagged else "")
 
 
-def several(count: int, what: str) -> str:
+def limit_text(limit: int, *, is_spread: bool) -> str:
+    """What a limit took."""
+    if is_spread:
+        return f"at most {several(limit, 'patch', 'patches')}, spread over the source"
+    return f"the first {several(limit, 'patch', 'patches')}: only the beginning of archives is read"
+
+
+def several(count: int, what: str, plural: str = "") -> str:
     """A count of things: ``1 problem``, ``2 problems``."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {plural or what + 's'}"
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:

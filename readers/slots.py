@@ -116,7 +116,7 @@ def _new_memory(nbytes: int) -> torch.Tensor:
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise OptionError(
-            f"a worker finds no room for {nbytes / 2**20:,.0f} MiB of shared memory ({reason}): "
+            f"a worker finds no room for {nbytes / 1e6:,.1f} MB of shared memory ({reason}): "
             "give /dev/shm more room (docker run --shm-size=8g), or take a smaller batch, fewer "
             "workers, or a PatchLoader, which needs none"
         ) from None

@@ -15,7 +15,7 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import EncodedChunk, Encoding, encoding
 from patchpress.converter.options import ConvertKeywords, ConvertOptions, OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.planning.first_patches import find_first_patches
+from patchpress.converter.planning.limited_patches import are_spread, find_limited_patches
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.selection import IncompletePatch, Selection, select_patches
 from patchpress.converter.planning.space import RoomNeeded, require_room
@@ -148,8 +148,8 @@ class _Conversion:
         reading = StreamOptions(
             cells=encode.cells, md5=self.request.check_md5(), unpackers=encode.unpackers
         )
-        first = find_first_patches(self.description, self.parts, tables, self.options.limit)
-        return select_patches(self.description, self.parts, first, self._problem, options=reading)
+        wanted = find_limited_patches(self.description, self.parts, tables, self.options.limit)
+        return select_patches(self.description, self.parts, wanted, self._problem, options=reading)
 
     def _store_records(
         self, chosen: Selection, encode: Encoding, journal: Journal, writer: ShardWriter
@@ -230,6 +230,7 @@ class _Conversion:
         )
         if self.options.limit:  # then most rows are left out on purpose
             report.rows_without_pixels = 0
+            report.limit, report.is_spread = self.options.limit, are_spread(parts)
         report.skipped, report.ignored = self.skipped, chosen.ignored
         report.ignored_files = chosen.ignored_files
         report.other_size = {

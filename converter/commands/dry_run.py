@@ -15,6 +15,7 @@ from patchpress.converter.options import (
     usable_cpus,
 )
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.planning.limited_patches import are_spread
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.sample import encode_samples
 from patchpress.converter.planning.space import RoomNeeded, lack_of_room
@@ -96,6 +97,8 @@ class _DryRun:
             store=str(self._store),
             dataset=self._description.dataset.name,
             layout=str(self._options.layout),
+            limit=self._options.limit,
+            is_spread=are_spread(self._request.parts),
             compression=str(self._options.compression),
             modalities={name: self._modality(name) for name in self._recipes},
             goes_on=self._goes_on,

@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from patchpress.converter.storage.disk import Disk
-from patchpress.converter.text import line, named, number, several, size, span, split_rows
+from patchpress.converter.text import (
+    limit_text,
+    line,
+    named,
+    number,
+    several,
+    size,
+    span,
+    split_rows,
+)
 from patchpress.readers.format.modality import Band
 
 NAMES = 13  # so many bands are named one by one; of more, the first and the last
@@ -60,6 +69,10 @@ class Forecast:
     dataset: str
     layout: str
     compression: str
+    limit: int | None
+    """How many patches would be taken; None for all."""
+    is_spread: bool
+    """Whether these would be spread over the source, and not the first ones of its archives."""
     modalities: dict[str, ModalityForecast]
     stored: int = 0
     """Records that an interrupted conversion has stored already."""
@@ -119,6 +132,8 @@ class Forecast:
         """The forecast for people, names cut after a few."""
         head = f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}"
         lines = [f"{head}: a dry run, nothing is written"]
+        if self.limit is not None:
+            lines.append(line("limit", limit_text(self.limit, is_spread=self.is_spread)))
         for name, found in self.modalities.items():
             lines += found.lines(name)
         if self.goes_on:

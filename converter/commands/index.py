@@ -18,7 +18,7 @@ from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
-from patchpress.converter.text import named, several
+from patchpress.converter.text import named, several, size
 from patchpress.readers.access.extents import (
     Extents,
     read_extents,
@@ -56,7 +56,7 @@ class Indexed:
     def text(self) -> str:
         """A line for people, and what changed."""
         path, changes = Path(self.store) / EXTENTS, self.changes
-        lines = [f"{path}: {self.records:,} records, {self.bytes:,} bytes"]
+        lines = [f"{path}: {self.records:,} records, {size(self.bytes)}"]
         if self.resized:
             lines.append("the data file was compacted: its records are the same, its size is noted")
         for what, keys in (
@@ -208,8 +208,8 @@ class _Index:
             write_extents(self._store, extents)
             if manifest is not None:
                 write_manifest(self._store, manifest)
-        size = (self._store / EXTENTS).stat().st_size
-        return Indexed(str(self._store), len(extents), size, resized=manifest is not None)
+        nbytes = (self._store / EXTENTS).stat().st_size
+        return Indexed(str(self._store), len(extents), nbytes, resized=manifest is not None)
 
     def _changed(self, found: Scan) -> Indexed:
         """Read every value, and take what another program changed."""
@@ -226,9 +226,9 @@ class _Index:
             return self._written(extents, None if is_same else replace(manifest, shards=(shard,)))
         description = self._description(changed)
         changes = take_changes(store, manifest, description, self._paths, data, table, changed)
-        size, records = (store / EXTENTS).stat().st_size, read_manifest(store).records
+        nbytes, records = (store / EXTENTS).stat().st_size, read_manifest(store).records
         resized = not changes and found.facts["bytes"] != manifest.shards[0].bytes
-        return Indexed(str(store), records, size, resized=resized, changes=changes)
+        return Indexed(str(store), records, nbytes, resized=resized, changes=changes)
 
     def _description(self, changed: ChangedRecords) -> Description:
         """The description that says what new records are.

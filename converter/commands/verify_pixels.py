@@ -98,7 +98,7 @@ class _Comparison:
 
     def __post_init__(self) -> None:
         self.found = ComparedPixels({name: [] for name in self.store.manifest.modalities})
-        # A store that was made with a limit has the first patches only.
+        # A store that was made with a limit has some patches only.
         self.is_partial = self.store.manifest.options.get("limit") is not None
 
     def run(

@@ -1,7 +1,7 @@
 """What a conversion is asked to do, and what follows from that before a patch is read."""
 
-import hashlib
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import DecisiveSettings
 from patchpress.converter.storage.resume import VERSION
+from patchpress.converter.storage.settings_difference import DESCRIPTION
 from patchpress.converter.storage.writer_choice import check_writer
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
@@ -60,11 +61,10 @@ class ConversionRequest(NamedTuple):
         settings = self.settings()
         # A conversion that stopped at a damaged patch may go on without that patch.
         del settings["on_error"]
-        description = hashlib.sha256(repr(self.description).encode()).hexdigest()
         return {
             VERSION: version("patchpress"),
             **settings,
-            "description": description,
+            DESCRIPTION: asdict(self.description),
             **{f"path {name}": _resolved(paths) for name, paths in self.parts.paths.items()},
         }
 

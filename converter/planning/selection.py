@@ -1,11 +1,11 @@
-"""Which patches of a source a conversion takes: all, the first few, and only complete ones."""
+"""Which patches of a source a conversion takes: all or those of a limit, and only complete ones."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.planning.first_patches import FirstPatches
+from patchpress.converter.planning.limited_patches import LimitedPatches
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
@@ -31,8 +31,8 @@ class Selection:
     counts: Mapping[str, int]
     """Modality -> how many patches of its folder are taken."""
     streams: Sequence[ArchiveStream] = ()
-    first: FirstPatches | None = None
-    """The patches that are taken if only the first few are; None if all are."""
+    wanted: LimitedPatches | None = None
+    """The patches that are taken if there is a limit; None if all are."""
     incomplete: frozenset[str] = frozenset()
     """Identities of the patches that are left out because they lack a modality."""
     required: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Selection:
         return SourcePass(patches, self.required)
 
     def _takes(self, patch: Patch) -> bool:
-        if self.first is not None and not self.first.has(patch):
+        if self.wanted is not None and not self.wanted.has(patch):
             return False
         return patch.identity not in self.incomplete
 
@@ -56,10 +56,10 @@ class Selection:
         """How many patches there are, at most; None if only the end of an archive tells."""
         if not self.streams:
             return sum(self.counts.values())
-        if self.first is None:
+        if self.wanted is None:
             return None
         packed = (modality.name for stream in self.streams for modality in stream.modalities)
-        return sum(self.first.counts({*self.walks, *packed}).values())
+        return sum(self.wanted.counts({*self.walks, *packed}).values())
 
     @property
     def ignored(self) -> dict[str, int]:
@@ -148,7 +148,7 @@ class SourcePass:
 def select_patches(
     description: Description,
     parts: SourceParts,
-    first: FirstPatches | None,
+    wanted: LimitedPatches | None,
     on_problem: Problem,
     *,
     options: StreamOptions | None = None,
@@ -159,9 +159,9 @@ def select_patches(
     Args:
         description: what the dataset looks like.
         parts: where its modalities are.
-        first: the patches to take; None takes all.
+        wanted: the patches to take; None takes all.
         on_problem: called with the error of each patch that is misplaced or incomplete.
-        options: how archives are read later; which patches are wanted follows from `first`.
+        options: how archives are read later; which patches are wanted follows from `wanted`.
         on_patch: called with each patch that is counted, also if it turns out to be incomplete.
 
     Raises:
@@ -171,13 +171,13 @@ def select_patches(
     require_patches(description, parts)
     walks = walks_of(description, parts, on_problem)
     options = options or StreamOptions()
-    if first is not None:
-        options = replace(options, takes=first.has, most=first.counts(parts.modalities))
+    if wanted is not None:
+        options = replace(options, takes=wanted.has, most=wanted.counts(parts.modalities))
     streams = streams_of(description, parts, on_problem, options)
     required = tuple(parts.modalities) if description.complete else ()
     counts, partners_seen = dict.fromkeys(walks, 0), PartnerCheck(() if streams else required)
     for patch in (patch for walk in walks.values() for patch in walk):
-        if first is None or first.has(patch):
+        if wanted is None or wanted.has(patch):
             counts[patch.modality] += 1
             partners_seen.add(patch)
             if on_patch is not None:
@@ -194,7 +194,7 @@ def select_patches(
         walks,
         counts,
         streams,
-        first,
+        wanted,
         incomplete=frozenset(lacking.identity for lacking in incomplete),
         required=required if streams else (),
     )

@@ -53,14 +53,14 @@ class RoomNeeded(NamedTuple):
         An archive may have fewer patches than the tables name. But it has as many as are needed
         to fill its bytes, if each is as large as a patch can be.
         """
-        counts, first = dict(self.chosen.counts), self.chosen.first
+        counts, wanted = dict(self.chosen.counts), self.chosen.wanted
         for stream in self.chosen.streams:
             if self.tables is None or len(stream.modalities) > 1:
                 continue
             (modality,) = stream.modalities
             least = min(self.tables.rows, stream.size // _most_bytes_in_archive(modality))
-            if first is not None:
-                least = min(least, first.counts([modality.name])[modality.name])
+            if wanted is not None:
+                least = min(least, wanted.counts([modality.name])[modality.name])
             counts[modality.name] = counts.get(modality.name, 0) + least
         return counts
 

@@ -4,12 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from patchpress.converter.options import OnError
 from patchpress.converter.planning.beginning import BEGINNING, BeginningEstimate, read_beginning
-from patchpress.converter.planning.first_patches import (
-    FirstPatches,
+from patchpress.converter.planning.limited_patches import (
+    LimitedPatches,
+    are_spread,
+    limited,
     patches_without_files,
     with_partners,
 )
@@ -27,7 +28,7 @@ from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.errors import PatchError
 
-FIRST_FEW = 1000  # patches whose names are looked up in archives if only the first are wanted
+FIRST_FEW = 1000  # patches whose names are looked up in large archives, from their beginning
 
 _log = logging.getLogger(__name__)
 
@@ -93,13 +94,13 @@ class _Surveyor:
 
     def survey(self) -> Survey:
         """Walk the folders, read the beginning of archives, and look up the names in tables."""
-        first = self._first_patches()
-        walked = self._walk_folders(first)
+        wanted = self._limited_patches()
+        walked = self._walk_folders(wanted)
         chosen = replace(walked, streams=self._archive_streams())
         for stream in chosen.streams:
-            self._read_beginning(stream, first, SECONDS / len(chosen.streams))
+            self._read_beginning(stream, wanted, SECONDS / len(chosen.streams))
         for name in self._by_tables:
-            self._counts[name] = self._look_up(name, first)
+            self._counts[name] = self._look_up(name, wanted)
             _log.info("%s: %s patches, counted in the tables", name, self._counts[name])
         known = set(self._parts.modalities) - self._estimated
         log_shares = self._names.read_sidecars(known)
@@ -116,8 +117,8 @@ class _Surveyor:
             archive_seconds=self._archive_seconds,
         )
 
-    def _first_patches(self) -> FirstPatches | None:
-        """The first few patches, if only these are wanted and their names can be looked up.
+    def _limited_patches(self) -> LimitedPatches | None:
+        """The few patches that a limit takes, if their names can be looked up.
 
         If they cannot, the numbers of patches are cut, and no names are known.
         """
@@ -127,7 +128,11 @@ class _Surveyor:
         leading = primary if primary in self._parts.modalities else next(iter(self._counts))
         if leading not in self._by_tables and not self._reads_names_quickly(leading):
             return None
-        names = {name: islice(self._names_of(name), self._limit) for name in self._counts}
+        is_spread = are_spread(self._parts)
+        names = {
+            name: limited(self._names_of(name), self._limit, is_spread=is_spread)
+            for name in self._counts
+        }
         return with_partners(self._description, names, self._tables)
 
     def _names_of(self, name: str) -> Iterable[Patch]:
@@ -137,12 +142,11 @@ class _Surveyor:
         return self._listed.patches(name) if name in self._by_tables else ()
 
     def _reads_names_quickly(self, name: str) -> bool:
-        """Whether the names of the first patches are read from the folder or the archives."""
+        """Whether names are read from the folder, or quickly enough from the archives."""
         archives = self._parts.modalities[name].archives
-        size = sum(archive.size for archive in archives)
-        return not archives or (self._limit or 0) <= FIRST_FEW or size <= BEGINNING
+        return not archives or (self._limit or 0) <= FIRST_FEW or are_spread(self._parts)
 
-    def _walk_folders(self, first: FirstPatches | None) -> Selection:
+    def _walk_folders(self, wanted: LimitedPatches | None) -> Selection:
         """Count and note the patches of the folders that no table names."""
         folders = {
             name: Location(location.folder)
@@ -154,11 +158,11 @@ class _Surveyor:
         chosen = select_patches(
             replace(self._description, complete=complete),
             self._parts._replace(modalities=folders),
-            first,
+            wanted,
             self._on_problem,
             on_patch=self._note,
         )
-        if self._limit is not None and first is None:  # so many, but who knows which
+        if self._limit is not None and wanted is None:  # so many, but who knows which
             cut = {name: min(count, self._limit) for name, count in chosen.counts.items()}
             chosen = replace(chosen, counts=cut)
             self._estimated.update(cut)
@@ -184,14 +188,14 @@ class _Surveyor:
         return streams_of(self._description, parts, ignore_problem, StreamOptions())
 
     def _read_beginning(
-        self, stream: ArchiveStream, first: FirstPatches | None, seconds: float
+        self, stream: ArchiveStream, wanted: LimitedPatches | None, seconds: float
     ) -> None:
         """Read the beginning of archives: for a sample, and for counts that no table has."""
         names = [modality.name for modality in stream.modalities]
-        if first is not None and any(self._lacks_names(first, name) for name in names):
-            first = None
+        if wanted is not None and any(self._lacks_names(wanted, name) for name in names):
+            wanted = None
         visitor = _BeginningVisitor(
-            first=first,
+            wanted=wanted,
             samples={name: self._samples[name] for name in names},
             names=self._names,
             uncounted={name for name in names if name not in self._by_tables},
@@ -201,8 +205,8 @@ class _Surveyor:
             self._by_tables -= set(names)
             visitor.count_all()
         limits: Mapping[str, int] = {}
-        if first is not None:
-            limits = first.counts(names)
+        if wanted is not None:
+            limits = wanted.counts(names)
         elif self._limit is not None:
             limits = dict.fromkeys(names, self._limit)
         self._add_counts(visitor, found, limits)
@@ -219,17 +223,17 @@ class _Surveyor:
         nbytes = stream.consumed if found.is_whole else stream.size * share
         self._archive_seconds += found.seconds_per_byte * nbytes
 
-    def _lacks_names(self, first: FirstPatches, name: str) -> bool:
-        """Whether the first patches of a modality go by name, but no name was looked up."""
+    def _lacks_names(self, wanted: LimitedPatches, name: str) -> bool:
+        """Whether the wanted patches of a modality go by name, but no name was looked up."""
         looked_up = name in self._by_tables or self._reads_names_quickly(name)
-        return name in first.names and not looked_up
+        return name in wanted.names and not looked_up
 
     def _add_counts(
         self, visitor: "_BeginningVisitor", found: BeginningEstimate, limits: Mapping[str, int]
     ) -> None:
         """Add the patches of archives to the numbers, those counted or else those estimated."""
-        is_cut = self._limit is not None and visitor.first is None
-        is_exact = visitor.has_all_first or (found.is_whole and not is_cut)
+        is_cut = self._limit is not None and visitor.wanted is None
+        is_exact = visitor.has_all_wanted or (found.is_whole and not is_cut)
         for name in visitor.uncounted:
             count = visitor.come[name] if is_exact else found.counts.get(name)
             if count is not None and name in limits:
@@ -239,11 +243,11 @@ class _Surveyor:
             if not is_exact:
                 self._estimated.add(name)
 
-    def _look_up(self, name: str, first: FirstPatches | None) -> int:
+    def _look_up(self, name: str, wanted: LimitedPatches | None) -> int:
         """Note the patches of a modality that tables name, and count them."""
         count = 0
         for patch in self._listed.patches(name):
-            if first is None or first.has(patch):
+            if wanted is None or wanted.has(patch):
                 self._names.add_name(patch)
                 count += 1
         return count
@@ -255,12 +259,12 @@ class _BeginningVisitor:
     def __init__(
         self,
         *,
-        first: FirstPatches | None,
+        wanted: LimitedPatches | None,
         samples: Mapping[str, EvenSample],
         names: NameLog,
         uncounted: set[str],
     ) -> None:
-        self.first = first
+        self.wanted = wanted
         """The patches that are wanted; None if all are, or if it is not known which."""
         self.uncounted = uncounted
         """Modalities whose patches are counted and noted here, as no table names them."""
@@ -272,7 +276,7 @@ class _BeginningVisitor:
     def add(self, patch: Patch) -> None:
         """Put a patch into the sample; note it if it is wanted and no table has it."""
         self._samples[patch.modality].add(patch)
-        if self.first is not None and not self.first.has(patch):
+        if self.wanted is not None and not self.wanted.has(patch):
             return
         self.come[patch.modality] += 1
         if patch.modality in self.uncounted:
@@ -285,14 +289,14 @@ class _BeginningVisitor:
         if consumed >= BEGINNING:
             return True
         is_sampled = all(sample.full for sample in self._samples.values())
-        return is_sampled and (self.has_all_first or not self.uncounted)
+        return is_sampled and (self.has_all_wanted or not self.uncounted)
 
     @property
-    def has_all_first(self) -> bool:
-        """Whether all of the first patches have come that no table names."""
-        if self.first is None:
+    def has_all_wanted(self) -> bool:
+        """Whether all of the wanted patches have come that no table names."""
+        if self.wanted is None:
             return False
-        limits = self.first.counts(self.uncounted)
+        limits = self.wanted.counts(self.uncounted)
         return all(self.come[name] >= limit for name, limit in limits.items())
 
     def count_all(self) -> None:

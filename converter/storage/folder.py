@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -45,8 +46,10 @@ OWN_FILES = (
     f"{STATISTICS}.partial",
 )
 
-DecisiveSettings = Mapping[str, str | int | float | None]
-"""All that decides what a conversion stores, by names that a user knows: the marker has them."""
+DecisiveSettings = Mapping[str, Any]
+"""All that decides what a conversion stores, by names that a user knows: the marker has them.
+
+Values are text, numbers, None, or for the description all of its fields."""
 
 # Descriptors of the markers that this process has locked. A forked worker closes its copies: it may
 # live a moment longer than a conversion that was killed, and must not hold the lock then.

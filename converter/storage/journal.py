@@ -245,6 +245,25 @@ def sorted_records(journal: Journal) -> SortedRecords:
     )
 
 
+def has_records(path: Path) -> bool:
+    """Whether the journal of a path tells of a record; it is only read.
+
+    Raises:
+        TargetError: it cannot be read.
+    """
+    with writing(path), path.open("rb") as file:
+        for text in file:
+            if not _is_whole(text):
+                return False
+            try:
+                entries = _parsed(text).entries
+            except (KeyError, TypeError, ValueError):
+                return True  # it is not known what it tells of
+            if any(isinstance(entry.result, Encoded) for entry in entries):
+                return True
+    return False
+
+
 def boot() -> str:
     """Names the time since the machine was started; empty if the system has no such name."""
     try:

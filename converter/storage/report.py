@@ -9,7 +9,7 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.tables.metadata import Joined
-from patchpress.converter.text import named, split_rows
+from patchpress.converter.text import limit_text, line, named, size, split_rows
 from patchpress.readers.format.manifest import Manifest
 
 
@@ -36,6 +36,10 @@ class Report:
     bytes: int = 0
     """Size of the data file."""
     seconds: float = 0.0
+    limit: int | None = None
+    """How many patches were asked for; None if all."""
+    is_spread: bool = True
+    """Whether these were spread over the source, and not the first ones of its archives."""
     rows: int = 0
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
     flagged: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -90,9 +94,11 @@ class Report:
         lines = [
             f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}",
             f"  records            {counts}",
-            f"  data               {self.bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s",
+            f"  data               {size(self.bytes)} in {self.seconds:,.1f} s",
             f"  rows               {self.rows:,}",
         ]
+        if self.limit is not None:
+            lines.insert(1, line("limit", limit_text(self.limit, is_spread=self.is_spread)))
         for split, found in self.splits.items():
             flagged = self.flagged.get(split, {}).get("rows", 0)
             lines.append(f"  split {split:<12} {split_rows(found['rows'], flagged)}")

@@ -20,8 +20,9 @@ from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.folder import ASIDE, DecisiveSettings, Target, writing
-from patchpress.converter.storage.journal import Journal, Line, boot, sorted_records
+from patchpress.converter.storage.journal import Journal, Line, boot, has_records, sorted_records
 from patchpress.converter.storage.pages import TRANSACTION, Pages
+from patchpress.converter.storage.settings_difference import differences, told
 from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import scan
 from patchpress.readers.errors import PatchError, SourceError, StoreError, TargetError
@@ -90,27 +91,24 @@ def skip_stored(
 def goes_on(store: Path, before: DecisiveSettings | None, settings: DecisiveSettings) -> bool:
     """Whether an interrupted conversion, whose settings were `before`, goes on here.
 
+    If it has stored nothing yet, a conversion with other settings begins anew.
+
     Raises:
-        TargetError: its settings were others.
+        TargetError: its settings were others; the sentence says which.
     """
     # Older versions left no journal, and did not note their number.
     if before is None or VERSION not in before or not (store / JOURNAL).exists():
         return False
-    differ = [
-        f"{name.replace('_', '-')} {_shown(before.get(name))}, not {_shown(settings.get(name))}"
-        for name in {**before, **settings}
-        if before.get(name) != settings.get(name)
-    ]
-    if differ:
-        raise TargetError(
-            f"{store} was begun with {', '.join(differ)}: give the same to go on, or --overwrite "
-            "to begin anew"
-        )
-    return True
-
-
-def _shown(value: object) -> object:
-    return "none" if value is None else value
+    differ = differences(before, settings)
+    if not differ:
+        return True
+    if not has_records(store / JOURNAL):
+        _log.info("%s begins anew: nothing is stored, and %s", store, told(differ))
+        return False
+    raise TargetError(
+        f"{store} was begun with {told(differ)}: give the same to go on, or --overwrite to begin "
+        "anew"
+    )
 
 
 class _FileState(NamedTuple):

@@ -310,7 +310,7 @@ def read_manifest(store: Path) -> Manifest:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        if (store / DATA).exists():
+        if (store / DATA).exists() or (store / MARKER).exists():
             raise StoreUnfinished(_unfinished(store)) from None
         raise StoreMissing(f"there is no store at {store}: it has no {MANIFEST}") from None
     except OSError as error:
@@ -323,8 +323,8 @@ def _unfinished(store: Path) -> str:
     what = f"{store} has records but no {MANIFEST}"
     if (store / MARKER).exists():
         return (
-            f"{what}: its conversion did not end; run the same `patchpress convert` again, and it "
-            "goes on where it stopped"
+            f"{store} has no {MANIFEST}: its conversion did not end; run the same `patchpress "
+            "convert` again, and it goes on where it stopped"
         )
     return (
         f"{what}: if it is a copy of a store, copy {MANIFEST} and {METADATA}, too; if another "

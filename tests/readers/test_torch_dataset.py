@@ -584,7 +584,7 @@ def test_a_small_dev_shm_is_said_in_a_sentence(stacked: Path) -> None:
     if "DataLoader" not in ended.stderr and ended.returncode in (1, 77):
         pytest.skip("no mounts are allowed here")
     assert "OptionError" in ended.stderr
-    assert "finds no room for 5 MiB of shared memory" in ended.stderr
+    assert "finds no room for 5.5 MB of shared memory" in ended.stderr
     assert "give /dev/shm more room" in ended.stderr
 
 

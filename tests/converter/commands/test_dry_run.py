@@ -15,7 +15,7 @@ import pytest
 
 from patchpress import Forecast, Report, convert, dry_run
 from patchpress.converter.options import Layout
-from patchpress.converter.planning import beginning, namelog, survey
+from patchpress.converter.planning import beginning, limited_patches, namelog, survey
 from patchpress.converter.planning.sample import SAMPLE, EvenSample
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.text import number, span
@@ -307,7 +307,7 @@ def test_the_first_few_of_archives_whose_names_are_not_looked_up(
         archive.add(source / "BigEarthNet-S1-v1.0", "BigEarthNet-S1-v1.0")
     shutil.rmtree(source / "BigEarthNet-S1-v1.0")
     monkeypatch.setattr(survey, "FIRST_FEW", 3)
-    monkeypatch.setattr(survey, "BEGINNING", 1 << 20)
+    monkeypatch.setattr(limited_patches, "READ_FOR_NAMES", 0)
     forecast = foretold(tmp_path, source, tmp_path / "store", "bigearthnet-v1", limit=4)
     s2, s1 = forecast.modalities["s2"], forecast.modalities["s1"]
     assert (s2.patches, s2.about, s1.patches, s1.about) == (4, False, 4, True)
@@ -322,13 +322,16 @@ def test_the_first_few_of_large_archives(
     for name in TABLES:
         (large / name).unlink()
     monkeypatch.setattr(survey, "FIRST_FEW", few)
+    monkeypatch.setattr(limited_patches, "READ_FOR_NAMES", 0)
     forecast = foretold(tmp_path, large, tmp_path / "store", limit=4)
     assert [found.patches for found in forecast.modalities.values()] == [4, 4, other]
     forecast = foretold(tmp_path, large, tmp_path / "store", modalities=("s2",), limit=20)
     assert forecast.modalities["s2"].patches == 20
     assert forecast.modalities["s2"].about == (few == 3)
+    assert "the first 20 patches: only the beginning of archives is read" in forecast.text()
     report = made(large, tmp_path / "store", modalities=("s2",), limit=20)
     assert report.records == {"s2": 20}
+    assert "the first 20 patches: only the beginning of archives is read" in report.text()
     assert forecast.data == pytest.approx(report.bytes, rel=0.02)
 
 

@@ -44,7 +44,7 @@ def test_extents_are_made_as_converting_makes_them(
         ended = patchpress("index", store)
         assert (ended.code, ended.err) == (0, "")
         assert f"{store / EXTENTS}: 45 records, " in ended.out
-        assert f"{(store / EXTENTS).stat().st_size:,} bytes" in ended.out
+        assert f"{(store / EXTENTS).stat().st_size / 1e3:,.1f} kB" in ended.out
         assert len(ended.out.splitlines()) == 1
         assert folder_bytes(store) == before
 

@@ -64,19 +64,22 @@ def test_overwriting_gives_the_same_store(raw: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 99])
-def test_a_limit_takes_the_first_patches_and_their_partners(
+def test_a_limit_takes_patches_that_are_spread_and_their_partners(
     tree: Path, tmp_path: Path, limit: int
 ) -> None:
     report = made(tree, tmp_path / "store", limit=limit)
     count = min(limit, 15)
+    assert f"at most {limit} patch" in report.text()
+    assert "spread over the source" in report.text()
     assert report.records == {"s2": count, "s1": count, "map": count}
     assert (report.rows, report.without_partner, report.without_row) == (count, {}, {})
     store = open_store(tmp_path / "store")
-    assert store.keys("s2") == patches(tree, "s2")[:count]
+    names = patches(tree, "s2")
+    assert store.keys("s2") == [names[(2 * at + 1) * 15 // (2 * count)] for at in range(count)]
     assert store.manifest.options["limit"] == limit
 
 
-def test_a_limit_without_tables_takes_the_first_of_each(raw: Path, tmp_path: Path) -> None:
+def test_a_limit_without_tables_takes_as_many_of_each(raw: Path, tmp_path: Path) -> None:
     for path in raw.glob("*.parquet"):
         path.unlink()
     assert made(raw, tmp_path / "store", limit=2).records == {"s2": 2, "s1": 2, "map": 2}

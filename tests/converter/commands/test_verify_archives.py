@@ -19,6 +19,7 @@ from patchpress.converter.commands.verify_pixels import CHUNK, CHUNK_BYTES
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.encoding import bandreader as plain
+from patchpress.converter.planning import limited_patches
 from patchpress.converter.sources import assembly, chunks, readahead
 from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.files import ArchivedFiles
@@ -137,7 +138,7 @@ def test_a_patch_that_the_archive_lacks_is_told(
 ) -> None:
     made(raw, tmp_path / "store", limit=limit)
     packed(raw, tmp_path / "packed", "tar")
-    name = patches(raw, "s2")[1]
+    name = open_store(tmp_path / "store").keys("s2")[1]
     names = [path for path in members(raw, S2) if f"/{name}/" not in path]
     write(tmp_path / "packed" / f"{S2}.tar", entries(raw, names))
     verdict = verify(tmp_path / "store", tmp_path / "packed", workers=0)
@@ -231,6 +232,7 @@ def test_for_the_first_patches_no_more_is_read(
 ) -> None:
     make_tree(tmp_path / "raw", n=60, flagged=0)
     packed(tmp_path / "raw", tmp_path / "packed", "tar")
+    monkeypatch.setattr(limited_patches, "READ_FOR_NAMES", 0)
     made(tmp_path / "packed", tmp_path / "store", limit=2, modalities=("s2",))
     monkeypatch.setattr(readahead, "CHUNKS_AHEAD", 1)
     taken = counted_reads(monkeypatch)

@@ -11,7 +11,7 @@ import pytest
 
 from patchpress import ConvertOptions, open_store
 from patchpress.converter.options import Codec, Layout, OnError
-from patchpress.converter.planning.first_patches import find_first_patches
+from patchpress.converter.planning.limited_patches import find_limited_patches
 from patchpress.converter.planning.request import prepare_request
 from patchpress.converter.planning.selection import select_patches
 from patchpress.converter.planning.space import RoomNeeded
@@ -25,7 +25,7 @@ from tests.support.small_disk import on_small_disk
 def need(source: Path, dataset: str = DATASET, **options: Any) -> RoomNeeded:
     asked = prepare_request(dataset, source, ConvertOptions(**options))
     tables = asked.checked_tables()
-    first = find_first_patches(asked.description, asked.parts, tables, asked.options.limit)
+    first = find_limited_patches(asked.description, asked.parts, tables, asked.options.limit)
     chosen = select_patches(asked.description, asked.parts, first, lambda error: None)
     return RoomNeeded(asked, chosen, tables)
 
@@ -123,6 +123,8 @@ def test_disks_are_known_by_their_kind(tmp_path: Path) -> None:
         (86_016, "86.0 kB"),
         (1.4e6, "1.4 MB"),
         (190.26e9, "190.3 GB"),
+        (999.94e6, "999.9 MB"),
+        (999.96e6, "1.0 GB"),
         (2e12, "2.0 TB"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from patchpress import Report, convert, open_store
 from patchpress.converter.options import OnError
+from patchpress.converter.planning import limited_patches
 from patchpress.converter.sources import readahead
 from patchpress.readers.errors import PatchError
 from tests.support.helpers import DATASET, WORKERS, Ended, folder_bytes, made, stored_values
@@ -187,7 +188,7 @@ def test_nothing_is_unpacked(
 
 @pytest.mark.parametrize("limit", [1, 4, 11, 12, 40])
 @pytest.mark.parametrize("tables", [True, False])
-def test_the_first_patches_of_archives_are_those_of_folders(
+def test_a_limit_takes_the_same_patches_of_archives_and_of_folders(
     tree: Path, archived: Path, tmp_path: Path, limit: int, tables: bool
 ) -> None:
     sources = [tree, archived]
@@ -199,7 +200,10 @@ def test_the_first_patches_of_archives_are_those_of_folders(
     assert_same(sources[0], sources[1], tmp_path, limit=limit)
 
 
-def test_the_first_patches_are_found_without_reading_all(tmp_path: Path) -> None:
+def test_the_first_patches_of_large_archives_are_found_without_reading_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limited_patches, "READ_FOR_NAMES", 0)
     make_tree(tmp_path / "raw", n=60, flagged=0)
     packed(tmp_path / "raw", tmp_path / "packed", "tar")
     size = sum(path.stat().st_size for path in (tmp_path / "packed").glob("*.tar"))

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from patchpress import open_store
+from patchpress import convert, dry_run, open_store
 from patchpress.converter.commands import convert as pipeline
+from patchpress.converter.options import ConvertKeywords
 from patchpress.converter.storage import resume
 from patchpress.converter.storage.journal import Journal
 from patchpress.readers.errors import PatchError, SourceError, TargetError
 from patchpress.readers.format.manifest import JOURNAL, MARKER
-from tests.support.helpers import band_files, made, patches, python
+from tests.support.helpers import band_files, made, patches, python, tiny_dataset
 from tests.support.packing import packed
 from tests.support.stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_after
 from tests.support.synthetic import make_tree
@@ -325,6 +326,56 @@ def test_other_options_are_refused(
         made(raw, stopped, **options)
     made(raw, stopped)  # nothing was lost
     assert bytes_of(stopped) == whole
+
+
+def test_where_nothing_is_stored_other_options_begin_anew(raw: Path, tmp_path: Path) -> None:
+    _, path, data = spoil(raw, 0)
+    with pytest.raises(PatchError):
+        made(raw, tmp_path / "store", modalities="s2")
+    assert (tmp_path / "store" / MARKER).exists()
+    path.write_bytes(data)
+    options: ConvertKeywords = {"layout": "native", "modalities": "s2", "workers": 0}
+    forecast = dry_run("bigearthnet-v2", raw, tmp_path / "store", **options)
+    assert forecast.exit_code == 0
+    made(raw, tmp_path / "store", layout="native", modalities="s2")
+    made(raw, tmp_path / "whole", layout="native", modalities="s2")
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
+
+
+def test_where_nothing_is_stored_a_mended_description_begins_anew(tmp_path: Path) -> None:
+    description = tiny_dataset(tmp_path, {"g": ["p1", "p2", "p3"]})
+    right = description.read_text()
+    description.write_text(right.replace("[6, 6]", "[4, 4]"))
+    for _ in range(2):
+        with pytest.raises(PatchError):
+            convert(description, tmp_path / "raw", tmp_path / "store", workers=0)
+    description.write_text(right)
+    convert(description, tmp_path / "raw", tmp_path / "store", workers=0)
+    assert len(open_store(tmp_path / "store")) == 3
+
+
+def test_what_changed_in_a_description_is_named(tmp_path: Path) -> None:
+    description = tiny_dataset(tmp_path, {"g": ["p1", "p2", "p3"]})
+    right = description.read_text()
+    damaged = tmp_path / "raw" / "A" / "g" / "p3" / "p3_fine.tif"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    with pytest.raises(PatchError):
+        convert(description, tmp_path / "raw", tmp_path / "store", workers=0)
+    for field, other, said in (
+        ("gsd = 20", "gsd = 30", "modalities.a.bands.coarse.gsd of the description 20, not 30"),
+        ('licence = "none"', 'licence = "mine"', "dataset.licence of the description none, not"),
+    ):
+        assert field in right, right
+        description.write_text(right.replace(field, other))
+        with pytest.raises(TargetError) as raised:
+            convert(description, tmp_path / "raw", tmp_path / "store", workers=0)
+        assert said in str(raised.value)
+        assert "--overwrite to begin anew" in str(raised.value)
+
+
+def test_many_differences_are_counted(raw: Path, stopped: Path) -> None:
+    with pytest.raises(TargetError, match=r"layout .*, limit .*, split .*, and 1 more: give"):
+        made(raw, stopped, layout="native", limit=3, split="geographic", nan="keep")
 
 
 def test_other_workers_are_no_other_options(

@@ -1,0 +1,65 @@
+"""How the settings of an interrupted conversion differ from those it is to go on with, in words."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+DESCRIPTION = "description"
+"""The setting that is the whole description of the dataset."""
+DIFFERENCES_TOLD = 3
+_LONGEST = 60  # characters of a value of a description in a sentence
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What each setting was and is, such as ``layout stacked, not native``; empty if all are equal.
+
+    Of a description only the fields are told that differ, each by its way through the TOML file.
+    """
+    old, new = _flat(before), _flat(json.loads(json.dumps(now)))
+    return [
+        f"{_name(path)} {_value(path, old.get(path))}, not {_value(path, new.get(path))}"
+        for path in {**old, **new}
+        if old.get(path) != new.get(path)
+    ]
+
+
+def told(found: list[str]) -> str:
+    """The first few differences in one line, and how many more there are."""
+    more = len(found) - DIFFERENCES_TOLD
+    return ", ".join(found[:DIFFERENCES_TOLD]) + (f", and {more} more" if more > 0 else "")
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Each value that is no mapping, by the names that lead to it."""
+    return dict(_leaves(settings, ()))
+
+
+def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, list) and value and all(_has_name(one) for one in value):
+        value = {one["name"]: one for one in value}  # bands, which a user knows by their names
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for name, inner in value.items():
+        yield from _leaves(inner, (*path, str(name)))
+
+
+def _has_name(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str)
+
+
+def _name(path: tuple[str, ...]) -> str:
+    first, *others = path
+    if first == DESCRIPTION and others:
+        return f"{'.'.join(others)} of the description"
+    return ".".join((first.replace("_", "-"), *others))
+
+
+def _value(path: tuple[str, ...], value: Any) -> str:
+    """A value as a user wrote it; long ones of a description, such as lists of classes, are cut."""
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if path[0] == DESCRIPTION and len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 1]}…"
+    return text or "empty"
