@@ -219,7 +219,7 @@ class Store:
             SelectionEmpty: no such split or modality, or no such row.
             OptionError: no such column, or no such choice of flagged rows.
         """
-        from patchpress.readers.statistics import read_statistics
+        from patchpress.readers.statistics_file import read_statistics
 
         if where is not None:
             from patchpress.readers.rows import rows_of

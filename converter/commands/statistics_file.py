@@ -9,7 +9,8 @@ from patchpress.converter.storage.folder import writing
 from patchpress.readers.errors import StatisticsStale, StoreDamaged, TargetError
 from patchpress.readers.format.manifest import STATISTICS, Manifest, read_manifest
 from patchpress.readers.format.whole_file import write_whole
-from patchpress.readers.statistics import Entries, Statistics, from_bytes, to_bytes
+from patchpress.readers.statistics import Statistics
+from patchpress.readers.statistics_file import Entries, from_bytes, to_bytes
 
 
 def statistics_file(store: StrPath, out: StrPath | None = None) -> Path:

@@ -9,7 +9,7 @@ from patchpress.readers.errors import OptionError
 from patchpress.readers.format.table import HasRowNumbers, Split, split_names
 from patchpress.readers.hints import hint
 from patchpress.readers.rows import named_selection, rows_of
-from patchpress.readers.statistics import ALL, entry_name
+from patchpress.readers.statistics_file import ALL, entry_name
 from patchpress.readers.store import Store, open_store
 
 

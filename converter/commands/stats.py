@@ -29,7 +29,8 @@ from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import Split, flagged_choice, record_keys, split_name
-from patchpress.readers.statistics import ALL, PERCENTILES, ROWS, Statistics
+from patchpress.readers.statistics import PERCENTILES, Statistics
+from patchpress.readers.statistics_file import ALL, ROWS
 from patchpress.readers.store import Store, open_store
 
 Array = npt.NDArray[Any]

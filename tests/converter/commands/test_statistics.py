@@ -41,14 +41,8 @@ from patchpress.readers.errors import StatisticsMissing, StatisticsStale, StoreD
 from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.normalize import normalize
 from patchpress.readers.samples import Samples
-from patchpress.readers.statistics import (
-    PERCENTILES,
-    BandStatistics,
-    Statistics,
-    joined,
-    read_statistics,
-    to_bytes,
-)
+from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics, joined
+from patchpress.readers.statistics_file import read_statistics, to_bytes
 from tests.support.helpers import (
     Array,
     Ended,
@@ -709,7 +703,7 @@ def test_constants_go_to_a_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reading_statistics_imports_neither_torch_nor_pyarrow() -> None:
     code = (
-        "import patchpress.readers.statistics, sys; "
+        "import patchpress.readers.statistics_file, sys; "
         "print(*{'torch', 'pyarrow', 'typer'} & set(sys.modules))"
     )
     ended = python("-c", code)
