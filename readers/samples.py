@@ -37,7 +37,7 @@ from patchpress.readers.format.table import (
 )
 from patchpress.readers.images import IMAGE, Field, Image, join
 from patchpress.readers.records import Records
-from patchpress.readers.rows import FLAGGED, Rows, rows_labelled, rows_of, rows_with
+from patchpress.readers.rows import FLAGGED, rows_labelled, rows_of, rows_with
 from patchpress.readers.sample_format import KEY, LABEL, MASK, SampleFormat
 from patchpress.readers.sample_parts import Label, SampleParts
 from patchpress.readers.showing import columns_of, html_table
@@ -112,8 +112,9 @@ class Samples(SampleParts):
                 f"mask_labels {chosen['mask_labels']!r} says what a map's codes become: name a map "
                 "in target, or leave it out"
             )
-        selected = rows_of(self.store.path, manifest, split, chosen["where"], chosen["flagged"])
-        rows = rows_with(selected, [*images, *maps])
+        rows = rows_of(self.store.path, manifest, split, chosen["where"], chosen["flagged"])
+        selected = len(rows)
+        rows = rows_with(rows, [*images, *maps])
         for column in columns:
             rows = rows_labelled(rows, column)
         self.left_out = dict(rows.left_out)
@@ -126,26 +127,30 @@ class Samples(SampleParts):
         self._mask = self._find_mask(maps[0], columns, rows.table) if maps else None
         taken = [KEY, *(field.name for field in self._main_fields)]
         self._numbers, self._objects = read_columns(rows.table, chosen["columns"], taken)
-        self._format = SampleFormat(
+        self._format = self._make_format()
+        self._tell(selected)
+
+    def _make_format(self) -> SampleFormat:
+        return SampleFormat(
             kind=self.sample_format,
             images=tuple(image.field.name for image in self._images),
             targets=tuple(field.name for field in self._main_fields[len(self._images) :]),
             columns=(*(c.field.name for c in self._numbers), *(c.name for c in self._objects)),
             with_key=self.with_key,
         )
-        self._tell(selected)
 
-    def _tell(self, selected: Rows) -> None:
-        lost = len(selected) - len(self)
+    def _tell(self, selected: int) -> None:
+        """Log what was chosen, and warn if many of the rows selected are no samples."""
+        lost = selected - len(self)
         _log.info("%s", self.summary())
-        if lost > MUCH * len(selected):
+        if lost > MUCH * selected:
             reasons = ", ".join(
                 f"{count:,} {reason}"
                 for reason, count in self.left_out.items()
                 if reason != FLAGGED
             )
             warnings.warn(
-                f"{lost:,} of {len(selected):,} rows are left out ({reasons}): "
+                f"{lost:,} of {selected:,} rows are left out ({reasons}): "
                 f"{len(self):,} samples remain",
                 SamplesLeftOut,
                 stacklevel=_stack_level_of_caller(),
