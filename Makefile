@@ -26,12 +26,13 @@ torch: $(STAMP) ## add torch and Lightning to .venv, for the tests and benchmark
 
 install: $(STAMP) ## a virtual environment in .venv with the package in it
 
-demo: $(STAMP) ## a small synthetic data set: made, converted, verified, read, drawn
+demo: $(STAMP) ## a small synthetic data set: made, converted, verified, counted, read, drawn
 	rm -rf $(DEMO) && mkdir $(DEMO)
 	$(BIN)/python -m tests.support.synthetic --out $(DEMO)/raw --n 48
 	$(BIN)/patchpress convert bigearthnet-v2 $(DEMO)/raw $(DEMO)/ben.store
 	$(BIN)/patchpress verify $(DEMO)/ben.store --against $(DEMO)/raw
 	$(BIN)/patchpress inspect $(DEMO)/ben.store
+	$(BIN)/patchpress stats $(DEMO)/ben.store --split train
 	$(BIN)/python examples/read.py $(DEMO)/ben.store
 	$(BIN)/patchpress plot $(DEMO)/ben.store --out $(DEMO)/patches.png
 

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 
 from patchpress.readers.errors import OptionError
-from patchpress.readers.images import IMAGE
+from patchpress.readers.image_statistics import statistics_of
 from patchpress.readers.loader import Drawn, PatchLoader
 from patchpress.readers.normalize import normalize
-from patchpress.readers.samples import Samples
-from patchpress.readers.statistics import Statistics, joined
+from patchpress.readers.statistics import Statistics
 
 
 def to_device(
@@ -29,7 +28,7 @@ def to_device(
 
     Images cross to a GPU in the stored dtype, half the bytes of float32, on a stream of their own
     while the batch before is used; there they become float32, and normalised if `statistics` are
-    given. On a CPU the same is done without streams. At the end the loader's `transform` is
+    given. On a CPU the loader's threads do so as they read. At the end the loader's `transform` is
     applied. Batches are the caller's own: they never change.
 
     Args:
@@ -40,8 +39,8 @@ def to_device(
         how: see `patchpress.readers.normalize.normalize`.
 
     Raises:
-        OptionError: anything but a loader of tensors, no such device here, no such `how`, or
-            statistics of other modalities.
+        OptionError: anything but a loader of tensors, no such device here, no such `how`,
+            statistics of other modalities, or samples that are normalised already.
         BandMissing: statistics without one of the images' bands.
     """
     if not isinstance(loader, PatchLoader):
@@ -51,7 +50,7 @@ def to_device(
         )
     if loader.output != "torch":
         raise OptionError("to_device moves torch tensors: make the loader with output='torch'")
-    return DeviceBatches(loader, _checked(device), statistics_of(loader.samples, statistics), how)
+    return DeviceBatches(loader, _checked(device), statistics, how)
 
 
 def _checked(device: torch.device | str) -> torch.device:
@@ -67,38 +66,6 @@ def _checked(device: torch.device | str) -> torch.device:
     return target
 
 
-def statistics_of(
-    samples: Samples, statistics: Statistics | Mapping[str, Statistics] | None
-) -> dict[str, Statistics | None]:
-    """The statistics of each image field, its bands in the order of the channels.
-
-    Raises:
-        OptionError: statistics of other modalities.
-        BandMissing: statistics without one of the bands.
-    """
-    names = [field.name for field in samples.fields if field.name.startswith(IMAGE)]
-    if statistics is None:
-        return dict.fromkeys(names)
-    if isinstance(statistics, Statistics):
-        if len(names) > 1:
-            wanted = ", ".join(name.removeprefix(f"{IMAGE}_") for name in names)
-            raise OptionError(f"images are not joined: give statistics by modality ({wanted})")
-        bands = [band for some in samples.bands(names[0]).values() for band in some]
-        alike = list(statistics.band_names) == bands
-        return {names[0]: statistics if alike else statistics.pick(bands)}
-    return {name: _by_modality(samples.bands(name), statistics) for name in names}
-
-
-def _by_modality(
-    bands: Mapping[str, tuple[str, ...]], statistics: Mapping[str, Statistics]
-) -> Statistics:
-    for modality in bands:
-        if modality not in statistics:
-            there = ", ".join(map(str, statistics)) or "none"
-            raise OptionError(f"there are no statistics of {modality!r} among those given: {there}")
-    return joined(*(statistics[modality].pick(some) for modality, some in bands.items()))
-
-
 class DeviceBatches:
     """What `to_device` gives: an iterable over one epoch after the other, and their state."""
 
@@ -106,23 +73,28 @@ class DeviceBatches:
         self,
         loader: PatchLoader,
         device: torch.device,
-        statistics: Mapping[str, Statistics | None],
+        statistics: Statistics | Mapping[str, Statistics] | None,
         how: str,
     ) -> None:
-        self.loader, self.device = loader, device
-        self._statistics, self._how = statistics, how
+        self.loader, self.device, self._how = loader, device, how
+        self._statistics = statistics_of(loader.samples.image_bands, statistics)
+        normalized = loader.samples.normalized(statistics, how=how)
+        # On a CPU the threads that read also normalise, a patch at a time in the processor's cache.
+        self._filler = loader.filler(normalized) if device.type == "cpu" else None
 
     def __len__(self) -> int:
         """Batches of an epoch, in this process."""
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        drawn = self.loader.draw()
+        drawn = self.loader.draw(self._filler)
         if self.device.type == "cuda":
             drawn = _copied(drawn, self.device)
         # One batch more than was handed out may be drawn, and only here it counts.
         for batch in self.loader.counted(drawn):
-            fields = {name: self._one(name, tensor) for name, tensor in batch.arrays.items()}
+            fields = batch.arrays
+            if self._filler is None:
+                fields = {name: self._one(name, tensor) for name, tensor in fields.items()}
             yield self.loader.finished(fields, batch.objects)
 
     def set_epoch(self, epoch: int) -> None:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from patchpress.readers.choice import image_dtype
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
+from patchpress.readers.normalize import normalize
 from patchpress.readers.records import Records
+from patchpress.readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
 IMAGE = "image"
@@ -41,6 +43,16 @@ class Image:
     field: Field
     modalities: tuple[Modality, ...]
     parts: tuple[Records, ...]
+    statistics: tuple[Statistics, ...] = ()
+    """Of each part, by which it is normalised as it is read; empty if it is not."""
+    how: str = "standard"
+    """As `normalize` has it."""
+
+    @property
+    def told(self) -> list[str]:
+        """By what it is normalised, in words."""
+        by = [f"{part.modality}, {part.split}" for part in self.statistics[:1]]
+        return [f"normalised by {text}" for text in by]
 
     def subset(self, indices: Array) -> "Image":
         """Some of its samples."""
@@ -51,9 +63,29 @@ class Image:
         dtype = np.result_type(self.field.dtype, np.float32)
         return replace(self, field=replace(self.field, dtype=dtype))
 
+    def normalized(self, statistics: Statistics | None, how: str) -> "Image":
+        """The same in float32, and normalised if there are statistics of its channels.
+
+        Raises:
+            OptionError: no such `how`, or images that are normalised already.
+        """
+        if self.statistics:
+            raise OptionError("these samples are normalised already: leave the statistics out")
+        found = replace(self, field=replace(self.field, dtype=np.dtype(np.float32)))
+        if statistics is None:
+            return found
+        statistics.constants(how, 1, 99, device=None, move=np.asarray)  # raises before reading
+        ends = np.cumsum([part.shape[0] for part in self.parts]).tolist()
+        each = tuple(
+            replace(statistics, bands=statistics.bands[end - part.shape[0] : end])
+            for end, part in zip(ends, self.parts, strict=True)
+        )
+        return replace(found, statistics=each, how=how)
+
     def read(self, indices: Array, out: Array) -> None:
-        """Fill `out` (N, bands, height, width): straight from the records, or cast."""
-        if len(self.parts) == 1 and self.parts[0].dtype == out.dtype:
+        """Fill `out` (N, bands, height, width): straight from the records, cast, or normalised."""
+        as_stored = len(self.parts) == 1 and self.parts[0].dtype == out.dtype
+        if as_stored and not self.statistics:
             self.parts[0].read(indices, out)
             return
         for begin in range(0, len(indices), CHUNK):
@@ -61,7 +93,11 @@ class Image:
             channel = 0
             for number, part in enumerate(self.parts):
                 pixels = part.read(some, _chunk(number, part)[: len(some)])
-                out[begin : begin + CHUNK, channel : channel + len(pixels[0])] = pixels
+                target = out[begin : begin + CHUNK, channel : channel + len(pixels[0])]
+                if self.statistics:
+                    normalize(pixels, self.statistics[number], out=target, how=self.how)
+                else:
+                    target[...] = pixels
                 channel += len(pixels[0])
 
     def announce(self, indices: Sequence[int] | Array) -> None:

@@ -11,12 +11,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from patchpress.readers.choice import Choice, completed
-from patchpress.readers.device import statistics_of
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.table import Split
+from patchpress.readers.image_statistics import statistics_of
 from patchpress.readers.images import IMAGE
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.normalize import normalize
+from patchpress.readers.order import check_batch_size
 from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, open_store
@@ -88,7 +89,8 @@ class PatchDataModule(LightningDataModule):
 
         Raises:
             StoreError: there is no finished store.
-            OptionError: samples instead of a store, or an unknown keyword.
+            OptionError: samples instead of a store, an unknown keyword, or an option that cannot
+                be.
         """
         super().__init__()
         if isinstance(store, Samples):
@@ -97,6 +99,9 @@ class PatchDataModule(LightningDataModule):
                 "train=..., validation=... or test=..."
             )
         completed(choice, type(self))
+        check_batch_size(batch_size)
+        if not isinstance(num_workers, int) or num_workers < 0:
+            raise OptionError(f"num_workers must be 0 or more, not {num_workers!r}")
         self.store = store if isinstance(store, Store) else open_store(store)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.statistics, self.choice = statistics, choice
@@ -226,7 +231,7 @@ class PatchDataModule(LightningDataModule):
         if part not in self.samples:
             self.samples[part] = Samples(self.store, self._splits[part], **self.choice)
         if self._statistics is None:
-            self._statistics = statistics_of(self.samples[part], self.statistics)
+            self._statistics = statistics_of(self.samples[part].image_bands, self.statistics)
         return self.samples[part]
 
     def _evaluation(self, part: str, *, predicts: bool = False) -> Loader:

@@ -36,6 +36,25 @@ class Drawn:
     """How many batches of the epoch have been drawn with this one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """Fills memory with samples, a batch at a time; safe in threads."""
+
+    samples: Samples
+    memory: BatchMemory
+
+    def fill(
+        self, indices: Indices, following: Indices | None
+    ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+        """The arrays or tensors of a batch, and its objects; `following` is what comes next."""
+        if following is not None:
+            # The disk fetches the next batch while this one is copied.
+            self.samples.announce(following)
+        arrays, handed_out = self.memory.take(len(indices))
+        self.samples.read(indices, arrays)
+        return handed_out, self.samples.objects(indices)
+
+
 class PatchLoader(EpochLoader):
     """An iterable of batches, each in the form of a sample with a first dimension more.
 
@@ -129,17 +148,22 @@ class PatchLoader(EpochLoader):
         self.output = output
         self.transform = transform
         self._ahead, self._threads = ahead, threads
+        self._filler = self.filler(self.samples, pinned=pins)
+
+    def filler(self, samples: Samples, *, pinned: bool = False) -> Filler:
+        """What fills this loader's batches with these samples, or with the same in another dtype.
+
+        Args:
+            samples: those of the loader, or what `Samples.normalized` made of them.
+            pinned: into page-locked memory.
+        """
+        if pinned:
+            return Filler(samples, PinnedMemory(samples.fields))
         size = self.order.batch_size
-        if sampler is None:
+        if self._sampler is None:
             size = min(size, self.order.share)
-        kept = ahead + FREE_KEPT_BESIDE_AHEAD
-        self._memory: BatchMemory
-        if pins:
-            self._memory = PinnedMemory(self.samples.fields)
-        elif output == "torch":
-            self._memory = TensorMemory(self.samples.fields, size, kept)
-        else:
-            self._memory = ArrayMemory(self.samples.fields, size, kept)
+        kind = TensorMemory if self.output == "torch" else ArrayMemory
+        return Filler(samples, kind(samples.fields, size, self._ahead + FREE_KEPT_BESIDE_AHEAD))
 
     def __getitem__(self, index: object) -> None:
         raise OptionError(
@@ -157,8 +181,9 @@ class PatchLoader(EpochLoader):
         batch = self.samples.assemble(arrays, objects)
         return batch if self.transform is None else self.transform(batch)
 
-    def draw(self) -> Iterator[Drawn]:
-        """The batches of the next pass, not counted yet: for `counted`."""
+    def draw(self, filler: Filler | None = None) -> Iterator[Drawn]:
+        """The batches of the next pass, not counted yet: for `counted`; `filler` may be another."""
+        fill = (filler or self._filler).fill
         epoch, first, batches = self.begin()
         executor = ThreadPoolExecutor(self._threads, thread_name_prefix="patchpress")
         process = os.getpid()
@@ -172,22 +197,12 @@ class PatchLoader(EpochLoader):
                     )
                 while coming < min(number + self._ahead + 1, len(batches)):
                     following = batches[coming + 1] if coming + 1 < len(batches) else None
-                    under_way.append(executor.submit(self._fill, batches[coming], following))
+                    under_way.append(executor.submit(fill, batches[coming], following))
                     coming += 1
                 arrays, objects = under_way.popleft().result()
                 yield Drawn(arrays, objects, epoch, first + number + 1)
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
-
-    def _fill(
-        self, indices: Indices, following: Indices | None
-    ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-        if following is not None:
-            # The disk fetches the next batch while this one is copied.
-            self.samples.announce(following)
-        arrays, handed_out = self._memory.take(len(indices))
-        self.samples.read(indices, arrays)
-        return handed_out, self.samples.objects(indices)
 
     def __repr__(self) -> str:
         lines = [f"  {line}" for line in self._told]
@@ -200,7 +215,7 @@ class PatchLoader(EpochLoader):
 
     @property
     def _told(self) -> list[str]:
-        pinned = " in page-locked memory" if isinstance(self._memory, PinnedMemory) else ""
+        pinned = " in page-locked memory" if isinstance(self._filler.memory, PinnedMemory) else ""
         return [*self.told(), f"{self.output}{pinned}"]
 
     @property

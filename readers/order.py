@@ -15,6 +15,18 @@ from patchpress.readers.errors import OptionError
 Indices = npt.NDArray[np.int64]
 
 
+def check_batch_size(size: object) -> None:
+    """Refuse what is no number of samples of a batch.
+
+    Raises:
+        OptionError: it is no whole number of 1 or more.
+    """
+    if not isinstance(size, (int, np.integer)):
+        raise OptionError(f"batch_size must be a whole number, not {size!r}")
+    if size < 1:
+        raise OptionError(f"a batch must have 1 sample or more, not {size}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """The order of each epoch. Equal for equal arguments, on every machine."""
@@ -34,8 +46,7 @@ class Order:
             if not isinstance(value, (int, np.integer)):
                 raise OptionError(f"{name} must be a whole number, not {value!r}")
             object.__setattr__(self, name, int(value))
-        if self.batch_size < 1:
-            raise OptionError(f"a batch must have 1 sample or more, not {self.batch_size}")
+        check_batch_size(self.batch_size)
         if self.world_size < 1 or not 0 <= self.rank < self.world_size:
             raise OptionError(
                 f"rank {self.rank} of {self.world_size} processes cannot be: ranks count from 0"

@@ -72,10 +72,11 @@ class SampleParts(ABC):
 
     def _label_of(self, what: str) -> Label:
         if self._label is None:
-            known = ", ".join(self.store.manifest.classes) or "none"
+            known = ", ".join(self.store.manifest.classes)
+            way_out = f"name a label column in target (there: {known})"
             raise OptionError(
-                f"these samples have no label, so there are no {what}: name a label column in "
-                f"target (there: {known})"
+                f"these samples have no label, so there are no {what}: "
+                + (way_out if known else "the store has no column of labels")
             )
         return self._label
 

@@ -35,12 +35,14 @@ from patchpress.readers.format.table import (
     keys_in,
     split_names,
 )
+from patchpress.readers.image_statistics import statistics_of
 from patchpress.readers.images import IMAGE, Field, Image, join
 from patchpress.readers.records import Records
 from patchpress.readers.rows import FLAGGED, rows_labelled, rows_of, rows_with
 from patchpress.readers.sample_format import KEY, LABEL, MASK, SampleFormat
 from patchpress.readers.sample_parts import Label, SampleParts
 from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.targets import (
     CodeTable,
@@ -133,7 +135,7 @@ class Samples(SampleParts):
     def _make_format(self) -> SampleFormat:
         return SampleFormat(
             kind=self.sample_format,
-            images=tuple(image.field.name for image in self._images),
+            images=tuple(self.image_bands),
             targets=tuple(field.name for field in self._main_fields[len(self._images) :]),
             columns=(*(c.field.name for c in self._numbers), *(c.name for c in self._objects)),
             with_key=self.with_key,
@@ -234,6 +236,29 @@ class Samples(SampleParts):
         found._images = tuple(image.as_float() for image in self._images)
         return found
 
+    def normalized(
+        self,
+        statistics: Statistics | Mapping[str, Statistics] | None,
+        *,
+        how: str = "standard",
+    ) -> Self:
+        """The same samples, images in float32 and normalised as they are read.
+
+        Args:
+            statistics: of the images' bands, or each modality's by its name, which are picked and
+                joined as the images are; None only casts.
+            how: see `patchpress.readers.normalize.normalize`.
+
+        Raises:
+            OptionError: no such `how`, statistics of other modalities, or samples that are
+                normalised already.
+            BandMissing: statistics without one of the images' bands.
+        """
+        of_image = statistics_of(self.image_bands, statistics)
+        found = copy(self)
+        found._images = tuple(i.normalized(of_image[i.field.name], how) for i in self._images)
+        return found
+
     def numbers(self, indices: Sequence[int] | Array) -> Array:
         """Indices as int64 from 0 on; negative ones are counted from the end.
 
@@ -258,12 +283,15 @@ class Samples(SampleParts):
                 found.update(b"\n".join(records.key(k).encode() for k in range(len(records))))
         return found.hexdigest()
 
-    def bands(self, name: str) -> dict[str, tuple[str, ...]]:
-        """The bands of an image field, in the order of its channels, by modality."""
-        (image,) = (image for image in self._images if image.field.name == name)
+    @property
+    def image_bands(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Each image field: modality -> its bands, in the order of the channels."""
         return {
-            modality.name: records.bands or modality.band_names
-            for modality, records in zip(image.modalities, image.parts, strict=True)
+            image.field.name: {
+                modality.name: records.bands or modality.band_names
+                for modality, records in zip(image.modalities, image.parts, strict=True)
+            }
+            for image in self._images
         }
 
     @property
@@ -361,9 +389,8 @@ class Samples(SampleParts):
     def _told(self) -> list[tuple[Field, str]]:
         """The fields, and what people want to know of each."""
         found = [
-            (image.field, "; ".join(f"{name}: {', '.join(bands)}" for name, bands in parts.items()))
-            for image in self._images
-            for parts in [self.bands(image.field.name)]
+            (image.field, "; ".join([*map(_listed, bands.items()), *image.told]))
+            for image, bands in zip(self._images, self.image_bands.values(), strict=True)
         ]
         order = self.choice["class_order"]
         if self._label is not None:
@@ -416,6 +443,12 @@ class Samples(SampleParts):
         keys = keys_in(modality, rows[key_column(modality)])
         records = self.store.records(keys, modality.band_names[:1])
         return Mask(Field(MASK, records.shape[1:], np.dtype(np.int64)), records, table)
+
+
+def _listed(bands: tuple[str, Sequence[str]]) -> str:
+    """The bands of a modality, in words."""
+    modality, names = bands
+    return f"{modality}: {', '.join(names)}"
 
 
 def _described(manifest: Manifest, split: Split) -> str:

@@ -68,7 +68,8 @@ class Statistics:
 
     @property
     def _title(self) -> str:
-        return f"{self.modality}, {self.split}: {self.patches:,} patches, {len(self.bands)} bands"
+        bands = f"{len(self.bands)} band{'s' if len(self.bands) > 1 else ''}"
+        return f"{self.modality}, {self.split}: {self.patches:,} patches, {bands}"
 
     def _rows(self, most: int) -> list[tuple[str, ...]]:
         return [

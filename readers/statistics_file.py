@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from patchpress.readers.errors import (
+    OptionError,
     SelectionEmpty,
     StatisticsMissing,
     StatisticsStale,
     StoreDamaged,
 )
 from patchpress.readers.format.manifest import STATISTICS, Manifest
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import (
     HasRowNumbers,
     Split,
@@ -59,6 +61,7 @@ def read_statistics(
 
     Raises:
         SelectionEmpty: the store has no such modality or split.
+        OptionError: a modality of codes.
         StatisticsMissing: they were not computed.
         StatisticsStale: they were computed from other data.
         StoreDamaged: the file does not parse.
@@ -67,7 +70,7 @@ def read_statistics(
     again = f"patchpress stats {store}"
     if not store.is_dir():
         again, file = f"patchpress stats STORE --out {path}", Path(path)
-    name = manifest.modality(modality).name
+    name = image_modality(manifest, modality).name
     entry = entry_name(manifest, split, flagged)
     again += _options(manifest, split, flagged)
     try:
@@ -87,6 +90,23 @@ def read_statistics(
             f"`{again} --modality {name}`"
         )
     return entries[name, entry]
+
+
+def image_modality(manifest: Manifest, name: str) -> Modality:
+    """The modality of that name, if it can have statistics.
+
+    Raises:
+        SelectionEmpty: the store has none of that name.
+        OptionError: its pixels are codes of classes.
+    """
+    modality = manifest.modality(name)
+    if modality.kind == "classes":
+        there = ", ".join(m.name for m in manifest.modalities.values() if m.kind != "classes")
+        raise OptionError(
+            f"modality {name!r} has codes of classes, which have no mean: choose one of images "
+            f"({there or 'this store has none'})"
+        )
+    return modality
 
 
 def entry_name(manifest: Manifest, split: Split, flagged: str | None = None) -> str:

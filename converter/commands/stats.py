@@ -25,12 +25,12 @@ from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.text import columns
 from patchpress.readers.choice import Where
-from patchpress.readers.errors import OptionError, SelectionEmpty
+from patchpress.readers.errors import SelectionEmpty
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import Split, flagged_choice, record_keys, split_name
 from patchpress.readers.statistics import PERCENTILES, Statistics
-from patchpress.readers.statistics_file import ALL, ROWS
+from patchpress.readers.statistics_file import ALL, ROWS, image_modality
 from patchpress.readers.store import Store, open_store
 
 Array = npt.NDArray[Any]
@@ -139,16 +139,10 @@ def _counter(store: Store, batch: int) -> Callable[[str, Sequence[str]], list[Co
 
 
 def _images(manifest: Manifest, names: Sequence[str] | None) -> list[Modality]:
-    chosen = [manifest.modality(name) for name in dict.fromkeys(names or manifest.modalities)]
-    images = [modality for modality in chosen if modality.kind != "classes"]
-    if not images or (names and len(images) < len(chosen)):
-        name = next(modality.name for modality in chosen if modality.kind == "classes")
-        there = ", ".join(m.name for m in manifest.modalities.values() if m.kind != "classes")
-        raise OptionError(
-            f"modality {name!r} has codes of classes, which have no mean: choose one of images "
-            f"({there or 'this store has none'})"
-        )
-    return images
+    if names:
+        return [image_modality(manifest, name) for name in dict.fromkeys(names)]
+    images = [m for m in manifest.modalities.values() if m.kind != "classes"]
+    return images or [image_modality(manifest, name) for name in manifest.modalities]
 
 
 def _expected(manifest: Manifest, modality: Modality, rows: StatisticsRows) -> int:

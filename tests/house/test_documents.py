@@ -21,7 +21,7 @@ README = ROOT / "README.md"
 PONDS = ROOT / "docs" / "your-own-dataset.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS += [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "readers/FORMAT.md")]
-NEEDS_TORCH = re.compile(r"\b(torch|PatchLoader|PatchDataset|feed)\b")
+NEEDS_TORCH = re.compile(r"\b(torch|PatchLoader|PatchDataset|to_device)\b")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 
@@ -58,9 +58,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: `ben.store` with statistics, made by the README's own first commands."""
     folder = tmp_path_factory.mktemp("user")
     make_tree(folder / "raw", n=180, flagged=4)
-    converting, *_ = (block for block in blocks(README, "") if "patchpress convert" in block.text)
-    typed = commands(converting)
-    typed.append(["patchpress", "stats", "ben.store", "--split", "train"])
+    plain = blocks(README, "")
+    converting, *_ = (block for block in plain if "patchpress convert" in block.text)
+    (counting,) = (block for block in plain if "patchpress stats" in block.text)
+    typed = commands(converting) + commands(counting)
     for words in typed:
         words = [word.replace("/data/BigEarthNet-v2", "raw") for word in words]
         ended = command(*words[1:], cwd=folder)
@@ -77,6 +78,28 @@ def test_the_python_of_the_readme_runs(folder: Path, block: Block) -> None:
         if not torch.cuda.is_available():
             text = text.replace('"cuda"', '"cpu"')
     ended = python("-c", text, cwd=folder)
+    assert ended.code == 0, ended.err
+
+
+def test_what_one_writes_to_train_is_code_that_runs(folder: Path) -> None:
+    """The second column of the table of what one wants; `…` stands for what is left out."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    table = README.read_text().partition("| you want |")[2].partition("\n\n")[0]
+    cells = [line.split("|")[2] for line in table.splitlines()[2:]]
+    lines = [code for cell in cells for code in re.findall(r"`([^`]+)`", cell) if "(" in code]
+    assert len(lines) >= len(cells) == 7
+    head = (
+        "from patchpress import *\n"
+        "store = open_store('ben.store')\n"
+        "statistics = store.statistics('s2', 'train')\n"
+        "augment = list\n"
+    )
+    try:
+        import lightning  # noqa: F401
+    except ModuleNotFoundError:
+        lines = [line for line in lines if "DataModule" not in line]
+    code = "\n".join(lines).replace("statistics=…", "statistics=statistics").replace(", …", "")
+    ended = python("-c", head + code, cwd=folder)
     assert ended.code == 0, ended.err
 
 

@@ -13,10 +13,10 @@ from patchpress import Store, open_store
 from patchpress.readers import rows as module
 from patchpress.readers.access.bands import bands_of
 from patchpress.readers.choice import bands_by_modality
-from patchpress.readers.errors import BandMissing, OptionError, PatchpressError, SelectionEmpty
+from patchpress.readers.errors import BandMissing, OptionError, SelectionEmpty
 from patchpress.readers.rows import Rows, rows_of
 from patchpress.readers.samples import Samples
-from tests.support.loading import rows_in
+from tests.support.loading import refused, rows_in
 
 S2 = "B01, B02, B03, B04, B05, B06, B07, B08, B8A, B09, B11, B12"
 
@@ -37,13 +37,6 @@ def selected(store: Store, split: Any, where: Any) -> Rows:
 
 def by_hand(store: Store, keep: Callable[[dict[str, Any]], bool]) -> list[str]:
     return [row["patch_id"] for row in rows_in(store) if keep(row)]
-
-
-def refused(kind: type[PatchpressError], ask: Callable[[], object]) -> str:
-    with pytest.raises(kind) as error:
-        ask()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

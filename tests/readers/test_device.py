@@ -11,25 +11,14 @@ from patchpress.readers.errors import BandMissing, OptionError
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.normalize import normalize
 from patchpress.readers.samples import Samples
-from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics, joined
-from tests.support.loading import filling, same
+from patchpress.readers.statistics import Statistics, joined
+from tests.support.loading import filling, made_up_statistics, same
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
 from patchpress.readers.device import to_device  # noqa: E402
 
 BOTH = {"modalities": ["s2", "s1"], "joined": False}
-
-
-def statistics(store: str, modality: str) -> Statistics:
-    """Made-up statistics, of another mean and deviation for each band."""
-    names = open_store(store).manifest.modality(modality).band_names
-    percentiles = tuple(float(percentile) for percentile in PERCENTILES)
-    bands = tuple(
-        BandStatistics(name, 1, 0, 100.0 + number, 7.0 + number, 0.0, 1e4, percentiles)
-        for number, name in enumerate(names)
-    )
-    return Statistics(modality, "train", 1, bands)
 
 
 @pytest.fixture
@@ -39,12 +28,12 @@ def path(stacked: Path) -> str:
 
 @pytest.fixture
 def s2(path: str) -> Statistics:
-    return statistics(path, "s2")
+    return made_up_statistics(open_store(path), "s2")
 
 
 @pytest.fixture
 def s1(path: str) -> Statistics:
-    return statistics(path, "s1")
+    return made_up_statistics(open_store(path), "s1")
 
 
 def loader_of(path: str, **choice: Any) -> PatchLoader:
@@ -212,4 +201,4 @@ def test_what_cannot_be_is_said_in_a_sentence(path: str, s2: Statistics, s1: Sta
 
 def test_samples_name_the_bands_of_each_image(path: str) -> None:
     samples = Samples(path, modalities=["s2", "s1"], bands=["B02", "VH"])
-    assert samples.bands("image") == {"s2": ("B02",), "s1": ("VH",)}
+    assert samples.image_bands["image"] == {"s2": ("B02",), "s1": ("VH",)}

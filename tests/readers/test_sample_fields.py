@@ -11,11 +11,11 @@ import pytest
 
 from patchpress import Store, convert, open_store
 from patchpress.converter.descriptions.parse import find_description
-from patchpress.readers.errors import OptionError, PatchpressError, SamplesLeftOut, SelectionEmpty
+from patchpress.readers.errors import OptionError, SamplesLeftOut, SelectionEmpty
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
 from tests.support.helpers import made
-from tests.support.loading import hot, rows_in, same
+from tests.support.loading import hot, refused, rows_in, same
 from tests.support.older_sets import make_v1
 from tests.support.synthetic import TABLE, Row
 
@@ -40,13 +40,6 @@ def without_rows(root: Path, tree: Path) -> Path:
     empty = root / "empty.parquet"
     pq.write_table(pq.read_table(tree / TABLE).slice(0, 0), empty)
     return empty
-
-
-def refused(kind: type[PatchpressError], ask: Any) -> str:
-    with pytest.raises(kind) as error:
-        ask()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_a_patch_without_labels_is_no_sample(half_labelled: Path) -> None:

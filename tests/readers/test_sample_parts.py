@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from rasterio.warp import transform
 
 from patchpress.readers import subsets, weights
-from patchpress.readers.errors import OptionError, PatchpressError, SelectionEmpty
+from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.ground import KM_A_DEGREE, blocks, degrees_of
 from patchpress.readers.samples import Samples
 from patchpress.readers.targets import label_array
-from tests.support.loading import rows_in, same
+from tests.support.loading import refused, rows_in, same
 
 Hot = npt.NDArray[np.bool_]
 
@@ -42,13 +42,6 @@ def official(shared_data: Path) -> Hot:
 def drawn(seed: int, count: int = 400, classes: int = 7) -> Hot:
     random = np.random.default_rng(seed)
     return random.random((count, classes)) < random.random(classes) * 0.5
-
-
-def refused(kind: type[PatchpressError], ask: Any) -> str:
-    with pytest.raises(kind) as error:
-        ask()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 def test_counts_and_weights_are_those_counted_by_hand(samples: Samples) -> None:

@@ -15,13 +15,12 @@ from patchpress import Store, convert, open_store
 from patchpress.readers.errors import (
     GridsDiffer,
     OptionError,
-    PatchpressError,
     SamplesLeftOut,
     SelectionEmpty,
 )
 from patchpress.readers.samples import Samples
 from tests.support.helpers import made
-from tests.support.loading import classes_of, hot, rows_in, same
+from tests.support.loading import classes_of, hot, refused, rows_in, same
 from tests.support.older_sets import make_sen12ms
 from tests.support.published_forms import TREES
 
@@ -57,13 +56,6 @@ def joined(store: Store, row: dict[str, Any]) -> Any:
     return np.concatenate(parts)
 
 
-def refused(kind: type[PatchpressError], ask: Any) -> str:
-    with pytest.raises(kind) as error:
-        ask()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_samples_of_every_kind_of_store_are_what_store_read_gives(store: Store) -> None:
     samples = Samples(store, "train", with_key=True, flagged="include")
     rows = rows_in(store, "train", "include")
@@ -78,7 +70,7 @@ def test_bands_come_in_the_order_asked_for(store: Store) -> None:
     samples = Samples(store, bands=["B12", "B02", "B01"], target=None)
     wanted = [store.read(samples.key(k), ["B12", "B02", "B01"]) for k in range(15)]
     same(samples.read(range(15))["image"], np.stack(wanted))
-    assert samples.bands("image") == {"s2": ("B12", "B02", "B01")}
+    assert samples.image_bands["image"] == {"s2": ("B12", "B02", "B01")}
 
 
 def test_two_modalities_become_one_array_bit_for_bit(store: Store) -> None:
@@ -86,7 +78,7 @@ def test_two_modalities_become_one_array_bit_for_bit(store: Store) -> None:
     wanted = np.stack([joined(store, row) for row in rows_in(store)])
     assert wanted.dtype == np.float32
     same(samples.read(range(15))["image"], wanted)
-    assert [len(bands) for bands in samples.bands("image").values()] == [12, 2]
+    assert [len(bands) for bands in samples.image_bands["image"].values()] == [12, 2]
 
 
 def test_two_modalities_apart_keep_their_dtypes(opened: Store) -> None:

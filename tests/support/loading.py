@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from patchpress import Store
+from patchpress.readers.errors import PatchpressError
+from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics
 
 Array = npt.NDArray[Any]
 THREADS = "patchpress"  # what the names of a loader's threads begin with
@@ -33,6 +36,25 @@ def classes_of(store: Store, key: str, column: str = "labels", ignored: int = -1
     classes = {int(code): ignored if k is None else k for code, k in codes.items()}
     pixels = store.read(key)[0]
     return np.array([classes[int(code)] for code in pixels.flat], np.int64).reshape(pixels.shape)
+
+
+def made_up_statistics(store: Store, modality: str) -> Statistics:
+    """Statistics of another mean and deviation for each band."""
+    names = store.manifest.modality(modality).band_names
+    percentiles = tuple(float(percentile) for percentile in PERCENTILES)
+    bands = tuple(
+        BandStatistics(name, 1, 0, 100.0 + number, 7.0 + number, 0.0, 1e4, percentiles)
+        for number, name in enumerate(names)
+    )
+    return Statistics(modality, "train", 1, bands)
+
+
+def refused(kind: type[PatchpressError], ask: Any) -> str:
+    """The one sentence of the error that asking for something raises."""
+    with pytest.raises(kind) as error:
+        ask()
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def plain(array: Any) -> Array:

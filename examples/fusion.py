@@ -1,0 +1,79 @@
+"""Learn from Sentinel-1 and Sentinel-2 together, as one image of all their bands.
+
+python examples/fusion.py STORE [--modalities s1 s2] [--epochs 3] [--batch-size 64]
+"""
+
+import argparse
+import sys
+
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError:
+    sys.exit("fusion.py needs torch: pip install 'patchpress[torch]'")
+
+from patchpress import PatchLoader, PatchpressError, Samples, open_store, to_device
+
+
+def network(bands: int, classes: int) -> nn.Module:
+    """Two convolutions, and a mean over what they see."""
+    return nn.Sequential(
+        nn.Conv2d(bands, 32, 5, stride=4, padding=2), nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes),
+    )  # fmt: skip
+
+
+def loss_for(samples: Samples) -> nn.Module:
+    """The loss for labels of one class a patch, or of several; rare classes count more."""
+    if samples.labels.ndim == 1:  # (samples,): the index of the class
+        return nn.CrossEntropyLoss(torch.from_numpy(samples.class_weight()))
+    # (samples, classes): 0 and 1
+    return nn.BCEWithLogitsLoss(pos_weight=torch.from_numpy(samples.pos_weight()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store")
+    parser.add_argument("--modalities", nargs="+", default=["s1", "s2"])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=64)
+    args = parser.parse_args()
+    if args.epochs < 1:
+        parser.error("--epochs must be 1 or more")
+    torch.manual_seed(0)  # of the network, and of the order of the samples
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    store = open_store(args.store)
+    split = "train" if "train" in store.manifest.splits else None
+    # Each band of each modality is a channel, in the order asked for: VV, VH, B01, B02, ...
+    # With joined=False a batch has a dict of images instead, one for each modality.
+    samples = Samples(store, split, modalities=args.modalities)
+    statistics = {name: store.statistics(name, split) for name in args.modalities}
+    loss_of = loss_for(samples).to(device)
+    loader = PatchLoader(samples, batch_size=args.batch_size, shuffle=True)
+    batches = to_device(loader, device, statistics)
+    channels = samples.fields[0].shape[0]
+    model = network(channels, len(samples.classes)).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []  # the mean of each epoch
+    for _ in range(args.epochs):
+        total = torch.zeros((), device=device)
+        for image, label in batches:
+            loss = loss_of(model(image), label)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(image)
+        losses.append(total.item() / len(samples))
+    print(
+        f"{len(samples):,} patches, {channels} channels: mean loss {losses[0]:.3f} in the "
+        f"first epoch, {losses[-1]:.3f} in the last of {args.epochs}"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except PatchpressError as error:
+        sys.exit(f"fusion.py: {error}")
