@@ -149,7 +149,14 @@ class _Conversion:
             cells=encode.cells, md5=self.request.check_md5(), unpackers=encode.unpackers
         )
         wanted = find_limited_patches(self.description, self.parts, tables, self.options.limit)
-        return select_patches(self.description, self.parts, wanted, self._problem, options=reading)
+        return select_patches(
+            self.description,
+            self.parts,
+            wanted,
+            self._problem,
+            options=reading,
+            defects=self.request.known_defects(),
+        )
 
     def _store_records(
         self, chosen: Selection, encode: Encoding, journal: Journal, writer: ShardWriter
@@ -231,6 +238,8 @@ class _Conversion:
         if self.options.limit:  # then most rows are left out on purpose
             report.rows_without_pixels = 0
             report.limit, report.is_spread = self.options.limit, are_spread(parts)
+            report.published = {}
+        report.defects = chosen.defects.met()
         report.skipped, report.ignored = self.skipped, chosen.ignored
         report.ignored_files = chosen.ignored_files
         report.other_size = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from patchpress.converter.commands.forecast import Forecast, ModalityForecast
 from patchpress.converter.descriptions.labels import label_sources
+from patchpress.converter.descriptions.published import compared
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.options import (
     Codec,
@@ -25,7 +26,13 @@ from patchpress.converter.storage.folder import look_at_target
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.resume import goes_on
 from patchpress.converter.storage.writer_choice import check_same_writer
-from patchpress.converter.tables.metadata import Joined, flagged_counts, join, split_counts
+from patchpress.converter.tables.metadata import (
+    Joined,
+    flagged_counts,
+    join,
+    rows_with_all,
+    split_counts,
+)
 from patchpress.readers.format.manifest import JOURNAL
 from patchpress.readers.format.modality import record_form
 from patchpress.readers.format.table import presence_column
@@ -85,6 +92,7 @@ class _DryRun:
         elif forecast.primary in forecast.modalities:
             forecast.rows = forecast.modalities[forecast.primary].patches
             forecast.rows_about = True
+        self._add_published(forecast, joined)
         forecast.labels = self._labels(joined)
         self._add_sizes(forecast)
         return forecast
@@ -107,6 +115,7 @@ class _DryRun:
             absent=self._request.parts.absent,
             ignored=self._found.chosen.ignored,
             skipped=self._found.skipped,
+            defects=self._found.defects,
             other_size=sum(sample.other_size for sample in encoded),
             tried=sum(sample.tried for sample in encoded),
             damaged=[sentence for sample in encoded for sentence in sample.damaged],
@@ -181,6 +190,20 @@ class _DryRun:
             with_partner = patches - len(without.get(name, ()))
             count = min(patches, with_partner / share) if share else 0
             forecast.partners[name] = count, name in found.log_shares
+
+    def _add_published(self, forecast: Forecast, joined: Joined | None) -> None:
+        """How many of the published patches there are, unless only the first few are wanted."""
+        found = {
+            name: round(modality.patches)
+            for name, modality in forecast.modalities.items()
+            if modality.patches is not None
+        }
+        if self._options.limit or len(found) < len(forecast.modalities):
+            return
+        forecast.published_about = bool(self._found.estimated)
+        exact = joined is not None and not self._found.estimated and not self._found.log_shares
+        together = rows_with_all(joined.table, found) if joined is not None and exact else None
+        forecast.published = compared(self._description.published, found, together)
 
     def _labels(self, joined: Joined | None) -> list[tuple[str, str, int | None]]:
         """Columns of labels, what gives them, and for how many rows; None if that is unknown."""

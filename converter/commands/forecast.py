@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from patchpress.converter.descriptions.published import lines_of
 from patchpress.converter.storage.disk import Disk
 from patchpress.converter.text import (
     limit_text,
@@ -101,6 +102,12 @@ class Forecast:
     """Modalities, tables and lists that the source does not have."""
     ignored: dict[str, int] = field(default_factory=dict)
     """Modality -> entries of its folder that are no patches."""
+    published: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Modality, or `together` for all of them -> patches there, and published, if that is known."""
+    published_about: bool = False
+    """Whether the first of these numbers are estimated."""
+    defects: list[str] = field(default_factory=list)
+    """One sentence for each patch that is left out for a known defect, as far as it was met."""
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that would be left out, as far as is known."""
     other_size: int = 0
@@ -139,6 +146,8 @@ class Forecast:
         if self.goes_on:
             lines.append(line("goes on", f"{self.stored:,} records are stored already"))
         lines += self._rows()
+        lines += lines_of(self.published, len(self.defects), about=self.published_about)
+        lines += named("left out as known defects of the data set", self.defects)
         if self.absent:
             lines.append(line("not in the source", ", ".join(self.absent)))
         for name, count in self.ignored.items():

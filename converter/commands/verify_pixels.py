@@ -142,7 +142,7 @@ class _Comparison:
     def _note(self, patch: Patch, problem: str | None) -> None:
         """Note what comparing a patch gave."""
         if problem == NOT_STORED:
-            if not self.is_partial:
+            if not (self.is_partial or patch.identity in self.description.defective):
                 self.found.problems.append(f"{patch.folder} {problem}")
             return
         self.found.keys[patch.modality].append(patch.key)

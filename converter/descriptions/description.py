@@ -134,6 +134,32 @@ class ModalitySource:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """How many patches the publisher has put out."""
+
+    source: str
+    """Where the numbers come from."""
+    patches: Mapping[str, int]
+    """Modality -> patches; of modalities whose number is known."""
+    together: int = 0
+    """Patches that have all of these modalities; 0 if that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """Patches that are damaged in every copy of the data set: they are left out, and told."""
+
+    patches: tuple[str, ...]
+    """Identities."""
+    what: str
+    """What is wrong with them."""
+    source: str
+    """Who says so."""
+    nan: bool = False
+    """Whether NaN is all that is wrong: then they are stored if NaN is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """One published dataset: modalities, tables, splits and classes."""
 
@@ -150,6 +176,9 @@ class Description:
     flags: Mapping[str, str] = field(default_factory=dict)
     """Boolean column -> file with the patches for which it is true."""
     pairs: Pairs | None = None
+    published: Published | None = None
+    """How many patches there should be, if that is known."""
+    defects: tuple[Defect, ...] = ()
     md5: Mapping[str, str] = field(default_factory=dict)
     """File name -> MD5 of the file as published, in hexadecimal."""
 
@@ -168,6 +197,11 @@ class Description:
         """The label column that is learned if none is named: the one that says so, or the first."""
         said = [rule.column for rule in self.labels.values() if rule.default]
         return next(iter([*said, *self.labels]), None)
+
+    @property
+    def defective(self) -> frozenset[str]:
+        """Identities of the patches with a known defect."""
+        return frozenset(identity for defect in self.defects for identity in defect.patches)
 
     @property
     def split_column(self) -> str | None:

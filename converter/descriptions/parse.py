@@ -6,14 +6,17 @@ and the key, before anything of the source is read.
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.converter.descriptions.description import (
+    Defect,
     Description,
     LabelRule,
     ModalitySource,
     Pairs,
+    Published,
     Splits,
     fields_of,
 )
@@ -92,6 +95,8 @@ def _description(root: Section, *, limited: bool) -> Description:
         labels=_labels(root.section("labels", optional=True), modalities),
         flags=root.mapping("flags"),
         pairs=_pairs(root.section("pairs", optional=True)),
+        published=_published(root.section("published", optional=True), modalities),
+        defects=_defects(root),
         md5=_md5(root),
     )
     root.end()
@@ -225,6 +230,42 @@ def _pairs(section: Section) -> Pairs | None:
     )
     section.end()
     return pairs
+
+
+def _published(section: Section, modalities: Mapping[str, ModalitySource]) -> Published | None:
+    if not section.keys:
+        return None
+    counts = section.section("patches")
+    patches = {name: _count(counts, name) for name in counts.keys}
+    together = _count(section, "together") if "together" in section.keys else 0
+    published = Published(section.take("source", str), patches, together)
+    section.end()
+    for name in patches:
+        if name not in modalities:
+            raise section.error(f"patches.{name}", f"is none of {', '.join(modalities)}")
+    return published
+
+
+def _count(section: Section, key: str) -> int:
+    count = section.take(key, int)
+    if count < 1:
+        raise section.error(key, f"must be a number of patches, not {count}")
+    return count
+
+
+def _defects(root: Section) -> tuple[Defect, ...]:
+    found = []
+    for part in root.tables("defects") if "defects" in root.keys else ():
+        found.append(
+            Defect(
+                patches=part.strings("patches"),
+                what=part.take("what", str),
+                source=part.take("source", str),
+                nan=part.take("nan", bool, default=False),
+            )
+        )
+        part.end()
+    return tuple(found)
 
 
 def _md5(root: Section) -> dict[str, str]:

@@ -12,6 +12,7 @@ from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions, Layout, Size
 from patchpress.converter.paths import StrPath
+from patchpress.converter.planning.defects import KnownDefects
 from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import DecisiveSettings
@@ -97,6 +98,10 @@ class ConversionRequest(NamedTuple):
             return str(self.options.size)
         stacked = (layout or self.options.layout) is Layout.stacked
         return self.description.modalities[name].size if stacked else str(Size.keep)
+
+    def known_defects(self) -> KnownDefects:
+        """Which patches are left out because the data set is known to have them damaged."""
+        return KnownDefects(self.description.defects, self.options.nan)
 
     def empty_logs(self) -> dict[str, RecordLog]:
         """Modality -> a new log for what is known of its records."""

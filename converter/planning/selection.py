@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from patchpress.converter.descriptions.description import Description
+from patchpress.converter.planning.defects import KnownDefects
 from patchpress.converter.planning.limited_patches import LimitedPatches
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
@@ -20,6 +21,7 @@ from patchpress.converter.sources.patch import Patch, Problem
 from patchpress.readers.errors import PatchError
 
 _log = logging.getLogger(__name__)
+Takes = Callable[[Patch], bool]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Selection:
     """The patches that are taken if there is a limit; None if all are."""
     incomplete: frozenset[str] = frozenset()
     """Identities of the patches that are left out because they lack a modality."""
+    defects: KnownDefects = field(default_factory=lambda: KnownDefects(()))
+    """Tells which patches are left out because their data set is known to have them damaged."""
     required: tuple[str, ...] = ()
     """Modalities that each patch must have, if only the end of the archives tells which lack one.
 
@@ -49,7 +53,7 @@ class Selection:
     def _takes(self, patch: Patch) -> bool:
         if self.wanted is not None and not self.wanted.has(patch):
             return False
-        return patch.identity not in self.incomplete
+        return self.defects.takes(patch) and patch.identity not in self.incomplete
 
     @property
     def total(self) -> int | None:
@@ -153,6 +157,7 @@ def select_patches(
     *,
     options: StreamOptions | None = None,
     on_patch: Callable[[Patch], None] | None = None,
+    defects: KnownDefects | None = None,
 ) -> Selection:
     """Walk the folders of a source once, to count its patches; archives are not touched yet.
 
@@ -162,6 +167,7 @@ def select_patches(
         wanted: the patches to take; None takes all.
         on_problem: called with the error of each patch that is misplaced or incomplete.
         options: how archives are read later; which patches are wanted follows from `wanted`.
+        defects: which patches are left out for a known defect; none for None.
         on_patch: called with each patch that is counted, also if it turns out to be incomplete.
 
     Raises:
@@ -173,11 +179,13 @@ def select_patches(
     options = options or StreamOptions()
     if wanted is not None:
         options = replace(options, takes=wanted.has, most=wanted.counts(parts.modalities))
+    defects = defects or KnownDefects(())
+    options = replace(options, takes=_both(options.takes, defects.takes))
     streams = streams_of(description, parts, on_problem, options)
     required = tuple(parts.modalities) if description.complete else ()
     counts, partners_seen = dict.fromkeys(walks, 0), PartnerCheck(() if streams else required)
     for patch in (patch for walk in walks.values() for patch in walk):
-        if wanted is None or wanted.has(patch):
+        if (wanted is None or wanted.has(patch)) and defects.takes(patch):
             counts[patch.modality] += 1
             partners_seen.add(patch)
             if on_patch is not None:
@@ -195,6 +203,12 @@ def select_patches(
         counts,
         streams,
         wanted,
+        defects=defects,
         incomplete=frozenset(lacking.identity for lacking in incomplete),
         required=required if streams else (),
     )
+
+
+def _both(one: Takes, other: Takes) -> Takes:
+    """Whether both take a patch."""
+    return lambda patch: one(patch) and other(patch)

@@ -51,6 +51,8 @@ class Survey:
     """Modality -> share of its patches that its log has, if the log does not have them all."""
     skipped: list[str]
     """A sentence for each patch that a conversion would leave out, as far as that is known."""
+    defects: list[str]
+    """A sentence for each patch that is left out for a known defect, as far as it was met."""
     archive_seconds: float
     """Seconds that reading the archives takes."""
 
@@ -80,6 +82,7 @@ class _Surveyor:
         self._counts: dict[str, float | None] = dict.fromkeys(self._parts.modalities, 0)
         self._estimated: set[str] = set()
         self._skipped: list[str] = []
+        self._defects = request.known_defects()
         self._archive_seconds = 0.0
 
     def _sample_size(self, name: str) -> int:
@@ -114,6 +117,7 @@ class _Surveyor:
             from_tables=frozenset(self._by_tables),
             log_shares=log_shares,
             skipped=self._skipped,
+            defects=self._defects.met(),
             archive_seconds=self._archive_seconds,
         )
 
@@ -161,6 +165,7 @@ class _Surveyor:
             wanted,
             self._on_problem,
             on_patch=self._note,
+            defects=self._defects,
         )
         if self._limit is not None and wanted is None:  # so many, but who knows which
             cut = {name: min(count, self._limit) for name, count in chosen.counts.items()}
@@ -185,7 +190,8 @@ class _Surveyor:
             if location.archives
         }
         parts = self._parts._replace(modalities=packed)
-        return streams_of(self._description, parts, ignore_problem, StreamOptions())
+        options = StreamOptions(takes=self._defects.takes)
+        return streams_of(self._description, parts, ignore_problem, options)
 
     def _read_beginning(
         self, stream: ArchiveStream, wanted: LimitedPatches | None, seconds: float

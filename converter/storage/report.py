@@ -7,8 +7,9 @@ from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import label_sources
+from patchpress.converter.descriptions.published import compared, lines_of
 from patchpress.converter.storage.folder import writing
-from patchpress.converter.tables.metadata import Joined
+from patchpress.converter.tables.metadata import Joined, rows_with_all
 from patchpress.converter.text import limit_text, line, named, size, split_rows
 from patchpress.readers.format.manifest import Manifest
 
@@ -48,6 +49,11 @@ class Report:
     """Modalities and tables that the source does not have."""
     labels: list[tuple[str, str, int]] = field(default_factory=list)
     """Label columns, what gave their labels, and how many rows have some."""
+    published: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Modality, or `together` for all of them -> patches stored, and published, if that is known.
+    """
+    defects: list[str] = field(default_factory=list)
+    """One sentence for each patch left out because the data set is known to have it damaged."""
     rows_without_pixels: int = 0
     without_partner: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     without_row: dict[str, list[str]] = field(default_factory=dict)
@@ -86,6 +92,7 @@ class Report:
             or self.other_ground
             or self.listed_without_pixels
             or self.other_size
+            or self.defects
         )
 
     def text(self) -> str:
@@ -110,6 +117,8 @@ class Report:
             lines.append(f"  labels             {columns}: from {source}, {part}")
         if not self.labels:
             lines.append("  labels             none: the source gives none")
+        lines += lines_of(self.published, len(self.defects))
+        lines += named("left out as known defects of the data set", self.defects)
         if self.absent:
             lines.append(f"  not in the source  {', '.join(self.absent)}")
         if self.rows_without_pixels:
@@ -187,6 +196,11 @@ def report_of(
         splits={name: dict(counts) for name, counts in manifest.splits.items()},
         flagged={name: dict(counts) for name, counts in manifest.flagged.splits.items()},
         absent=absent,
+        published=compared(
+            description.published,
+            {modality.name: modality.records for modality in modalities},
+            rows_with_all(joined.table, manifest.modalities),
+        ),
         labels=_labels(description, joined, manifest, files),
         listed_without_pixels=joined.listed_without_pixels,
         rows_without_pixels=joined.rows_without_pixels,

@@ -66,6 +66,17 @@ class _Ground:
     """(rows,): whether another modality of the row covers different ground."""
 
 
+def rows_with_all(table: "pa.Table", modalities: Iterable[str]) -> int:
+    """How many rows have a record of each of these modalities."""
+    import pyarrow.compute as pc
+
+    there = None
+    for name in modalities:
+        one = table[presence_column(name)]
+        there = one if there is None else pc.and_(there, one)
+    return int(pc.sum(there).as_py() or 0) if there is not None else 0
+
+
 def join(
     description: Description,
     logs: Logs,

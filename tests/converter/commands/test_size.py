@@ -23,6 +23,7 @@ from patchpress.readers.errors import (
 )
 from tests.support.helpers import TINY, WORKERS, Array, by_rasterio, command, geotiff
 from tests.support.published_forms import S2_OPTICAL, TREES, ssl4eo
+from tests.support.stopping import Stopped, commits_of, stop_after
 
 KEYS = ("airplane00", "airplane42", "beach07", "forest10")
 
@@ -189,15 +190,12 @@ def test_an_unknown_rule_is_refused(tmp_path: Path) -> None:
 def test_an_interrupted_conversion_goes_on_with_the_same_rule_only(
     merced: Path, tmp_path: Path
 ) -> None:
-    source, store = tmp_path / "source", tmp_path / "store"
-    shutil.copytree(merced, source)
-    whole = file_of(source, "forest10")
-    data = whole.read_bytes()
-    whole.write_bytes(data[:100])
-    with pytest.raises(PatchError):
+    source, store = merced, tmp_path / "store"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        commits_of(1, patch)
+        stop_after(patch, 3)
         convert("uc-merced", source, store, workers=0)
-    whole.write_bytes(data)
-    with pytest.raises(TargetError, match="size"):
+    with pytest.raises(TargetError, match="begun with size auto, not pad"):
         convert("uc-merced", source, store, workers=0, size="pad")
     report = convert("uc-merced", source, store, workers=0)
     assert [name.split()[0] for name in report.other_size["rgb"].patches] == ["beach07", "forest10"]
