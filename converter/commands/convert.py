@@ -240,8 +240,9 @@ class _Conversion:
             report.limit, report.is_spread = self.options.limit, are_spread(parts)
             report.published = {}
         report.defects = chosen.defects.met()
-        report.skipped, report.ignored = self.skipped, chosen.ignored
-        report.ignored_files = chosen.ignored_files
+        report.skipped, report.passed_over = self.skipped, chosen.passed_over
+        report.passed_over_in_archives = chosen.passed_over_in_archives
+        report.notes = [*parts.notes, *chosen.leftovers]
         report.other_size = {
             name: FittedPatches(self.request.size_rule(name), names)
             for name, names in self.other_size.items()

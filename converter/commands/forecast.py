@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from patchpress.converter.descriptions.published import lines_of
+from patchpress.converter.sources.passed_over import PassedOver, passed_over_lines
 from patchpress.converter.storage.disk import Disk
 from patchpress.converter.text import (
     limit_text,
@@ -100,7 +101,7 @@ class Forecast:
     """Columns, what gives them, and for how many rows."""
     absent: tuple[str, ...] = ()
     """Modalities, tables and lists that the source does not have."""
-    ignored: dict[str, int] = field(default_factory=dict)
+    passed_over: dict[str, PassedOver] = field(default_factory=dict)
     """Modality -> entries of its folder that are no patches."""
     published: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Modality, or `together` for all of them -> patches there, and published, if that is known."""
@@ -108,6 +109,10 @@ class Forecast:
     """Whether the first of these numbers are estimated."""
     defects: list[str] = field(default_factory=list)
     """One sentence for each patch that is left out for a known defect, as far as it was met."""
+    passed_over_in_archives: dict[str, PassedOver] = field(default_factory=dict)
+    """Archive -> files of it that belong to no patch, if it was read to its end."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each part of the source that is there and would not be read."""
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that would be left out, as far as is known."""
     other_size: int = 0
@@ -150,8 +155,8 @@ class Forecast:
         lines += named("left out as known defects of the data set", self.defects)
         if self.absent:
             lines.append(line("not in the source", ", ".join(self.absent)))
-        for name, count in self.ignored.items():
-            lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
+        lines += passed_over_lines(self.passed_over, self.passed_over_in_archives)
+        lines += [f"  {note}" for note in self.notes]
         lines += named("patches left out because of errors", self.skipped)
         if self.other_size:
             title = f"of another size among the {self.tried:,} patches that were tried"

@@ -45,6 +45,8 @@ class Verdict:
     """Values of the data file that are no records, as the manifest says."""
     problems: list[str] = field(default_factory=list)
     """One sentence for each."""
+    notes: list[str] = field(default_factory=list)
+    """Lines that tell what the source has that is no patch, and was compared with nothing."""
 
     @property
     def good(self) -> bool:
@@ -62,7 +64,7 @@ class Verdict:
         lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
         if len(self.problems) > SHOWN:
             lines.append(f"  … and {len(self.problems) - SHOWN:,} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def verify(
@@ -115,6 +117,7 @@ def verify(
         require_patches(description, parts)
         found = compare_pixels(opened, description, parts, count, progress)
         verdict.compared, verdict.problems = found.compared, found.problems
+        verdict.notes = found.notes
         compared, is_started = found.keys, found.counts_records
     verdict.problems += unusable
     if not is_started:

@@ -4,7 +4,7 @@ Files are decoded by libtiff (imagecodecs) or GDAL here, never by the reader tha
 that reader has an error, both would have it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,10 @@ from patchpress.converter.encoding.tiff import Array, plain_strips, read_directo
 from patchpress.converter.memory import CellPool, SharedMemory
 from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import Progress
-from patchpress.converter.sources.archives import StreamOptions
+from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.files import PatchFiles, open_files, usual_files_size
+from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import (
     patches_in_key_order,
@@ -29,6 +30,7 @@ from patchpress.converter.sources.order import (
     streams_of,
     walks_of,
 )
+from patchpress.converter.sources.passed_over import passed_over_lines
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import KeyMissing, PatchError, StoreDamaged
 from patchpress.readers.format.modality import Band, Modality
@@ -50,6 +52,8 @@ class ComparedPixels:
     """How many."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each difference."""
+    notes: list[str] = field(default_factory=list)
+    """Lines that tell what the source has beside its patches."""
     counts_records: bool = False
     """Whether progress was told of all patches and records together. Archives do not tell how many
     patches they have, so for them the records are another part of the work."""
@@ -119,7 +123,17 @@ class _Comparison:
             for patch, problem in zip(chunk, outcomes, strict=True):
                 self._note(patch, problem)
             self.progress.advance(len(chunk), 0, share_read(streams))
+        self.found.notes = self._notes(walks, streams)
         return self.found
+
+    def _notes(self, walks: Mapping[str, Walk], streams: Sequence[ArchiveStream]) -> list[str]:
+        """What the source has that was not compared, because it is no patch."""
+        lines = passed_over_lines(
+            {name: walk.passed_over for name, walk in walks.items()},
+            {name: found for stream in streams for name, found in stream.passed_over.items()},
+        )
+        leftovers = [sentence for stream in streams for sentence in stream.leftovers]
+        return [*lines, *(f"  {note}" for note in (*self.parts.notes, *leftovers))]
 
     def _stream_options(self) -> StreamOptions:
         """What is wanted of archives: all patches, or no more than a partial store has."""

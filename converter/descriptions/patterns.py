@@ -1,7 +1,7 @@
 """Regular expressions made from a description: which folders, files and keys are of a patch."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -32,12 +32,35 @@ class PathPattern:
         """Match the name of a file that is a patch of its own; see `match_name`."""
         return match_name(self.file, name, known)
 
+    def claims(self, names: Sequence[str], *, is_folder: bool) -> bool:
+        """Whether a file may be of a patch, or a folder may have patches or be one.
+
+        `names` are those that lead to it, and its own.
+        """
+        depth = len(self.folders)
+        if not all(map(_fits, self.folders, names)):
+            return False
+        if len(names) <= depth:
+            return is_folder
+        if self.is_folder_a_patch:
+            return True
+        return not is_folder and len(names) == depth + 1 and _fits(self.file, names[-1])
+
+    def looks_into(self, names: Sequence[str]) -> bool:
+        """Whether patches are looked for in a folder to which these names lead."""
+        depth = len(self.folders) - self.is_folder_a_patch
+        return len(names) <= depth and all(map(_fits, self.folders, names))
+
     def around_band(self, known: Mapping[str, str]) -> tuple[str, str]:
         """The names of a patch's files before and after the band, if its folder is the patch.
 
         If there is one file with all bands, that is the first text, and the second is empty.
         """
         return self.before.format_map(known), self.after.format_map(known) if self.has_band else ""
+
+
+def _fits(pattern: Expression, name: str) -> bool:
+    return pattern.fullmatch(name) is not None
 
 
 class NameMatch(NamedTuple):

@@ -13,6 +13,7 @@ from patchpress.converter.encoding.fit import fit, fitted_ground, size_of
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array, Ground
 from patchpress.converter.sources.files import PatchFiles, open_files
+from patchpress.converter.sources.passed_over import is_hidden
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.modality import Band, record_form
@@ -157,6 +158,7 @@ class Encoder:
             for name in there - expected
             if name.startswith(patch.before)
             and name.endswith(patch.after)
+            and not is_hidden(name)
             and self._band.fullmatch(name, len(patch.before), len(name) - len(patch.after))
         )
         if extra:

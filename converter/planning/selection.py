@@ -17,6 +17,7 @@ from patchpress.converter.sources.order import (
     streams_of,
     walks_of,
 )
+from patchpress.converter.sources.passed_over import PassedOver
 from patchpress.converter.sources.patch import Patch, Problem
 from patchpress.readers.errors import PatchError
 
@@ -66,14 +67,19 @@ class Selection:
         return sum(self.wanted.counts({*self.walks, *packed}).values())
 
     @property
-    def ignored(self) -> dict[str, int]:
+    def passed_over(self) -> dict[str, PassedOver]:
         """Modality -> entries of its folder that are no patches."""
-        return {name: walk.ignored for name, walk in self.walks.items() if walk.ignored}
+        return {name: walk.passed_over for name, walk in self.walks.items() if walk.passed_over}
 
     @property
-    def ignored_files(self) -> dict[str, int]:
+    def passed_over_in_archives(self) -> dict[str, PassedOver]:
         """Archive -> files of it that belong to no patch, as far as it has been read."""
-        return {name: n for stream in self.streams for name, n in stream.ignored.items()}
+        return {name: n for stream in self.streams for name, n in stream.passed_over.items()}
+
+    @property
+    def leftovers(self) -> list[str]:
+        """A sentence for each archive that other bytes follow, as far as they have been read."""
+        return [sentence for stream in self.streams for sentence in stream.leftovers]
 
     @property
     def share(self) -> float | None:

@@ -10,8 +10,10 @@ from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import CellPool
 from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.assembly import PatchAssembler
+from patchpress.converter.sources.contents import content
 from patchpress.converter.sources.match import ModalityPaths
 from patchpress.converter.sources.md5 import require_md5
+from patchpress.converter.sources.passed_over import PassedOver
 from patchpress.converter.sources.patch import Patch, Problem
 from patchpress.converter.sources.tar import TarStream
 from patchpress.converter.sources.unpacker import Unpacker
@@ -57,6 +59,7 @@ class ArchiveStream:
         on_problem: Problem,
         options: StreamOptions,
         folders: Collection[str] = (),
+        absent: Collection[str] = (),
     ) -> None:
         """Prepare to read; no archive is opened yet.
 
@@ -66,21 +69,24 @@ class ArchiveStream:
             on_problem: called with the error of each patch in a wrong folder.
             options: which patches are read, and how.
             folders: those of all modalities of the dataset, as in `ModalityPaths`.
+            absent: names of the folders of modalities that are wanted and not found anywhere else.
 
         Raises:
             SourceError: a modality that cannot be read out of archives.
         """
         self.archives, self.modalities = archives, modalities
         self._on_problem, self._options = on_problem, options
-        self._paths = ModalityPaths(modalities, folders)
+        self._paths, self._absent = ModalityPaths(modalities, folders), absent
         for path in self._paths:
             if path.modality.sidecar and not path.pattern.is_folder_a_patch:
                 raise SourceError(
                     f"{archives[0].path}: patches of {path.modality.name} are single files with "
                     "JSON beside them, which are not read out of archives: unpack it"
                 )
-        self.ignored: dict[str, int] = {}
-        """Archive -> files of it that belong to no patch, after it was read."""
+        self.passed_over: dict[str, PassedOver] = {}
+        """Archive -> its files that belong to no patch, after it was read."""
+        self.leftovers: list[str] = []
+        """A sentence for each archive that other bytes follow, after it was read."""
         self._finished = 0  # bytes of the archives that were read to their end
         self._stream: TarStream | None = None
 
@@ -112,6 +118,7 @@ class ArchiveStream:
     def _patches(self, unpacker: Unpacker | None) -> Generator[Patch, None, None]:
         come = Counter[str]()
         self._finished = 0
+        self.passed_over, self.leftovers = {}, []
         for archive in self.archives:
             if self._has_enough(come):
                 return
@@ -130,20 +137,34 @@ class ArchiveStream:
                     takes=self._options.takes,
                     cells=self._options.cells,
                     names_only=self._options.names_only,
+                    absent=self._absent,
                 )
                 for patch in assembler:
                     yield patch
                     come[patch.modality] += 1
                     if self._has_enough(come):
                         return
-                if assembler.ignored:
-                    self.ignored[archive.path.name] = assembler.ignored
+                if assembler.passed_over:
+                    self.passed_over[archive.path.name] = assembler.passed_over
                 assembler.require_patches()
+                self._note_end(stream)
                 if self._options.md5 is not None:
                     for path, digest in stream.digests().items():
                         require_md5(path, digest, self._options.md5[path.name])
             self._stream = None
             self._finished += archive.size
+
+    def _note_end(self, stream: TarStream) -> None:
+        """Note what comes after the end of an archive."""
+        if stream.archives > 1:
+            _log.info("%s: read %d archives one after the other", stream.path, stream.archives)
+        if stream.leftover is not None:
+            count, start = stream.leftover
+            found = content(start)
+            looks = f", which look like {found.name}," if found is not None else ""
+            self.leftovers.append(
+                f"{stream.path} has {count:,} bytes after its end{looks} that are not read"
+            )
 
     def _has_enough(self, come: Counter[str]) -> bool:
         """Whether all wanted patches have come; an MD5 is taken of the whole archive anyway."""

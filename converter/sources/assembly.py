@@ -3,12 +3,13 @@
 The files of a patch may come in any order, and those of some patches may be mixed (`WINDOW`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from patchpress.converter.memory import CellPool
 from patchpress.converter.sources.files import ArchivedFiles, usual_files_size
 from patchpress.converter.sources.match import FolderMatch, ModalityPath, ModalityPaths
+from patchpress.converter.sources.passed_over import PassedOver, has_hidden_part, is_hidden
 from patchpress.converter.sources.patch import (
     Patch,
     Problem,
@@ -53,16 +54,20 @@ class PatchAssembler:
         takes: Callable[[Patch], bool],
         cells: CellPool | None,
         names_only: bool,
+        absent: Collection[str] = (),
     ) -> None:
-        """Take the options as in `StreamOptions`; `on_problem` is told of misplaced patches."""
+        """Take the options as in `StreamOptions`; `on_problem` is told of misplaced patches.
+
+        `absent` are the folders of modalities that the source has nowhere else.
+        """
+        self._absent = absent
         self._stream, self._paths, self._on_problem = stream, paths, on_problem
         self._takes, self._cells, self._names_only = takes, cells, names_only
         self._largest = {
             path.modality.name: FILES_MARGIN * usual_files_size(path.modality) for path in paths
         }
-        self.ignored = 0
+        self.passed_over = PassedOver()
         """Files that belong to no patch, so far."""
-        self._first_ignored = ""
         self._has_patches = False
         # Both have the patches that wait for files, or for the end of their folder.
         self._partial: dict[tuple[str, str], _PartialPatch] = {}  # by modality and folder
@@ -114,9 +119,14 @@ class PatchAssembler:
         """
         if not self._has_patches:
             modalities = {path.modality.name: path.modality for path in self._paths}
-            raise no_patch(
-                self._stream.path, holds=self._first_ignored, modalities=modalities.values()
-            )
+            raise no_patch(self._stream.path, holds=self._example(), modalities=modalities.values())
+
+    def _example(self) -> str:
+        """The path of a file that belongs to no patch; empty if there is none."""
+        found = self.passed_over
+        if found.names:
+            return found.names[0]
+        return f"{found.hidden:,} hidden files" if found.hidden else ""
 
     def _read_file(self, partial: _PartialPatch, name: str, size: int) -> None:
         """Read the file that came last from the archive, if the files of its patch are wanted."""
@@ -138,6 +148,9 @@ class PatchAssembler:
         Raises:
             SourceError: the patch has that file already, or was given up before.
         """
+        if is_hidden(name) or has_hidden_part(folder):
+            self.passed_over.hidden += 1
+            return None
         for match in self._paths.matching(folder):
             if match.disagreement is not None:
                 self._report_misplaced(folder, match.disagreement)
@@ -161,8 +174,11 @@ class PatchAssembler:
                     self._on_problem(problem)
                     return None
                 return self._begin(match.path, folder, patch)
-        if folder not in self._misplaced and not self._paths.is_of_another_modality(folder):
-            self._ignore(f"{folder}/{name}")
+        other = self._paths.other_modality(folder)
+        if other is not None:
+            self.passed_over.others += other in self._absent
+        elif folder not in self._misplaced:
+            self._ignore(f"{folder}/{name}" if folder else name)
         return None
 
     def _patch_in_folder(self, match: FolderMatch, folder: str, name: str) -> _PartialPatch | None:
@@ -268,7 +284,6 @@ class PatchAssembler:
         yield from self._give(oldest)
 
     def _ignore(self, path: str) -> None:
-        self.ignored += 1
-        self._first_ignored = self._first_ignored or path
-        if self.ignored >= FOREIGN:
+        self.passed_over.add(path)
+        if self.passed_over.unmatched >= FOREIGN:
             self.require_patches()

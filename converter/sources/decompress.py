@@ -5,18 +5,21 @@ import io
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
-import zstandard
-
+from patchpress.converter.sources.compression import READ, GzipReader, ZstdReader
+from patchpress.converter.sources.contents import GZIP, START, TAR, ZEROS, ZSTD, content
 from patchpress.readers.errors import SourceError, SourceMissing
 
-READ = 128 << 10  # bytes read from the disk at a time: memory of this size is used again at once
 PIECE = 128 << 10  # bytes decompressed at a time: up to so many before damage are lost
-_GZIP = 16 + 15  # wbits of zlib: a gzip header, and the largest window
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after any first byte: a frame that has no data
-_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Leftover(NamedTuple):
+    """Bytes that come after the end of an archive and belong to none."""
+
+    nbytes: int
+    start: bytes
+    """The first of them."""
 
 
 class JoinedFiles(io.RawIOBase):
@@ -37,9 +40,12 @@ class JoinedFiles(io.RawIOBase):
         self._md5 = md5
         self.consumed = 0
         """Bytes read from the disk."""
+        self.size = 0
+        """Bytes of all files."""
         for path in paths:
             if not path.is_file():
                 raise SourceMissing(f"there is no file {path}")
+            self.size += path.stat().st_size
 
     def readable(self) -> bool:
         """Always."""
@@ -118,74 +124,45 @@ def _unreadable(path: object, error: OSError) -> SourceError:
     return SourceError(f"{path} cannot be read ({error.strerror}): make it readable")
 
 
-class _Readable(Protocol):
-    def readinto(self, buffer: memoryview, /) -> int | None: ...
+class _Decompressing(Protocol):
+    """Decompressed bytes."""
+
+    @property
+    def leftover(self) -> bytes:
+        """The beginning of what comes after the compressed data; empty if nothing does."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer as far as one piece gives bytes for it; gives 0 at the end."""
 
 
-def _open_decompressed(files: JoinedFiles, path: Path) -> _Readable:
-    """The decompressed bytes of files; their first bytes tell how they are compressed.
+class _Plain:
+    """Bytes that are not compressed."""
 
-    Raises:
-        SourceError: they are empty, or cannot be read.
-    """
-    start = files.start(6)
-    if start.startswith(_ZSTD_MAGIC) or start[1:4] == _ZSTD_SKIPPABLE:
-        # The largest window is needed for `zstd --long=31`.
-        context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        return context.stream_reader(cast("IO[bytes]", files), READ, read_across_frames=True)
-    if start.startswith(_GZIP_MAGIC):
-        return _GzipReader(files)
-    if not start:
-        raise SourceError(f"{path} is empty: download it again")
-    return files
-
-
-class _GzipReader:
-    """Decompressed gzip, with all members of a file; gives the bytes that come before damage."""
+    leftover = b""
 
     def __init__(self, source: JoinedFiles) -> None:
         self._source = source
-        self._packed = b""  # read, and not decompressed yet
-        self._member = _gzip_decompressor()
-        self._begun = False  # whether the member has got any bytes
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer as far as one piece gives bytes for it; gives 0 at the end.
-
-        Raises:
-            EOFError: the last member is cut.
-        """
-        while True:
-            if self._member.eof:
-                # After a member come zeros, another member, or both.
-                self._packed = self._member.unused_data.lstrip(b"\0")
-                self._member, self._begun = _gzip_decompressor(), False
-            if not self._packed:
-                self._packed = self._source.read(READ)
-                if not self._packed:
-                    if self._begun:
-                        raise EOFError("it is cut")
-                    return 0
-                if not self._begun:
-                    self._packed = self._packed.lstrip(b"\0")
-                    continue
-            self._begun = True
-            given = self._member.decompress(self._packed, len(buffer))
-            self._packed = self._member.unconsumed_tail
-            if given:
-                buffer[: len(given)] = given
-                return len(given)
+        """Fill a buffer with the next bytes; gives 0 at the end."""
+        return self._source.readinto(buffer)
 
 
-def _gzip_decompressor() -> Any:
-    """What decompresses one gzip member and checks it: isal, in a third of zlib's time, or zlib."""
-    try:
-        from isal import isal_zlib
-    except ModuleNotFoundError:
-        import zlib
+def _reader(files: JoinedFiles, path: Path) -> _Decompressing:
+    """What decompresses files; their first bytes tell how they are compressed, not their names.
 
-        return zlib.decompressobj(_GZIP)
-    return isal_zlib.decompressobj(_GZIP)
+    Raises:
+        SourceError: they are empty, or something that is known and no tar archive; or they cannot
+            be read.
+    """
+    found = content(files.start(START))
+    if found is ZSTD:
+        return ZstdReader(files)
+    if found is GZIP:
+        return GzipReader(files)
+    if found is None or found in (TAR, ZEROS):
+        return _Plain(files)
+    raise SourceError(f"{path} is {found.name}: {found.way_out}")
 
 
 def _never() -> bool:
@@ -204,12 +181,20 @@ class DecompressedArchive:
         """
         self._path = paths[0]
         self._files = JoinedFiles(paths, md5=md5)
-        self._source = _open_decompressed(self._files, self._path)
+        self._source = _reader(self._files, self._path)
 
     @property
     def consumed(self) -> int:
         """Bytes of the archive read from the disk."""
         return self._files.consumed
+
+    @property
+    def leftover(self) -> Leftover | None:
+        """The bytes after the end of the compressed data, at this end; None if there are none."""
+        start = self._source.leftover
+        if not start:
+            return None
+        return Leftover(self._files.size - self._files.consumed + len(start), start[:START])
 
     def digests(self) -> dict[Path, str]:
         """The MD5 of each file, with the bytes after the end of the archive."""

@@ -15,6 +15,7 @@ from patchpress.converter.sources.archive_names import (
 )
 from patchpress.converter.sources.folders import Walk, entries
 from patchpress.converter.sources.patch import ignore_problem
+from patchpress.converter.sources.tar import require_tar
 from patchpress.readers.errors import OptionError, SourceError, SourceMissing
 from patchpress.readers.format.table import SPLIT_ALIASES
 from patchpress.readers.hints import hint
@@ -51,6 +52,8 @@ class SourceParts(NamedTuple):
     """Tables, lists and pairs."""
     absent: tuple[str, ...]
     """Names of the parts that the source does not have."""
+    notes: tuple[str, ...] = ()
+    """A sentence for each thing that is there and is not read."""
 
     @property
     def packed(self) -> tuple[str, ...]:
@@ -90,7 +93,7 @@ def locate(
 
     Raises:
         SourceMissing: the source, or a part that was asked for, does not exist.
-        SourceError: the source is empty or another dataset.
+        SourceError: the source is empty or another dataset; what should be an archive is none.
         OptionError: a name that the description does not have.
     """
     files = description.files()
@@ -121,6 +124,8 @@ def locate(
     if not modalities:
         raise SourceError(_another_dataset(description, source))
     parts = SourceParts(modalities, found, tuple(absent))
+    for archive in dict.fromkeys(a for one in modalities.values() for a in one.archives):
+        require_tar(archive.files)
     _log_parts(parts)
     return parts
 

@@ -52,12 +52,12 @@ class ModalityPaths:
         `folders` are the folders of all modalities of the dataset. What lies in such a folder
         belongs to its modality only, also if paths of other modalities match.
         """
-        self._folders = frozenset(_last_name(folder) for folder in folders) - {"."}
+        self._folders = frozenset(last_name(folder) for folder in folders) - {"."}
         self._paths = [
             ModalityPath(
                 modality=modality,
                 pattern=PathPattern(path, modality),
-                folder=_last_name(modality.folder),
+                folder=last_name(modality.folder),
                 band=band_pattern(modality),
             )
             for modality in modalities
@@ -79,10 +79,10 @@ class ModalityPaths:
             if match is not None:
                 yield match
 
-    def is_of_another_modality(self, folder: str) -> bool:
-        """Whether `folder` lies in the folder of a modality that is not looked for."""
+    def other_modality(self, folder: str) -> str | None:
+        """The folder of a modality that is not looked for, if `folder` lies in it; else None."""
         found = self._modality_folder(folder.split("/"))
-        return found is not None and all(found != path.folder for path in self._paths)
+        return None if any(found == path.folder for path in self._paths) else found
 
     def _modality_folder(self, names: Sequence[str]) -> str | None:
         """The modality's folder among these names, if the archive holds several modalities."""
@@ -102,5 +102,6 @@ def _match_folders(path: ModalityPath, names: Sequence[str]) -> FolderMatch | No
     return FolderMatch(path, known, disagreement)
 
 
-def _last_name(folder: str) -> str:
+def last_name(folder: str) -> str:
+    """The last name of a path."""
     return folder.rpartition("/")[2]

@@ -4,21 +4,53 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.sources.archive_names import Archive
+from patchpress.converter.sources.archive_names import Archive, archive_name
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
-from patchpress.converter.sources.folders import Walk
+from patchpress.converter.sources.folders import Neighbours, Walk
 from patchpress.converter.sources.locate import SourceParts
+from patchpress.converter.sources.match import last_name
 from patchpress.converter.sources.patch import Patch, Problem, ignore_problem, no_patch
 from patchpress.readers.errors import PatchError
 
 
 def walks_of(description: Description, parts: SourceParts, on_problem: Problem) -> dict[str, Walk]:
     """A walk for each modality that has a folder."""
-    return {
-        name: Walk(description.modalities[name], location.folder, on_problem)
+    roots = {
+        name: location.folder
         for name, location in parts.modalities.items()
         if location.folder is not None
     }
+    walks: dict[str, Walk] = {}
+    is_part = _part_test(description, parts)
+    for name, root in roots.items():
+        modality = description.modalities[name]
+        before = [walk.modality for walk in walks.values() if walk.root == root]
+        others = [
+            other
+            for other in description.modalities.values()
+            if other is not modality and roots.get(other.name, root) == root
+        ]
+        if modality.folder != ".":
+            others = [other for other in others if other.folder == modality.folder]
+        walks[name] = Walk(modality, root, on_problem, Neighbours(before, others, is_part))
+    return walks
+
+
+def _part_test(description: Description, parts: SourceParts) -> Callable[[str], bool]:
+    """Tells of a name in a folder of patches whether it is a table, a list or an archive."""
+    modalities = description.modalities.values()
+    stems = {stem for modality in modalities for stem in modality.archives}
+    known = {*description.files().values(), *description.md5}
+    known |= {path.name for path in parts.files.values()}
+    known |= {modality.folder.partition("/")[0] for modality in modalities}
+    for location in parts.modalities.values():
+        known |= {path.name for path in location.archive_files}
+
+    def is_part(name: str) -> bool:
+        archive = archive_name(name)
+        return name in known or (archive is not None and archive.stem in stems)
+
+    return is_part
 
 
 def streams_of(
@@ -34,10 +66,12 @@ def streams_of(
         if location.archives:
             sharing.setdefault(location.archives, []).append(name)
     folders = [modality.folder for modality in description.modalities.values()]
+    lacking = [description.modalities[n] for n in parts.absent if n in description.modalities]
+    absent = frozenset(last_name(modality.folder) for modality in lacking)
     streams = []
     for archives, names in sharing.items():
         modalities = [description.modalities[name] for name in names]
-        streams.append(ArchiveStream(archives, modalities, on_problem, options, folders))
+        streams.append(ArchiveStream(archives, modalities, on_problem, options, folders, absent))
     return streams
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from patchpress.converter.sources.decompress import DecompressedArchive
+from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.readers.errors import SourceError
 
 CHUNK = 1 << 20  # bytes decompressed at a time, so many that threads rarely wait for one another
@@ -30,6 +30,10 @@ class ArchiveReader(Protocol):
         Raises:
             SourceError: the compressed data is damaged or cut.
         """
+
+    @property
+    def leftover(self) -> Leftover | None:
+        """The bytes after the end of the compressed data, at this end; None if there are none."""
 
     def digests(self) -> dict[Path, str]:
         """The MD5 of each file, after the end of the archive; the bytes after it are read, too."""
@@ -83,6 +87,11 @@ class ThreadReader:
         self._given, length = entry
         self._ended = length == 0
         return memoryview(self._given)[:length]
+
+    @property
+    def leftover(self) -> Leftover | None:
+        """The bytes after the end of the compressed data, at this end; None if there are none."""
+        return self._decompressor.leftover
 
     def digests(self) -> dict[Path, str]:
         """The MD5 of each file, after the end of the archive."""

@@ -1,24 +1,30 @@
 """The files of a tar archive as a stream: read once, from front to back, and never unpacked.
 
-`.tar`, `.tar.gz` and `.tar.zst`, whole or split into several files that are read as one.
+Plain, in gzip or in zstd, whole or split into several files that are read as one. Archives that
+were put one after the other are read to the end of the last, as by `tar --ignore-zeros`.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from patchpress.converter.sources.contents import ZEROS, content, is_tar_header
+from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.converter.sources.readahead import ArchiveReader, ThreadReader
 from patchpress.converter.sources.unpacker import Unpacker
 from patchpress.readers.errors import SourceError
 
 BLOCK = 512  # bytes of a tar block: headers and files begin at a multiple of it
+RECORD = 20 * BLOCK  # bytes that an archive without files has
 NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
 HEADERS_KEPT = 64
 # Kinds of entries (POSIX.1-1988 ustar, pax, and GNU tar).
-_FOLDER = b"5"
+_FOLDERS = (b"5", b"D")  # GNU's incremental archives list the names in a folder after it
 _LONG_NAME, _LONG_LINK = b"L", b"K"
-_PAX, _PAX_GLOBAL = b"x", b"g"
-_ABOUT_NEXT = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL)
+_PAX, _PAX_GLOBAL, _PAX_OF_SOLARIS = b"x", b"g", b"X"
+_ABOUT_NEXT = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _PAX_OF_SOLARIS)
+_LABEL = b"V"  # the name of a volume, as `tar -V` writes it
+_CONTINUED = b"M"
 _FILES = (b"0", b"\0", b"7")  # a regular file, one of an old archive, a contiguous one
 _REFUSED = {
     b"1": "a link",
@@ -28,6 +34,11 @@ _REFUSED = {
     b"6": "a pipe",
     b"S": "a sparse file",
 }
+_SPARSE = "a sparse file in it, which is not read: pack it without --sparse"
+_VOLUME = (
+    "a part of a multi-volume archive (`tar -M`), which is not read: unpack the volumes together, "
+    "and give the folder"
+)
 
 
 class Member(NamedTuple):
@@ -75,6 +86,10 @@ class TarStream:
         """Path of the last file that came whole."""
         self.last_patch = ""
         """The last whole patch, set by the caller for the sentence about an early end."""
+        self.archives = 0
+        """How many archives have come to their end: more than one if they were put together."""
+        self.leftover: Leftover | None = None
+        """The bytes after the last archive that belong to none, at the end; None for none."""
 
     def close(self) -> None:
         """Stop decompressing, and close the files."""
@@ -92,32 +107,43 @@ class TarStream:
             SourceError: a link, a device, a path that leads out, damage, or an early end.
         """
         path, size = "", -1  # of the next entry, if an entry before it tells
+        next_block: bytes | None = None
         while True:
-            block = self._take(BLOCK)
+            block, next_block = next_block or self._take(BLOCK), None
             header = self._headers.get(block)
             if header is None:
                 if not any(block):
-                    self._read_to_end()
-                    return
+                    next_block = self._next_archive()
+                    if next_block is None:
+                        return
+                    continue
                 header = self._parse(block)
             kind, nbytes, name = header
             if kind in _ABOUT_NEXT:
                 text = self._text(nbytes)
                 if kind == _LONG_NAME:
                     path = text.rstrip(b"\0").decode(errors="surrogateescape")
-                elif kind == _PAX:
+                elif kind == _PAX_GLOBAL:
+                    self._pax(text, "", -1)  # of its values only those are looked at that refuse it
+                elif kind != _LONG_LINK:
                     path, size = self._pax(text, path, size)
                 continue
             name = path or name
-            member = Member(self._inside(name), nbytes if size < 0 else size)
+            nbytes = nbytes if size < 0 else size
             path, size = "", -1
+            if kind == _LABEL:
+                self._pass(nbytes + -nbytes % BLOCK)
+                continue
+            if kind == _CONTINUED:
+                raise SourceError(f"{self.path} is {_VOLUME}")
+            member = Member(self._inside(name), nbytes)
             if kind in _REFUSED:
                 raise SourceError(
                     f"{self.path} has {_REFUSED[kind]} in it ({name}): no published archive has, "
                     "so it is refused"
                 )
             self._left = member.size
-            if kind != _FOLDER and not name.endswith("/"):
+            if kind not in _FOLDERS and not name.endswith("/"):
                 if kind not in _FILES:
                     raise self._damaged(f"an entry of the unknown kind {kind!r} ({name})")
                 yield member
@@ -189,14 +215,52 @@ class TarStream:
         except SourceError as error:
             raise SourceError(f"{error}: {self._what_came()}; download it again") from None
 
-    def _read_to_end(self) -> None:
-        """Read what is left, so that a checksum of all bytes is compared and a cut is noticed."""
-        self._at = len(self._chunk)
-        while len(self._read_chunk()):
-            pass
+    def _next_archive(self) -> bytes | None:
+        """The first block of the next archive, after the zeros at the end of one; None if none is.
+
+        What is left is read all the same, so that a checksum of all bytes is compared, and a cut is
+        noticed. Bytes that are no archive are counted in `leftover`.
+        """
+        self.archives += 1
+        zeros = 0  # before the next byte that is none, in its block
+        while True:
+            rest = bytes(self._chunk[self._at :])
+            found = len(rest) - len(rest.lstrip(b"\0"))
+            self._at += found
+            zeros = (zeros + found) % BLOCK
+            if found < len(rest):
+                break
+            self._chunk, self._at = self._read_chunk(), 0
+            if not len(self._chunk):
+                self.leftover = self._reader.leftover
+                if not self._headers and self._reader.consumed > RECORD:
+                    raise SourceError(f"{self.path} is {ZEROS.name}: {ZEROS.way_out}")
+                return None
+        block = bytes(zeros) + self._take_at_most(BLOCK - zeros)
+        if is_tar_header(block):
+            return block
+        start = block[zeros:]
+        count = len(start) + len(self._chunk) - self._at
+        while len(chunk := self._read_chunk()):
+            count += len(chunk)
+        self.leftover = Leftover(count, start)
+        return None
+
+    def _take_at_most(self, nbytes: int) -> bytes:
+        """So many of the next bytes, or all that are left."""
+        taken = bytearray()
+        while len(taken) < nbytes:
+            if self._at == len(self._chunk):
+                self._chunk, self._at = self._read_chunk(), 0
+                if not len(self._chunk):
+                    break
+            given = self._chunk[self._at : self._at + nbytes - len(taken)]
+            self._at += len(given)
+            taken += given
+        return bytes(taken)
 
     def _parse(self, block: bytes) -> _Header:
-        self._check_sum(block)
+        self._check(block)
         header = _Header(block[156:157], self._number(block[124:136]), _name(block))
         if len(self._headers) >= HEADERS_KEPT:
             self._headers.clear()
@@ -222,7 +286,9 @@ class TarStream:
             elif key == b"size":
                 size = self._number(b"%o" % int(value) if value.isdigit() else b"?")
             elif key.startswith(b"GNU.sparse"):
-                raise self._damaged("a sparse file, which no published archive has")
+                raise SourceError(f"{self.path} has {_SPARSE}")
+            elif key.startswith(b"GNU.volume") and key != b"GNU.volume.label":
+                raise SourceError(f"{self.path} is {_VOLUME}")
         return path, size
 
     def _number(self, digits: bytes) -> int:
@@ -237,11 +303,12 @@ class TarStream:
         except ValueError:
             raise self._damaged(f"a size that is no number ({digits!r})") from None
 
-    def _check_sum(self, header: bytes) -> None:
-        # It is the sum of all bytes, in which its own eight bytes count as blanks.
-        found = sum(header) - sum(header[148:156]) + 8 * 32
-        if found != self._number(header[148:156]):
+    def _check(self, block: bytes) -> None:
+        if is_tar_header(block):
+            return
+        if self.last or self._headers:
             raise self._damaged("a header with a wrong checksum")
+        raise _no_tar(self.path, block)
 
     def _inside(self, name: str) -> str:
         """A path without a leading `./`.
@@ -264,6 +331,31 @@ class TarStream:
     def _damaged(self, what: str) -> SourceError:
         after = f" after {self.last}" if self.last else ""
         return SourceError(f"{self.path} is damaged: it has {what}{after}; download it again")
+
+
+def require_tar(paths: Sequence[Path]) -> None:
+    """Refuse an archive that does not begin as one.
+
+    Raises:
+        SourceMissing, SourceError: it is something else, or cannot be read.
+    """
+    archive = DecompressedArchive(paths, md5=False)
+    try:
+        start = bytearray(BLOCK)
+        count, _ = archive.fill(memoryview(start))  # of damage, reading all of it tells more
+    finally:
+        archive.close()
+    block = bytes(start[:count])
+    if any(block) and not is_tar_header(block) and (count == BLOCK or content(block) is not None):
+        raise _no_tar(paths[0], block)
+
+
+def _no_tar(path: Path, block: bytes) -> SourceError:
+    """The error of an archive that begins with this block."""
+    found = content(block)
+    what = found.name if found is not None else "other data"
+    way_out = found.way_out if found is not None and found.way_out else "download it again"
+    return SourceError(f"{path} is no tar archive: it has {what} in it; {way_out}")
 
 
 def _name(header: bytes) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
-from patchpress.converter.sources.decompress import DecompressedArchive
+from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.converter.sources.readahead import CHUNK, CHUNKS_AHEAD
 from patchpress.readers.errors import PatchpressError, SourceError
 
@@ -41,6 +41,7 @@ class _End:
     error: SourceError | None = None
     """What ended it too early, if something did."""
     digests: dict[Path, str] | None = None
+    leftover: Leftover | None = None
 
 
 class Unpacker:
@@ -126,6 +127,11 @@ class ProcessReader:
             raise message.error
         return memoryview(b"")
 
+    @property
+    def leftover(self) -> Leftover | None:
+        """The bytes after the end of the compressed data, at this end; None if there are none."""
+        return self._end.leftover if self._end is not None else None
+
     def digests(self) -> dict[Path, str]:
         """The MD5 of each file, after the end of the archive."""
         if self._end is None or self._end.digests is None:
@@ -200,8 +206,10 @@ def _unpack(
         if filled:
             pipe.send(_Chunk(job=job, number=number, filled=filled, consumed=consumed))
         if error is not None or not filled:
+            leftover = decompressor.leftover  # before digests, which reads these bytes, too
             digests = decompressor.digests() if md5 and error is None else None
             consumed = decompressor.consumed
-            pipe.send(_End(job=job, consumed=consumed, error=error, digests=digests))
+            end = _End(job=job, consumed=consumed, error=error, digests=digests, leftover=leftover)
+            pipe.send(end)
             decompressor.close()
             return

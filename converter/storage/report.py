@@ -8,6 +8,7 @@ from pathlib import Path
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.descriptions.published import compared, lines_of
+from patchpress.converter.sources.passed_over import PassedOver, passed_over_lines
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.tables.metadata import Joined, rows_with_all
 from patchpress.converter.text import limit_text, line, named, size, split_rows
@@ -64,14 +65,16 @@ class Report:
     """Modality -> its patches that were cropped, padded or resized."""
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that was left out."""
-    ignored: dict[str, int] = field(default_factory=dict)
+    passed_over: dict[str, PassedOver] = field(default_factory=dict)
     """Modality -> entries of its folder that are no patches."""
-    ignored_files: dict[str, int] = field(default_factory=dict)
+    passed_over_in_archives: dict[str, PassedOver] = field(default_factory=dict)
     """Archive -> files of it that belong to no patch."""
     other_values: int = 0
     """Values of an adopted data file that are no records of the dataset."""
     kinds_of_other_values: str = ""
     """What these are, for people."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each part of the source that is there and was not read."""
 
     @property
     def labelled(self) -> bool:
@@ -93,6 +96,8 @@ class Report:
             or self.listed_without_pixels
             or self.other_size
             or self.defects
+            or any(found.unmatched for found in self.passed_over.values())
+            or any(found.unmatched for found in self.passed_over_in_archives.values())
         )
 
     def text(self) -> str:
@@ -131,10 +136,6 @@ class Report:
         for name, names in self.without_row.items():
             lines += named(f"{name} without a row in the tables", names)
         lines += named("patches whose modalities cover different ground", self.other_ground)
-        for name, count in self.ignored.items():
-            lines.append(f"  entries of the {name} folder that are no patches: {count:,}")
-        for name, count in self.ignored_files.items():
-            lines.append(f"  files of {name} that belong to no patch: {count:,}")
         if self.other_values:
             lines.append(
                 f"  values that are no records, left out: {self.other_values:,}, "
@@ -143,6 +144,8 @@ class Report:
         for name, sized in self.other_size.items():
             title = f"{name} patches of another size, {_DONE[sized.rule]}"
             lines += named(title, sized.patches)
+        lines += passed_over_lines(self.passed_over, self.passed_over_in_archives)
+        lines += [f"  {note}" for note in self.notes]
         lines += named("patches left out because of errors", self.skipped)
         return "\n".join(lines)
 

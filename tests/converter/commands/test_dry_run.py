@@ -65,7 +65,7 @@ def assert_true(forecast: Forecast, report: Report) -> None:
     for other, (count, about) in forecast.partners.items():
         without = report.without_partner.get(forecast.primary, {}).get(other, [])
         assert (count, about) == (report.records[forecast.primary] - len(without), False)
-    assert (forecast.absent, forecast.ignored) == (report.absent, report.ignored)
+    assert (forecast.absent, forecast.passed_over) == (report.absent, report.passed_over)
     assert forecast.skipped == report.skipped
     assert bool(forecast.labels) == report.labelled
     assert forecast.exit_code == report.exit_code
@@ -149,7 +149,7 @@ def test_damage_to_the_source_is_counted_alike(raw: Path, tmp_path: Path) -> Non
     (raw / "BigEarthNet-S2" / "notes.txt").write_bytes(b"")
     forecast = compare(tmp_path, raw)
     assert forecast.partners["s1"] == (3, False)  # a pair without its row does not count
-    assert forecast.ignored == {"s2": 1}
+    assert forecast.passed_over["s2"].unmatched == 1
     assert forecast.without_row == {"s2": 1, "s1": 1, "map": 1}
 
 
@@ -353,7 +353,7 @@ def test_a_modality_that_does_not_come_in_time_is_unknown(large: Path, tmp_path:
 def test_damage_at_the_beginning_of_an_archive_is_told(raw: Path, tmp_path: Path) -> None:
     packed(raw)
     (raw / "BigEarthNet-S1.tar").write_bytes(b"x" * 4096)
-    with pytest.raises(SourceError, match=r"BigEarthNet-S1\.tar is damaged"):
+    with pytest.raises(SourceError, match=r"BigEarthNet-S1\.tar is a text: download it again"):
         foretold(tmp_path, raw, tmp_path / "store")
 
 

@@ -152,7 +152,7 @@ def test_one_archive_may_hold_all(raw: Path, tmp_path: Path) -> None:
         store = tmp_path / "-".join(wanted)
         paths = dict.fromkeys(wanted, path)
         report = made(tmp_path / "some", store, paths=paths, modalities=wanted)
-        assert report.ignored_files == {}
+        assert report.passed_over_in_archives == {}
         made(raw, tmp_path / f"{store}.folders", modalities=wanted)
         assert stored_values(store) == stored_values(tmp_path / f"{store}.folders")
 

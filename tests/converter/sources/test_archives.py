@@ -19,6 +19,7 @@ from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import Location, SourceParts
 from patchpress.converter.sources.order import streams_of
+from patchpress.converter.sources.passed_over import PassedOver
 from patchpress.converter.sources.patch import Patch, ignore_problem
 from patchpress.readers.errors import PatchError, SourceError
 from tests.support.helpers import described, patches
@@ -187,7 +188,9 @@ def test_files_that_belong_to_no_patch_are_counted(raw: Path, tmp_path: Path) ->
     path = write(tmp_path / "a.tar", parts)
     found = stream(path)
     assert as_streamed(found) == as_walked(raw)
-    assert found.ignored == {"a.tar": 4}
+    assert found.passed_over["a.tar"] == PassedOver(
+        3, ["README", f"{names[0].rpartition('/')[0]}/notes.txt", "a/b/c/d.tif"], hidden=1
+    )
 
 
 @pytest.mark.parametrize("position", ["first", "within", "last"])
@@ -318,7 +321,7 @@ def test_another_archive_is_not_read_to_its_end(
     parts = [*numbered(many(1)), *[entry(f"other/{number}.tif") for number in range(60)]]
     found = stream(write(tmp_path / "b.tar", parts))
     assert len(list(found)) == 1
-    assert found.ignored == {"b.tar": 60}
+    assert found.passed_over["b.tar"].unmatched == 60
 
 
 def test_every_byte_is_read_once(raw: Path, tmp_path: Path) -> None:
@@ -372,7 +375,7 @@ def test_what_lies_in_the_folder_of_another_modality_is_passed_over(
     names = [name for folder in folders for name in members(raw, folder)]
     found = stream(write(tmp_path / "a.tar", entries(raw, names)), modality)
     assert as_streamed(found) == as_walked(raw, modality)
-    assert found.ignored == {}
+    assert found.passed_over == {}
 
 
 def test_modalities_of_the_same_paths_are_told_apart_by_their_folders(tmp_path: Path) -> None:

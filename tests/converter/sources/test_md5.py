@@ -95,7 +95,8 @@ def test_each_part_has_an_md5(raw: Path, tmp_path: Path) -> None:
 
 def test_a_table_is_compared_before_anything_is_read(source: Path, tmp_path: Path) -> None:
     toml = described(source, tmp_path / "mine.toml", **{"metadata.parquet": "2" * 32})
-    (source / "BigEarthNet-S2.tar.zst").write_bytes(b"nothing that could be read")
+    archive = source / "BigEarthNet-S2.tar.zst"
+    archive.write_bytes(archive.read_bytes()[:1000] + b"nothing that could be read")
     with pytest.raises(SourceError, match="metadata.parquet has the MD5"):
         checked(toml, source, tmp_path / "store")
     assert not (tmp_path / "store").exists()

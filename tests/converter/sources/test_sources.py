@@ -9,6 +9,7 @@ from patchpress import convert, open_store
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import patches_in_key_order, require_patches, walks_of
+from patchpress.converter.sources.passed_over import PassedOver
 from patchpress.readers.errors import OptionError, PatchError, SourceError, SourceMissing
 from tests.support.helpers import DATASET, described, made, patches
 
@@ -34,7 +35,7 @@ def test_a_walk_finds_every_patch_of_a_modality(tree: Path, modality: str) -> No
     walked, problems = walk(tree, modality)
     found = list(walked)
     assert [patch.name for patch in found] == patches(tree, modality)
-    assert (walked.ignored, walked.ascending, problems) == (0, True, [])
+    assert (walked.passed_over.unmatched, walked.ascending, problems) == (0, True, [])
     for patch in found:
         assert Path(patch.folder).is_dir()
         assert patch.folder.endswith(patch.name)
@@ -53,11 +54,14 @@ def test_entries_that_are_no_patches_are_counted(raw: Path) -> None:
     (product / "S2A_of_no_patch").mkdir()
     walked, problems = walk(raw)
     assert [patch.name for patch in walked] == names
-    assert walked.ignored == 3
+    assert walked.passed_over == PassedOver(
+        2, [f"{product.name}/S2A_of_no_patch/", "notes.txt"], hidden=1
+    )
     assert problems == []
     report = made(raw, raw.parent / "store")
-    assert report.ignored == {"s2": 3}
-    assert "that are no patches: 3" in report.text()
+    assert report.passed_over["s2"] == walked.passed_over
+    assert f"that are no patches: 2 ({product.name}/S2A_of_no_patch/, notes.txt)" in report.text()
+    assert "hidden files, passed over: 1" in report.text()
 
 
 def test_a_file_named_as_a_product_is_passed_over(raw: Path) -> None:
@@ -66,7 +70,7 @@ def test_a_file_named_as_a_product_is_passed_over(raw: Path) -> None:
     product.write_bytes(b"")
     walked, _ = walk(raw)
     assert all(product.name not in patch.folder for patch in walked)
-    assert walked.ignored == 1
+    assert walked.passed_over.unmatched == 1
 
 
 def misplace(raw: Path) -> str:

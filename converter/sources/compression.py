@@ -1,0 +1,195 @@
+"""gzip and zstd data decompressed: all members or frames of a file, and what comes after the last.
+
+Both give the bytes that come before damage, and tell a file that is cut.
+"""
+
+import re
+from typing import IO, Any, Protocol, cast
+
+import zstandard
+
+READ = 128 << 10  # bytes read from the disk at a time: memory of this size is used again at once
+_GZIP = 16 + 15  # wbits of zlib: a gzip header, and the largest window
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+# A frame that has no data: any of 16 first bytes, these three, and its length in four bytes.
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
+_FRAME_START = 8  # bytes that tell how long the header of a frame is, or a frame without data
+_BLOCK_HEADER = 3
+_REPEATED = 1  # the kind of a block that has one byte, whatever its length
+
+
+class Source(Protocol):
+    """Compressed bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, `size` at most; none at the end."""
+
+
+class GzipReader:
+    """Decompressed gzip, with all members of a file and zeros between and after them."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._packed = b""  # read, and not decompressed yet
+        self._member = _gzip_decompressor()
+        self._begun = False  # whether the member has got any bytes
+        self._is_first = True
+        self.leftover = b""
+        """Bytes after the last member, as far as they were read; empty if there are none."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer as far as one piece gives bytes for it; gives 0 at the end.
+
+        Raises:
+            EOFError: the last member is cut.
+        """
+        while not self.leftover:
+            if self._member.eof:
+                # After a member come zeros, another member, or both.
+                self._packed = self._member.unused_data.lstrip(b"\0")
+                self._member, self._begun, self._is_first = _gzip_decompressor(), False, False
+            if not self._begun and not self._find_member():
+                return 0
+            if not self._packed:
+                self._packed = self._source.read(READ)
+                if not self._packed:
+                    raise EOFError("it is cut")
+            given = self._member.decompress(self._packed, len(buffer))
+            self._packed = self._member.unconsumed_tail
+            if given:
+                buffer[: len(given)] = given
+                return len(given)
+        return 0
+
+    def _find_member(self) -> bool:
+        """Read up to the next member; gives whether there is one."""
+        while len(self._packed) < len(_GZIP_MAGIC):
+            more = self._source.read(READ)
+            if not more:
+                break
+            self._packed = (self._packed + more).lstrip(b"\0")
+        if not self._packed:
+            return False
+        self._begun = self._is_first or self._packed.startswith(_GZIP_MAGIC)
+        if not self._begun:
+            self.leftover = self._packed
+        return self._begun
+
+
+def _gzip_decompressor() -> Any:
+    """What decompresses one gzip member and checks it: isal, in a third of zlib's time, or zlib."""
+    try:
+        from isal import isal_zlib
+    except ModuleNotFoundError:
+        import zlib
+
+        return zlib.decompressobj(_GZIP)
+    return isal_zlib.decompressobj(_GZIP)
+
+
+class ZstdReader:
+    """Decompressed zstd, with all frames of a file and zeros between and after them."""
+
+    def __init__(self, source: Source) -> None:
+        self._frames = _ZstdFrames(source)
+        # The largest window is needed for `zstd --long=31`.
+        context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        frames = cast("IO[bytes]", self._frames)
+        self._stream = context.stream_reader(frames, READ, read_across_frames=True)
+
+    @property
+    def leftover(self) -> bytes:
+        """Bytes after the last frame, as far as they were read; empty if there are none."""
+        return self._frames.leftover
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer as far as one piece gives bytes for it; gives 0 at the end.
+
+        Raises:
+            EOFError: the last frame is cut.
+        """
+        got = self._stream.readinto(buffer)
+        if not got and self._frames.is_inside:
+            raise EOFError("it is cut")
+        return got
+
+
+class _ZstdFrames:
+    """The frames of zstd data without what lies between and after them (RFC 8878).
+
+    The library that decompresses does not tell where a frame ended. So the lengths of its blocks
+    are followed here, of which each has up to 128 KiB: nothing but their headers is looked at.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._data = b""  # read, and not given yet
+        self._left = 0  # bytes of the header or block that were not followed yet
+        self._has_checksum = self._is_last = False
+        self.is_inside = False
+        """Whether a frame has begun that has not come to its end."""
+        self.leftover = b""
+        """Bytes after the last frame, as far as they were read; empty if there are none."""
+
+    def read(self, size: int = READ) -> bytes:
+        """The next bytes of frames, `size` at most; none at the end."""
+        while not self.leftover:
+            more = self._source.read(max(1, size - len(self._data)))
+            data = self._data + more
+            if not self.is_inside:
+                data = data.lstrip(b"\0")
+            end = self._follow(data, is_all=not more)
+            self._data = data[end:]
+            if end:
+                return data[:end]
+            if not more:
+                break
+        return b""
+
+    def _follow(self, data: bytes, *, is_all: bool) -> int:
+        """How many of these bytes belong to frames, as far as their headers are whole."""
+        at, size = 0, len(data)
+        while at < size:
+            if self._left:
+                step = min(self._left, size - at)
+                self._left -= step
+                at += step
+                if not self._left and self._is_last:
+                    self.is_inside = self._is_last = False
+                    if at < size and not data[at]:
+                        break  # zeros, which are removed before the next frame
+            elif self.is_inside:
+                if size - at < _BLOCK_HEADER:
+                    break
+                self._begin_block(int.from_bytes(data[at : at + _BLOCK_HEADER], "little"))
+            else:
+                start = data[at : at + _FRAME_START]
+                if not (start.startswith(_ZSTD_MAGIC) or _SKIPPABLE.match(start)):
+                    if is_all or len(start) >= len(_ZSTD_MAGIC):
+                        self.leftover = data[at:]
+                    break
+                if len(start) < _FRAME_START:
+                    self.is_inside = is_all  # then it is cut
+                    break
+                self._begin_frame(start)
+        return at
+
+    def _begin_frame(self, start: bytes) -> None:
+        self.is_inside = True
+        if not start.startswith(_ZSTD_MAGIC):
+            self._left = _FRAME_START + int.from_bytes(start[4:], "little")
+            self._is_last = True
+            return
+        said = start[4]
+        is_single = said >> 5 & 1
+        sizes = (is_single, 2, 4, 8)  # bytes of the size of the contents
+        self._left = 6 - is_single + (0, 1, 2, 4)[said & 3] + sizes[said >> 6]
+        self._has_checksum = bool(said & 4)
+
+    def _begin_block(self, header: int) -> None:
+        is_last, kind, length = header & 1, header >> 1 & 3, header >> 3
+        self._left = _BLOCK_HEADER + (1 if kind == _REPEATED else length)
+        if is_last:
+            self._is_last = True
+            self._left += 4 * self._has_checksum
