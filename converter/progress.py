@@ -3,21 +3,25 @@
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from patchpress.converter.text import clock, size
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
 
 EVERY = 10.0  # seconds between plain lines
+WIDE = 100  # characters of a terminal that has room for bytes a second, too
 
 
 class Progress(Protocol):
     """What a long function calls while it works. `ProgressLines` is one that prints."""
 
-    def start(self, total: int | None, unit: str = "patches") -> None:
-        """There are `total` units to do, None if only the end of an archive tells how many.
+    def start(self, stage: str, total: int | None, unit: str = "records") -> None:
+        """A stage of the work begins, ``converting`` for example, which is counted anew.
 
-        Called once more if another part of the work begins, which is counted anew.
+        It has `total` units, None if only the end of an archive tells how many. A patch is one
+        unit for each modality that it has.
         """
 
     def advance(self, count: int, nbytes: int, /, share: float | None = None) -> None:
@@ -27,7 +31,7 @@ class Progress(Protocol):
 class NoProgress:
     """Progress for callers that want none."""
 
-    def start(self, total: int | None, unit: str = "patches") -> None:
+    def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         """Do nothing."""
 
     def advance(self, count: int, nbytes: int, /, share: float | None = None) -> None:
@@ -35,37 +39,56 @@ class NoProgress:
 
 
 class _Counted:
-    """What is done so far, and how fast."""
+    """What is done of a stage so far, and how fast."""
 
-    def __init__(self, total: int | None, unit: str) -> None:
-        self.total, self.unit = total, unit
+    def __init__(self, stage: str = "", total: int | None = None, unit: str = "records") -> None:
+        self.stage, self.total, self.unit = stage, total, unit
         self.done = 0
         self._bytes = 0
+        self._share: float | None = None
         self._begun = time.monotonic()
 
-    def add(self, count: int, nbytes: int) -> None:
-        """So many units more."""
+    def add(self, count: int, nbytes: int, share: float | None) -> None:
+        """So many units more; `share` of all if no total is known."""
         self.done += count
         self._bytes += nbytes
+        self._share = self.done / self.total if self.total else share
 
     @property
     def seconds(self) -> float:
         """Since the start; never 0."""
         return max(time.monotonic() - self._begun, 1e-6)
 
-    def rates(self) -> list[str]:
-        """Units a second, and bytes a second if any are counted."""
-        rates = [f"{self.done / self.seconds:,.0f} {self.unit}/s"]
-        if self._bytes:
-            rates.append(f"{self._bytes / self.seconds / 1e6:,.0f} MB/s")
-        return rates
+    def far(self) -> str:
+        """How much is done, and of how much if that is known."""
+        done = f"{self.done:,}"
+        return f"{done} of {self.total:,} {self.unit}" if self.total else f"{done} {self.unit}"
+
+    def rate(self) -> str:
+        """Units a second."""
+        return f"{self.done / self.seconds:,.0f} {self.unit}/s"
+
+    def bytes_rate(self) -> str:
+        """Bytes a second; empty if none are counted."""
+        return f"{size(self._bytes / self.seconds)}/s" if self._bytes else ""
+
+    def times(self) -> str:
+        """The time since the start, and the time left if all goes on like this."""
+        left = "time left unknown"
+        if self._share:
+            left = f"{clock(self.seconds / self._share - self.seconds)} left"
+        return f"{clock(self.seconds)} elapsed, {left}"
+
+    def estimated_total(self) -> int | None:
+        """How many units there are, about if only a share tells."""
+        return self.total or (round(self.done / self._share) if self._share else None)
 
 
 class ProgressLines:
     """A line on stderr every ten seconds."""
 
     def __init__(self) -> None:
-        self._counted = _Counted(None, "patches")
+        self._counted = _Counted()
         self._last = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -74,57 +97,48 @@ class ProgressLines:
     def __exit__(self, *error: object) -> None:
         return None
 
-    def start(self, total: int | None, unit: str = "patches") -> None:
+    def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         """Begin to count."""
-        self._counted = _Counted(total, unit)
+        self._counted = _Counted(stage, total, unit)
         self._last = time.monotonic()
 
     def advance(self, count: int, nbytes: int, /, share: float | None = None) -> None:
         """Count, and print when it is time."""
-        self._counted.add(count, nbytes)
+        counted = self._counted
+        counted.add(count, nbytes, share)
         now = time.monotonic()
         if now - self._last >= EVERY:
             self._last = now
-            print(self._line(share), file=sys.stderr, flush=True)
-
-    def _line(self, share: float | None) -> str:
-        counted = self._counted
-        done = f"{counted.done:,}"
-        if counted.total:
-            done = f"{done} of {counted.total:,}"
-            share = counted.done / counted.total
-        left = "time left unknown"
-        if share:
-            left = f"{counted.seconds / share - counted.seconds:,.0f} s left"
-        return ", ".join([f"{done} {counted.unit}", *counted.rates(), left])
+            said = (counted.far(), counted.rate(), counted.bytes_rate(), counted.times())
+            text = ", ".join(part for part in said if part)
+            print(f"{counted.stage}: {text}", file=sys.stderr, flush=True)
 
 
 class ProgressBar:
-    """A bar with the rates and the time left."""
+    """A bar with the name of the stage, the rates, the time elapsed and the time left.
+
+    On a terminal of 80 characters all of it is in one line.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
+        console = Console(stderr=True)
+        self._is_wide = console.width >= WIDE
         self._rich = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rates]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what the texts leave
+            TextColumn("{task.fields[far]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+            _times_column(),
+            console=console,
             refresh_per_second=4,
+            expand=True,
         )
         self._task: TaskID | None = None
-        self._counted = _Counted(None, "patches")
+        self._counted = _Counted()
 
     def __enter__(self) -> Self:
         return self
@@ -138,12 +152,12 @@ class ProgressBar:
         if self._task is not None:
             self._rich.stop()
 
-    def start(self, total: int | None, unit: str = "patches") -> None:
+    def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         """Draw the bar. This starts a thread: worker processes are started before."""
-        self._counted = _Counted(total, unit)
+        self._counted = _Counted(stage, total, unit)
         if self._task is not None:
             self._rich.remove_task(self._task)
-        self._task = self._rich.add_task("", total=total, rates="")
+        self._task = self._rich.add_task(stage, total=total, far="", rate="")
         self._rich.start()
 
     def advance(self, count: int, nbytes: int, /, share: float | None = None) -> None:
@@ -151,13 +165,44 @@ class ProgressBar:
         if self._task is None:
             return
         counted = self._counted
-        counted.add(count, nbytes)
-        rates = " ".join(counted.rates())
-        if share and not counted.total:
-            estimate = round(counted.done / share)
-            self._rich.update(self._task, advance=count, total=estimate, rates=rates)
-        else:
-            self._rich.update(self._task, advance=count, rates=rates)
+        counted.add(count, nbytes, share)
+        self._rich.update(
+            self._task,
+            completed=counted.done,
+            total=counted.estimated_total(),
+            far=self._far(),
+            rate=" ".join([self._rate(), counted.bytes_rate()]) if self._is_wide else self._rate(),
+        )
+
+    def _far(self) -> str:
+        """What is done, with the unit, as short as a narrow terminal needs it."""
+        counted = self._counted
+        if self._is_wide or not counted.total:
+            return counted.far()
+        return f"{counted.done / counted.total:.0%} of {counted.total:,} {counted.unit}"
+
+    def _rate(self) -> str:
+        counted = self._counted
+        return counted.rate() if self._is_wide else f"{counted.done / counted.seconds:,.0f}/s"
+
+
+def _times_column() -> Any:
+    """The time elapsed, and the time left as rich estimates it from the last half minute."""
+    from rich.progress import ProgressColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Times(ProgressColumn):
+        max_refresh = 0.5
+
+        def render(self, task: "Task") -> Text:
+            elapsed, left = task.elapsed, task.time_remaining
+            said = [f"{clock(elapsed or 0)} elapsed"]
+            if left is not None and not task.finished:
+                said.append(f"{clock(left)} left")
+            return Text(" ".join(said))
+
+    return Times(table_column=Column(no_wrap=True))
 
 
 def progress_for_terminal() -> ProgressLines | ProgressBar:

@@ -29,6 +29,13 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def clock(seconds: float) -> str:
+    """A time as clocks show it: ``0:48``, ``1:02:38``."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def split_rows(rows: int, flagged: int) -> str:
     """How many rows of a split are recommended by the publisher, and how many are flagged."""
     return f"{rows - flagged:,}" + (f", and {flagged:,} flagged" if flagged else "")

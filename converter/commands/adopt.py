@@ -220,7 +220,7 @@ class _Adoption:
     def _read(self, found: Scan) -> str:
         """Note every record in the order of the keys; the digest over keys and checksums."""
         digest = ContentDigest()
-        self._progress.start(len(found.keys), "records")
+        self._progress.start("reading", len(found.keys), "values")
         done = nbytes = 0
         for name, value in values_in(self._data, found):
             record = self._identifier.identify(name, value)

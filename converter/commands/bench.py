@@ -133,7 +133,7 @@ def bench(
         for case, mode in _cases(opened)
     ]
     progress = progress or NoProgress()
-    progress.start(len(readings), "measurements")
+    progress.start("measuring", len(readings), "measurements")
     measurements = []
     for reading in readings:
         with ProcessPoolExecutor(1, mp_context=SpawnWithoutMain()) as pool:

@@ -58,7 +58,7 @@ class ChangedRecords:
 def read_values(path: Path, found: Scan, progress: Progress) -> DataValues:
     """Read every value of a data file once."""
     checksums = np.empty(len(found.keys), np.uint64)
-    progress.start(len(found.keys), "records")
+    progress.start("reading", len(found.keys), "values")
     done = nbytes = 0
     for position, (_, value) in enumerate(values_in(path, found)):
         checksums[position] = xxhash.xxh3_64_intdigest(value)

@@ -162,7 +162,7 @@ class _Conversion:
         self, chosen: Selection, encode: Encoding, journal: Journal, writer: ShardWriter
     ) -> None:
         """Store the records of all patches that an earlier run has not stored."""
-        self.progress.start(chosen.total)
+        self.progress.start("converting", chosen.total)
         patches = chosen.read()
         left = skip_stored(patches, journal, self._note, self.progress)
         self._write(encode(left), chosen, writer)

@@ -194,7 +194,7 @@ class _Index:
         return frozenset(key for key in found.keys.tolist() if key not in listed)
 
     def _rebuilt(self, files: Sequence[str], without: Collection[bytes]) -> Indexed:
-        self._progress.start(self._manifest.records, "records")
+        self._progress.start("indexing", self._manifest.records)
         extents = build(
             self._store,
             files,

@@ -128,7 +128,7 @@ def compute(
     progress = progress or NoProgress()
     # Before this process loads pyarrow, whose threads no fork should meet.
     with worker_pool(count, _counter, opened, BATCH_RECORDS, work="counting") as submit:
-        progress.start(sum(records.values()), "records")
+        progress.start("counting", sum(records.values()))
         counting = _Counting(opened, rows, submit, 2 * count + 1, progress)
         return [counting.statistics(modality) for modality in chosen]
 

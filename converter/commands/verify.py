@@ -109,7 +109,6 @@ def verify(
     name = "none" if description is None else description.dataset.name
     _log.info("%s: %d records, description %s", opened.path, len(opened), name)
     compared: dict[str, list[str]] = {}
-    is_started = False
     if against is not None and description is not None:
         located = {name: local_path(path) for name, path in (paths or {}).items()}
         modalities = tuple(opened.manifest.modalities)
@@ -117,11 +116,14 @@ def verify(
         require_patches(description, parts)
         found = compare_pixels(opened, description, parts, count, progress)
         verdict.compared, verdict.problems = found.compared, found.problems
+<<<<<<< HEAD
         verdict.notes = found.notes
         compared, is_started = found.keys, found.counts_records
+=======
+        compared = found.keys
+>>>>>>> c20c27a (The progress says which stage it is about, what is elapsed and what is left, in one line of a terminal)
     verdict.problems += unusable
-    if not is_started:
-        progress.start(len(opened), "records")
+    progress.start("reading back", len(opened))
     _read_back(opened, description, verdict, progress)
     if against is not None:
         verdict.problems += _without_source(opened, compared)

@@ -52,11 +52,14 @@ class ComparedPixels:
     """How many."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each difference."""
+<<<<<<< HEAD
     notes: list[str] = field(default_factory=list)
     """Lines that tell what the source has beside its patches."""
     counts_records: bool = False
     """Whether progress was told of all patches and records together. Archives do not tell how many
     patches they have, so for them the records are another part of the work."""
+=======
+>>>>>>> c20c27a (The progress says which stage it is about, what is elapsed and what is left, in one line of a terminal)
 
 
 def compare_pixels(
@@ -113,11 +116,8 @@ class _Comparison:
         options = self._stream_options()
         streams = streams_of(self.description, self.parts, self._note_error, options)
         walked = sum(1 for walk in walks.values() for _ in walk)
-        self.found.counts_records = not streams
-        if streams:
-            self.progress.start(sum(options.most.values()) if options.most else None)
-        else:
-            self.progress.start(len(self.store) + walked)
+        total = walked if not streams else sum(options.most.values()) if options.most else None
+        self.progress.start("comparing", total)
         chunks = self.chunking.cut(patches_in_key_order(walks, streams))
         for chunk, outcomes in in_order(chunks, submit, lambda under_way: under_way >= tasks - 1):
             for patch, problem in zip(chunk, outcomes, strict=True):

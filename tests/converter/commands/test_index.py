@@ -360,7 +360,7 @@ def test_progress_is_told_where_every_value_is_read(copy: Path) -> None:
     class Counting:
         total = done = nbytes = 0
 
-        def start(self, total: int | None, unit: str = "patches") -> None:
+        def start(self, stage: str, total: int | None, unit: str = "records") -> None:
             assert total is not None
             self.total = total
 

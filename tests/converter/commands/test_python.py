@@ -35,11 +35,13 @@ class Steps:
     """A progress that notes what it is told."""
 
     def __init__(self) -> None:
+        self.stages: list[str] = []
         self.units: list[str] = []
         self.totals: list[int | None] = []
         self.done = 0
 
-    def start(self, total: int | None, unit: str = "patches") -> None:
+    def start(self, stage: str, total: int | None, unit: str = "records") -> None:
+        self.stages.append(stage)
         self.units.append(unit)
         self.totals.append(total)
 
@@ -94,16 +96,18 @@ def test_paths_are_of_any_kind(
 def test_every_progress_is_told_of_all(copied: Path, tree: Path) -> None:
     steps = Steps()
     verify(copied, tree, workers=0, progress=steps)
-    assert (steps.units, steps.totals) == (["patches"], [2 * steps.done // 2])
-    for call, unit in (
-        (lambda told: verify(copied, progress=told), "records"),
-        (lambda told: index(copied, progress=told), "records"),
-        (lambda told: stats(copied, workers=0, progress=told), "records"),
-        (lambda told: bench(copied, seconds=0.001, progress=told), "measurements"),
+    assert steps.stages == ["comparing", "reading back"]
+    assert steps.units == ["records", "records"]
+    assert steps.totals == [steps.done // 2] * 2
+    for call, stage, unit in (
+        (lambda told: verify(copied, progress=told), "reading back", "records"),
+        (lambda told: index(copied, progress=told), "indexing", "records"),
+        (lambda told: stats(copied, workers=0, progress=told), "counting", "records"),
+        (lambda told: bench(copied, seconds=0.001, progress=told), "measuring", "measurements"),
     ):
         steps = Steps()
         call(steps)
-        assert steps.units == [unit]
+        assert (steps.stages, steps.units) == ([stage], [unit])
         assert steps.totals == [steps.done]
 
 

@@ -186,7 +186,7 @@ class Steps:
         self.total = 0
         self.done: list[int] = []
 
-    def start(self, total: int | None, unit: str = "patches") -> None:
+    def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         assert total is not None
         self.total = total
 

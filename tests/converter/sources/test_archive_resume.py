@@ -112,7 +112,7 @@ def test_progress_counts_what_was_stored_before(source: Path, tmp_path: Path) ->
         done = nbytes = 0
         last: float | None = None
 
-        def start(self, total: int | None, unit: str = "patches") -> None:
+        def start(self, stage: str, total: int | None, unit: str = "records") -> None:
             assert total is None
 
         def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:

@@ -247,7 +247,7 @@ class Shares:
         self.shares: list[float | None] = []
         self.done = 0
 
-    def start(self, total: int | None, unit: str = "patches") -> None:
+    def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         self.totals.append(total)
 
     def advance(self, patches: int, nbytes: int, share: float | None = None) -> None:

@@ -121,7 +121,7 @@ def test_progress_counts_what_was_stored_before(raw: Path, stopped: Path) -> Non
     class Count:
         total = done = nbytes = 0
 
-        def start(self, total: int | None, unit: str = "patches") -> None:
+        def start(self, stage: str, total: int | None, unit: str = "records") -> None:
             assert total is not None
             self.total = total
 
