@@ -116,12 +116,8 @@ def verify(
         require_patches(description, parts)
         found = compare_pixels(opened, description, parts, count, progress)
         verdict.compared, verdict.problems = found.compared, found.problems
-<<<<<<< HEAD
         verdict.notes = found.notes
-        compared, is_started = found.keys, found.counts_records
-=======
         compared = found.keys
->>>>>>> c20c27a (The progress says which stage it is about, what is elapsed and what is left, in one line of a terminal)
     verdict.problems += unusable
     progress.start("reading back", len(opened))
     _read_back(opened, description, verdict, progress)

@@ -52,14 +52,8 @@ class ComparedPixels:
     """How many."""
     problems: list[str] = field(default_factory=list)
     """A sentence for each difference."""
-<<<<<<< HEAD
     notes: list[str] = field(default_factory=list)
     """Lines that tell what the source has beside its patches."""
-    counts_records: bool = False
-    """Whether progress was told of all patches and records together. Archives do not tell how many
-    patches they have, so for them the records are another part of the work."""
-=======
->>>>>>> c20c27a (The progress says which stage it is about, what is elapsed and what is left, in one line of a terminal)
 
 
 def compare_pixels(
