@@ -14,7 +14,7 @@ from benchmarks.picture import draw
 from benchmarks.report import CaseTable, markdown, read_json, write_json
 from benchmarks.tree import find_patches, synthetic_tree
 
-CASES = ("convert", "archive", "costs", "read", "rgb", "cold", "loader", "gpu", "memory")
+CASES = ("convert", "archive", "costs", "read", "rgb", "cold", "loader", "memory")
 DEFAULT = ("convert", "read")
 OTHERS = ("environments", "report")
 
@@ -81,7 +81,6 @@ class Cases:
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),
             "cold": lambda: cold.run(self.sources(), a.batch[0], a.cold_patches, a.rounds),
             "loader": lambda: loader.run(self.sources(), a.batch, a.rounds, a.loader_seconds),
-            "gpu": lambda: loader.run_gpu(self.sources(), a.batch[-1], a.rounds, a.loader_seconds),
         }
         return runs[case]()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.adapters import FEEDS, LOADERS
-from benchmarks.adapters.protocol import Feed, Loader
+from benchmarks.adapters import LOADERS
+from benchmarks.adapters.protocol import Loader
 from benchmarks.child import Contestant, in_turns
 from benchmarks.contestant import load_sources
 from benchmarks.report import CaseTable
@@ -87,48 +87,3 @@ def section(trials: list[Trial], patches: int, rounds: int, seconds: float) -> C
     head = ("loader", "batch", "workers", "patches/s", "best - worst", "first epoch", "bias")
     title = f"Loading epochs of {patches:,} patches, {rounds} rounds of {seconds} s or an epoch"
     return CaseTable("loader", title, NOTES, head, tuple(rows), tuple(map(asdict, trials)))
-
-
-def run_gpu(sources: Path, batch: int, rounds: int, seconds: float) -> CaseTable:
-    """Feed the memory of a GPU, or do the same on the CPU and say so."""
-    batch = min(batch, len(load_sources(sources).keys))
-    contestants = [Contestant[Feed]("gpu", peer, sources) for peer in FEEDS]
-    for one in contestants:
-        one.check(batch=batch)
-    racers = [one for one in contestants if one.unavailable is None]
-    load_files(racers, sources)
-    found: dict[str, list[dict[str, float]]] = {}
-    device = "no GPU"
-    for _, one in in_turns(rounds, racers):
-        answer = one.ask("time", batch=batch, seconds=seconds)
-        device = answer.pop("device")
-        found.setdefault(one.peer.name, []).append(answer)
-    for one in contestants:
-        one.close()
-    trials = []
-    for one in contestants:
-        rates = tuple(each["rate"] for each in found.get(one.peer.name, []))
-        trials.append(trial(one, batch, rates=rates, extra={"device": device}))
-    return gpu_section(trials, device, rounds)
-
-
-def gpu_section(trials: list[Trial], device: str, rounds: int) -> CaseTable:
-    """Give the table of the feed."""
-    rows = []
-    for one in trials:
-        if one.rates:
-            share = f"{one.rate / trials[0].rate:.2f}" if trials[0].rates else "-"
-            spread = f"{max(one.rates):,.0f} - {min(one.rates):,.0f}"
-            cells = (f"{one.rate:,.0f}", share, spread, one.note)
-        else:
-            cells = ("-", "-", "-", one.unavailable or "")
-        rows.append((one.name, *cells))
-    head = ("feed", "patches/s", "of the bare copy", "best - worst", "bias")
-    title = f"Feeding a GPU ({device}), batches of {trials[0].batch}, {rounds} rounds"
-    absent = "The GPU was NOT measured: torch sees none here, and the same code ran on the CPU."
-    notes = (
-        "From the page cache to normalised float32 in the device's memory, epochs in random order; "
-        "beside it the copy of one pinned batch, again and again.",
-        *((absent,) if device == "no GPU" else ()),
-    )
-    return CaseTable("gpu", title, notes, head, tuple(rows), tuple(map(asdict, trials)))

@@ -13,8 +13,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.adapters.protocol import Feed, Loader, Peer, Pixels, Reader, Sequential, Sources
-from benchmarks.timing_loader import check_feed, check_loader, time_feed, time_loader
+from benchmarks.adapters.protocol import Loader, Peer, Pixels, Reader, Sequential, Sources
+from benchmarks.timing_loader import check_loader, time_loader
 from benchmarks.tree import S2_BANDS
 
 CHECKED = 4  # batches compared before anything is timed
@@ -31,8 +31,6 @@ def answer(peer: Peer, sources: Sources, request: dict[str, Any]) -> Any:
             asked = {"check": check_sequential, "time": time_sequential}[do]
         case Loader():
             asked = {"check": check_loader, "time": time_loader}[do]
-        case Feed():
-            asked = {"check": check_feed, "time": time_feed}[do]
     try:
         return cast("Any", asked)(peer, sources, **request)
     except Exception as error:

@@ -1,13 +1,12 @@
-"""Comparing and timing whole epochs, of loaders and of feeds of a GPU."""
+"""Comparing and timing whole epochs of loaders."""
 
 import gc
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
-from benchmarks.adapters.protocol import Feed, KeyedBatch, Loader, Sources
+from benchmarks.adapters.protocol import KeyedBatch, Loader, Sources
 
 COMPARED = 256  # so many patches of an epoch are compared by their pixels; all are counted
 
@@ -55,47 +54,3 @@ def time_epochs(epoch: Callable[[], None], patches: int, seconds: float) -> dict
         done += patches
         spent = time.perf_counter() - begun
     return {"first": patches / (begun - before), "rate": done / spent}
-
-
-def device_of(torch: Any) -> Any:
-    """Choose the GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def check_feed(feed: Feed, sources: Sources, batch: int) -> str | None:
-    """Compare the batches of one epoch on the device with the flat file."""
-    import torch
-
-    from benchmarks.adapters.gpu import normalised
-
-    flat = np.load(sources.flat, mmap_mode="r")
-    rows = {key: row for row, key in enumerate(sources.keys)}
-    met = 0
-    for tags, images in feed.epochs(batch, device_of(torch)):
-        for tag, image in zip(tags, images.cpu(), strict=True):
-            row = rows[tag] if isinstance(tag, str) else int(tag)
-            right = torch.from_numpy(np.array(flat[row]))
-            right = normalised(right) if image.dtype == torch.float32 else right
-            if not torch.equal(image, right):
-                return f"row {row}, {image.dtype} {tuple(image.shape)}"
-        met += len(images)
-        if met >= COMPARED:
-            break
-    return None
-
-
-def time_feed(feed: Feed, sources: Sources, batch: int, seconds: float) -> dict[str, Any]:
-    """Time whole epochs, each until the device has finished its last batch."""
-    import torch
-
-    device = device_of(torch)
-    epochs = feed.epochs(batch, device)
-
-    def epoch() -> None:
-        for _ in epochs:
-            pass
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
-    return {**time_epochs(epoch, len(sources.keys), seconds), "device": name}

@@ -19,6 +19,7 @@ from patchpress.readers.loader import PatchLoader
 from patchpress.readers.normalize import normalize
 from patchpress.readers.order import check_batch_size
 from patchpress.readers.samples import Samples
+from patchpress.readers.showing import columns_of, html_table
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.torch_dataset import PatchDataset, Transform
@@ -207,16 +208,44 @@ class PatchDataModule(LightningDataModule):
         return value.to(torch.float32) if statistics is None else normalize(value, statistics)
 
     def __repr__(self) -> str:
+        lines = [f"  {part:<10}  {told}" for part, told in self._parts]
+        return "\n".join([f"<{self._title}", *lines, *columns_of(self._told)]) + ">"
+
+    def _repr_html_(self) -> str:
+        parts = "; ".join(f"{part}: {told}" for part, told in self._parts)
+        head = ("field", "shape of a batch", "dtype")
+        return html_table(f"{self._title}; {parts}", head, self._told)
+
+    @property
+    def _title(self) -> str:
         name = self.store.manifest.dataset.name
-        first = f"<PatchDataModule of {name}, batches of {self.batch_size:,}"
-        lines = []
+        return f"PatchDataModule of {name}, batches of {self.batch_size:,}"
+
+    @property
+    def _parts(self) -> list[tuple[str, str]]:
+        """Each split, and what is known of its samples."""
+        found = []
         for part, split in self._splits.items():
+            told = "none" if part == VALIDATION and split is None else "not set up"
             if part in self.samples:
                 told = self.samples[part].summary()
-            else:
-                told = "none" if split is None else "not set up"
-            lines.append(f"  {part:<10}  {told}")
-        return "\n".join([first, *lines]) + ">"
+            found.append((part, told))
+        return found
+
+    @property
+    def _told(self) -> list[tuple[str, str, str]]:
+        """What the model is given, if a stage has been set up."""
+        samples = next(iter(self.samples.values()), None)
+        if samples is None:
+            return []
+        return [
+            (
+                field.name,
+                str((self.batch_size, *field.shape)),
+                "float32" if field.name in samples.image_bands else field.dtype.name,
+            )
+            for field in samples.fields
+        ]
 
     __str__ = __repr__
 

@@ -60,7 +60,7 @@ class PatchLoader(EpochLoader):
 
     One pass is one epoch: an order drawn from seed and epoch, all samples once. Each pass is the
     next epoch, also after one that was left early, unless `set_epoch` says another. A batch is
-    (image, label) or what `target`, `form` and `with_key` of `Choice` say; images (N, bands,
+    (image, label) or what `target` and `sample_format` of `Choice` say; images (N, bands,
     height, width) in the stored dtype and units, or in `dtype`.
 
     A batch never changes while anyone holds it, or a part of it, or anything made on its memory;
@@ -101,7 +101,8 @@ class PatchLoader(EpochLoader):
 
         Args:
             store: path of a store, an opened one, or samples chosen before.
-            split: `train`, `validation` (or `val`), `test`, or several; all by default.
+            split: `train`, `validation` (or `val`), `test`, a list of several, or samples whose
+                rows are taken; all rows by default.
             batch_size: samples a batch; of each process if there are several.
             shuffle: draw a new order for each epoch.
             sampler: indices of samples, drawn anew for each epoch, as a stock `DataLoader` takes

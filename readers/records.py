@@ -13,6 +13,7 @@ from patchpress.readers.access.fetcher import Handles
 from patchpress.readers.access.plan import size_advice
 from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.errors import BufferUnfit, GridsDiffer
+from patchpress.readers.showing import listed
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +51,14 @@ class Records:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def __repr__(self) -> str:
+        modality = self._plan.modality
+        bands = listed(self.bands or modality.band_names)
+        return (
+            f"Records({len(self):,} of {modality.name}, each {self.shape} {self.dtype.name}: "
+            f"{bands})"
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -41,7 +41,7 @@ from patchpress.readers.records import Records
 from patchpress.readers.rows import FLAGGED, rows_labelled, rows_of, rows_with
 from patchpress.readers.sample_format import KEY, LABEL, MASK, SampleFormat
 from patchpress.readers.sample_parts import Label, SampleParts
-from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.showing import columns_of, html_table, listed
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.targets import (
@@ -448,7 +448,7 @@ class Samples(SampleParts):
 def _listed(bands: tuple[str, Sequence[str]]) -> str:
     """The bands of a modality, in words."""
     modality, names = bands
-    return f"{modality}: {', '.join(names)}"
+    return f"{modality}: {listed(names)}"
 
 
 def _described(manifest: Manifest, split: Split) -> str:

@@ -3,6 +3,14 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+NAMES_SHOWN = 20
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a list in one line; of very many the first ones, and how many more there are."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f", … and {more} more" if more > 0 else "")
+
 
 def columns_of(rows: Iterable[Sequence[object]], indent: str = "  ") -> list[str]:
     """Rows as lines of text, two spaces between aligned columns."""

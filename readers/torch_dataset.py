@@ -62,7 +62,8 @@ class PatchDataset(Dataset[Any]):
 
         Args:
             store: path of a store, an opened one, or samples chosen before.
-            split: `train`, `validation` (or `val`), `test`, or several; all by default.
+            split: `train`, `validation` (or `val`), `test`, a list of several, or samples whose
+                rows are taken; all rows by default.
             transform: applied to each sample, in the form that it has, by the process that reads
                 it. Random numbers of torch, NumPy and Python are seeded in workers as `DataLoader`
                 does it.

@@ -6,7 +6,6 @@ absent library becomes a row that says so.
 
 from benchmarks.adapters.configilm import ConfigILMLoader, ConfigILMReader
 from benchmarks.adapters.configilm_way import ConfigILMWay
-from benchmarks.adapters.gpu import GpuPatchLoader, PinnedCopy
 from benchmarks.adapters.hdf5 import Hdf5
 from benchmarks.adapters.litdata import (
     LitDataLoader,
@@ -28,7 +27,7 @@ from benchmarks.adapters.patchpress import (
 from benchmarks.adapters.patchpress_loaders import BareLoop, DatasetLoader, PatchLoaderEpochs
 from benchmarks.adapters.per_item import PerItemLoader
 from benchmarks.adapters.plain import LmdbGet, Preadv, PreadvAnnounced
-from benchmarks.adapters.protocol import Converter, Feed, Loader, Peer, Reader, Sequential
+from benchmarks.adapters.protocol import Converter, Loader, Peer, Reader, Sequential
 from benchmarks.adapters.rasterio_pool import RasterioPool
 from benchmarks.adapters.safetensors_numpy import SafetensorsNumpy
 from benchmarks.adapters.torchgeo_way import TorchGeoWay
@@ -84,11 +83,9 @@ LOADERS: tuple[Loader, ...] = (
     WebDatasetLoader(),
     ConfigILMLoader(),
 )
-FEEDS: tuple[Feed, ...] = (PinnedCopy(), GpuPatchLoader())
 PEERS: dict[str, tuple[Peer, ...]] = {
     "read": READERS,
     "rgb": RGB_READERS,
     "cold": COLD_READERS,
     "loader": LOADERS,
-    "gpu": FEEDS,
 }

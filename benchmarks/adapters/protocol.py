@@ -179,14 +179,6 @@ class Loader(Peer):
         """Give something that yields the batches of one epoch each time that it is iterated."""
 
 
-class Feed(Peer):
-    """Brings batches into the memory of a GPU."""
-
-    @abstractmethod
-    def epochs(self, batch: int, device: Any) -> Iterable[KeyedBatch]:
-        """Give something that yields one epoch's batches, on the device, at each iteration."""
-
-
 def missing(*modules: str) -> str | None:
     """Name the first of some modules that is not installed."""
     for module in modules:

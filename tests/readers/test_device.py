@@ -12,11 +12,14 @@ from patchpress.readers.loader import PatchLoader
 from patchpress.readers.normalize import normalize
 from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import Statistics, joined
-from tests.support.loading import filling, made_up_statistics, same
+from tests.support.loading import filling, made_up_statistics, refused, same
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
+from torch.utils.data import DataLoader  # noqa: E402
+
 from patchpress.readers.device import to_device  # noqa: E402
+from patchpress.readers.torch_dataset import PatchDataset  # noqa: E402
 
 BOTH = {"modalities": ["s2", "s1"], "joined": False}
 
@@ -197,6 +200,45 @@ def test_what_cannot_be_is_said_in_a_sentence(path: str, s2: Statistics, s1: Sta
     )
     assert "no band 'VV'" in said(BandMissing, loader_of(path, modalities="s1"), s2)
     assert "'best'" in said(OptionError, loader_of(path), s2, how="best")
+
+
+def test_anything_but_a_loader_is_said_in_a_sentence(path: str, s2: Statistics) -> None:
+    data = PatchDataset(path)
+    others: list[Any] = [DataLoader(data, 4), data, path, to_device(loader_of(path), "cpu")]
+    for other in others:
+        assert refused(OptionError, lambda other=other: to_device(other, "cpu")) == (
+            f"to_device takes a PatchLoader, not {type(other).__name__}: move the batches of "
+            "others by their own way (image.to(device)) and give them to patchpress.normalize"
+        )
+    done = PatchLoader(loader_of(path).samples.normalized(s2))
+    assert refused(OptionError, lambda: to_device(done, "cpu", s2)) == (
+        "these samples are normalised already: leave the statistics out"
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_in_a_sentence(path: str) -> None:
+    for device in ("cuda", "cuda:1", torch.device("cuda", 0)):
+        assert refused(OptionError, lambda device=device: to_device(loader_of(path), device)) == (
+            f"torch cannot use the GPU {str(device)!r} here; it sees none: give 'cpu'"
+        )
+    assert refused(OptionError, lambda: to_device(loader_of(path), "gpu")).startswith(
+        "'gpu' is no device of torch: "
+    )
+    assert refused(OptionError, lambda: loader_of(path, pin_memory=True)) == (
+        "memory cannot be pinned if torch sees no GPU: leave pin_memory out"
+    )
+
+
+def test_memory_on_a_cpu_is_used_again_and_held_batches_stay(path: str, s2: Statistics) -> None:
+    batches = to_device(loader_of(path, target=None), "cpu", s2)
+    places = {image.data_ptr() for _ in range(4) for image in batches}
+    assert len(places) <= 5  # ahead, in use, just being let go, and kept between passes
+    held = list(batches)
+    kept = [image.clone() for image in held]
+    for _ in batches:
+        pass
+    assert all(torch.equal(image, copy) for image, copy in zip(held, kept, strict=True))
 
 
 def test_samples_name_the_bands_of_each_image(path: str) -> None:

@@ -14,7 +14,7 @@ from patchpress.readers.normalize import normalize
 from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics
 from tests.support.helpers import made, python
-from tests.support.loading import filling, same
+from tests.support.loading import filling, refused, same
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 lightning = pytest.importorskip(
@@ -259,7 +259,24 @@ def test_it_prints_what_it_holds(stacked: Path) -> None:
         "  test        not set up>",
     ]
     data.setup("fit")
-    assert f"  train       {data.samples['train'].summary()}" in repr(data)
+    assert repr(data).splitlines()[1:] == [
+        f"  train       {data.samples['train'].summary()}",
+        f"  validation  {data.samples['validation'].summary()}",
+        "  test        not set up",
+        "  image  (2, 2, 120, 120)  float32",
+        "  label  (2, 19)           float32>",
+    ]
+    assert "<td>image</td><td>(2, 2, 120, 120)</td><td>float32</td>" in data._repr_html_()
+    assert "  validation  none\n" in repr(module(stacked, validation=None))
+
+
+def test_options_that_cannot_be_are_told_at_once(stacked: Path) -> None:
+    for options, said in (
+        ({"size": 0}, "a batch must have 1 sample or more, not 0"),
+        ({"size": 2.5}, "batch_size must be a whole number, not 2.5"),
+        ({"num_workers": -1}, "num_workers must be 0 or more, not -1"),
+    ):
+        assert refused(OptionError, lambda options=options: module(stacked, **options)) == said
 
 
 # Two real processes, as ``Trainer(strategy="ddp", devices=2)`` starts them.
@@ -424,7 +441,7 @@ def test_transforms_of_training_and_evaluation_are_apart(
 
 
 def test_a_store_without_validation_is_trained_on(tree: Path, tmp_path: Path) -> None:
-    made(tree, tmp_path / "store", modalities=("s2",), limit=5)
+    made(tree, tmp_path / "store", modalities=("s2",), limit=6)
     splits = open_store(tmp_path / "store").manifest.splits
     assert "validation" not in splits, splits
     data, model = module(tmp_path / "store", 1), Notes()

@@ -7,7 +7,7 @@ import pytest
 from patchpress import Store, open_store
 from patchpress.converter.commands.stats import compute
 from patchpress.readers.samples import Samples
-from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.showing import columns_of, html_table, listed
 
 
 @pytest.fixture
@@ -65,6 +65,17 @@ def test_statistics_of_many_bands_are_cut(opened: Store) -> None:
     assert len(repr(many).splitlines()) == 23
     assert repr(many).endswith("… and 220 bands more")
     assert many._repr_html_().count("<tr>") == 241
+
+
+def test_records_say_what_they_are(opened: Store) -> None:
+    keys = opened.keys("s2")
+    assert repr(opened.records(keys, "rgb")) == (
+        "Records(15 of s2, each (3, 120, 120) uint16: B04, B03, B02)"
+    )
+    assert repr(opened.records(opened.keys("s1"))) == (
+        "Records(15 of s1, each (2, 120, 120) float32: VV, VH)"
+    )
+    assert listed([f"B{k}" for k in range(22)]).endswith("B19, … and 2 more")
 
 
 def test_a_manifest_says_what_a_store_holds(opened: Store) -> None:

@@ -373,13 +373,16 @@ def test_a_worker_that_dies_is_an_error_and_batches_stay(data: PatchDataset) -> 
     loader = DataLoader(data, 1, num_workers=1, collate_fn=data.collate)
     passing = iter(loader)
     held = [next(passing) for _ in range(3)]
-    os.kill(passing._workers[0].pid, signal.SIGKILL)
-    # Which error it is depends on what the process was doing.
-    with pytest.raises((RuntimeError, OSError), match=r"worker|exited unexpectedly|reset by peer"):
+    (worker,) = passing._workers
+    # Which error it is, and after which line, depends on what the process was doing: torch's
+    # handler of SIGCHLD raises wherever this process is, a read from the worker what its socket
+    # says, or nothing that it was sent last comes.
+    with pytest.raises((RuntimeError, OSError, EOFError)):
+        os.kill(worker.pid, signal.SIGKILL)
         for _ in range(15):
             held.append(next(passing))
-    with suppress(RuntimeError):  # torch's handler may hear of the death only now
-        passing._workers[0].join()
+    with suppress(RuntimeError):  # the handler may hear of the death only now
+        worker.join()
     checked(data, held)
 
 
