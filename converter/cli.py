@@ -311,18 +311,16 @@ def split_table(
     split: Annotated[
         TableSplit, choice(TableSplit, "The rule that makes the split.")
     ] = TableSplit.geographic,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="File to write; the table is replaced if it is not given."
-        ),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write.")] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Replace the table itself, instead of --out.")
+    ] = False,
     verbose: Verbose = 0,
 ) -> None:
     """Write a table of patches with another split, by the position of each patch in its tile."""
     from patchpress.converter.commands.split_table import split_table as split_rows
 
-    counts = split_rows(table, out, split=split)
+    counts = split_rows(table, out, split=split, in_place=in_place)
     lines = [f"{name:<12} {rows:,}" for name, rows in counts.items()]
     output("\n".join([f"{out or table}: {split} split", *lines]))
 

@@ -83,3 +83,9 @@ def columns(rows: Sequence[Sequence[object]], indent: str = "  ") -> list[str]:
         (indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
         for row in cells
     ]
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """A value as Python writes it, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.errors import OptionError
+from patchpress.readers.format.table import BOUNDS, SIDES
 from patchpress.readers.hints import hint
 from patchpress.readers.images import Field
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-BOUNDS = "bounds"  # stands for the four columns in `SIDES`, as one array
-SIDES = ("left", "bottom", "right", "top")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from patchpress.readers.choice import Where
 from patchpress.readers.errors import OptionError, SelectionEmpty
+from patchpress.readers.format.arrow_kinds import plain_table
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
+from patchpress.readers.format.split_names import known_split
 from patchpress.readers.format.table import (
     HasRowNumbers,
     Split,
@@ -64,9 +66,12 @@ class Rows:
 
     def keep(self, condition: Any) -> "Rows":
         """The rows for which a mask (one bool a row) or a pyarrow expression is true."""
-        numbered = self.table.append_column(_NUMBER, [self.numbers]).filter(condition)
-        numbers = numbered[_NUMBER].to_numpy()
-        return replace(self, table=numbered.drop_columns([_NUMBER]), numbers=numbers)
+        extra = _NUMBER
+        while extra in self.table.column_names:
+            extra += "_"
+        numbered = self.table.append_column(extra, [self.numbers]).filter(condition)
+        numbers = numbered[extra].to_numpy()
+        return replace(self, table=numbered.drop_columns([extra]), numbers=numbers)
 
     def leave_out(self, reason: str, mask: Any) -> "Rows":
         """The rows for which a mask is false; the others are counted."""
@@ -99,7 +104,8 @@ def rows_of(
         OptionError: a column that is not there, a value of another type, or no such choice.
     """
     choice = flagged_choice(flagged, split)
-    table = read_table(store, manifest)
+    # Filters know plain text only, and no categories.
+    table = plain_table(read_table(store, manifest))
     names = _names_asked(manifest, table, where)
     rows = Rows(table, np.arange(len(table)), manifest.metadata_digest)
     if isinstance(split, HasRowNumbers):
@@ -289,13 +295,15 @@ def _mask(manifest: Manifest, column: str, values: Any, wanted: Any) -> Any:
 
     several = isinstance(wanted, Iterable) and not isinstance(wanted, (str, bytes, Mapping))
     among = list(wanted) if several else [wanted]
+    if column == manifest.split_column:
+        among = [_split_meant(manifest, name) for name in among]
     if column in manifest.classes:
         for name in among:
             _check_class(manifest.classes[column], column, name)
     kind = values.type
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     try:
-        options = pa.array(among, kind.value_type if lists else kind)
+        options = _values(among, kind.value_type if lists else kind)
     except (pa.ArrowException, OverflowError):
         raise OptionError(f"column {column!r} has {kind}, so {wanted!r} is never in it") from None
     if not lists:
@@ -304,6 +312,21 @@ def _mask(manifest: Manifest, column: str, values: Any, wanted: Any) -> Any:
         pc.is_in(pc.list_flatten(values), value_set=options)
     )
     return pc.is_in(pa.array(range(len(values)), rows.type), value_set=rows)
+
+
+def _split_meant(manifest: Manifest, name: object) -> object:
+    """The store's own name of a split, as for `split`; what is none stays as it is."""
+    found = known_split(name, manifest.splits) if isinstance(name, str) else None
+    return name if found is None else found
+
+
+def _values(among: Sequence[Any], kind: Any) -> "pa.Array":
+    """Values that a column is compared with; a day or a time may be given as text."""
+    import pyarrow as pa
+
+    if pa.types.is_temporal(kind) and all(isinstance(value, str) for value in among):
+        return pa.array(among, pa.string()).cast(kind)
+    return pa.array(among, kind)
 
 
 def _check_class(names: Sequence[str], column: str, name: object) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers import subsets, weights
-from patchpress.readers.columns import BOUNDS, read_columns
+from patchpress.readers.columns import read_columns
 from patchpress.readers.errors import OptionError, SelectionEmpty
+from patchpress.readers.format.table import BOUNDS
 from patchpress.readers.ground import blocks
 from patchpress.readers.hints import hint
 from patchpress.readers.images import Field

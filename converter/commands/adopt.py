@@ -31,7 +31,7 @@ from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
 from patchpress.converter.tables.metadata import Joined, join, write_metadata
-from patchpress.converter.tables.official import Tables, check_tables
+from patchpress.converter.tables.official import Tables, check_tables, with_splits_of_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.access.extents import FORMAT, facts_of, write_extents
@@ -81,6 +81,7 @@ def adopt(
     description = replace(description, modalities=bare)
     _check_folder(store)
     tables = {name: files[name] for name in description.tables if name in files}
+    description = with_splits_of_tables(description, tables.values())
     checked = check_tables(description, tables) if tables else None
     adoption = _Adoption(store, description, files, checked, progress)
     report = adoption.run(absent)
@@ -148,7 +149,10 @@ class _Adoption:
         # Labels are derived from maps only if no table gives them, as in a conversion.
         rules = description.record_rules(has_tables=tables is not None)
         modalities = description.modalities
-        self._column_readers = {name: ColumnReader(m, rules) for name, m in modalities.items()}
+        self._column_readers = {
+            name: ColumnReader(m, rules, description.splits, description.identity)
+            for name, m in modalities.items()
+        }
         self._columns = {name: record_columns(m, rules) for name, m in modalities.items()}
         self._logs: dict[str, RecordLog] = {}
         self._layouts: dict[str, str] = {}

@@ -16,6 +16,7 @@ from patchpress.converter.encoding.stream import EncodedChunk, Encoding, encodin
 from patchpress.converter.options import ConvertKeywords, ConvertOptions, OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.limited_patches import are_spread, find_limited_patches
+from patchpress.converter.planning.rehearsal import Rehearsal
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.selection import IncompletePatch, Selection, select_patches
 from patchpress.converter.planning.space import RoomNeeded, require_room
@@ -120,7 +121,12 @@ class _Conversion:
                 with ShardWriter(self.store, journal, paged=paged) as writer:
                     self._store_records(chosen, encode, journal, writer)
         joined = join(
-            self.description, self.logs, tables, self.parts.files, self.request.split_options
+            self.description,
+            self.logs,
+            tables,
+            self.parts.files,
+            self.request.split_options,
+            is_part=bool(self.options.limit),
         )
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, writer.digest)
         with writing(self.store):
@@ -149,14 +155,18 @@ class _Conversion:
             cells=encode.cells, md5=self.request.check_md5(), unpackers=encode.unpackers
         )
         wanted = find_limited_patches(self.description, self.parts, tables, self.options.limit)
-        return select_patches(
+        rehearsal = Rehearsal(self.request)
+        chosen = select_patches(
             self.description,
             self.parts,
             wanted,
             self._problem,
             options=reading,
+            on_patch=rehearsal.add,
             defects=self.request.known_defects(),
         )
+        rehearsal.run(chosen, tables)
+        return chosen
 
     def _store_records(
         self, chosen: Selection, encode: Encoding, journal: Journal, writer: ShardWriter

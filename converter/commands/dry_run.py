@@ -158,6 +158,7 @@ class _DryRun:
             self._tables,
             request.parts.files,
             request.split_options,
+            is_part=bool(self._options.limit or self._found.estimated or self._found.log_shares),
         )
 
     def _add_rows(self, forecast: Forecast, joined: Joined) -> None:
@@ -170,6 +171,7 @@ class _DryRun:
         if not self._options.limit:  # with a limit most rows are left out on purpose
             forecast.rows_without_pixels = joined.rows_without_pixels
         forecast.without_row = {name: len(names) for name, names in joined.without_row.items()}
+        forecast.reading = joined.notes
         absent = joined.listed_without_pixels.items()
         forecast.listed_without_pixels = {name: len(names) for name, names in absent}
         counted = list(self._counted)

@@ -99,6 +99,8 @@ class Forecast:
     """List -> names in it that have no pixels in the source."""
     labels: list[tuple[str, str, int | None]] = field(default_factory=list)
     """Columns, what gives them, and for how many rows."""
+    reading: tuple[str, ...] = ()
+    """A sentence for each thing in tables and lists that is not read as it stands."""
     absent: tuple[str, ...] = ()
     """Modalities, tables and lists that the source does not have."""
     passed_over: dict[str, PassedOver] = field(default_factory=dict)
@@ -178,12 +180,13 @@ class Forecast:
             ]
             without = self.rows - sum(self.splits.values())
             if without and (self.splits or not self.rows_about):
-                lines.append(line("split none", number(without, about=self.rows_about)))
+                lines.append(line("in no split", number(without, about=self.rows_about)))
         for columns, source, labelled in self.labels:
             rows = f", {labelled:,} rows" if labelled is not None else ""
             lines.append(line("labels", f"{columns}: from {source}{rows}"))
         if not self.labels:
             lines.append(line("labels", "none: the source gives none"))
+        lines += [f"  note: {sentence}" for sentence in self.reading]
         if self.rows_without_pixels:
             lines.append(f"  rows without pixels, left out: {self.rows_without_pixels:,}")
         for name, count in self.without_row.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from patchpress.converter.paths import StrPath
 from patchpress.readers.choice import Where
 from patchpress.readers.errors import OptionError
+from patchpress.readers.format.arrow_kinds import plain_type
 from patchpress.readers.format.table import HasRowNumbers, Split, split_names
 from patchpress.readers.hints import hint
 from patchpress.readers.rows import named_selection, rows_of
@@ -66,7 +67,7 @@ def parse_where(store: StrPath, entries: Sequence[str]) -> dict[str, list[object
             raise OptionError(
                 f"--where {entry}: the table has no column {column!r}; {hint(column, schema.names)}"
             )
-        kind = schema.field(column).type
+        kind = plain_type(schema.field(column).type)
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             kind = kind.value_type
         try:

@@ -14,7 +14,11 @@ from patchpress.converter.commands.verify_extents import extents_problems
 from patchpress.converter.commands.verify_labels import LabelsOfMaps
 from patchpress.converter.commands.verify_pixels import compare_pixels
 from patchpress.converter.commands.verify_records import RecordsReadBack
-from patchpress.converter.commands.verify_table import manifest_problems, table_problems
+from patchpress.converter.commands.verify_table import (
+    is_table_as_written,
+    manifest_problems,
+    table_problems,
+)
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.options import worker_count
@@ -44,7 +48,10 @@ class Verdict:
     others: int = 0
     """Values of the data file that are no records, as the manifest says."""
     problems: list[str] = field(default_factory=list)
-    """One sentence for each."""
+    """What is wrong with the store, one sentence for each."""
+    source: list[str] = field(default_factory=list)
+    """How the source contradicts itself, one sentence for each. The store has what was published,
+    so it is good all the same."""
     notes: list[str] = field(default_factory=list)
     """Lines that tell what the source has that is no patch, and was compared with nothing."""
 
@@ -61,10 +68,22 @@ class Verdict:
             lines.append(line("compared with the source", f"{self.compared:,}", 25))
         if self.others:
             lines.append(line("values that are no records", f"{self.others:,}, not checked", 25))
-        lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
-        if len(self.problems) > SHOWN:
-            lines.append(f"  … and {len(self.problems) - SHOWN:,} more")
+        lines += _cut(self.problems)
+        if self.source:
+            count = several(len(self.source), "row")
+            lines.append(
+                f"  the source contradicts itself in {count}; the store has both as they were "
+                "published, so correct the table and convert again, or use one of the two"
+            )
+            lines += _cut(self.source)
         return "\n".join([*lines, *self.notes])
+
+
+def _cut(sentences: list[str]) -> list[str]:
+    """The first of some sentences, a line each, and how many more there are."""
+    lines = [f"  {sentence}" for sentence in sentences[:SHOWN]]
+    more = len(sentences) - SHOWN
+    return [*lines, f"  … and {more:,} more"] if more > 0 else lines
 
 
 def verify(
@@ -79,7 +98,8 @@ def verify(
     """Read every record of a store back: count, checksum, form; with a source, every pixel.
 
     If the description has a rule that makes labels from a map, and the table gave the labels, both
-    are compared.
+    are compared. Where they differ though the store has both as they were written, it is the source
+    that contradicts itself: that is said, and the store is good.
 
     Args:
         store: folder of the store.
@@ -179,7 +199,12 @@ def _read_back(
     finally:
         verdict.records, verdict.others = len(records.keys), len(records.others)
     verdict.problems += records.problems()
-    verdict.problems += labels.problems()
-    verdict.problems += table_problems(store, records.keys, records.checksums)
+    found = table_problems(store, records.keys, records.checksums)
+    verdict.problems += found.problems
+    differing = labels.differences(found.damaged)
+    if is_table_as_written(store):
+        verdict.source += differing
+    else:  # who changed it may have changed the labels
+        verdict.problems += differing
     verdict.problems += manifest_problems(store)
     verdict.problems += extents_problems(store, records.headers, records.others)

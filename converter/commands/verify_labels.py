@@ -1,5 +1,10 @@
-"""The labels of a table against those that follow from the maps of the same store."""
+"""The labels of a table against those that follow from the maps of the same store.
 
+If neither the table nor the map changed since they were stored, it is the source that contradicts
+itself: the store has what was published.
+"""
+
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
@@ -48,9 +53,13 @@ class LabelsOfMaps:
         self._found.setdefault(modality.name, {})[key] = values
         return None
 
-    def problems(self) -> list[str]:
-        """A sentence for each row whose labels are not those of its map."""
-        problems = []
+    def differences(self, damaged: Collection[str] = ()) -> list[str]:
+        """A sentence for each row whose labels are not those of its map.
+
+        Args:
+            damaged: keys of records that are not as they were written: their maps tell nothing.
+        """
+        sentences = []
         for name, found in self._found.items():
             modality = self._store.manifest.modalities[name]
             column = key_column(modality)
@@ -58,22 +67,48 @@ class LabelsOfMaps:
             table = self._store.table(columns=[column, *(rule.column for rule in rules)])
             for row in table.to_pylist():
                 key = modality.key.replace(f"{{{column}}}", str(row[column]))
+                if key in damaged:
+                    continue
                 for rule, value in zip(rules, found.get(key, ()), strict=False):
-                    given = row[rule.column]
-                    if given is not None and _plain(value) != _plain(given):
-                        problems.append(
-                            f"{rule.column} of {row[column]}: the table says {_shown(given)}, "
-                            f"the {name} says {_shown(value)}"
-                        )
-        return problems
+                    difference = _difference(rule, row[rule.column], value, name)
+                    if difference:
+                        sentences.append(f"{rule.column} of {row[column]}: {difference}")
+        return sentences
 
 
-def _plain(value: Any) -> Any:
-    """A value to be compared: lists and tuples alike, names in any order."""
-    if isinstance(value, (list, tuple)):
-        return sorted(value) if all(isinstance(v, str) for v in value) else list(value)
-    return value
+def _difference(rule: LabelRule, table: Any, derived: Any, modality: str) -> str:
+    """How the labels of a table differ from those of a map; empty if they do not."""
+    if table is None:
+        return ""
+    if not isinstance(table, list) or not isinstance(derived, (list, tuple)):
+        same = table == derived
+        return "" if same else f"the table says {table!r}, the {modality} says {derived!r}"
+    if rule.rule == "fractions":
+        return _other_fraction(rule.classes, table, derived, modality)
+    only = {
+        "table": sorted(set(table) - set(derived)),
+        modality: sorted(set(derived) - set(table)),
+    }
+    # Class names have commas in them, so each has its quotes.
+    parts = [
+        f"only the {one} has {' and '.join(map(repr, names))}"
+        for one, names in only.items()
+        if names
+    ]
+    if not parts and len(table) != len(set(table)):
+        twice = next(name for name in table if table.count(name) > 1)
+        parts = [f"the table has {twice!r} twice"]
+    return ", ".join(parts)
 
 
-def _shown(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+def _other_fraction(
+    classes: Sequence[str], table: Sequence[float], derived: Sequence[float], modality: str
+) -> str:
+    if len(table) != len(derived):
+        return f"the table has {len(table)} fractions, the {modality} has {len(derived)}"
+    pairs = zip(classes, table, derived, strict=False)
+    other = next((each for each in pairs if each[1] != each[2]), None)
+    if other is None:
+        return ""
+    name, given, found = other
+    return f"the table says that {given:g} of it is {name!r}, the {modality} says {found:g}"

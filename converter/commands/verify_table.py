@@ -1,8 +1,9 @@
 """metadata.parquet against the records of a store, and against its manifest."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from patchpress.readers.format.arrow_kinds import plain_table
 from patchpress.readers.format.manifest import METADATA, Manifest, file_digest
 from patchpress.readers.format.table import checksum_column, flag_mask, presence_column, record_keys
 from patchpress.readers.store import Store
@@ -11,15 +12,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def table_problems(store: Store, keys: list[str], checksums: list[str]) -> list[str]:
-    """A sentence for each record that the table does not have, or has with another checksum.
+class TableProblems(NamedTuple):
+    """What the comparison of a table with the records has found."""
 
-    `keys` and `checksums` are those of all records as they are stored.
-    """
+    problems: list[str]
+    """A sentence for each record that the table does not have, or has with another checksum."""
+    damaged: set[str]
+    """Keys of the records whose checksum is not that of the table."""
+
+
+def table_problems(store: Store, keys: list[str], checksums: list[str]) -> TableProblems:
+    """Compare the table with the records; `keys` and `checksums` are those of all, as stored."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    problems = []
+    problems, damaged = [], set[str]()
     stored, sums = pa.array(keys, pa.string()), pa.array(checksums, pa.string())
     listed = []
     for name in store.manifest.modalities:
@@ -32,6 +39,7 @@ def table_problems(store: Store, keys: list[str], checksums: list[str]) -> list[
             problems.append(f"record {key} is in metadata.parquet, but not stored")
         for key in named.filter(pc.and_(pc.is_valid(position), pc.invert(same))).to_pylist():
             problems.append(f"record {key} differs from its checksum in metadata.parquet")
+            damaged.add(key)
         listed.append(named)
     together = pa.chunked_array(listed, pa.string())
     for key in stored.filter(pc.invert(pc.is_in(stored, value_set=together))).to_pylist():
@@ -39,14 +47,19 @@ def table_problems(store: Store, keys: list[str], checksums: list[str]) -> list[
     counts = pc.value_counts(together)
     for entry in counts.filter(pc.greater(counts.field("counts"), 1)).to_pylist():
         problems.append(f"record {entry['values']} is in metadata.parquet twice")
-    return problems
+    return TableProblems(problems, damaged)
+
+
+def is_table_as_written(store: Store) -> bool:
+    """Whether metadata.parquet is the file that was written with the manifest."""
+    return file_digest(store.path / METADATA) == store.manifest.metadata_digest
 
 
 def manifest_problems(store: Store) -> list[str]:
     """A sentence for each count or class in which the manifest differs from the table."""
-    manifest, table = store.manifest, store.table()
+    manifest, table = store.manifest, plain_table(store.table())
     problems = []
-    if file_digest(store.path / METADATA) != manifest.metadata_digest:
+    if not is_table_as_written(store):
         problems.append("metadata.parquet is not the file that was written with the manifest")
     if len(table) != manifest.rows:
         problems.append(
@@ -97,7 +110,9 @@ def _unknown_values(manifest: Manifest, table: "pa.Table") -> Iterator[str]:
     """A sentence for each class or split in the table that the manifest does not have."""
     import pyarrow.compute as pc
 
-    known = {**manifest.classes, manifest.split_column: tuple(manifest.splits)}
+    known = dict(manifest.classes)
+    if manifest.splits:
+        known[manifest.split_column] = tuple(manifest.splits)
     for column, names in known.items():
         if column not in table.column_names:
             continue

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from patchpress.converter.descriptions.classes import load_class_list
+from patchpress.converter.descriptions.column_checks import check_columns, with_splits_of_names
 from patchpress.converter.descriptions.description import (
     Defect,
     Description,
@@ -30,8 +31,9 @@ from patchpress.converter.descriptions.toml_files import (
     read_toml,
 )
 from patchpress.converter.paths import StrPath
-from patchpress.readers.errors import DescriptionError, PatchpressError
+from patchpress.readers.errors import PatchpressError
 from patchpress.readers.format.manifest import Dataset
+from patchpress.readers.format.split_names import STANDARD, known_split, standard_name
 
 FOLDER = "datasets"
 MAP_RULES = ("present", "single", "multi", "fractions")
@@ -101,13 +103,8 @@ def _description(root: Section, *, limited: bool) -> Description:
     )
     root.end()
     _check_overlap(modalities, root)
-    for name in description.files():
-        if name in modalities:
-            raise DescriptionError(
-                f"{root.file}: a file is called as the modality {name!r}: "
-                "give one of them another name"
-            )
-    return description
+    check_columns(description, root)
+    return with_splits_of_names(description)
 
 
 def _identity(first: Section) -> str:
@@ -132,11 +129,13 @@ def _splits(section: Section) -> Splits | None:
         return None
     geographic = section.section("geographic", optional=True)
     groups = section.section("groups", optional=True)
+    column = section.take("column", str)
+    names = _split_names(section)
     splits = Splits(
-        column=section.take("column", str),
-        names=section.strings("names"),
+        column=column,
+        names=names,
         flagged=section.strings("flagged", optional=True),
-        lists=section.mapping("lists"),
+        lists=_split_lists(section, names),
         list_suffix=section.take("list_suffix", str, ""),
         position=geographic.take("position", str, ""),
         tile_m=geographic.number("tile_m", 0.0),
@@ -151,10 +150,49 @@ def _splits(section: Section) -> Splits | None:
     if splits.position and not 0 < splits.patch_m < splits.tile_m:
         problem = "and tile_m must be metres, the tile's the larger"
         raise section.error("geographic.patch_m", problem)
-    for name in splits.lists:
-        if name not in splits.names:
-            raise section.error(f"lists.{name}", f"is none of {', '.join(splits.names)}")
+    _check_rules(section, splits)
     return splits
+
+
+def _split_names(section: Section) -> tuple[str, ...]:
+    """The names of splits; one that is another spelling of a standard one becomes that."""
+    found: list[str] = []
+    for name in section.strings("names"):
+        standard = standard_name(name)
+        known = known_split(name, found)
+        if known is not None:
+            raise section.error(
+                "names", f"has {name!r}, which means {standard}, twice: give each split once"
+            )
+        found.append(standard if standard in STANDARD else name)
+    return tuple(found)
+
+
+def _split_lists(section: Section, names: tuple[str, ...]) -> dict[str, str]:
+    """Split -> its list, by the names that the splits have in a store."""
+    lists: dict[str, str] = {}
+    for name, file in section.mapping("lists").items():
+        split = known_split(name, names)
+        if split is None:
+            raise section.error(f"lists.{name}", f"is none of {', '.join(names)}")
+        if split in lists:
+            raise section.error(f"lists.{name}", f"means {split}, which has a list already")
+        lists[split] = file
+    return lists
+
+
+def _check_rules(section: Section, splits: Splits) -> None:
+    """Refuse rules that make splits which are not among the names."""
+    made = {
+        "geographic.position": STANDARD if splits.position else (),
+        "groups.hold_out": ("train", "test") if splits.hold_out else (),
+    }
+    for key, names in made.items():
+        lacking = [name for name in names if name not in splits.names]
+        if lacking:
+            raise section.error(key, f"makes the split {lacking[0]!r}, which is not in names")
+    if splits.hold_out and not splits.group:
+        raise section.error("groups.hold_out", "needs a pattern that tells the group of a patch")
 
 
 def _check_pattern(section: Section, key: str, pattern: str, groups: set[str]) -> None:

@@ -97,9 +97,16 @@ def band_pattern(modality: ModalitySource) -> Expression:
     return expression(modality.fields.get(BAND, ".*"), limited=modality.limited)
 
 
-def _pattern(part: str, modality: ModalitySource) -> Expression:
+def name_pattern(modality: ModalitySource) -> Expression:
+    """The regular expression of the modality's published names, in whatever case."""
+    template = modality.name_template
+    loose = dict.fromkeys(fields_of(template), ".+")
+    return _pattern(template, replace(modality, fields={**loose, **modality.fields}), "(?i)")
+
+
+def _pattern(part: str, modality: ModalitySource, flags: str = "") -> Expression:
     """The regular expression of a template: fields become named groups, other text is literal."""
-    text, seen = "", set[str]()
+    text, seen = flags, set[str]()
     for piece in re.split(r"(\{\w+\})", part):
         name = piece[1:-1]
         if not piece.startswith("{"):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import xxhash
 
-from patchpress.converter.descriptions.description import LabelRule, ModalitySource
+from patchpress.converter.descriptions.description import LabelRule, ModalitySource, Splits
 from patchpress.converter.descriptions.patterns import band_pattern
 from patchpress.converter.encoding.bandreader import BandReader, OtherSize
 from patchpress.converter.encoding.columnreader import ColumnReader
@@ -41,6 +41,10 @@ class Recipe(NamedTuple):
     """A `Size`, but not ``auto``."""
     rules: tuple[LabelRule, ...] = ()
     """Label columns that come from this modality's sidecar or codes."""
+    splits: Splits | None = None
+    """Those of the data set: a column may be the split."""
+    identity: str = ""
+    """The column that names a row."""
 
     @property
     def keeps_sizes(self) -> bool:
@@ -97,7 +101,7 @@ class Encoder:
         self._together = np.empty(0, self._bands[0].dtype)
         self._compress = Compressor(recipe.level) if recipe.codec == "zstd" else None
         self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
-        self._column_reader = ColumnReader(modality, recipe.rules)
+        self._column_reader = ColumnReader(modality, recipe.rules, recipe.splits, recipe.identity)
         self._size = self._form.size * (SIZE_MARGIN if self._keeps_sizes else 1)
         self._scratch = bytearray(self._size if self._compress else 0)
 

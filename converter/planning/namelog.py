@@ -8,7 +8,7 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.sample import EvenSample
 from patchpress.converter.sources.files import open_files
-from patchpress.converter.sources.patch import Patch
+from patchpress.converter.sources.patch import Patch, Problem
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.errors import PatchError
 
@@ -22,11 +22,16 @@ class NameLog:
     an evenly spread sample are read, at the end.
     """
 
-    def __init__(self, request: ConversionRequest) -> None:
+    def __init__(self, request: ConversionRequest, on_problem: Problem) -> None:
+        """Begin with no patch; `on_problem` is called for a patch whose names are wrong."""
         self.logs: dict[str, RecordLog] = request.empty_logs()
         """Modality -> its patches."""
-        self._description = request.description
+        self._description, self._on_problem = request.description, on_problem
         has_pairs = "pairs" in request.parts.files
+        self._readers = {
+            name: ColumnReader(recipe.modality, recipe.rules, recipe.splits, recipe.identity)
+            for name, recipe in request.recipes().items()
+        }
         self._unread = {
             name: EvenSample(SIDECARS)
             for name in self.logs
@@ -56,7 +61,14 @@ class NameLog:
         if self._description.identity in values:
             values[self._description.identity] = ""  # a table tells the row, or nothing does
         modality = self._description.modalities[patch.modality]
-        values.update(zip(modality.columns, patch.values, strict=True))
+        if any(patch.values):  # a table that names a patch does not tell them
+            path = patch.path(patch.before)
+            try:
+                named = self._readers[patch.modality].read_names(patch, path)
+            except PatchError as error:
+                self._on_problem(error)
+                return
+            values.update(zip(modality.columns, named, strict=True))
         values.update(columns or {})
         log.add(patch, Encoded(0, 0, None, tuple(values.values())))
 
@@ -86,7 +98,7 @@ class NameLog:
         try:
             files = open_files(patch.folder, patch.archived)
             try:
-                given = ColumnReader(modality, ()).read_sidecar(patch, files)
+                given = self._readers[patch.modality].read_sidecar(patch, files)
             finally:
                 files.close()
         except PatchError:

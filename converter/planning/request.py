@@ -19,7 +19,7 @@ from patchpress.converter.storage.folder import DecisiveSettings
 from patchpress.converter.storage.resume import VERSION
 from patchpress.converter.storage.settings_difference import DESCRIPTION
 from patchpress.converter.storage.writer_choice import check_writer
-from patchpress.converter.tables.official import Tables, check_tables
+from patchpress.converter.tables.official import Tables, check_tables, with_splits_of_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions, check_split_options
 
@@ -85,6 +85,8 @@ class ConversionRequest(NamedTuple):
                 nan=str(options.nan),
                 size=self.size_rule(name),
                 rules=rules,
+                splits=self.description.splits,
+                identity=self.description.identity,
             )
             for name in self.parts.modalities
         }
@@ -151,6 +153,8 @@ def prepare_request(dataset: StrPath, source: Path, options: ConvertOptions) -> 
     description = find_description(dataset)
     check_split_options(description, _split_options(options))
     parts = locate(description, source, options.paths, options.modalities)
+    tables = parts.files_named(description.tables)
+    description = with_splits_of_tables(description, tables.values())
     request = ConversionRequest(description, options, parts)
     check_writer(options.writer, request.recipes().values())
     return request

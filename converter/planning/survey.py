@@ -73,7 +73,7 @@ class _Surveyor:
         self._request, self._tables = request, tables
         self._description, self._parts = request.description, request.parts
         self._limit = request.options.limit
-        self._names = NameLog(request)
+        self._names = NameLog(request, self._on_problem)
         self._samples = {
             name: EvenSample(self._sample_size(name)) for name in self._parts.modalities
         }

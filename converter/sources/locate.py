@@ -17,7 +17,7 @@ from patchpress.converter.sources.folders import Walk, entries
 from patchpress.converter.sources.patch import ignore_problem
 from patchpress.converter.sources.tar import require_tar
 from patchpress.readers.errors import OptionError, SourceError, SourceMissing
-from patchpress.readers.format.table import SPLIT_ALIASES
+from patchpress.readers.format.split_names import known_split
 from patchpress.readers.hints import hint
 
 _log = logging.getLogger(__name__)
@@ -97,8 +97,8 @@ def locate(
         OptionError: a name that the description does not have.
     """
     files = description.files()
-    paths = {_part_name(name, files): path for name, path in paths.items()}
-    _check_names(description, paths, wanted)
+    paths = _by_part(description, paths)
+    _check_wanted(description, wanted)
     if not source.is_dir():
         raise SourceMissing(_no_folder(description, source))
     modalities: dict[str, Location] = {}
@@ -215,7 +215,7 @@ def locate_files(description: Description, paths: Mapping[str, Path]) -> dict[st
     files = description.files()
     found = {}
     for name, path in paths.items():
-        part = _part_name(name, files)
+        part = _part_name(description, name)
         if part not in files:
             raise OptionError(
                 f"--path {name}=… names no table or list of {description.dataset.name}: "
@@ -223,24 +223,41 @@ def locate_files(description: Description, paths: Mapping[str, Path]) -> dict[st
             )
         if not path.is_file():
             raise SourceMissing(f"{name}: there is no file {path}")
+        if part in found:
+            raise OptionError(f"--path gives {part} twice, by two of its names: give it once")
         found[part] = path
     return found
 
 
-def _part_name(name: str, files: Mapping[str, str]) -> str:
+def _part_name(description: Description, name: str) -> str:
     """The name of a part in the description: a list may be called by another name of its split."""
-    return name if name in files else SPLIT_ALIASES.get(name, name)
+    if name in description.modalities or name in description.files():
+        return name
+    lists = description.splits.lists if description.splits else ()
+    return known_split(name, lists) or name
 
 
-def _check_names(
-    description: Description, paths: Mapping[str, Path], wanted: tuple[str, ...] | None
-) -> None:
+def _by_part(description: Description, paths: Mapping[str, Path]) -> dict[str, Path]:
+    """The paths that a user gave, by the names that the parts have in the description.
+
+    Raises:
+        OptionError: a name that the description does not have, or a part that is given twice.
+    """
     parts = [*description.modalities, *description.files()]
-    for name in paths:
-        if name not in parts:
+    found: dict[str, Path] = {}
+    for name, path in paths.items():
+        part = _part_name(description, name)
+        if part not in parts:
             raise OptionError(
                 f"--path {name}=… names no part of {description.dataset.name}: {hint(name, parts)}"
             )
+        if part in found:
+            raise OptionError(f"--path gives {part} twice, by two of its names: give it once")
+        found[part] = path
+    return found
+
+
+def _check_wanted(description: Description, wanted: tuple[str, ...] | None) -> None:
     for name in wanted or ():
         if name not in description.modalities:
             raise OptionError(

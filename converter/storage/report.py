@@ -63,6 +63,8 @@ class Report:
     other_ground: list[str] = field(default_factory=list)
     other_size: dict[str, FittedPatches] = field(default_factory=dict)
     """Modality -> its patches that were cropped, padded or resized."""
+    reading: list[str] = field(default_factory=list)
+    """A sentence for each thing in tables, lists and JSON files that is not read as it stands."""
     skipped: list[str] = field(default_factory=list)
     """One sentence for each patch that was left out."""
     passed_over: dict[str, PassedOver] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class Report:
             lines.append(f"  split {split:<12} {split_rows(found['rows'], flagged)}")
         without = self.rows - sum(counts["rows"] for counts in self.splits.values())
         if without:
-            lines.append(f"  split none         {without:,}")
+            lines.append(f"  in no split        {without:,}")
         for columns, source, labelled in self.labels:
             part = f"{labelled:,} of {self.rows:,} rows"
             lines.append(f"  labels             {columns}: from {source}, {part}")
@@ -126,6 +128,7 @@ class Report:
         lines += named("left out as known defects of the data set", self.defects)
         if self.absent:
             lines.append(f"  not in the source  {', '.join(self.absent)}")
+        lines += [f"  note: {sentence}" for sentence in self.reading]
         if self.rows_without_pixels:
             lines.append(f"  rows without pixels, left out: {self.rows_without_pixels:,}")
         for name, names in self.listed_without_pixels.items():
@@ -210,6 +213,7 @@ def report_of(
         without_partner=joined.without_partner,
         without_row=joined.without_row,
         other_ground=joined.other_ground,
+        reading=list(joined.notes),
     )
 
 

@@ -39,6 +39,13 @@ def fill_column(rows: "pa.Table", column: str, values: Any) -> "pa.Table":
     return set_column(rows, column, values)
 
 
+def is_list(kind: Any) -> bool:
+    """Whether a type is that of lists."""
+    import pyarrow.types as pt
+
+    return bool(pt.is_list(kind) or pt.is_large_list(kind))
+
+
 def first_repeated(values: Any) -> Any:
     """The first value that is in an array more than once, or None."""
     import pyarrow.compute as pc
@@ -58,6 +65,4 @@ def is_string(kind: Any) -> bool:
 
 def is_string_list(kind: Any) -> bool:
     """Whether a type is that of lists of strings."""
-    import pyarrow.types as pt
-
-    return bool((pt.is_list(kind) or pt.is_large_list(kind)) and is_string(kind.value_type))
+    return is_list(kind) and is_string(kind.value_type)

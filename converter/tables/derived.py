@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.tables.arrow import is_in, set_column
-from patchpress.converter.tables.lists import read_list
+from patchpress.converter.tables.arrow import fill_column, is_in, set_column
+from patchpress.converter.tables.listed_names import listed_names
+from patchpress.converter.tables.one_type import as_type
 from patchpress.converter.tables.split_column import SplitOptions, split_column
 
 if TYPE_CHECKING:
@@ -28,10 +29,17 @@ class Derived:
     table: "pa.Table"
     listed_without_pixels: dict[str, list[str]]
     """List, called as the split or the flag's column -> names in it that have no row."""
+    notes: tuple[str, ...] = ()
+    """A sentence for each list of which not all is read as it stands there."""
 
 
 def derive_columns(
-    description: Description, rows: "pa.Table", files: Mapping[str, Path], options: SplitOptions
+    description: Description,
+    rows: "pa.Table",
+    files: Mapping[str, Path],
+    options: SplitOptions,
+    *,
+    is_part: bool = False,
 ) -> Derived:
     """Add the columns of mapped labels, the split and flags.
 
@@ -40,6 +48,7 @@ def derive_columns(
         rows: one row for each patch.
         files: part name -> file, for the lists.
         options: how the rows are split.
+        is_part: whether the rows are some of the source, so that lists may have none of them.
 
     Raises:
         SourceMissing, TableError: as `split_column`, and a list of flags that cannot be read.
@@ -47,19 +56,23 @@ def derive_columns(
     import pyarrow as pa
 
     absent: dict[str, list[str]] = {}
+    notes: list[str] = []
     rows = _with_mapped_labels(description, rows)
     if description.splits is not None:
-        split = split_column(description, description.splits, rows, files, options)
+        split = split_column(description, description.splits, rows, files, options, is_part=is_part)
         rows = _with_split(rows, description.splits.column, split.values)
         absent |= split.absent
+        notes += split.notes
     names = rows[description.identity]
     for column in description.flags:
         if column in files:
-            listed = pa.array(read_list(files[column]), pa.string())
-            rows = set_column(rows, column, is_in(names.combine_chunks(), listed))
-            if lacking := _absent(listed, names):
-                absent[column] = lacking
-    return Derived(_ordered(description, rows), absent)
+            listed = listed_names(description, files[column], names)
+            there = is_in(names.combine_chunks(), pa.array(listed.names, pa.string()))
+            rows = set_column(rows, column, there)
+            notes += listed.notes
+            if listed.absent:
+                absent[column] = listed.absent
+    return Derived(_ordered(description, rows), absent, tuple(notes))
 
 
 def _with_mapped_labels(description: Description, rows: "pa.Table") -> "pa.Table":
@@ -75,13 +88,15 @@ def _with_mapped_labels(description: Description, rows: "pa.Table") -> "pa.Table
         given = load_class_list(description.labels[rule.source].class_list)
         mapping = given.mapping_to(load_class_list(rule.class_list))
         _log.info("labels: %s is mapped from %s", rule.column, rule.source)
-        mapped = _mapped(rows[rule.source].to_pylist(), mapping)
-        rows = rows.append_column(rule.column, pa.array(mapped, pa.list_(pa.string())))
+        mapped = pa.array(_mapped(rows[rule.source].to_pylist(), mapping), pa.list_(pa.string()))
+        if rule.column in rows.column_names:  # what a table gives comes first
+            mapped = as_type(mapped, rows.schema.field(rule.column).type)
+        rows = fill_column(rows, rule.column, mapped)
     return rows
 
 
 def _mapped(
-    cells: list[list[str] | None], mapping: Mapping[str, str | None]
+    cells: list[list[str] | str | None], mapping: Mapping[str, str | None]
 ) -> list[list[str] | None]:
     """Each cell's labels in the new class list, sorted; a cell without labels stays None."""
     known: dict[tuple[str, ...], list[str]] = {}
@@ -90,7 +105,7 @@ def _mapped(
         if cell is None:
             found.append(None)
             continue
-        names = tuple(cell)
+        names = (cell,) if isinstance(cell, str) else tuple(cell)
         if names not in known:
             known[names] = sorted({new for name in names if (new := mapping[name]) is not None})
         found.append(known[names])
@@ -102,14 +117,6 @@ def _with_split(rows: "pa.Table", column: str, values: "pa.Array | None") -> "pa
     if values is not None:
         return set_column(rows, column, values)
     return rows.drop_columns([column]) if column in rows.column_names else rows
-
-
-def _absent(listed: "pa.Array", names: "pa.ChunkedArray") -> list[str]:
-    """The listed names that no row has."""
-    import pyarrow.compute as pc
-
-    absent: list[str] = listed.filter(pc.invert(is_in(listed, names))).to_pylist()
-    return absent
 
 
 def _ordered(description: Description, rows: "pa.Table") -> "pa.Table":

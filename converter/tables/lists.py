@@ -1,55 +1,124 @@
 """Published lists of names: the patches of a split, or those of a flag."""
 
+import codecs
+import csv
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from patchpress.converter.tables.arrow import is_in
+from patchpress.converter.tables.naming import respelling
 from patchpress.readers.errors import SourceMissing, TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _log = logging.getLogger(__name__)
 
+HEADERS = frozenset(
+    (
+        *("file", "filename", "files", "id", "image", "image_id", "images", "key", "name", "names"),
+        *("patch", "patch_id", "patch_name", "patches", "path", "sample", "scene", "split", "tile"),
+    )
+)
+"""What the first line of a list says if it is no name, in lower case."""
 
-def read_list(path: Path) -> list[str]:
-    """The names of a list: one a line, or the first of two columns with a comma; no header.
 
-    Lines may end in CRLF, and empty lines do not count. Names stay as they are, also with ``.tif``.
+def read_list(path: Path, identity: str = "", known: "pa.Array | None" = None) -> list[str]:
+    """The names of a list: one a line, or those of one of several columns.
+
+    Columns are parted by commas, semicolons or tabs, and may be in quotes. Lines may end in CRLF,
+    and empty lines do not count, nor does a header. Of several columns it is the one that the
+    header calls as `identity`, else the one with most of the known names, else the first of two.
+    Names stay as they are, also with ``.tif``.
+
+    Args:
+        path: of the list, UTF-8 or UTF-16.
+        identity: what a header may call the column, beside `HEADERS`.
+        known: names of the source, strings.
 
     Raises:
         SourceMissing: no such file.
-        TableError: no text, more than two columns, a name twice, or no name at all.
+        TableError: no text, several columns of which none is known, a name twice, or no name.
     """
-    names = [fields[0] for fields in _lines(path)]
+    lines = _lines(path)
+    header = _header(lines[0], identity)
+    if header:
+        _log.info("%s: its first line is a header: %s", path, ", ".join(header))
+        lines = lines[1:]
+    if not lines:
+        raise TableError(f"{path} has no names in it")
+    column = _column(path, lines, header, identity, known)
+    short = next((number for number, fields in enumerate(lines) if len(fields) <= column), None)
+    if short is not None:
+        raise TableError(f"{path} has no column {column + 1} beside {lines[short][0]!r}")
+    names = [fields[column] for fields in lines]
     _check_distinct(path, names)
     _log.info("read the list %s: %d names", path, len(names))
     return names
 
 
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a list of two columns with a comma between them.
+def _header(fields: list[str], identity: str) -> list[str]:
+    """The names of the columns, if a line has names of columns and no name of a patch."""
+    words = {identity.casefold(), *HEADERS} - {""}
+    return fields if any(field.casefold() in words for field in fields) else []
 
-    Raises:
-        SourceMissing: no such file.
-        TableError: as `read_list`, and a line without a second column.
-    """
-    pairs = []
-    for fields in _lines(path):
-        if len(fields) != 2:
-            raise TableError(f"{path} has no second column beside {fields[0]!r}")
-        pairs.append((fields[0], fields[1]))
-    for side in (0, 1):
-        _check_distinct(path, [pair[side] for pair in pairs])
-    return pairs
+
+def _column(
+    path: Path,
+    lines: list[list[str]],
+    header: list[str],
+    identity: str,
+    known: "pa.Array | None",
+) -> int:
+    """Which column has the names of patches."""
+    width = max(map(len, lines))
+    if width == 1:
+        return 0
+    called = [name.casefold() for name in header]
+    if identity and identity.casefold() in called:
+        return called.index(identity.casefold())
+    matches = [_matches([f[at] for f in lines if at < len(f)], known) for at in range(width)]
+    if not any(matches) and width > 2:
+        number, fields = next((n, f) for n, f in enumerate(lines, 1) if len(f) > 2)
+        raise TableError(
+            f"{path}, line {number} has not one name or two: {','.join(fields)!r}; "
+            "no column has names of the source"
+        )
+    return matches.index(max(matches))
+
+
+def _matches(names: list[str], known: "pa.Array | None") -> int:
+    """How many of some names the source has, in whatever spelling."""
+    if known is None or not len(known):
+        return 0
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    given = pa.array(names, pa.string())
+    exact = pc.sum(is_in(given, known)).as_py() or 0
+    return int(exact) + len(respelling(given, known).given)
 
 
 def _lines(path: Path) -> list[list[str]]:
     """The columns of each line that is not empty."""
+    text = _text(path)
+    first = text.lstrip().partition("\n")[0]
+    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
     lines = []
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        fields = [name.strip() for name in line.split(",")]
-        if fields == [""]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if '"' in line:
+            rows = list(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+            fields = [field.strip() for field in (rows[0] if rows else [])]
+        else:
+            fields = [field.strip() for field in line.split(delimiter)]
+        while fields and not fields[-1]:
+            fields.pop()
+        if not fields:
             continue
-        if len(fields) > 2 or not all(fields):
-            raise TableError(f"{path}, line {number} has not one name or two: {line.strip()!r}")
+        if not any(fields[:2]):
+            raise TableError(f"{path}, line {number} has no name: {line.strip()!r}")
         lines.append(fields)
     if not lines:
         raise TableError(f"{path} has no names in it")
@@ -59,8 +128,11 @@ def _lines(path: Path) -> list[list[str]]:
 def _text(path: Path) -> str:
     no_text = TableError(f"{path} is no text: a list has one name a line")
     try:
-        # Some editors put a byte order mark before the first name.
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            text = data.decode("utf-16")
+        else:  # some editors put a byte order mark before the first name
+            text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise SourceMissing(f"there is no list {path}") from None
     except UnicodeDecodeError:

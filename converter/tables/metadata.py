@@ -16,12 +16,19 @@ import numpy.typing as npt
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.tables.derived import derive_columns
+from patchpress.converter.tables.filling import Logs
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
-from patchpress.converter.tables.rows import Logs, build_rows
+from patchpress.converter.tables.rows import build_rows
 from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.format.manifest import Flagged
-from patchpress.readers.format.table import checksum_column, flag_mask, presence_column
+from patchpress.readers.format.table import (
+    EPSG,
+    SIDES,
+    checksum_column,
+    flag_mask,
+    presence_column,
+)
 from patchpress.readers.format.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -52,6 +59,8 @@ class Joined:
     """List of splits or flags -> names in it that have no pixels here."""
     other_ground: list[str]
     """Rows whose modalities cover different ground."""
+    notes: tuple[str, ...] = ()
+    """A sentence for each thing in tables, lists and JSON files that is not read as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,8 @@ def join(
     tables: Tables | None,
     files: Mapping[str, Path],
     options: SplitOptions,
+    *,
+    is_part: bool = False,
 ) -> Joined:
     """One row for each patch that has pixels, sorted by the identity column.
 
@@ -92,14 +103,17 @@ def join(
         tables: the official tables, if the source has them.
         files: part name -> file, for lists of splits and flags and for the pairing table.
         options: how the rows are split.
+        is_part: whether the records are some of the source, so that tables and lists may have none
+            of them.
 
     Raises:
-        SourceMissing, TableError: a list or the pairing table is not as it should be.
+        SourceMissing, TableError: a list or the pairing table is not as it should be, or a table or
+            all lists have no patch of the source.
     """
     import pyarrow as pa
 
-    found = build_rows(description, logs, tables, files.get("pairs"))
-    derived = derive_columns(description, found.table, files, options)
+    found = build_rows(description, logs, tables, files.get("pairs"), is_part=is_part)
+    derived = derive_columns(description, found.table, files, options, is_part=is_part)
     rows = derived.table
     indices = {name: _index(rows, description.modalities[name], log) for name, log in logs.items()}
     for column, source in label_sources(description, logs, has_tables=tables is not None).items():
@@ -112,6 +126,7 @@ def join(
         without_row=found.without_row,
         without_partner=_without_partner(description, rows, indices),
         listed_without_pixels=derived.listed_without_pixels,
+        notes=(*found.notes, *derived.notes),
         other_ground=rows[description.identity].filter(pa.array(ground.differs)).to_pylist(),
     )
 
@@ -179,8 +194,8 @@ def _with_record_columns(
 
     for name, index in indices.items():
         rows = rows.append_column(presence_column(name), pc.is_valid(index))
-    rows = rows.append_column("epsg", pa.array(ground.epsg, mask=ground.epsg == 0))
-    for column, values in zip(("left", "bottom", "right", "top"), ground.bounds.T, strict=True):
+    rows = rows.append_column(EPSG, pa.array(ground.epsg, mask=ground.epsg == 0))
+    for column, values in zip(SIDES, ground.bounds.T, strict=True):
         rows = rows.append_column(column, pa.array(values, mask=np.isnan(values)))
     for name, index in indices.items():
         rows = rows.append_column(checksum_column(name), logs[name].checksums().take(index))

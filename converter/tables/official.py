@@ -5,41 +5,45 @@ pyarrow is imported inside functions: it starts threads, and workers must fork b
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from patchpress.converter.descriptions.description import Description
-from patchpress.converter.descriptions.labels import canonical_label
-from patchpress.converter.tables.arrow import first_repeated, is_in, is_string
-from patchpress.converter.tables.tablefiles import (
-    STRING_LISTS,
-    STRINGS,
-    check_column,
-    read_groups,
-    read_schema,
+from patchpress.converter.descriptions.column_checks import SPLIT
+from patchpress.converter.descriptions.description import Description, Splits
+from patchpress.converter.tables.arrow import first_repeated, is_in, set_column
+from patchpress.converter.tables.naming import Respelling, respelling, stripped
+from patchpress.converter.tables.published_columns import PublishedColumns, published_columns
+from patchpress.converter.tables.table_values import (
+    Spellings,
+    canonical_labels,
+    canonical_splits,
+    with_canonical_names,
 )
+from patchpress.converter.tables.tablefiles import BOOLEANS, STRING_LISTS, STRINGS, read_schema
 from patchpress.readers.errors import TableError
-from patchpress.readers.hints import hint
+from patchpress.readers.format.split_names import STANDARD
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _log = logging.getLogger(__name__)
 
-Spellings = Mapping[str, Mapping[str, str]]
-"""Label column -> spelling in the tables -> canonical name, for those that differ."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The official tables of one conversion, checked; all have the same columns."""
+    """The official tables of one conversion, checked, and read as one."""
 
     description: Description
     paths: Mapping[str, Path]
+    columns: PublishedColumns
     rows: int
     """Rows of all tables together."""
     spellings: Spellings = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """A sentence for each thing that is not read as it stands in the tables."""
+    respellings: Mapping[str, Respelling] = field(default_factory=dict)
+    """Key column -> names in it that the source spells otherwise."""
 
     def groups(self, columns: Sequence[str] | None = None) -> Iterator["pa.Table"]:
         """Their rows with canonical labels, one row group after the other.
@@ -47,8 +51,56 @@ class Tables:
         So a large table is never in memory as a whole.
         """
         for path in self.paths.values():
-            for group in read_groups(path, columns):
-                yield _with_canonical_labels(group, self.spellings)
+            for group in self.columns.read(path, columns):
+                yield _respelled(with_canonical_names(group, self.spellings), self.respellings)
+
+    def names(self, column: str) -> "pa.ChunkedArray":
+        """All values of a column of names."""
+        import pyarrow as pa
+
+        return pa.chunked_array(
+            [chunk for group in self.groups([column]) for chunk in group[column].chunks],
+            pa.string(),
+        )
+
+    def respelled(self, known: Mapping[str, "pa.Array"]) -> "Tables":
+        """The tables with names as the source spells them.
+
+        Args:
+            known: key column -> the names that the source has.
+
+        Raises:
+            TableError: two rows of the tables mean one patch.
+        """
+        found, notes = {}, list(self.notes)
+        for column, names in known.items():
+            given = self.names(column)
+            spelled = respelling(given, names)
+            if not len(spelled.given):
+                continue
+            found[column] = spelled
+            notes += spelled.note(f"column {column} of the tables")
+            twice = first_repeated(spelled.apply(given))
+            if twice is not None and column == self.description.identity:
+                raise TableError(
+                    f"patch {twice} is in the tables twice, in two spellings "
+                    f"({', '.join(map(str, self.paths.values()))}): remove one of its rows"
+                )
+        return replace(self, respellings=found, notes=tuple(notes)) if found else self
+
+
+def with_splits_of_tables(description: Description, paths: Iterable[Path]) -> Description:
+    """The description; if it does not speak of splits, a column ``split`` of a table is the split.
+
+    Raises:
+        SourceMissing, TableError: a table that cannot be read.
+    """
+    if description.splits is not None:
+        return description
+    for path in paths:
+        if any(name.casefold() == SPLIT for name in read_schema(path).names):
+            return replace(description, splits=Splits(SPLIT, STANDARD))
+    return description
 
 
 def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
@@ -56,34 +108,47 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
 
     Raises:
         TableError: no Parquet file; a needed column is missing or has another type; tables with
-            different columns; a patch twice; a label or split that the description does not have.
+            columns that do not fit together; a patch twice; a label or split that the description
+            does not have.
     """
     import pyarrow as pa
 
     needed = _needed(description)
-    first = next(iter(paths.values()))
-    expected = read_schema(first)
-    _check_flag_columns(description, first, expected)
+    columns = published_columns(description, list(paths.values()), needed, _optional(description))
+    there = [c for c in description.labels if c in columns.schema.names]
+    wanted = list(dict.fromkeys([*needed, *there]))
+    notes = [*columns.notes, *_unflagged(description, columns)]
     identities: list[pa.Array] = []
-    spellings: dict[str, dict[str, str]] = {}
+    spellings: dict[str, dict[str, str | None]] = {}
     for path in paths.values():
-        _check_schema(path, needed, first, expected)
         count = 0
-        for group in read_groups(path, list(needed)):
+        for group in columns.read(path, wanted):
             identities.extend(_checked_identities(description, path, group))
-            _check_splits(description, path, group)
-            for column, names in _canonical_labels(description, path, group).items():
+            for column, names in canonical_splits(description, path, group).items():
+                spellings.setdefault(column, {}).update(names)
+            for column, names in canonical_labels(description, path, group).items():
                 spellings.setdefault(column, {}).update(names)
             count += len(group)
         _log.info("read the table %s: %d rows", path, count)
     for column, names in spellings.items():
-        _log.info("labels in %s get their canonical names: %s", column, names)
+        if column == description.split_column:
+            read = [(name, new) for name, new in names.items() if new is not None]
+            notes += [f"split {name!r} of the tables is read as {new}" for name, new in read]
+        else:
+            _log.info("labels in %s get their canonical names: %s", column, names)
     rows = _count_distinct(identities, paths.values())
     del identities
     # Arrow keeps the memory that it has freed, several times the size of the tables; the conversion
     # of the patches needs it.
     pa.default_memory_pool().release_unused()
-    return Tables(description=description, paths=dict(paths), rows=rows, spellings=spellings)
+    return Tables(
+        description=description,
+        paths=dict(paths),
+        columns=columns,
+        rows=rows,
+        spellings=spellings,
+        notes=tuple(notes),
+    )
 
 
 def _needed(description: Description) -> dict[str, str]:
@@ -96,37 +161,20 @@ def _needed(description: Description) -> dict[str, str]:
     return needed | dict.fromkeys(given, STRING_LISTS)
 
 
-def _check_schema(
-    path: Path, needed: Mapping[str, str], first: Path, expected: "pa.Schema"
-) -> None:
-    """Refuse a table that lacks a needed column, or has other columns than the first one."""
-    schema = read_schema(path)
-    for column, kind in needed.items():
-        check_column(path, schema, column, kind)
-    if schema.names != expected.names:
-        raise TableError(
-            f"{path} has other columns than {first}: "
-            f"{', '.join(schema.names)} against {', '.join(expected.names)}"
-        )
-    for own, other in zip(schema, expected, strict=True):
-        if not own.equals(other):
-            raise TableError(
-                f"{path} has {_kind(own)} in column {own.name!r}, and {first} has {_kind(other)}: "
-                "make them the same"
-            )
+def _optional(description: Description) -> dict[str, str]:
+    """Column -> its kind, for columns that a table may have."""
+    mapped = [c for c, rule in description.labels.items() if rule.rule == "mapped"]
+    return dict.fromkeys(mapped, STRING_LISTS) | dict.fromkeys(description.flag_columns, BOOLEANS)
 
 
-def _kind(column: "pa.Field") -> str:
-    return f"{column.type}{'' if column.nullable else ' not null'}"
-
-
-def _check_flag_columns(description: Description, path: Path, schema: "pa.Schema") -> None:
-    """Refuse a table in which a column that flags rows is not of true and false."""
-    for column in description.flag_columns:
-        if column in schema.names and str(schema.field(column).type) != "bool":
-            raise TableError(
-                f"{path} has {schema.field(column).type} in column {column!r}, which must be bool"
-            )
+def _unflagged(description: Description, columns: PublishedColumns) -> list[str]:
+    """A sentence for each column that should flag rows, and that nothing fills."""
+    known = {*columns.schema.names, *description.flags}
+    return [
+        f"no table has the column {column}: no row is flagged by it"
+        for column in description.flag_columns
+        if column not in known
+    ]
 
 
 def _checked_identities(
@@ -138,45 +186,6 @@ def _checked_identities(
         raise TableError(f"{path} has {identities.null_count} rows without {description.identity}")
     chunks: Sequence[pa.Array] = identities.chunks
     return chunks
-
-
-def _check_splits(description: Description, path: Path, group: "pa.Table") -> None:
-    """Refuse a split that the description does not have."""
-    import pyarrow.compute as pc
-
-    if description.splits is None:
-        return
-    column, known = description.splits.column, description.splits.names
-    for split in pc.unique(group[column]).drop_null().to_pylist():
-        if split not in known:
-            patch = _first_with(description, group, column, split)
-            raise TableError(
-                f"{path} gives patch {patch} the split {split!r}, which is unknown; "
-                f"{hint(split, known)}"
-            )
-
-
-def _canonical_labels(description: Description, path: Path, group: "pa.Table") -> Spellings:
-    """The spellings in the label columns that are not canonical, and what they become.
-
-    Raises:
-        TableError: a label that the description does not have.
-    """
-    import pyarrow.compute as pc
-
-    spellings: dict[str, dict[str, str]] = {}
-    for column, rule in description.labels.items():
-        cells = group[column]
-        labels = cells if is_string(cells.type) else pc.list_flatten(cells)
-        for label in pc.unique(labels).drop_null().to_pylist():
-            try:
-                name = canonical_label(rule, label)
-            except TableError as error:
-                patch = _first_with(description, group, column, label)
-                raise TableError(f"{path}, patch {patch}: {error}") from None
-            if name != label:
-                spellings.setdefault(column, {})[label] = name
-    return spellings
 
 
 def _count_distinct(identities: list["pa.Array"], paths: Iterable[Path]) -> int:
@@ -197,44 +206,28 @@ def _count_distinct(identities: list["pa.Array"], paths: Iterable[Path]) -> int:
     return len(names)
 
 
-def _first_with(description: Description, group: "pa.Table", column: str, value: str) -> str:
-    """The first patch that has a value in a column, as its cell or in its cell's list."""
-    rows = zip(group[description.identity].to_pylist(), group[column].to_pylist(), strict=True)
-    return next(
-        str(name)
-        for name, cell in rows
-        if cell == value or (isinstance(cell, list) and value in cell)
-    )
-
-
-def _with_canonical_labels(group: "pa.Table", spellings: Spellings) -> "pa.Table":
-    """Rows whose labels have their canonical names."""
-    import pyarrow as pa
-
-    for column, names in spellings.items():
+def _respelled(group: "pa.Table", respellings: Mapping[str, Respelling]) -> "pa.Table":
+    """Rows whose names are spelled as in the source."""
+    for column, spelled in respellings.items():
         if column in group.column_names:
-            at = group.schema.get_field_index(column)
-            field = group.schema.field(at)
-            cells = [_renamed(cell, names) for cell in group[column].to_pylist()]
-            group = group.set_column(at, field, pa.array(cells, field.type))
+            group = set_column(group, column, spelled.apply(group[column]))
     return group
-
-
-def _renamed(cell: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(cell, list):
-        return [names.get(label, label) for label in cell]
-    return names.get(cell, cell)
 
 
 def partner_names(tables: Tables, identities: set[str]) -> dict[str, set[str]]:
     """Key column -> names in it, for the rows with these identities."""
     import pyarrow as pa
 
+    identity = tables.description.identity
     columns = list(dict.fromkeys(m.key_column for m in tables.description.modalities.values()))
     wanted = pa.array(sorted(identities), pa.string())
+    tables = tables.respelled({identity: wanted})
     found: dict[str, set[str]] = {column: set() for column in columns}
     for group in tables.groups(columns):
-        rows = group.filter(is_in(group[tables.description.identity], wanted))
+        rows = group.filter(is_in(group[identity], wanted))
         for column in columns:
-            found[column].update(rows[column].to_pylist())
+            names = rows[column].combine_chunks()
+            if tables.respellings and column != identity:  # then these are likely written alike
+                names = stripped(names)
+            found[column].update(names.to_pylist())
     return found

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.sources.patch import Patch
+from patchpress.converter.tables.one_type import of_one_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,14 +45,22 @@ class RecordLog:
         """Append one stored record."""
         identity = patch.identity
         if self._identity_at is not None and not identity:
-            identity = str(record.values[self._identity_at])
+            identity = str(record.values[self._identity_at] or "")
         self._names.add(patch.name)
         self._identities.add(identity)
         ground = record.ground
         epsg, bounds = ((ground.epsg or 0), ground[1:]) if ground else (0, _NO_BOUNDS)
         self._facts += _PACK(record.checksum, epsg, *bounds)
         for values, value in zip(self._values, record.values, strict=True):
-            values.append(self._seen.setdefault(value, value))
+            values.append(self._shared(value))
+
+    def _shared(self, value: object) -> object:
+        """A value equal to this one that is there already, if it is text or a tuple of text."""
+        first = value[0] if type(value) is tuple and value else value
+        # To a dict 1, 1.0 and True are one.
+        if type(first) is str or type(first) is float:
+            return self._seen.setdefault(value, value)
+        return value
 
     def remove_rows(self, identities: set[str]) -> None:
         """Remove all records that belong to these rows."""
@@ -78,10 +87,12 @@ class RecordLog:
         return self._identities.array()
 
     def values(self, column: str) -> "pa.Array":
-        """The values of one column: strings, lists of strings, or lists of numbers."""
-        import pyarrow as pa
+        """The values of one column, all of one type as `of_one_type` makes it."""
+        return of_one_type(self._values[self.columns.index(column)])[0]
 
-        return pa.array(self._values[self.columns.index(column)])
+    def mixed_types(self, column: str) -> str:
+        """How the types of a column's values differ, for people; empty if they do not."""
+        return of_one_type(self._values[self.columns.index(column)])[1]
 
     def checksums(self) -> "pa.Array":
         """XXH3-64 of each record as 16 hexadecimal digits."""

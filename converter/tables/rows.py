@@ -11,19 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.tables.arrow import fill_column, first_repeated, is_in, set_column
+from patchpress.converter.descriptions.patterns import name_pattern
+from patchpress.converter.tables.arrow import first_repeated, is_in, set_column
+from patchpress.converter.tables.filling import (
+    Logs,
+    as_official,
+    coalesced,
+    fill,
+    filled,
+    mixed_types,
+    unflagged,
+)
+from patchpress.converter.tables.naming import LOOKED_AT, any_of_form
 from patchpress.converter.tables.official import Tables
+from patchpress.converter.tables.pairs import read_pairs, with_pairs
 from patchpress.converter.tables.recordlog import RecordLog
-from patchpress.converter.tables.tablefiles import read_columns
 from patchpress.readers.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _log = logging.getLogger(__name__)
-
-Logs = Mapping[str, RecordLog]
-"""Modality -> its stored records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class TableRows:
     """Rows of the official tables that have no record."""
     without_row: dict[str, list[str]]
     """Modality -> records that no official row names; empty if there is no table."""
+    notes: tuple[str, ...] = ()
+    """A sentence for each column whose values are not all stored as their source has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,12 @@ class _Unmatched:
 
 
 def build_rows(
-    description: Description, logs: Logs, tables: Tables | None, pairs: Path | None
+    description: Description,
+    logs: Logs,
+    tables: Tables | None,
+    pairs: Path | None,
+    *,
+    is_part: bool = False,
 ) -> TableRows:
     """The rows, with official columns if there are tables, and the columns that records fill.
 
@@ -59,15 +74,26 @@ def build_rows(
         logs: the stored records.
         tables: the official tables, if the source has them.
         pairs: the pairing table, if the source has it.
+        is_part: whether the records are some of the source, so that tables may have none of them.
 
     Raises:
-        TableError: the pairing table lacks a column, or two records of a modality have one row.
+        TableError: the pairing table lacks a column, two records of a modality have one row, or a
+            table has no patch of the source.
     """
     import pyarrow as pa
 
-    official = None if tables is None else _rows_with_pixels(description, logs, tables)
+    known = _names_by_column(description, logs)
+    notes = mixed_types(logs)
+    official = None
+    if tables is not None:
+        tables = tables.respelled(known)
+        notes = [*tables.notes, *notes]
+        official = _rows_with_pixels(description, logs, tables)
+        if not len(official) and tables.rows:
+            _check_part(description, tables, known, is_part=is_part)
+    paired = read_pairs(description, pairs, known, notes, is_part=is_part)
     unmatched = [_unmatched(description.modalities[name], logs[name], official) for name in logs]
-    new = _new_rows(description, unmatched, _read_pairs(description, pairs))
+    new = _new_rows(description, unmatched, paired)
     _log.info(
         "%d rows of the official tables have pixels; %d rows are new",
         0 if official is None else len(official),
@@ -76,11 +102,10 @@ def build_rows(
     if tables is None or official is None:
         table, without_pixels, without_row = new, 0, {}
     else:
-        for column in new.column_names:
-            if column in official.column_names:
-                new = set_column(new, column, new[column].cast(official.schema.field(column).type))
+        new = unflagged(description, as_official(new, official, notes), official)
         # A column that only one of the two has is null in the rows of the other.
         table = pa.concat_tables([official, new], promote_options="default")
+        table = filled(description, table, logs)
         without_pixels = tables.rows - len(official)
         names = {one.modality.name: one.names.to_pylist() for one in unmatched}
         without_row = {modality: lacking for modality, lacking in names.items() if lacking}
@@ -88,7 +113,47 @@ def build_rows(
         table=table.sort_by(description.identity).combine_chunks(),
         without_pixels=without_pixels,
         without_row=without_row,
+        notes=tuple(notes),
     )
+
+
+def _names_by_column(description: Description, logs: Logs) -> dict[str, "pa.Array"]:
+    """Key column -> the names of the stored records that it names, of all modalities."""
+    import pyarrow as pa
+
+    found: dict[str, list[pa.Array]] = {}
+    for name, log in logs.items():
+        if len(log):
+            found.setdefault(description.modalities[name].key_column, []).append(log.names())
+    return {column: pa.concat_arrays(names) for column, names in found.items()}
+
+
+def _check_part(
+    description: Description,
+    tables: Tables,
+    known: Mapping[str, "pa.Array"],
+    *,
+    is_part: bool,
+) -> None:
+    """Refuse tables that have no patch of the source, unless its patches are only some.
+
+    Raises:
+        TableError: with a name of each side.
+    """
+    for column, names in known.items():
+        given = tables.names(column).drop_null()
+        if not len(given):
+            continue
+        form = name_pattern(
+            next(m for m in description.modalities.values() if m.key_column == column)
+        )
+        if not is_part or not any_of_form(given.slice(0, LOOKED_AT).to_pylist(), form):
+            raise TableError(
+                f"no patch of the source is in {', '.join(map(str, tables.paths.values()))}: a "
+                f"name there is {given[0].as_py()!r}, and in the source {names[0].as_py()!r}; give "
+                f"the right table with --path {next(iter(tables.paths))}=FILE, or move it away"
+            )
+        return
 
 
 def _rows_with_pixels(description: Description, logs: Logs, tables: Tables) -> "pa.Table":
@@ -131,7 +196,7 @@ def _new_rows(
     identities = [_identities(description, one, paired) for one in unmatched]
     unique = pc.unique(pa.chunked_array([pa.array([], pa.string()), *identities]))
     rows = pa.table({description.identity: unique.take(pc.sort_indices(unique))})
-    rows = _with_pairs(rows, description, paired)
+    rows = with_pairs(rows, description, paired)
     for one, own in zip(unmatched, identities, strict=True):
         _check_one_record(one, own)
         record = pc.index_in(rows[description.identity], value_set=own)
@@ -139,7 +204,11 @@ def _new_rows(
         values |= {column: one.log.values(column).take(one.positions) for column in one.log.columns}
         for column, of_records in values.items():
             if column != description.identity:
-                rows = fill_column(rows, column, of_records.take(record))
+                values = of_records.take(record)
+                if column == one.modality.key_column:  # what is stored is right, whatever pairs say
+                    rows = set_column(rows, column, coalesced(values, rows, column))
+                else:
+                    rows = fill(rows, column, values)
     return rows
 
 
@@ -170,28 +239,3 @@ def _check_one_record(unmatched: _Unmatched, identities: "pa.Array") -> None:
             f"patch {patch} has two records of {unmatched.modality.name}: "
             f"{both[0]} and {both[1]}; remove one"
         )
-
-
-def _read_pairs(description: Description, path: Path | None) -> "pa.Table | None":
-    """The pairing table under our column names."""
-    if description.pairs is None or path is None:
-        return None
-    wanted = {description.identity: description.pairs.identity, **description.pairs.columns}
-    table = read_columns(path, list(wanted.values()))
-    return table.rename_columns(list(wanted))
-
-
-def _with_pairs(
-    rows: "pa.Table", description: Description, paired: "pa.Table | None"
-) -> "pa.Table":
-    """The rows with the names of their partners, also of those that have no record."""
-    import pyarrow.compute as pc
-
-    if paired is None:
-        return rows
-    names = paired[description.identity].combine_chunks()
-    at = pc.index_in(rows[description.identity], value_set=names)
-    for column in paired.column_names:
-        if column != description.identity:
-            rows = rows.append_column(column, paired[column].combine_chunks().take(at))
-    return rows

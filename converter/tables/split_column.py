@@ -5,15 +5,21 @@ pyarrow is imported inside functions: it starts threads, and workers must fork b
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description, Splits
 from patchpress.converter.tables.arrow import one_array
 from patchpress.converter.tables.draw import draw_validation
-from patchpress.converter.tables.lists import read_list
-from patchpress.converter.tables.splits import split_by_groups, split_by_lists, split_by_position
+from patchpress.converter.tables.listed_names import listed_names
+from patchpress.converter.tables.splits import (
+    TRAIN,
+    VALIDATION,
+    split_by_groups,
+    split_by_lists,
+    split_by_position,
+)
 from patchpress.readers.errors import OptionError, TableError
 
 if TYPE_CHECKING:
@@ -42,6 +48,8 @@ class SplitColumn:
     """Strings, null for a row in no split; None if nothing says how to split the rows."""
     absent: dict[str, list[str]] = field(default_factory=dict)
     """Split -> names of its list that have no row."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each list of which not all is read as it stands there."""
 
 
 def check_split_options(description: Description, options: SplitOptions) -> None:
@@ -60,6 +68,11 @@ def check_split_options(description: Description, options: SplitOptions) -> None
         raise OptionError(
             f"--validation needs groups of patches, which {name} does not describe: leave it out"
         )
+    lacking = [name for name in (TRAIN, VALIDATION) if splits and name not in splits.names]
+    if options.validation and lacking:
+        raise OptionError(
+            f"--validation needs the split {lacking[0]!r}, which {name} does not name"
+        )
     if not 0 <= options.validation < 1:
         raise OptionError(f"--validation must be a share from 0 to 1, not {options.validation}")
 
@@ -70,6 +83,8 @@ def split_column(
     rows: "pa.Table",
     files: Mapping[str, Path],
     options: SplitOptions,
+    *,
+    is_part: bool = False,
 ) -> SplitColumn:
     """The split of each row.
 
@@ -79,33 +94,33 @@ def split_column(
         rows: the rows, with the official split column if the tables have one.
         files: part name -> file, for the lists.
         options: the strategy, and the validation rows to draw.
+        is_part: whether the rows are some of the source, so that lists may have none of them.
 
     Raises:
-        SourceMissing, TableError: a list that cannot be read, a patch in two splits, or a name
-            without a position or group.
+        SourceMissing, TableError: a list that cannot be read, lists that have no patch of the
+            source, a patch in two splits, or a name without a position or group.
     """
     if options.strategy == "none":
         _log.info("splits: none, as asked")
         return SplitColumn(None)
     names = one_array(rows[description.identity])
-    column = _by_rule(splits, rows, names, files, options.strategy)
+    lists = {split: files[split] for split in splits.lists if split in files}
+    if lists and options.strategy == "official" and splits.column not in rows.column_names:
+        _log.info("splits: the lists of %s; there is no table with splits", ", ".join(lists))
+        column = _by_lists(description, splits, names, lists, is_part=is_part)
+    else:
+        column = _by_rule(splits, rows, names, options.strategy)
     if column.values is None or not options.validation:
         return column
     _log.info("splits: %s of the train rows become validation rows", options.validation)
     values = draw_validation(
         column.values, patch_groups(names, splits.group), options.validation, options.seed
     )
-    return SplitColumn(values, column.absent)
+    return replace(column, values=values)
 
 
-def _by_rule(
-    splits: Splits,
-    rows: "pa.Table",
-    names: "pa.Array",
-    files: Mapping[str, Path],
-    strategy: str,
-) -> SplitColumn:
-    """The split of each row by the first rule that applies, before validation rows are drawn."""
+def _by_rule(splits: Splits, rows: "pa.Table", names: "pa.Array", strategy: str) -> SplitColumn:
+    """The split of each row by the first rule that applies and needs no list."""
     official = None
     if splits.column in rows.column_names:
         official = one_array(rows[splits.column])
@@ -116,10 +131,6 @@ def _by_rule(
     if official is not None:
         _log.info("splits: column %s of the official tables", splits.column)
         return SplitColumn(official)
-    lists = {split: files[split] for split in splits.lists if split in files}
-    if lists:
-        _log.info("splits: the lists of %s; there is no table with splits", ", ".join(lists))
-        return _by_lists(names, lists, splits.list_suffix)
     if splits.hold_out:
         _log.info("splits: held-out groups are test; there is no table with splits and no list")
         return SplitColumn(split_by_groups(patch_groups(names, splits.group), splits.hold_out))
@@ -138,13 +149,36 @@ def _where_known(official: "pa.Array", values: "pa.Array") -> "pa.Array":
     return pc.if_else(pc.is_valid(official), values, pa.scalar(None, pa.string()))
 
 
-def _by_lists(names: "pa.Array", lists: Mapping[str, Path], suffix: str) -> SplitColumn:
-    listed = {
-        split: [name.removesuffix(suffix) for name in read_list(path)]
+def _by_lists(
+    description: Description,
+    splits: Splits,
+    names: "pa.Array",
+    lists: Mapping[str, Path],
+    *,
+    is_part: bool,
+) -> SplitColumn:
+    """The split of each row by lists.
+
+    Raises:
+        TableError: none of them has a patch of the source, though the rows are all that it has.
+    """
+    found = {
+        split: listed_names(description, path, names, splits.list_suffix)
         for split, path in lists.items()
     }
-    found = split_by_lists(names, listed)
-    return SplitColumn(found.splits, {split: list(names) for split, names in found.absent.items()})
+    if len(names) and not is_part and not any(listed.matched for listed in found.values()):
+        files = ", ".join(str(path) for path in lists.values())
+        first = next(iter(found.values())).names[0]
+        raise TableError(
+            f"no patch of the source is in {files}: a name there is {first!r}, and in the source "
+            f"{names[0].as_py()!r}; give the right lists with --path, or --split none"
+        )
+    by_lists = split_by_lists(names, {split: listed.names for split, listed in found.items()})
+    return SplitColumn(
+        by_lists.splits,
+        {split: list(absent) for split, absent in by_lists.absent.items()},
+        [note for listed in found.values() for note in listed.notes],
+    )
 
 
 def patch_groups(names: "pa.Array", pattern: str) -> "pa.Array":

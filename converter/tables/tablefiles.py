@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.tables.arrow import is_string, is_string_list
 from patchpress.readers.errors import SourceMissing, TableError
+from patchpress.readers.format.arrow_kinds import plain_table, plain_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 STRINGS = "string"
 """The kind of a column of strings, for `check_column`."""
+BOOLEANS = "bool"
+"""The kind of a column of true and false, for `check_column`."""
 STRING_LISTS = "list of strings"
 """The kind of a column of strings or of lists of strings, for `check_column`."""
 
@@ -81,15 +84,25 @@ def read_columns(path: Path, columns: list[str]) -> "pa.Table":
 
     is_parquet = path.suffix == ".parquet"
     with reading(path, "Parquet" if is_parquet else "CSV"):
-        table = pq.read_table(path) if is_parquet else pv.read_csv(path)
+        # As text: a name of digits is no number, and may begin with zeros.
+        as_text = pv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
+        table = pq.read_table(path) if is_parquet else pv.read_csv(path, convert_options=as_text)
     for column in columns:
         check_column(path, table.schema, column, STRINGS)
     _log.info("read %d rows of %s: %s", len(table), path, ", ".join(columns))
-    return table.select(columns).cast(pa.schema([(c, pa.string()) for c in columns]))
+    return plain_table(table.select(columns)).cast(pa.schema([(c, pa.string()) for c in columns]))
 
 
 def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> None:
     """Refuse a table without a column that is needed, or with another type in it.
+
+    A column without any value has the type `null`, which will do.
+
+    Args:
+        path: of the table.
+        schema: its columns.
+        column: that is needed.
+        kind: `STRINGS`, `STRING_LISTS` or `BOOLEANS`.
 
     Raises:
         TableError: what is wrong, with what the table has.
@@ -99,6 +112,8 @@ def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> Non
             f"{path} has no column {column!r}, which the description needs; "
             f"it has {', '.join(schema.names)}"
         )
-    found = schema.field(column).type
-    if not (is_string(found) or (kind == STRING_LISTS and is_string_list(found))):
+    found = plain_type(schema.field(column).type)
+    if str(found) not in ("null", kind) and not (
+        kind == STRING_LISTS and (is_string(found) or is_string_list(found))
+    ):
         raise TableError(f"{path} has {found} in column {column!r}, which must be a {kind}")

@@ -15,15 +15,19 @@ from patchpress.readers.errors import (
     StoreDamaged,
     cannot_read,
 )
+from patchpress.readers.format.arrow_kinds import plain
 from patchpress.readers.format.manifest import METADATA, Manifest
 from patchpress.readers.format.modality import Modality
+from patchpress.readers.format.split_names import known_split
 from patchpress.readers.hints import hint
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPLIT_ALIASES = {"val": "validation", "valid": "validation"}  # what loaders elsewhere call it
 FLAGGED = ("exclude", "include", "only")
+BOUNDS = "bounds"  # what readers call the four columns of `SIDES` together
+SIDES = ("left", "bottom", "right", "top")
+EPSG = "epsg"
 
 
 @runtime_checkable
@@ -43,13 +47,13 @@ Split = str | Sequence[str] | HasRowNumbers | None
 
 
 def split_name(manifest: Manifest, split: str) -> str:
-    """The store's own name of a split; `val` is understood as `validation`.
+    """The store's own name of a split; `val` is understood as `validation`, in whatever case.
 
     Raises:
         SelectionEmpty: the store has no patch in such a split.
     """
-    name = split if split in manifest.splits else SPLIT_ALIASES.get(split, split)
-    if name not in manifest.splits:
+    name = known_split(split, manifest.splits)
+    if name is None:
         there = ", ".join(manifest.splits) or "none: it was converted without splits"
         raise SelectionEmpty(f"no patch of the store is in split {split!r}; splits there: {there}")
     return name
@@ -122,7 +126,7 @@ def split_mask(manifest: Manifest, rows: "pa.Table", names: Sequence[str]) -> "p
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    column = rows[manifest.split_column]
+    column = plain(rows[manifest.split_column])
     return pc.is_in(column, value_set=pa.array(names, column.type))
 
 
@@ -210,6 +214,19 @@ def presence_column(modality: str) -> str:
 def checksum_column(modality: str) -> str:
     """The column with the XXH3-64 of the stored bytes of a row's record of the modality."""
     return f"{modality}_checksum"
+
+
+def own_columns(modalities: Iterable[str]) -> tuple[str, ...]:
+    """The names that columns of these modalities' records and of the ground have in the table.
+
+    No column of a source may be called so, whatever its case.
+    """
+    names = list(modalities)
+    return (
+        *map(presence_column, names),
+        *(EPSG, *SIDES, BOUNDS),
+        *map(checksum_column, names),
+    )
 
 
 def key_column(modality: Modality) -> str:

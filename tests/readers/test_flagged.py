@@ -166,8 +166,8 @@ def test_several_splits_are_named_as_one_is(opened: Store) -> None:
     both = opened.table(["val", "train"])
     assert set(both["split"].to_pylist()) == {"train", "validation"}
     assert names(both) == sorted(names(both))  # in the order of the table
-    with pytest.raises(SelectionEmpty, match="split 'dev'; splits there: train, val"):
-        opened.table(["train", "dev"])
+    with pytest.raises(SelectionEmpty, match="split 'fold'; splits there: train, val"):
+        opened.table(["train", "fold"])
     with pytest.raises(SelectionEmpty, match="an empty list; splits there: train, val"):
         opened.table([])
 

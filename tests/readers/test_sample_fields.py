@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from patchpress import Store, convert, open_store
 from patchpress.converter.descriptions.parse import find_description
+from patchpress.readers.columns import read_columns
 from patchpress.readers.errors import OptionError, SamplesLeftOut, SelectionEmpty
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
@@ -189,13 +191,21 @@ def test_columns_that_cannot_be(opened: Store) -> None:
     assert said.startswith("column 'label' cannot be in a sample")
 
 
-def test_numbers_with_nulls_become_floats(half_labelled: Path) -> None:
+def test_text_with_nulls_stays_so_in_samples(half_labelled: Path) -> None:
     store = open_store(half_labelled)
     samples = Samples(store, target=None, columns=["contains_seasonal_snow", "country"])
-    snow = samples[:][1]["contains_seasonal_snow"]
-    wanted = [row["contains_seasonal_snow"] for row in rows_in(store)]
-    same(snow, np.array([np.nan if value is None else float(value) for value in wanted]))
+    # No publisher flagged the patches that no table has.
+    snow = [bool(row["contains_seasonal_snow"]) for row in rows_in(store)]
+    same(samples[:][1]["contains_seasonal_snow"], np.array(snow))
+    assert None in samples[:][1]["country"]
     assert samples[:][1]["country"] == [row["country"] for row in rows_in(store)]
+
+
+def test_numbers_with_nulls_become_floats() -> None:
+    table = pa.table({"flag": [True, None, False], "count": [3, None, 5]})
+    flag, count = read_columns(table, ["flag", "count"], ())[0]
+    same(flag.values, np.array([1, np.nan, 0]))
+    same(count.values, np.array([3, np.nan, 5]))
 
 
 @pytest.mark.parametrize("dtype", ["int64", np.int64, "float64", "uint8", bool, np.dtype("i4")])

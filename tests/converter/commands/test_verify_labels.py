@@ -1,5 +1,6 @@
 """Labels that follow from reference maps: derived if no table gives them, else compared with it."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,15 +34,48 @@ def test_without_tables_labels_follow_from_the_maps(raw: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", [("stacked", "none"), ("native", "zstd")])
-def test_verify_names_a_row_whose_labels_are_not_those_of_its_map(
+def test_verify_says_how_the_source_contradicts_itself(
     raw: Path, tmp_path: Path, kind: tuple[str, str]
 ) -> None:
     relabel(raw, lambda labels: [["Pastures", "Urban fabric"], *labels[1:]])
     made(raw, tmp_path / "store", layout=kind[0], compression=kind[1])
     patch = pq.read_table(raw / TABLE)["patch_id"][0].as_py()
     verdict = verify(tmp_path / "store")
-    assert len(verdict.problems) == 1
-    assert f"labels of {patch}: the table says Pastures, Urban fabric" in verdict.problems[0]
+    rows = open_store(tmp_path / "store").table(columns=["patch_id", "labels"]).to_pylist()
+    assert {"patch_id": patch, "labels": ["Pastures", "Urban fabric"]} in rows
+    assert verdict.good
+    assert len(verdict.source) == 1
+    # The map has "Beaches, dunes, sands": a name with commas in it.
+    assert (
+        f"labels of {patch}: only the table has 'Pastures' and 'Urban fabric', "
+        in (verdict.source[0])
+    )
+    assert "only the map has 'Agro-forestry areas' and 'Beaches, dunes, sands'" in verdict.source[0]
+    said = verdict.text()
+    assert ": good" in said
+    assert "BAD" not in said
+    assert "the source contradicts itself in 1 row; the store has both as they were " in said
+
+
+def test_labels_that_were_changed_in_the_store_are_its_own_fault(raw: Path, tmp_path: Path) -> None:
+    made(raw, tmp_path / "store")
+    path = tmp_path / "store" / "metadata.parquet"
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("labels")
+    labels = [["Pastures"], *table["labels"].to_pylist()[1:]]
+    field = table.schema.field("labels")
+    pq.write_table(table.set_column(at, field, pa.array(labels, field.type)), path)
+    verdict = verify(tmp_path / "store")
+    assert not verdict.good
+    assert verdict.source == []
+    assert any("only the table has 'Pastures'" in problem for problem in verdict.problems)
+
+
+def test_a_label_twice_in_a_row_is_told(raw: Path, tmp_path: Path) -> None:
+    relabel(raw, lambda labels: [[*labels[0], labels[0][0]], *labels[1:]])
+    made(raw, tmp_path / "store")
+    (said,) = verify(tmp_path / "store").source
+    assert "the table has 'Agro-forestry areas' twice" in said
 
 
 def test_verify_is_content_where_table_and_maps_agree(stacked: Path) -> None:
@@ -92,6 +126,27 @@ def test_split_table_rewrites_only_the_split(
     ended = patchpress("split-table", source, "--split", "geographic", "--out", tmp_path / "new")
     assert ended.code == 0
     assert pq.read_table(tmp_path / "new").equals(original)
+
+
+def test_split_table_does_not_replace_its_table_unless_that_is_said(
+    patchpress: Callable[..., Ended], tree: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "table.parquet"
+    shutil.copy(tree / TABLE, source)
+    before = source.read_bytes()
+    (tmp_path / "link.parquet").symlink_to(source)
+    ended = patchpress("split-table", source)
+    assert (ended.code, source.read_bytes()) == (2, before)
+    assert "give --out FILE, or --in-place" in ended.sentence
+    for same in (source, tmp_path / "link.parquet"):
+        ended = patchpress("split-table", source, "--out", same)
+        assert (ended.code, source.read_bytes()) == (2, before)
+        assert "is the table itself" in ended.sentence
+    ended = patchpress("split-table", source, "--in-place", "--out", tmp_path / "new")
+    assert (ended.code, source.read_bytes()) == (2, before)
+    assert "exclude each other" in ended.sentence
+    assert patchpress("split-table", source, "--in-place").code == 0
+    assert pq.read_table(source).equals(pq.read_table(tree / TABLE))
 
 
 @pytest.mark.parametrize("name", ["s2", "train"])

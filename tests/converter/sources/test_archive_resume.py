@@ -193,7 +193,7 @@ def test_a_stop_behind_the_taking_out_changes_nothing(
     asked: Any = {"workers": 0, "on_error": OnError.skip}
     convert("sen12ms", tmp_path / "packed", tmp_path / "whole", **asked)
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):

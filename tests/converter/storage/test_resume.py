@@ -270,7 +270,7 @@ def test_after_a_power_failure_a_damaged_store_begins_anew(
     assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "whole")
 
 
-def stop(*arguments: object) -> None:
+def stop(*_: object, **__: object) -> None:
     raise Stopped
 
 
@@ -469,7 +469,7 @@ def test_a_stop_after_the_last_record_changes_nothing(
     whole: dict[str, bytes],
     step: str,
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
@@ -482,7 +482,7 @@ def test_a_stop_after_the_last_record_changes_nothing(
 def test_a_stop_after_the_manifest_still_ends_well(
     raw: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchpress.converter.commands.rewrite_table import rewrite_table
-from patchpress.converter.tables.lists import read_list, read_pairs
+from patchpress.converter.tables.lists import read_list
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
 
 NAMES = ["S2A_T33UUP_26_57", "S2A_T33UUP_0_0", "S2A_T33UUP_13_13"]
@@ -53,9 +53,8 @@ def test_a_list_is_read_with_any_line_ends(
     assert read_list(path) == ["b.tif", "a.tif", "c"]
 
 
-def test_pairs_are_two_columns_and_a_list_of_them_the_first(tmp_path: Path) -> None:
+def test_a_list_of_two_columns_is_the_first(tmp_path: Path) -> None:
     path = file(tmp_path / "a.csv", b"s2_a,s1_a\r\ns2_b,s1_b\r\n")
-    assert read_pairs(path) == [("s2_a", "s1_a"), ("s2_b", "s1_b")]
     assert read_list(path) == ["s2_a", "s2_b"]
 
 
@@ -65,7 +64,8 @@ def test_pairs_are_two_columns_and_a_list_of_them_the_first(tmp_path: Path) -> N
         (b"a\nb\na\n", "lists a twice"),
         (b"a,x\nb,y\na,z\n", "lists a twice"),
         (b"a,b,c\n", "line 1 has not one name or two: 'a,b,c'"),
-        (b"a\nb,\n", "line 2 has not one name or two"),
+        (b"a\n,,b\n", "line 2 has no name"),
+        (b"name\n", "has no names"),
         (b"", "has no names"),
         (b"\r\n\r\n", "has no names"),
         (b"\xff\xfe\x00", "is no text"),
@@ -78,15 +78,8 @@ def test_a_list_that_is_none_is_an_error(tmp_path: Path, content: bytes, problem
     assert "list.csv" in str(caught.value)
 
 
-def test_pairs_that_are_none_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="no second column beside 'b'"):
-        read_pairs(file(tmp_path / "a.csv", b"a,x\nb\n"))
-    with pytest.raises(TableError, match="lists x twice"):
-        read_pairs(file(tmp_path / "a.csv", b"a,x\nb,x\n"))
-
-
 def test_a_file_or_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    for read in (read_list, read_pairs, rewrite_table):
+    for read in (read_list, rewrite_table):
         with pytest.raises(SourceMissing, match="there is no"):
             read(tmp_path / "absent")
     with pytest.raises(TableError, match="cannot be read"):

@@ -1,0 +1,55 @@
+"""The join of tables and lists, made once before a pixel is read, so that its errors come early."""
+
+from patchpress.converter.options import OnError
+from patchpress.converter.planning.namelog import NameLog
+from patchpress.converter.planning.request import ConversionRequest
+from patchpress.converter.planning.selection import Selection
+from patchpress.converter.sources.patch import Patch
+from patchpress.converter.tables.metadata import join
+from patchpress.converter.tables.official import Tables
+from patchpress.readers.errors import PatchError
+
+
+class Rehearsal:
+    """Notes the names of the patches of folders, and joins them as if their records were stored.
+
+    Patches that come out of archives are known only at the end: then nothing is rehearsed.
+    """
+
+    def __init__(self, request: ConversionRequest) -> None:
+        self._request = request
+        self._names = None if request.parts.packed else NameLog(request, self._on_problem)
+
+    def add(self, patch: Patch) -> None:
+        """Note a patch.
+
+        Raises:
+            PatchError: its names give a label or split that is unknown, and that stops a
+                conversion.
+        """
+        if self._names is not None:
+            self._names.add(patch)
+
+    def run(self, chosen: Selection, tables: Tables | None) -> None:
+        """Join the patches that were noted.
+
+        Raises:
+            SourceMissing, TableError: as `join`.
+        """
+        if self._names is None:
+            return
+        request = self._request
+        self._names.remove_rows(chosen.incomplete)
+        join(
+            request.description,
+            self._names.logs,
+            tables,
+            request.parts.files,
+            request.split_options,
+            is_part=bool(request.options.limit),
+        )
+        self._names = None  # its memory is that of a log of all records
+
+    def _on_problem(self, error: PatchError) -> None:
+        if self._request.options.on_error is OnError.stop:
+            raise error  # else it is reported when the patch is encoded
