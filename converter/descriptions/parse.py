@@ -119,7 +119,7 @@ def _identity(first: Section) -> str:
 def _tables(section: Section) -> dict[str, str]:
     tables = {}
     for name, part in section.sections().items():
-        tables[name] = part.take("file", str)
+        tables[name] = part.inside("file", part.take("file", str))
         part.end()
     return tables
 
@@ -177,7 +177,7 @@ def _split_lists(section: Section, names: tuple[str, ...]) -> dict[str, str]:
             raise section.error(f"lists.{name}", f"is none of {', '.join(names)}")
         if split in lists:
             raise section.error(f"lists.{name}", f"means {split}, which has a list already")
-        lists[split] = file
+        lists[split] = section.inside(f"lists.{name}", file)
     return lists
 
 
@@ -262,7 +262,7 @@ def _pairs(section: Section) -> Pairs | None:
     if not section.keys:
         return None
     pairs = Pairs(
-        file=section.take("file", str),
+        file=section.inside("file", section.take("file", str)),
         identity=section.take("identity", str),
         columns=section.mapping("columns"),
     )

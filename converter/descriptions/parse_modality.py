@@ -41,7 +41,7 @@ def parse_modality(name: str, section: Section, identity: str, *, limited: bool)
     column = fields_of(key)[0]
     patch = section.take("name", str, f"{{{column}}}")
     row = section.take("patch", str, patch if column == identity else "")
-    folder = section.take("folder", str)
+    folder = section.inside("folder", section.take("folder", str))
     archives = section.strings("archives", optional=True)
     modality = ModalitySource(
         name=name,
@@ -49,7 +49,7 @@ def parse_modality(name: str, section: Section, identity: str, *, limited: bool)
         kind=section.take("kind", str),
         folder=folder,
         archives=archives or ((folder,) if folder != "." else ()),
-        paths=section.string_or_strings("path"),
+        paths=tuple(section.inside("path", path) for path in section.string_or_strings("path")),
         key=key,
         name_template=_template(section, "name", patch),
         identity_template=_template(section, "patch", row) or None,
@@ -73,7 +73,7 @@ def parse_modality(name: str, section: Section, identity: str, *, limited: bool)
 def _sidecar(section: Section, key_column: str) -> Sidecar | None:
     if not section.keys:
         return None
-    sidecar = Sidecar(section.take("file", str), section.mapping("columns"))
+    sidecar = Sidecar(section.inside("file", section.take("file", str)), section.mapping("columns"))
     section.end()
     for name in fields_of(_template(section, "file", sidecar.file)):
         if name != key_column:

@@ -100,6 +100,16 @@ class Section:
             for index, content in enumerate(self.take(key, list))
         ]
 
+    def inside(self, key: str, path: str) -> str:
+        """A path of the source as it is.
+
+        Raises:
+            DescriptionError: it leads out of the source. A description may come from anybody.
+        """
+        if path.startswith(("/", "~")) or ".." in path.split("/") or "\0" in path or "\\" in path:
+            raise self.error(key, f"must be a path inside the source, not {path!r}")
+        return path
+
     def end(self) -> None:
         """Refuse the keys that no method has removed.
 

@@ -108,6 +108,11 @@ MISTAKES = {
     "shape is a string": ("shape = [6, 6]", 'shape = "6x6"', "modalities.a.bands[1].shape"),
     "shape has one side": ("shape = [6, 6]", "shape = [6]", "modalities.a.bands[1].shape"),
     "shape has a zero": ("shape = [6, 6]", "shape = [6, 0]", "modalities.a.bands[1].shape"),
+    "a folder above": ('folder = "A"', 'folder = "../A"', "'modalities.a.folder'"),
+    "a folder anywhere": ('folder = "A"', 'folder = "/A"', "'modalities.a.folder'"),
+    "a path that leads out": ("{group}/", "../{group}/", "'modalities.a.path'"),
+    "a table anywhere": ('"metadata.parquet"', '"/metadata.parquet"', "'tables.metadata.file'"),
+    "a table above": ('"metadata.parquet"', '"a/../../m.parquet"', "'tables.metadata.file'"),
     "shape is enormous": (
         "shape = [6, 6]", "shape = [1000000000, 1000000000]", "modalities.a.bands[1].shape"),
     "a billion bands": ("gsd = 20,", "gsd = 20, count = 1000000000,", "bands[1].count"),
