@@ -7,6 +7,7 @@ A `PatchError` names the whole path of the file or folder that is wrong, whereve
 """
 
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -96,6 +97,8 @@ class DiskFiles:
         """All bytes of a file."""
         fd = self._open(name)
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise PatchError(f"{self.path(name)} is no file, but a folder, a pipe or a device")
             with open(fd, "rb", buffering=0, closefd=False) as file:
                 return file.read()
         except OSError as error:
@@ -109,7 +112,9 @@ class DiskFiles:
 
     def _open(self, name: str) -> int:
         try:
-            return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._fd)
+            # A pipe would wait for somebody to write; O_NONBLOCK means nothing for a file.
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            return os.open(name, flags, dir_fd=self._fd)
         except OSError as error:
             raise self._unreadable(name, error) from None
 
