@@ -451,11 +451,29 @@ def test_a_store_without_validation_is_trained_on(tree: Path, tmp_path: Path) ->
         data.setup("validate")
 
 
+def test_on_a_cpu_images_are_normalised_as_they_are_read(stacked: Path, tmp_path: Path) -> None:
+    statistics = made_up(stacked, "s2")
+    cases: list[tuple[dict[str, Any], Any]] = [
+        ({}, torch.float32),
+        ({"eval_transform": brighter}, torch.uint16),
+    ]
+    for options, dtype in cases:
+        data = module(stacked, statistics=statistics, **options)
+        assert data.train_dataloader().samples.fields[0].dtype == np.uint16  # without a trainer
+        trainer(tmp_path, 1).fit(Notes(), data)
+        image = next(iter(data.train_dataloader()))[0]
+        assert image.dtype == dtype
+        done = data.on_after_batch_transfer((image,), 0)[0]
+        assert done.dtype == torch.float32
+        assert (done is image) == (dtype == torch.float32)
+
+
 def test_each_process_has_its_share(stacked: Path) -> None:
     keys: set[str] = set()
     for rank in (0, 1):
         data = module(stacked, 2)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2, strategy=strategy)
         loader = data.train_dataloader()
         assert len(loader) == 2
         keys.update(key for batch in loader for key in batch[-1])
