@@ -94,6 +94,7 @@ def main() -> None:
     add("--workers", type=int, default=8, help="of the stock DataLoaders")
     add("--rounds", type=int, default=3)
     add("--seconds", type=float, default=2.0, help="of each contestant, in each round")
+    add("--feeding", action="store_true", help="measure no training")
     add("--out", type=Path, default=Path("bench"), help="where report.json goes")
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -112,8 +113,9 @@ def main() -> None:
         options = device, args.batch, args.rounds, args.seconds
         sections = [time_feeding(racers, *options)]
         print(markdown(sections[0]), flush=True)
-        sections.append(time_training([*racers[1:3], racers[4]], *options))
-        print(markdown(sections[1]), flush=True)
+        if not args.feeding:
+            sections.append(time_training([*racers[1:3], racers[4]], *options))
+            print(markdown(sections[1]), flush=True)
         write_json(args.out / "gpu.json", facts, sections)
 
 
