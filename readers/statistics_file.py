@@ -5,7 +5,6 @@ for another.
 """
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -24,6 +23,19 @@ from patchpress.readers.errors import (
 )
 from patchpress.readers.format.manifest import STATISTICS, Manifest
 from patchpress.readers.format.modality import Modality
+from patchpress.readers.format.schema import (
+    FieldError,
+    Fields,
+    List,
+    Number,
+    OneOf,
+    Optional,
+    Table,
+    Text,
+    Whole,
+)
+from patchpress.readers.format.sealed import parse, seal, unsealed
+from patchpress.readers.format.store_files import read_small, require_inside
 from patchpress.readers.format.table import (
     HasRowNumbers,
     Split,
@@ -36,10 +48,30 @@ from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistic
 Entries = dict[tuple[str, str], Statistics]
 
 FORMAT = "patchpress-statistics"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+FILE_LIMIT = 64 << 20  # bytes
 ROWS = "rows "  # what the entries of rows begin with that are no whole split
 ALL = "all"  # the entry of all records, whatever their split
 _NUMBERS = ("mean", "std", "minimum", "maximum")
+_REAL = Optional(Number())
+BAND = Fields(
+    {
+        "name": Text(),
+        "pixels": Whole(),
+        "nan": Whole(),
+        **dict.fromkeys(_NUMBERS, _REAL),
+        "percentiles": Fields({str(percent): _REAL for percent in PERCENTILES}),
+    }
+)
+STATISTICS_FILE = Fields(
+    {
+        "format": OneOf((FORMAT,)),
+        "format_version": OneOf((FORMAT_VERSION,)),
+        "shards": List(Text(), least=1),
+        "metadata_digest": Text(),
+        "statistics": Table(Table(Fields({"patches": Whole(), "bands": List(BAND, least=1)}))),
+    }
+)
 
 
 def read_statistics(
@@ -66,23 +98,13 @@ def read_statistics(
         StatisticsStale: they were computed from other data.
         StoreDamaged: the file does not parse.
     """
-    store, file = Path(path), Path(path) / STATISTICS
-    again = f"patchpress stats {store}"
-    if not store.is_dir():
-        again, file = f"patchpress stats STORE --out {path}", Path(path)
+    is_store = Path(path).is_dir()
+    again = f"patchpress stats {path}" if is_store else f"patchpress stats STORE --out {path}"
     name = image_modality(manifest, modality).name
     entry = entry_name(manifest, split, flagged)
     again += _options(manifest, split, flagged)
-    try:
-        data = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        there = ", ".join(manifest.splits) or "none"
-        raise StatisticsMissing(
-            f"there is no {file}: run `{again}` (splits of the store: {there})"
-        ) from None
-    except OSError as error:
-        raise StoreDamaged(f"{file} cannot be read ({error.strerror}): run `{again}`") from None
-    entries = from_bytes(data, manifest, file, again)
+    entries = read_file(Path(path), manifest, again)
+    file = Path(path) / STATISTICS if is_store else Path(path)
     if (name, entry) not in entries:
         there = ", ".join(f"{m} {s}" for m, s in entries) or "none"
         raise StatisticsMissing(
@@ -90,6 +112,29 @@ def read_statistics(
             f"`{again} --modality {name}`"
         )
     return entries[name, entry]
+
+
+def read_file(path: Path, manifest: Manifest, again: str) -> Entries:
+    """All statistics that a file has: that of a store, whose folder is given, or another.
+
+    `again` is the command that writes it anew, for messages.
+
+    Raises:
+        StatisticsMissing, StatisticsStale, StoreDamaged: as `read_statistics`.
+    """
+    file = path
+    try:
+        if path.is_dir():
+            file = require_inside(path, STATISTICS)
+        data = read_small(file, FILE_LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
+        there = ", ".join(manifest.splits) or "none"
+        raise StatisticsMissing(
+            f"there is no {file}: run `{again}` (splits of the store: {there})"
+        ) from None
+    except OSError as error:
+        raise StoreDamaged(f"{file} cannot be read ({error.strerror}): run `{again}`") from None
+    return from_bytes(data, manifest, file, again)
 
 
 def image_modality(manifest: Manifest, name: str) -> Modality:
@@ -164,8 +209,7 @@ def to_bytes(entries: Mapping[tuple[str, str], Statistics], manifest: Manifest) 
                 one = {"patches": found.patches, "bands": bands}
                 content.setdefault(modality, {})[split] = one
     head = {"format": FORMAT, "format_version": FORMAT_VERSION, **_identity(manifest)}
-    text = json.dumps(head | {"statistics": content}, indent=1, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
+    return seal(head | {"statistics": content})
 
 
 def from_bytes(data: bytes, manifest: Manifest, file: Path, again: str) -> Entries:
@@ -182,24 +226,29 @@ def from_bytes(data: bytes, manifest: Manifest, file: Path, again: str) -> Entri
         StoreDamaged: the bytes are no statistics, or of another version.
     """
     try:
-        content = json.loads(data)
-        if (content["format"], content["format_version"]) != (FORMAT, FORMAT_VERSION):
-            raise ValueError(f"not {FORMAT} of version {FORMAT_VERSION}")
-        identity = {key: content[key] for key in _identity(manifest)}
-        entries = {
-            (modality, split): Statistics(
-                modality, split, int(one["patches"]), tuple(map(_band, one["bands"]))
-            )
-            for modality, splits in content["statistics"].items()
-            for split, one in splits.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        content = unsealed(data, parse(data))
+        STATISTICS_FILE.check(content, "")
+    except FieldError as error:
         raise StoreDamaged(
-            f"{file} is no file of statistics ({type(error).__name__}: {error}): remove it and "
-            f"run `{again}`"
+            f"{file} is no file of statistics as it was written ({error}): remove it and run "
+            f"`{again}`"
         ) from None
+    entries = {
+        (modality, split): Statistics(
+            modality, split, one["patches"], tuple(map(_band, one["bands"]))
+        )
+        for modality, splits in content["statistics"].items()
+        for split, one in splits.items()
+    }
+    identity = {key: content[key] for key in _identity(manifest)}
     if identity != _identity(manifest):
         raise StatisticsStale(f"{file} was made from other data than the store has: run `{again}`")
+    for (modality, split), one in entries.items():
+        known = manifest.modalities.get(modality)
+        if known is None or one.band_names != known.band_names:
+            raise StatisticsStale(
+                f"{file} has other bands of {modality!r} {split!r} than the store: run `{again}`"
+            )
     return entries
 
 
@@ -224,12 +273,10 @@ def _band(entry: dict[str, Any]) -> BandStatistics:
     def real(value: float | None) -> float:
         return math.nan if value is None else float(value)
 
-    if not isinstance(entry["name"], str):
-        raise TypeError(f"band {entry['name']!r}")
     return BandStatistics(
         name=entry["name"],
-        pixels=int(entry["pixels"]),
-        nan=int(entry["nan"]),
+        pixels=entry["pixels"],
+        nan=entry["nan"],
         **{key: real(entry[key]) for key in _NUMBERS},
         percentiles=tuple(real(entry["percentiles"][str(p)]) for p in PERCENTILES),
     )

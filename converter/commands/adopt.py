@@ -50,6 +50,7 @@ from patchpress.readers.format.manifest import (
     write_manifest,
 )
 from patchpress.readers.format.modality import Compression
+from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import checksum_column
 
 TOLD_AFTER = 256  # records between two calls of the progress
@@ -144,7 +145,7 @@ class _Adoption:
     ) -> None:
         self._store, self._description = store, description
         self._files, self._tables, self._progress = files, tables, progress
-        self._data = store / DATA
+        self._data = require_inside(store, DATA)
         self._identifier = RecordIdentifier(self._data, description)
         # Labels are derived from maps only if no table gives them, as in a conversion.
         rules = description.record_rules(has_tables=tables is not None)

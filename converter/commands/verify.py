@@ -7,13 +7,14 @@ What is checked stands in the modules `verify_records`, `verify_extents`, `verif
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from patchpress.converter.commands.verify_extents import extents_problems
 from patchpress.converter.commands.verify_labels import LabelsOfMaps
 from patchpress.converter.commands.verify_pixels import compare_pixels
 from patchpress.converter.commands.verify_records import RecordsReadBack
+from patchpress.converter.commands.verify_statistics import statistics_problems
 from patchpress.converter.commands.verify_table import (
     is_table_as_written,
     manifest_problems,
@@ -29,6 +30,7 @@ from patchpress.converter.sources.order import require_patches
 from patchpress.converter.text import first_few, line, several
 from patchpress.readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from patchpress.readers.format.table import record_keys
+from patchpress.readers.format.table_file import any_table
 from patchpress.readers.store import Store, open_store
 
 _log = logging.getLogger(__name__)
@@ -128,6 +130,22 @@ def verify(
     description = _description_of(opened, dataset, is_needed=against is not None)
     name = "none" if description is None else description.dataset.name
     _log.info("%s: %d records, description %s", opened.path, len(opened), name)
+    with any_table(opened.path):
+        _check(opened, description, verdict, unusable, against, paths, count, progress)
+    return verdict
+
+
+def _check(
+    opened: Store,
+    description: Description | None,
+    verdict: Verdict,
+    unusable: list[str],
+    against: StrPath | None,
+    paths: Mapping[str, StrPath] | None,
+    count: int,
+    progress: Progress,
+) -> None:
+    """Compare a store with its source, if there is one, and then with itself."""
     compared: dict[str, list[str]] = {}
     if against is not None and description is not None:
         located = {name: local_path(path) for name, path in (paths or {}).items()}
@@ -143,7 +161,6 @@ def verify(
     _read_back(opened, description, verdict, progress)
     if against is not None:
         verdict.problems += _without_source(opened, compared)
-    return verdict
 
 
 def _description_of(
@@ -199,6 +216,24 @@ def _read_back(
     finally:
         verdict.records, verdict.others = len(records.keys), len(records.others)
     verdict.problems += records.problems()
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: _compare_table(store, records, labels, verdict),
+        lambda: verdict.problems.extend(manifest_problems(store)),
+        lambda: verdict.problems.extend(extents_problems(store, records.headers, records.others)),
+        lambda: verdict.problems.extend(statistics_problems(store)),
+    )
+    for look in looks:
+        try:
+            look()
+        except StoreDamaged as error:  # the file that it looks at cannot be read at all
+            if str(error) not in verdict.problems:
+                verdict.problems.append(str(error))
+
+
+def _compare_table(
+    store: Store, records: RecordsReadBack, labels: LabelsOfMaps, verdict: Verdict
+) -> None:
+    """Compare the table with the records, and its labels with those of the maps."""
     found = table_problems(store, records.keys, records.checksums)
     verdict.problems += found.problems
     differing = labels.differences(found.damaged)
@@ -206,5 +241,3 @@ def _read_back(
         verdict.source += differing
     else:  # who changed it may have changed the labels
         verdict.problems += differing
-    verdict.problems += manifest_problems(store)
-    verdict.problems += extents_problems(store, records.headers, records.others)

@@ -23,7 +23,7 @@ class LabelsOfMaps:
         self._rules: dict[str, list[LabelRule]] = {}
         self._sources: dict[str, ModalitySource] = {}
         self._found: dict[str, dict[str, list[object]]] = {}
-        self._decompress = Decompressor()
+        self._decompress = Decompressor(store.manifest.record_limit)
         if description is None:
             return
         for rule in description.labels.values():

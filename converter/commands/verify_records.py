@@ -37,7 +37,7 @@ class RecordsReadBack:
         self._listed = frozenset(store.keys()) if self._others else frozenset()
         self._counts = dict.fromkeys(store.manifest.modalities, 0)
         self._digests: list[ContentDigest] = []
-        self._decompress = Decompressor()
+        self._decompress = Decompressor(store.manifest.record_limit)
         self._read_by_library: set[bytes] = set()
 
     def values(self) -> Iterator[tuple[str, memoryview]]:

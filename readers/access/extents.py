@@ -11,6 +11,7 @@ with its checksum (some 20 ns a record), since a flipped bit could lead to anoth
 
 import json
 import mmap
+import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,13 +25,37 @@ from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.errors import NO_DESCRIPTORS, StoreDamaged, cannot_read
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import EXTENTS
-from patchpress.readers.format.record import Form, form_in, form_of, tensor_bytes
+from patchpress.readers.format.manifest_schema import SHARD_PATH
+from patchpress.readers.format.record import (
+    RECORD_LIMIT,
+    Form,
+    form_in,
+    form_of,
+    parse_header,
+    tensor_bytes,
+)
+from patchpress.readers.format.schema import FieldError, Fields, Latin1, List, Text, Whole
+from patchpress.readers.format.sealed import parse_json
+from patchpress.readers.format.store_files import open_regular, require_inside
 from patchpress.readers.format.whole_file import write_whole
 
 FORMAT = "patchpress-extents"
 VERSION = "1"
 UNKNOWN = 0xFFFF
 """The header number of a record that must be read itself to know its header."""
+FILES = List(
+    Fields(
+        {
+            "path": Text(SHARD_PATH, "`data.mdb` or `shards/00000/data.mdb`"),
+            "bytes": Whole(least=1),
+            "identity": Text(r"[0-9a-f]{64}", "64 hexadecimal digits"),
+        }
+    ),
+    least=1,
+    most=1 << 16,
+)
+HEADERS = List(Latin1(), most=UNKNOWN)
+
 
 Files = tuple[Mapping[str, Any], ...]
 """Of each data file the path in the store, its bytes and its identity."""
@@ -168,10 +193,12 @@ def _checksum(
     return checksum
 
 
-def read_extents(store: Path, shards: Sequence[str]) -> tuple[Extents | None, str]:
+def read_extents(
+    store: Path, shards: Sequence[str], largest: int = RECORD_LIMIT
+) -> tuple[Extents | None, str]:
     """The extents beside a store, checked against its data files; or None, and why not.
 
-    The reason is empty if there simply are none.
+    `largest` is how many bytes a record may have. The reason is empty if there simply are none.
 
     Raises:
         StoreMissing, StoreUnreadable: a data file is gone or cannot be opened.
@@ -179,17 +206,20 @@ def read_extents(store: Path, shards: Sequence[str]) -> tuple[Extents | None, st
     """
     path = store / EXTENTS
     try:
-        extents = _load(path)
+        extents = _load(require_inside(store, EXTENTS))
+        _check(extents, largest)
     except FileNotFoundError:
         return None, ""
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+    except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
             raise cannot_read(path, error) from None
         return None, f"{path} cannot be used ({error})"
-    if [entry.get("path") for entry in extents.files] != list(shards):
+    except (FieldError, StoreDamaged) as error:
+        return None, f"{path} cannot be used ({error})"
+    if [entry["path"] for entry in extents.files] != list(shards):
         return None, f"{path} is of other data files"
     for entry in extents.files:
-        file = open_file(store / entry["path"])
+        file = open_file(require_inside(store, entry["path"]))
         try:
             facts = facts_of(file)
         except StoreDamaged as error:
@@ -200,25 +230,27 @@ def read_extents(store: Path, shards: Sequence[str]) -> tuple[Extents | None, st
 
 
 def _load(path: Path) -> Extents:
-    """Map the file; ValueError, KeyError or TypeError if it is none of ours, or damaged."""
-    with path.open("rb") as file:
+    """Map the file; FieldError or StoreDamaged if it is none of ours, or damaged."""
+    with open(open_regular(path), "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise FieldError("it is empty")
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    try:
-        form = form_in(data)
-    except StoreDamaged:
-        raise ValueError("it is no safetensors file, or not a whole one") from None
-    if (form.metadata["format"], form.metadata["version"]) != (FORMAT, VERSION):
-        raise ValueError("another format or version")
+    form = form_in(data)
+    if (form.metadata.get("format"), form.metadata.get("version")) != (FORMAT, VERSION):
+        raise FieldError("another format or version")
     arrays = {tensor.name: form.array(data, tensor) for tensor in form.tensors}
-    files = tuple(json.loads(form.metadata["files"]))
-    headers = tuple(text.encode("latin-1") for text in json.loads(form.metadata["forms"]))
+    files = _listed(form, "files", FILES)
+    headers = tuple(text.encode("latin-1") for text in _listed(form, "forms", HEADERS))
+    if "keys" not in arrays or arrays["keys"].ndim != 2:
+        raise FieldError("it has no table of keys")
     records, width = arrays["keys"].shape
     checksum = _checksum(files, headers, [data[len(form.header) :]])
     # The whole header, not only the checksum in it: what the checksum leaves out can be damaged.
+    # So its tensors have the names, dtypes and lengths that they must have, too.
     if form.header != _file_form(records, width, files, headers, checksum).header:
-        raise ValueError("it differs from its checksum")
-    keys = np.frombuffer(arrays["keys"], f"S{width}") if records else np.empty(0, f"S{width}")
-    extents = Extents(
+        raise FieldError("it differs from its checksum")
+    keys = np.frombuffer(arrays["keys"], f"S{width}") if records else np.empty(0, "S1")
+    return Extents(
         keys=keys,
         shard=arrays["shard"].astype(np.uint16, copy=False),
         offset=arrays["offset"].astype(np.uint64, copy=False),
@@ -227,26 +259,44 @@ def _load(path: Path) -> Extents:
         headers=headers,
         files=files,
     )
-    _check(extents)
-    return extents
 
 
-def _check(extents: Extents) -> None:
-    """Refuse positions outside of the files, so that reading never leaves the map."""
-    sizes = np.array([entry["bytes"] for entry in extents.files], np.uint64)
-    columns = (extents.shard, extents.offset, extents.length, extents.header_number)
-    if {len(column) for column in columns} != {len(extents)}:
-        raise ValueError("its arrays differ in length")
+def _listed(form: Form, name: str, schema: List) -> tuple[Any, ...]:
+    """A list that stands in the header as JSON.
+
+    Raises:
+        FieldError: it is not what its schema says.
+    """
+    found = parse_json(form.metadata.get(name, "").encode(errors="replace"))
+    schema.check(found, name)
+    return tuple(found)
+
+
+def _check(extents: Extents, largest: int) -> None:
+    """Refuse positions outside of the files, so that reading never leaves the map.
+
+    Raises:
+        FieldError: it names something that is not there, or a longer record than there may be.
+    """
     if not len(extents):
         return
+    sizes = np.array([entry["bytes"] for entry in extents.files], np.uint64)
     if int(extents.shard.max()) >= len(sizes):
-        raise ValueError("it names a shard that is not there")
+        raise FieldError("it names a shard that is not there")
     ends = extents.offset + extents.length
     if (ends < extents.offset).any() or (ends > sizes[extents.shard]).any():
-        raise ValueError("it names bytes outside of its data file")
-    known = extents.header_number[extents.header_number != UNKNOWN]
-    if len(known) and int(known.max()) >= len(extents.headers):
-        raise ValueError("it names a header that is not there")
+        raise FieldError("it names bytes outside of its data file")
+    numbers = extents.header_number
+    known = numbers != UNKNOWN
+    if known.any() and int(numbers[known].max()) >= len(extents.headers):
+        raise FieldError("it names a header that is not there")
+    # A compressed record may be a little longer than it is uncompressed.
+    if int(extents.length.max()) > largest + largest // 64 + 1024:
+        raise FieldError(f"it names a record of more than {largest:,} bytes")
+    if len(extents.headers):
+        lengths = np.array([parse_header(header).size for header in extents.headers], np.uint64)
+        if (extents.length[known] != lengths[numbers[known]]).any():
+            raise FieldError("it names a record of another length than its header says")
 
 
 def _encoded(keys: Sequence[str]) -> npt.NDArray[np.bytes_]:

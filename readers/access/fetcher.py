@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from patchpress.readers.access.files import DataFile
 from patchpress.readers.access.plan import Plan
-from patchpress.readers.format.record import Decompressor
+from patchpress.readers.format.record import RECORD_LIMIT, Decompressor
 
 Array = npt.NDArray[Any]
 Handle = str | int
@@ -82,8 +82,8 @@ class Fetcher(Protocol):
 class ThreadBuffers(threading.local):
     """Memory that each thread has for itself and uses again for every record."""
 
-    def __init__(self) -> None:
-        self.decompress = Decompressor()
+    def __init__(self, record_limit: int = RECORD_LIMIT) -> None:
+        self.decompress = Decompressor(record_limit)
         self._scratch = bytearray()
 
     def scratch(self, nbytes: int) -> memoryview:

@@ -6,6 +6,7 @@ which is left out then, and `preadv`, instead of which bytes are copied from the
 
 import mmap
 import os
+import stat
 import threading
 import weakref
 from functools import cached_property
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.errors import StoreDamaged, StoreMissing, cannot_read
+from patchpress.readers.format.store_files import irregular, open_regular
 
 _files: "weakref.WeakValueDictionary[tuple[int, int, int, bool], DataFile]" = (
     weakref.WeakValueDictionary()
@@ -66,13 +68,15 @@ class DataFile:
         """Fill buffers, one after the other, with `length` bytes in all.
 
         Raises:
-            StoreDamaged: the file ends before.
+            StoreDamaged: the file ends before, or its disk does not give it.
         """
         try:
             got = os.preadv(self.descriptor, buffers, offset)
         except AttributeError:  # Windows, and macOS before 11
             self._copy_into(buffers, offset, length)
             return
+        except OSError as error:
+            raise self._unreadable(error) from None
         if got != length:
             self._read_rest(buffers, offset, got)
 
@@ -83,6 +87,12 @@ class DataFile:
             "so copy the store again"
         )
 
+    def _unreadable(self, error: OSError) -> StoreDamaged:
+        return StoreDamaged(
+            f"{self.path} cannot be read ({error.strerror}): check its disk, or copy the store "
+            "again"
+        )
+
     def _read_rest(self, buffers: list[Any], offset: int, got: int) -> None:
         """Read the rest of what a request did not give: after a signal, or from a network disk."""
         start = 0
@@ -90,7 +100,10 @@ class DataFile:
             view = memoryview(buffer).cast("B")
             while start + len(view) > got:
                 filled = max(got - start, 0)
-                more = os.preadv(self.descriptor, [view[filled:]], offset + start + filled)
+                try:
+                    more = os.preadv(self.descriptor, [view[filled:]], offset + start + filled)
+                except OSError as error:
+                    raise self._unreadable(error) from None
                 if not more:
                     raise self.cut(offset + start + filled)
                 got += more
@@ -112,16 +125,17 @@ def open_file(path: Path, *, readahead: bool = False) -> DataFile:
     Raises:
         StoreMissing: there is no such file.
         StoreUnreadable: there are no file descriptors left.
-        StoreDamaged: it cannot be read for another reason.
+        StoreDamaged: it is no regular file, or cannot be read for another reason.
     """
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise irregular(path, status.st_mode)
         key = (status.st_dev, status.st_ino, status.st_size, readahead)
         with _lock:
             file = _files.get(key)
             if file is None:
-                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-                file = DataFile(path, descriptor, readahead=readahead)
+                file = DataFile(path, open_regular(path), readahead=readahead)
                 _files[key] = file
         return file
     except FileNotFoundError:

@@ -47,6 +47,7 @@ from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import Manifest, Shard, read_manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.record import is_compressed
+from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest
 
@@ -87,7 +88,7 @@ class RecordReader:
         self._files = [self._open_file(shard) for shard in self.manifest.shards]
         self._checksums = Checksums(path, self.manifest) if checksums else None
         self._planner = Planner(path, self.manifest)
-        self._buffers = ThreadBuffers()
+        self._buffers = ThreadBuffers(self.manifest.record_limit)
         self._watch = Watch(self._files)
         self._fetcher: Fetcher = self._open_fetcher()
 
@@ -97,7 +98,7 @@ class RecordReader:
 
     def _open_file(self, shard: Shard) -> DataFile:
         """The data file of a shard, if it is as long as the manifest says."""
-        path = self.path / shard.path
+        path = require_inside(self.path, shard.path)
         try:
             file = open_file(path, readahead=self.readahead)
         except StoreMissing:
@@ -118,7 +119,7 @@ class RecordReader:
 
     def _open_fetcher(self) -> Fetcher:
         shards = [shard.path for shard in self.manifest.shards]
-        extents, reason = read_extents(self.path, shards)
+        extents, reason = read_extents(self.path, shards, self.manifest.record_limit)
         if extents is not None:
             fetcher = ExtentsFetcher(extents, self._files, self._watch, self.mode)
             _log.info("%s: records are read by extents, mode %s", self.path, fetcher.mode)
@@ -176,9 +177,13 @@ class RecordReader:
             BandMissing, GridsDiffer: as `Store.read`.
         """
         header, key = self._fetcher.header(handle), self._fetcher.key(handle)
-        if header is None:
-            header = self._planner.header(self.record(handle), key)
-        return self._planner.plan(header, key, bands)
+        if header is not None:
+            return self._planner.plan(header, key, bands)
+        record = self.record(handle)
+        plan = self._planner.plan(self._planner.header(record, key), key, bands)
+        # Before memory is taken for what the header promises.
+        self._planner.check_size(record, plan.size, key)
+        return plan
 
     @_explained
     def read(self, handles: Handles, bands: BandNames, out: Array | None) -> Array:
@@ -203,8 +208,8 @@ class RecordReader:
         # The record has to be read to know its header: that once is enough.
         record = self.record(handle)
         plan = self._planner.plan(self._planner.header(record, key), key, bands)
-        out = array_for(out, plan.shape, plan.dtype)
         self._planner.check_size(record, plan.size, key)
+        out = array_for(out, plan.shape, plan.dtype)
         plan.fill(record, out)
         return out
 

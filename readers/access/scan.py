@@ -14,6 +14,7 @@ from patchpress.readers.access.files import open_file
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.record import header_of, parse_header
+from patchpress.readers.format.store_files import require_inside
 
 ANNOUNCED = 1024  # first pages of records announced to the kernel together, before they are read
 HEADERS_KEPT = 256  # more are sizes of patches that vary; they stand in the header of the file
@@ -154,7 +155,7 @@ def build(
         StoreMissing, StoreUnreadable, FormatUnknown: as `scan`.
         StoreDamaged: as `scan`; or a data file has other records than `headers`.
     """
-    scans = [scan(store / name).without(without) for name in shards]
+    scans = [scan(require_inside(store, name)).without(without) for name in shards]
     if headers is None:
         headers = HeaderList()
         for name, one in zip(shards, scans, strict=True):

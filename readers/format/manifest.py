@@ -5,8 +5,6 @@ path, host name or time of day: the same input and options give the same bytes.
 """
 
 import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,15 +18,20 @@ from patchpress.readers.errors import (
     StoreUnfinished,
     cannot_read,
 )
+from patchpress.readers.format.manifest_schema import ONE_FILE, check_manifest
 from patchpress.readers.format.modality import Band, Compression, Modality, matching
-from patchpress.readers.format.record import SAFETENSORS_DTYPES, Form
+from patchpress.readers.format.record import RECORD_LIMIT, Form
+from patchpress.readers.format.schema import FieldError
+from patchpress.readers.format.sealed import parse, seal, unsealed
+from patchpress.readers.format.store_files import read_small, require_inside
 from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.showing import columns_of, html_table
 
 FORMAT = "patchpress"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-DATA = "data.mdb"
+MANIFEST_LIMIT = 16 << 20  # bytes; the largest known has some 100,000
+DATA = ONE_FILE
 METADATA = "metadata.parquet"
 EXTENTS = "extents.safetensors"
 STATISTICS = "statistics.json"
@@ -162,6 +165,13 @@ class Manifest:
         """How many records the store has."""
         return sum(shard.records for shard in self.shards)
 
+    @property
+    def record_limit(self) -> int:
+        """The most bytes that an uncompressed record has."""
+        if any(modality.any_size for modality in self.modalities.values()):
+            return RECORD_LIMIT
+        return max(modality.form.size for modality in self.modalities.values())
+
     def count(self, split: str, what: str = "rows", flagged: str = "exclude") -> int:
         """How many rows, or records of a modality, a split has.
 
@@ -193,12 +203,12 @@ class Manifest:
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """The manifest as JSON, keys in a fixed order, ending in a newline."""
+    """The manifest as JSON, keys in a fixed order; its digest comes last."""
     content = asdict(manifest)
     ordered = {key: content.pop(key) for key in ("format", "format_version", "dataset")}
     for modality in content["modalities"].values():
         del modality["name"]
-    return (json.dumps(ordered | content, indent=1, ensure_ascii=False) + "\n").encode()
+    return seal(ordered | content)
 
 
 def from_bytes(data: bytes, name: str = MANIFEST) -> Manifest:
@@ -206,91 +216,51 @@ def from_bytes(data: bytes, name: str = MANIFEST) -> Manifest:
 
     Raises:
         FormatUnknown: written by another format version.
-        StoreDamaged: not a manifest.
+        StoreDamaged: not a manifest, one that differs from its digest, or a field is not what it
+            must be.
     """
     try:
-        content: dict[str, Any] = json.loads(data)
-        version = content["format_version"]
-        if content["format"] != FORMAT:
+        content = parse(data)
+        if content.get("format") != FORMAT:
             raise StoreDamaged(f"{name} is no manifest of a store: its format is not {FORMAT!r}")
+        version = content.get("format_version")
         if version != FORMAT_VERSION:
             raise FormatUnknown(
-                f"{name} has format version {version}, this package reads {FORMAT_VERSION}: "
-                "install the patchpress that wrote it, or convert again"
+                f"{name} has format version {ascii(version)[:20]}, this package reads "
+                f"{FORMAT_VERSION}: install the patchpress that wrote it, or convert again"
             )
-        if not content["modalities"] or not content["shards"]:
-            raise ValueError("no modality or no shard")
-        return Manifest(
-            dataset=Dataset(**content["dataset"]),
-            modalities={
-                name: _modality(name, entry) for name, entry in content["modalities"].items()
-            },
-            classes={name: tuple(names) for name, names in content["classes"].items()},
-            target=content["target"],
-            rows=content["rows"],
-            splits=content["splits"],
-            split_column=content["split_column"],
-            flagged=_flagged(content["flagged"]),
-            metadata_digest=content["metadata_digest"],
-            shards=tuple(_shard(entry) for entry in content["shards"]),
-            options=content["options"],
-            software=content["software"],
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, (FormatUnknown, StoreDamaged)):
-            raise
+        content = unsealed(data, content)
+        check_manifest(content)
+    except FieldError as error:
         raise StoreDamaged(
-            f"{name} does not parse ({type(error).__name__}: {error}): copy the store again"
+            f"{name} is not as it was written ({error}): copy it again, or convert again"
         ) from None
-
-
-def _flagged(entry: dict[str, Any]) -> Flagged:
-    columns = entry["columns"]
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise ValueError(f"flag columns {columns!r}")
-    return Flagged(tuple(columns), entry["rows"], entry["splits"])
-
-
-def _shard(entry: dict[str, Any]) -> Shard:
-    shard = Shard(**entry)
-    if not (isinstance(shard.path, str) and shard.path):
-        raise ValueError(f"a shard with the path {shard.path!r}")
-    if not (type(shard.bytes) is int and shard.bytes > 0):
-        raise ValueError(f"shard {shard.path!r} of {shard.bytes!r} bytes")
-    if not (type(shard.records) is int and shard.records >= 0):
-        raise ValueError(f"shard {shard.path!r} of {shard.records!r} records")
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}", str(shard.digest)):
-        raise ValueError(f"shard {shard.path!r} with the digest {shard.digest!r}")
-    return shard
+    flagged = content["flagged"]
+    return Manifest(
+        dataset=Dataset(**content["dataset"]),
+        modalities={name: _modality(name, entry) for name, entry in content["modalities"].items()},
+        classes={name: tuple(names) for name, names in content["classes"].items()},
+        target=content["target"],
+        rows=content["rows"],
+        splits=content["splits"],
+        split_column=content["split_column"],
+        flagged=Flagged(tuple(flagged["columns"]), flagged["rows"], flagged["splits"]),
+        metadata_digest=content["metadata_digest"],
+        shards=tuple(Shard(**entry) for entry in content["shards"]),
+        options=content["options"],
+        software=content["software"],
+    )
 
 
 def _modality(name: str, entry: dict[str, Any]) -> Modality:
-    for band in entry["bands"]:
-        shape = band["shape"]
-        if not (isinstance(band["name"], str) and band["dtype"] in SAFETENSORS_DTYPES):
-            raise ValueError(f"band {band['name']!r} of dtype {band['dtype']!r}")
-        if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
-            raise ValueError(f"band {band['name']!r} of shape {shape!r}")
-    if not entry["bands"]:
-        raise ValueError(f"modality {name!r} without bands")
     bands = tuple(
         Band(band["name"], band["gsd"], band["dtype"], (band["shape"][0], band["shape"][1]))
         for band in entry["bands"]
     )
+    compression = Compression(**entry["compression"])
+    rest = {key: entry[key] for key in entry if key not in ("bands", "compression", "rgb")}
     return Modality(
-        name=name,
-        title=entry["title"],
-        kind=entry["kind"],
-        key=entry["key"],
-        layout=entry["layout"],
-        resampling=entry["resampling"],
-        compression=Compression(**entry["compression"]),
-        bands=bands,
-        records=entry["records"],
-        rgb=tuple(entry["rgb"]),
-        any_size=entry["any_size"],
-        size=entry["size"],
-        codes=entry.get("codes", {}),
+        name=name, bands=bands, compression=compression, rgb=tuple(entry["rgb"]), **rest
     )
 
 
@@ -308,7 +278,7 @@ def read_manifest(store: Path) -> Manifest:
     """
     path = store / MANIFEST
     try:
-        data = path.read_bytes()
+        data = read_small(require_inside(store, MANIFEST), MANIFEST_LIMIT)
     except (FileNotFoundError, NotADirectoryError):
         if (store / DATA).exists() or (store / MARKER).exists():
             raise StoreUnfinished(_unfinished(store)) from None

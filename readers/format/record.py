@@ -256,8 +256,10 @@ class Compressor:
 class Decompressor:
     """zstd frames to records; not safe between threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = RECORD_LIMIT) -> None:
+        """`limit` is how many bytes a record may have; a frame that promises more is refused."""
         self._zstd = zstandard.ZstdDecompressor()
+        self._limit = limit
 
     def __call__(self, value: memoryview | bytes) -> memoryview:
         """The record inside a frame.
@@ -271,8 +273,8 @@ class Decompressor:
             size = zstandard.frame_content_size(value)
             if size < 0:
                 raise zstandard.ZstdError("a frame without its size")
-            if size > RECORD_LIMIT:
-                raise zstandard.ZstdError(f"it promises {size:,} bytes")
+            if size > self._limit:
+                raise zstandard.ZstdError(f"it promises {size:,} bytes, not {self._limit:,}")
             # At once, since a stream gives all bytes before it has seen the checksum.
             record = self._zstd.decompress(value, allow_extra_data=False)
         except zstandard.ZstdError as error:

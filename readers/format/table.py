@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.errors import (
-    NO_DESCRIPTORS,
-    OptionError,
-    SelectionEmpty,
-    StoreDamaged,
-    cannot_read,
-)
+from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.format.arrow_kinds import plain
-from patchpress.readers.format.manifest import METADATA, Manifest
+from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.split_names import known_split
-from patchpress.readers.hints import hint
+from patchpress.readers.format.table_file import read_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,7 +147,7 @@ def read_table(
     Raises:
         SelectionEmpty: a split or modality that the store does not have.
         OptionError: a column that the table does not have, or no such choice of flagged rows.
-        StoreDamaged: the table is absent or no Parquet file.
+        StoreDamaged: the table is absent, no Parquet file, or not the one that was written.
         StoreUnreadable: there are no file descriptors left.
     """
     import pyarrow.compute as pc
@@ -166,9 +160,8 @@ def read_table(
         needed += manifest.flagged.columns
     present = presence_column(manifest.modality(modality).name) if modality is not None else None
     asked = [columns] if isinstance(columns, str) else columns
-    wanted, rows = _read_columns(
-        store / METADATA, asked, [*needed, *([] if present is None else [present])]
-    )
+    needed += [] if present is None else [present]
+    wanted, rows = read_columns(store, manifest, asked, needed, _kinds(manifest))
     if chosen is not None:
         rows = rows.take(numbers_in(manifest, chosen))
     if names:
@@ -181,29 +174,14 @@ def read_table(
     return rows.select(wanted)
 
 
-def _read_columns(
-    path: Path, columns: Sequence[str] | None, needed: Sequence[str]
-) -> tuple[list[str], "pa.Table"]:
-    """(the columns asked for, the table with these and the needed ones)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # One thread: the table is small, and a reader should not start a pool of them.
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            for column in columns or ():
-                if column not in names:
-                    raise OptionError(f"{path} has no column {column!r}; {hint(column, names)}")
-            wanted = list(columns) if columns is not None else names
-            return wanted, file.read(list(dict.fromkeys([*wanted, *needed])), use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-            raise cannot_read(path, error) from None
-        reason = str(error).splitlines()[0]
-        raise StoreDamaged(
-            f"{path} cannot be read ({reason}): copy or convert the store again"
-        ) from None
+def _kinds(manifest: Manifest) -> dict[str, str]:
+    """The columns that the format defines: name -> `bool` or `text`."""
+    modalities = manifest.modalities.values()
+    kinds = {manifest.split_column: "text"} if manifest.splits else {}
+    kinds |= dict.fromkeys(manifest.flagged.columns, "bool")
+    kinds |= {presence_column(modality.name): "bool" for modality in modalities}
+    kinds |= {checksum_column(modality.name): "text" for modality in modalities}
+    return kinds | {key_column(modality): "text" for modality in modalities}
 
 
 def presence_column(modality: str) -> str:

@@ -18,11 +18,11 @@ from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.options import FlaggedChoice
 from patchpress.converter.tables.metadata import flagged_counts, split_counts
 from patchpress.readers.errors import OptionError, SelectionEmpty, TableError
-from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.manifest import Manifest, file_digest
 from patchpress.readers.format.table import FLAGGED, read_table
 from patchpress.readers.rows import named_selection, rows_of
 from patchpress.readers.samples import Samples
-from tests.support.helpers import Ended, made
+from tests.support.helpers import Ended, made, write_sealed
 from tests.support.older_sets import make_v1
 from tests.support.synthetic import FLAGGED_TABLE, TABLE, Row, is_flagged
 
@@ -79,6 +79,7 @@ def test_the_published_numbers_are_those_of_the_official_tables(
     table = pa.concat_tables([pq.read_table(file) for file in files])
     manifest = described(find_description(V2), table)
     pq.write_table(table, tmp_path / "metadata.parquet")
+    object.__setattr__(manifest, "metadata_digest", file_digest(tmp_path / "metadata.parquet"))
     for flagged, counts in ((None, OFFICIAL), ("exclude", OFFICIAL), ("include", WITH_FLAGGED)):
         for split, count in counts.items():
             assert len(read_table(tmp_path, manifest, split, ["patch_id"], None, flagged)) == count
@@ -262,11 +263,11 @@ def test_verify_counts_flagged_rows_too(stacked: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(stacked, tmp_path / "store"))
     content = json.loads((copy / "manifest.json").read_text())
     content["flagged"]["splits"]["train"]["rows"] = 5
-    (copy / "manifest.json").write_text(json.dumps(content))
+    write_sealed(copy / "manifest.json", content)
     problems = verify(copy, workers=0).problems
     assert problems == ["split train has 2 flagged rows where the manifest counts 5"]
     content["flagged"]["columns"].append("contains_fog")
-    (copy / "manifest.json").write_text(json.dumps(content))
+    write_sealed(copy / "manifest.json", content)
     problems = verify(copy, workers=0).problems
     assert "metadata.parquet has no column 'contains_fog', which flags rows" in problems
 

@@ -16,10 +16,12 @@ import pytest
 from patchpress import BandMissing, BufferUnfit, GridsDiffer, KeyMissing, Store, open_store
 from patchpress.converter.commands.index import index
 from patchpress.converter.storage.transactions import LMDB_09
+from patchpress.readers.access.extents import write_extents
+from patchpress.readers.access.scan import build
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.records import Records
-from tests.support.helpers import stored_values
+from tests.support.helpers import stored_values, write_sealed
 
 
 def test_they_are_read_by_index(store: Store) -> None:
@@ -120,8 +122,8 @@ def changed(store: Path, *, extra: bool = False) -> None:
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["shards"][0]["bytes"] = (store / "data.mdb").stat().st_size
     manifest["shards"][0]["records"] += extra
-    (store / "manifest.json").write_text(json.dumps(manifest))
-    index(store)
+    write_sealed(store / "manifest.json", manifest)
+    write_extents(store, build(store, ["data.mdb"]))
 
 
 @pytest.mark.parametrize("state", ["moved", "gone", "damaged"])

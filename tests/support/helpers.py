@@ -29,6 +29,7 @@ from patchpress.converter.encoding.tiff import Georeference
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.readers.errors import PatchError
+from patchpress.readers.format.sealed import DIGEST, seal
 
 Array = npt.NDArray[Any]
 DATASET = "bigearthnet-v2"
@@ -188,6 +189,11 @@ def folder_bytes(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Write a manifest or a file of statistics that a test has changed, with its digest."""
+    path.write_bytes(seal({name: value for name, value in content.items() if name != DIGEST}))
 
 
 def stored_values(store: Path) -> dict[str, bytes]:

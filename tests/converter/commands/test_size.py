@@ -21,7 +21,7 @@ from patchpress.readers.errors import (
     PatchError,
     TargetError,
 )
-from tests.support.helpers import TINY, WORKERS, Array, by_rasterio, command, geotiff
+from tests.support.helpers import TINY, WORKERS, Array, by_rasterio, command, geotiff, write_sealed
 from tests.support.published_forms import S2_OPTICAL, TREES, ssl4eo
 from tests.support.stopping import Stopped, commits_of, stop_after
 
@@ -98,7 +98,8 @@ def test_each_rule_gives_what_gdal_gives(
 def test_verify_sees_pixels_that_another_rule_made(merced: Path, tmp_path: Path) -> None:
     convert("uc-merced", merced, tmp_path / "store", workers=0, size="pad")
     manifest = tmp_path / "store" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"size": "pad"', '"size": "resize"'))
+    changed = manifest.read_text().replace('"size": "pad"', '"size": "resize"')
+    write_sealed(manifest, json.loads(changed))
     problems = verify(tmp_path / "store", merced, workers=0).problems
     assert sum("differs from the record" in problem for problem in problems) == 2
 

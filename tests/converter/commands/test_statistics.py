@@ -52,6 +52,7 @@ from tests.support.helpers import (
     made,
     patches,
     python,
+    write_sealed,
 )
 from tests.support.synthetic import Row, is_flagged
 
@@ -474,8 +475,9 @@ def test_a_split_of_a_store_without_splits_is_one_sentence(
 
 def test_a_split_without_a_record_is_refused(copied: Path, patchpress: Command) -> None:
     content = json.loads((copied / "manifest.json").read_text())
-    content["splits"]["test"]["s1"] = 0
-    (copied / "manifest.json").write_text(json.dumps(content))
+    for splits in (content["splits"], content["flagged"]["splits"]):
+        splits.get("test", {})["s1"] = 0
+    write_sealed(copied / "manifest.json", content)
     ended = patchpress("stats", copied, "--split", "test", "--workers", 0)
     assert (ended.code, ended.out) == (1, "")
     assert "s1" in ended.sentence
@@ -506,7 +508,7 @@ def test_statistics_of_other_data_are_refused_and_replaced(copied: Path) -> None
         with pytest.raises(StatisticsStale, match="run `patchpress stats"):
             read_statistics(copied, changed, "s1", "train")
     content = json.loads(file.read_text())
-    file.write_text(json.dumps(content | {"metadata_digest": "sha256:0"}))
+    write_sealed(file, content | {"metadata_digest": "sha256:0"})
     save_statistics(copied, compute(copied, None, ["s1"], workers=0), file)
     assert list(json.loads(file.read_text())["statistics"]["s1"]) == ["all"]
 

@@ -23,6 +23,7 @@ from tests.support.helpers import (
     made,
     patches,
     stored_values,
+    write_sealed,
 )
 from tests.support.synthetic import Row
 
@@ -113,7 +114,7 @@ def edited(store: Path, edit: Edit) -> None:
         edit(transaction)
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["shards"][0]["bytes"] = (store / "data.mdb").stat().st_size
-    (store / "manifest.json").write_text(json.dumps(manifest))
+    write_sealed(store / "manifest.json", manifest)
 
 
 def test_a_removed_record_is_found_and_named(
@@ -170,7 +171,7 @@ def test_an_absent_file_is_one_sentence(stacked: Path, tmp_path: Path, patchpres
         (copy / name).unlink()
         ended = patchpress("verify", copy)
         assert ended.code == 1
-        assert name in ended.sentence
+        assert (ended.out + ended.err).count(name) >= 1
 
 
 def changed(store: Path, edit: Edit) -> None:
@@ -206,16 +207,13 @@ def test_altered_metadata_is_found_and_named(
 
 def test_metadata_that_is_no_table_is_one_sentence(copy: Path, patchpress: Command) -> None:
     (copy / "metadata.parquet").write_bytes(b"no table")
-    ended = patchpress("verify", copy)
-    assert ended.code == 1
-    assert "metadata.parquet" in ended.sentence
+    assert_found(patchpress("verify", copy), "metadata.parquet cannot be read", "BAD, 1 problem")
 
 
 def test_metadata_without_our_columns_is_one_sentence(copy: Path, patchpress: Command) -> None:
     changed(copy, lambda table: table.drop_columns("s2_checksum"))
     ended = patchpress("verify", copy)
-    assert ended.code in (1, 2)
-    assert "s2_checksum" in ended.sentence
+    assert_found(ended, "metadata.parquet cannot be read (it has no column 's2_checksum')")
 
 
 @pytest.mark.parametrize("modality", ["s2", "s1"])
@@ -298,16 +296,18 @@ def test_records_that_safetensors_reads_otherwise_are_found(
 def test_records_of_the_same_bands_are_told_apart_without_extents(
     tmp_path: Path, native: Path
 ) -> None:
-    """Then verify asks the store for a key while it has the LMDB environment open."""
+    """Then verify asks the store for the modality of a key."""
     copy = Path(shutil.copytree(native, tmp_path / "store"))
     (copy / "extents.safetensors").unlink()
     manifest = json.loads((copy / "manifest.json").read_text())
     twin = dict(manifest["modalities"]["s2"], key="{s1_name}_twin", records=0)
     manifest["modalities"]["twin"] = twin
+    for counts in (*manifest["splits"].values(), *manifest["flagged"]["splits"].values()):
+        counts["twin"] = 0
     table = pq.read_table(copy / "metadata.parquet")
     table = table.append_column("has_twin", pa.array([False] * len(table)))
     table = table.append_column("twin_checksum", pa.array([None] * len(table), pa.string()))
     pq.write_table(table, copy / "metadata.parquet")
-    (copy / "manifest.json").write_text(json.dumps(manifest))
+    write_sealed(copy / "manifest.json", manifest)
     problems = verify(copy, workers=0).problems
     assert problems == ["metadata.parquet is not the file that was written with the manifest"]

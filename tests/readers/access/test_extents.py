@@ -21,7 +21,7 @@ from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList, build, scan
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.format.record import encode, header_of
-from tests.support.helpers import made, stored_values
+from tests.support.helpers import made, stored_values, write_sealed
 from tests.support.synthetic import make_tree
 
 DATA = ["data.mdb"]
@@ -44,7 +44,7 @@ def resized(store: Path) -> None:
     """Let the manifest know the new size of the data file."""
     manifest = json.loads((store / "manifest.json").read_text())
     manifest["shards"][0]["bytes"] = (store / "data.mdb").stat().st_size
-    (store / "manifest.json").write_text(json.dumps(manifest))
+    write_sealed(store / "manifest.json", manifest)
 
 
 def test_they_say_where_each_value_lies(stores: dict[tuple[str, str], Path]) -> None:
@@ -277,10 +277,11 @@ def test_extents_of_nothing(tmp_path: Path) -> None:
 
 
 def test_records_of_several_data_files_are_found_in_one_order(tmp_path: Path) -> None:
-    shards = ["a/data.mdb", "b/data.mdb", "c/data.mdb"]
+    shards = [f"shards/{number:05}/data.mdb" for number in range(3)]
     values = {f"key{number:03}": bytes([number]) * (50 * number + 1) for number in range(90)}
     for number, shard in enumerate(shards):
         folder = tmp_path / shard
+        folder.parent.mkdir(parents=True)
         with (
             lmdb.open(str(folder.parent), **LMDB_09) as environment,
             environment.begin(write=True) as transaction,
