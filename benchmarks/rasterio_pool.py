@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from benchmarks.tree import MODALITIES, RawPatch, find_patches
 
-CHUNK = 512
+PATCHES_AT_ONCE = 512
 
 
 def read_band(path: Path) -> npt.NDArray[np.generic]:
@@ -67,8 +67,8 @@ def convert(tree: Path, store: Path, layout: str, modalities: Sequence[str], wor
     ):
         for modality in modalities:
             patches = find_patches(tree, modality)
-            for start in range(0, len(patches), CHUNK):
-                chunk = patches[start : start + CHUNK]
+            for start in range(0, len(patches), PATCHES_AT_ONCE):
+                chunk = patches[start : start + PATCHES_AT_ONCE]
                 records = pool.map(partial(encode, layout=layout), chunk)
                 with environment.begin(write=True) as transaction:
                     for patch, record in zip(chunk, records, strict=True):

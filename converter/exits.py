@@ -19,7 +19,15 @@ from typing import Any, NoReturn, TextIO, cast
 
 import typer
 
-from patchpress.readers.errors import PatchpressError, SourceError, StoreError, TargetError
+from patchpress.converter.stderr import say
+from patchpress.readers.errors import (
+    NO_DESCRIPTORS,
+    PatchpressError,
+    SourceError,
+    StoreError,
+    TargetError,
+)
+from patchpress.readers.showing import plain_lines
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
@@ -70,6 +78,10 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         sys.exit(1)
     except UsageError as error:
         _end(_usage_sentence(error, name), 2)
+    except MemoryError:
+        _end("there is not enough memory for it: give fewer --workers, or close other programs", 2)
+    except OSError as error:
+        _end(_system_sentence(error), 2)
 
 
 def output(text: object) -> None:
@@ -80,12 +92,35 @@ def output(text: object) -> None:
         BrokenPipeError: whoever read it has left.
     """
     try:
-        print(text, flush=True)
+        print(plain_lines(str(text)), flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
         _drop_output()
         raise TargetError(f"the output cannot be written ({error.strerror})") from None
+
+
+def _system_sentence(error: OSError) -> str:
+    """What the system refused; our own calls are wrapped where they are made."""
+    reason = error.strerror or str(error)
+    if _is_of_echo(error):
+        _drop_output()
+        return f"the output cannot be written ({reason})"
+    if error.errno in NO_DESCRIPTORS:
+        return (
+            "this process has no file descriptors left: raise their number (`ulimit -n`), or give "
+            "fewer --workers"
+        )
+    where = f"{error.filename}: " if error.filename else ""
+    return f"the system refuses what is needed here ({where}{reason})"
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Whether an error is of the function with which Typer prints help."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is typer.echo.__code__
 
 
 def _drop_output() -> None:
@@ -126,9 +161,9 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """A warning as one sentence, without the line of code that it comes from."""
-    print(f"patchpress: {message}", file=sys.stderr)
+    say(f"patchpress: {message}")
 
 
 def _end(error: object, code: int) -> NoReturn:
-    print(f"patchpress: {error}", file=sys.stderr)
+    say(f"patchpress: {error}")
     sys.exit(code)

@@ -1,7 +1,8 @@
 """What the package logs, shown on stderr for `--verbose`."""
 
 import logging
-import sys
+
+from patchpress.converter.stderr import say
 
 
 class _StderrLines(logging.Handler):
@@ -13,7 +14,7 @@ class _StderrLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print it."""
-        print(self.format(record), file=sys.stderr)
+        say(self.format(record))
 
 
 def show_log(*, details: bool) -> None:

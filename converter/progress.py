@@ -2,9 +2,11 @@
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from patchpress.converter.stderr import say
 from patchpress.converter.text import clock, size
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class ProgressLines:
             self._last = now
             said = (counted.far(), counted.rate(), counted.bytes_rate(), counted.times())
             text = ", ".join(part for part in said if part)
-            print(f"{counted.stage}: {text}", file=sys.stderr, flush=True)
+            say(f"{counted.stage}: {text}")
 
 
 class ProgressBar:
@@ -150,7 +152,8 @@ class ProgressBar:
         trace: TracebackType | None,
     ) -> None:
         if self._task is not None:
-            self._rich.stop()
+            with suppress(OSError):  # the terminal is gone
+                self._rich.stop()
 
     def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         """Draw the bar. This starts a thread: worker processes are started before."""
@@ -158,7 +161,8 @@ class ProgressBar:
         if self._task is not None:
             self._rich.remove_task(self._task)
         self._task = self._rich.add_task(stage, total=total, far="", rate="")
-        self._rich.start()
+        with suppress(OSError):
+            self._rich.start()
 
     def advance(self, count: int, nbytes: int, /, share: float | None = None) -> None:
         """Move it; if no total is known, the share says how long it would be."""

@@ -1,6 +1,8 @@
 """Numbers, sizes, times and names as people read them; tables as aligned text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from patchpress.readers.showing import plain
 
 
 def size(nbytes: float) -> str:
@@ -55,33 +57,32 @@ def several(count: int, what: str, plural: str = "") -> str:
 
 def first_few(names: Sequence[str], most: int = 3) -> str:
     """The first few names in one line, and whether there are more."""
-    shown = ", ".join(names[:most])
+    shown = ", ".join(plain(name) for name in names[:most])
     return f"{shown}, …" if len(names) > most else shown
 
 
 def line(title: str, text: str, width: int = 18) -> str:
     """A line of a report: its title, padded to a width, and what it says."""
-    return f"  {title:<{width}} {text}"
+    return f"  {title:<{width}} {plain(text)}"
 
 
-SHOWN = 5  # names in the printed report; the file has them all
+NAMES_PRINTED = 5  # of each list in the printed report; the file has them all
+
+
+def as_text(lines: Iterable[str]) -> str:
+    """Lines of a report as one text: whatever a name holds, it ends no line."""
+    return "\n".join(plain(line) for line in lines)
 
 
 def named(title: str, names: list[str]) -> list[str]:
     """Lines with the first few of some names; none if there are none."""
     if not names:
         return []
-    more = [f"    … and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
-    return [f"  {title}: {len(names):,}", *(f"    {name}" for name in names[:SHOWN]), *more]
-
-
-def columns(rows: Sequence[Sequence[object]], indent: str = "  ") -> list[str]:
-    """Rows as aligned text, two spaces between columns."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+    more = [f"    … and {len(names) - NAMES_PRINTED:,} more"] if len(names) > NAMES_PRINTED else []
     return [
-        (indent + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True))).rstrip()
-        for row in cells
+        f"  {title}: {len(names):,}",
+        *(f"    {plain(name)}" for name in names[:NAMES_PRINTED]),
+        *more,
     ]
 
 

@@ -32,6 +32,8 @@ arguments than its message, so that each crosses a process boundary by pickle.
 import errno
 import os
 
+from patchpress.readers.showing import plain
+
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 """What the system says if the process, or all of them, have too many files open."""
 
@@ -41,7 +43,7 @@ class PatchpressError(Exception):
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument.
-        return str(self.args[0]) if self.args else ""
+        return plain(str(self.args[0])) if self.args else ""
 
 
 class StoreError(PatchpressError):

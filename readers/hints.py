@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-SHOWN = 40
+NAMES_LISTED = 40
 """Names listed if none is near; of more the first of them, and how many there are."""
 
 
@@ -33,8 +33,8 @@ def hint(
         names = list(dict.fromkeys(shown_as[one] for one in names))
     if not names:
         return "there are none"
-    more = f", … ({len(names):,} in all)" if len(names) > SHOWN else ""
-    return f"there are {', '.join(names[:SHOWN])}{more}"
+    more = f", … ({len(names):,} in all)" if len(names) > NAMES_LISTED else ""
+    return f"there are {', '.join(names[:NAMES_LISTED])}{more}"
 
 
 def nearest(

@@ -18,7 +18,7 @@ from patchpress.readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
 IMAGE = "image"
-CHUNK = 8  # patches cast at a time: few enough to stay in the processor's cache
+CAST_AT_ONCE = 8  # patches cast at a time: few enough to stay in the processor's cache
 _scratch = threading.local()
 
 
@@ -88,12 +88,12 @@ class Image:
         if as_stored and not self.statistics:
             self.parts[0].read(indices, out)
             return
-        for begin in range(0, len(indices), CHUNK):
-            some = indices[begin : begin + CHUNK]
+        for begin in range(0, len(indices), CAST_AT_ONCE):
+            some = indices[begin : begin + CAST_AT_ONCE]
             channel = 0
             for number, part in enumerate(self.parts):
                 pixels = part.read(some, _chunk(number, part)[: len(some)])
-                target = out[begin : begin + CHUNK, channel : channel + len(pixels[0])]
+                target = out[begin : begin + CAST_AT_ONCE, channel : channel + len(pixels[0])]
                 if self.statistics:
                     normalize(pixels, self.statistics[number], out=target, how=self.how)
                 else:
@@ -133,5 +133,5 @@ def _chunk(number: int, part: Records) -> Array:
     name = f"{number} {part.shape} {part.dtype}"
     found = arrays.get(name)
     if found is None:
-        found = arrays[name] = np.empty((CHUNK, *part.shape), part.dtype)
+        found = arrays[name] = np.empty((CAST_AT_ONCE, *part.shape), part.dtype)
     return found

@@ -19,7 +19,7 @@ from patchpress.readers.loader import PatchLoader
 from patchpress.readers.normalize import normalize
 from patchpress.readers.order import check_batch_size
 from patchpress.readers.samples import Samples
-from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.showing import columns_of, html_table, plain
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.torch_dataset import PatchDataset, Transform
@@ -221,7 +221,7 @@ class PatchDataModule(LightningDataModule):
     @property
     def _title(self) -> str:
         name = self.store.manifest.dataset.name
-        return f"PatchDataModule of {name}, batches of {self.batch_size:,}"
+        return plain(f"PatchDataModule of {name}, batches of {self.batch_size:,}")
 
     @property
     def _parts(self) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from patchpress.readers.access.fetcher import Handles
 from patchpress.readers.access.plan import size_advice
 from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.errors import BufferUnfit, GridsDiffer
-from patchpress.readers.showing import listed
+from patchpress.readers.showing import listed, plain
 
 Array = npt.NDArray[Any]
 
@@ -56,8 +56,8 @@ class Records:
         modality = self._plan.modality
         bands = listed(self.bands or modality.band_names)
         return (
-            f"Records({len(self):,} of {modality.name}, each {self.shape} {self.dtype.name}: "
-            f"{bands})"
+            f"Records({len(self):,} of {plain(modality.name)}, each {self.shape} "
+            f"{self.dtype.name}: {bands})"
         )
 
     @property

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 NAMES_COMPARED, NEIGHBOURS = 50_000, 300
 """With so many names, only the neighbours of an unknown one in their order are compared with it."""
-SHOWN = 20  # values of a column that a message lists
+VALUES_LISTED = 20  # values of a column that a message lists
 FLAGGED = "flagged"  # why rows are left out that their publisher does not recommend
 _NUMBER = "number of the row"  # a column that is there only while rows are filtered
 
@@ -341,6 +341,8 @@ def _nothing(column: str, values: Any, wanted: Any, split: Split) -> str:
 
     flat = pc.list_flatten(values) if hasattr(values.type, "value_type") else values
     there = pc.unique(flat).to_pylist() if not pa.types.is_floating(flat.type) else []
-    shown = ", ".join(str(value) for value in there[:SHOWN]) + (", …" if len(there) > SHOWN else "")
+    shown = ", ".join(str(value) for value in there[:VALUES_LISTED]) + (
+        ", …" if len(there) > VALUES_LISTED else ""
+    )
     inside = f" of split {split!r}" if isinstance(split, str) else ""
     return f"no patch{inside} has {wanted!r} in column {column!r}; there are {shown or 'others'}"

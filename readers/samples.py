@@ -41,7 +41,7 @@ from patchpress.readers.records import Records
 from patchpress.readers.rows import FLAGGED, rows_labelled, rows_of, rows_with
 from patchpress.readers.sample_format import KEY, LABEL, MASK, SampleFormat
 from patchpress.readers.sample_parts import Label, SampleParts
-from patchpress.readers.showing import columns_of, html_table, listed
+from patchpress.readers.showing import columns_of, html_table, listed, plain
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, open_store
 from patchpress.readers.targets import (
@@ -377,7 +377,7 @@ class Samples(SampleParts):
 
     def __repr__(self) -> str:
         lines = columns_of([(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told])
-        names = ", ".join(self.objects(np.array([0])))
+        names = ", ".join(map(plain, self.objects(np.array([0]))))
         return "\n".join([f"Samples({self.summary()})", *lines, *([f"  {names}"] if names else [])])
 
     def _repr_html_(self) -> str:
@@ -410,7 +410,7 @@ class Samples(SampleParts):
         left = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.items())
         name = self.store.manifest.dataset.name
         told = f"{len(self):,} samples of {name}, {self._selected}"
-        return f"{told}; left out: {left}" if left else told
+        return plain(f"{told}; left out: {left}" if left else told)
 
     def _find_images(self, modalities: Sequence[Modality], rows: "pa.Table") -> tuple[Image, ...]:
         dtype = self.choice["dtype"]

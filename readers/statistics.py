@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from patchpress.readers.errors import BandMissing, OptionError
 from patchpress.readers.format.modality import folded_band
-from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.showing import columns_of, html_table, plain
 
 Array = npt.NDArray[Any]
 Constants = tuple[Any, Any]  # (what is subtracted, what is divided by), each float32 (C, 1, 1)
 
 HEAD = ("band", "mean", "std", "min", "max", "NaN")
-SHOWN = 20  # bands that a repr lists
+BANDS_SHOWN = 20  # bands that a repr lists
 PERCENTILES = (1, 2, 5, 25, 50, 75, 95, 98, 99)
 
 
@@ -58,8 +58,8 @@ class Statistics:
     )
 
     def __repr__(self) -> str:
-        lines = columns_of([HEAD, *self._rows(SHOWN)])
-        more = len(self.bands) - SHOWN
+        lines = columns_of([HEAD, *self._rows(BANDS_SHOWN)])
+        more = len(self.bands) - BANDS_SHOWN
         tail = [f"  … and {more} bands more"] if more > 0 else []
         return "\n".join([f"Statistics({self._title})", *lines, *tail])
 
@@ -69,7 +69,7 @@ class Statistics:
     @property
     def _title(self) -> str:
         bands = f"{len(self.bands)} band{'s' if len(self.bands) > 1 else ''}"
-        return f"{self.modality}, {self.split}: {self.patches:,} patches, {bands}"
+        return plain(f"{self.modality}, {self.split}: {self.patches:,} patches, {bands}")
 
     def _rows(self, most: int) -> list[tuple[str, ...]]:
         return [

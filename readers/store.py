@@ -19,7 +19,7 @@ from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import HasRowNumbers, Split, read_table, record_keys
 from patchpress.readers.records import Records
-from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.showing import columns_of, html_table, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +107,7 @@ class Store:
     def __repr__(self) -> str:
         counts = ", ".join(f"{m.records:,} {m.name}" for m in self.manifest.modalities.values())
         title = f"Store({self._name!r}: {self.manifest.dataset.name}, {counts})"
-        return "\n".join([title, *columns_of(self.manifest.contents())])
+        return "\n".join([plain(title), *columns_of(self.manifest.contents())])
 
     def _repr_html_(self) -> str:
         title = f"Store {self._name}: {self.manifest.dataset.name}"

@@ -20,11 +20,11 @@ from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.processes import SpawnWithoutMain
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
-from patchpress.converter.text import columns
 from patchpress.readers.access.fetcher import Mode
 from patchpress.readers.errors import ExtentsUnusable, OptionError, SamplesLeftOut
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
+from patchpress.readers.showing import columns_of, plain
 from patchpress.readers.store import Store, open_store
 
 RECORDS = 4_000  # that are read at most: they must fit into the page cache
@@ -74,7 +74,7 @@ class BenchReport:
         head = ["", "mode", "cache", "patches/s", "us/patch", "MB/s", "from disk / asked"]
         rows = [_row(measured) for measured in self.measurements]
         title = f"{self.measurements[0].modality}, one process"
-        return "\n".join([title, *columns([head, *rows])])
+        return "\n".join([plain(title), *columns_of([head, *rows])])
 
     def save(self, path: StrPath) -> None:
         """Write the measurements to a JSON file.

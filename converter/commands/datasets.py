@@ -13,8 +13,8 @@ from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.sources.archive_names import archive_name
 from patchpress.converter.sources.folders import Walk, entries
 from patchpress.converter.sources.patch import ignore_problem
-from patchpress.converter.text import columns
 from patchpress.readers.errors import DescriptionError, SourceError, SourceMissing
+from patchpress.readers.showing import columns_of
 
 
 def datasets(*, show: str | None = None, guess: StrPath | None = None) -> str:
@@ -47,7 +47,7 @@ def _dataset_lines(description: Description) -> str:
         rows += [["", packed, "archive"] for packed in _packed(modality, description.md5)]
     rows += [[name, file, "table"] for name, file in description.files().items()]
     head = f"{dataset.name}: {dataset.title}\n  licence {dataset.licence}, {dataset.url}"
-    return "\n".join([head, *columns(rows)])
+    return "\n".join([head, *columns_of(rows)])
 
 
 def _packed(modality: ModalitySource, published: Iterable[str]) -> list[str]:
@@ -89,7 +89,7 @@ def _guess(source: Path) -> str:
             f"no description fits {source}; see `patchpress datasets` for what each expects, and "
             "docs/your-own-dataset.md for one of your own"
         )
-    return "\n".join(columns(fits, ""))
+    return "\n".join(columns_of(fits, ""))
 
 
 def _found(description: Description, source: Path) -> list[str]:

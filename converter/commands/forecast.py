@@ -8,6 +8,7 @@ from patchpress.converter.descriptions.published import lines_of
 from patchpress.converter.sources.passed_over import PassedOver, passed_over_lines
 from patchpress.converter.storage.disk import Disk
 from patchpress.converter.text import (
+    as_text,
     limit_text,
     line,
     named,
@@ -164,7 +165,7 @@ class Forecast:
             title = f"of another size among the {self.tried:,} patches that were tried"
             lines.append(f"  {title}: {self.other_size:,}")
         lines += named(f"damaged among the {self.tried:,} patches that were tried", self.damaged)
-        return "\n".join([*lines, *self._estimates()])
+        return as_text([*lines, *self._estimates()])
 
     def _rows(self) -> list[str]:
         lines = []

@@ -18,7 +18,7 @@ from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
-from patchpress.converter.text import named, several, size
+from patchpress.converter.text import as_text, named, several, size
 from patchpress.readers.access.extents import (
     Extents,
     read_extents,
@@ -81,7 +81,7 @@ class Indexed:
                 f"  values that are no records, left out: {len(changes.others):,}, "
                 f"{changes.others.kinds()}"
             )
-        return "\n".join(lines)
+        return as_text(lines)
 
 
 def index(

@@ -5,10 +5,11 @@ import os
 import numpy as np
 
 from patchpress.converter.paths import StrPath
-from patchpress.converter.text import columns, size
+from patchpress.converter.text import as_text, size
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import key_column
+from patchpress.readers.showing import columns_of
 from patchpress.readers.store import Store, open_store
 
 
@@ -46,7 +47,7 @@ def _store_text(store: Store, path: str) -> str:
         lines += ["", *_split_lines(manifest)]
     for column, classes in manifest.classes.items():
         lines += ["", f"  column {column}: {len(classes)} classes"]
-    return "\n".join(lines)
+    return as_text(lines)
 
 
 def _split_lines(manifest: Manifest) -> list[str]:
@@ -58,7 +59,7 @@ def _split_lines(manifest: Manifest) -> list[str]:
         if split in manifest.flagged.splits:
             counts = [f"{manifest.count(split, name, 'only'):,}" for name in names]
             rows.append([f"{split}, flagged", *counts])
-    return columns(rows)
+    return columns_of(rows)
 
 
 _SIZED = {"crop": "cropped", "pad": "padded", "resize": "resized"}
@@ -75,16 +76,16 @@ def _modality_lines(modality: Modality) -> list[str]:
     if modality.size != "keep":
         layout += f", patches of another size {_SIZED[modality.size]}"
     bands, height, width = modality.shape
-    head = (
-        f"  {modality.name}: {modality.title}\n"
+    head = [
+        f"  {modality.name}: {modality.title}",
         f"  {modality.records:,} records of {bands} x {height} x {width} {modality.dtype.name}, "
-        f"layout {layout}, compression {compression}"
-    )
+        f"layout {layout}, compression {compression}",
+    ]
     rows = [
         [band.name, f"{band.gsd:g} m", band.dtype, f"{band.shape[0]} x {band.shape[1]}"]
         for band in modality.bands
     ]
-    return [head, *columns(rows, "    ")]
+    return [*head, *columns_of(rows, "    ")]
 
 
 def _record_text(store: Store, key: str) -> str:
@@ -98,11 +99,11 @@ def _record_text(store: Store, key: str) -> str:
         with np.errstate(invalid="ignore", over="ignore"):  # of infinite pixels
             mean = f"{pixels.mean(dtype=float):.2f}"
         rows.append([band.name, f"{band.gsd:g} m", shape, pixels.min(), mean, pixels.max()])
-    lines += columns(rows)
+    lines += columns_of(rows)
     row = _table_row(store, key, modality)
     if row:
-        lines += ["", *columns(list(row.items()))]
-    return "\n".join(lines)
+        lines += ["", *columns_of(list(row.items()))]
+    return as_text(lines)
 
 
 def _table_row(store: Store, key: str, modality: Modality) -> dict[str, object]:

@@ -23,12 +23,12 @@ from patchpress.converter.options import worker_count
 from patchpress.converter.paths import StrPath
 from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import NoProgress, Progress
-from patchpress.converter.text import columns
 from patchpress.readers.choice import Where
 from patchpress.readers.errors import SelectionEmpty
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import Split, flagged_choice, record_keys, split_name
+from patchpress.readers.showing import columns_of, plain
 from patchpress.readers.statistics import PERCENTILES, Statistics
 from patchpress.readers.statistics_file import ALL, ROWS, image_modality
 from patchpress.readers.store import Store, open_store
@@ -270,4 +270,4 @@ def _table(store: StrPath, statistics: Statistics) -> str:
     elif statistics.split.startswith(ROWS):
         of = statistics.split
     title = f"{os.fspath(store)}: {statistics.modality}, {of}, {statistics.patches:,} patches"
-    return "\n".join([title, *columns(rows)])
+    return "\n".join([plain(title), *columns_of(rows)])

@@ -27,7 +27,7 @@ from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
-from patchpress.converter.text import first_few, line, several
+from patchpress.converter.text import as_text, first_few, line, several
 from patchpress.readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.format.table_file import any_table
@@ -35,7 +35,7 @@ from patchpress.readers.store import Store, open_store
 
 _log = logging.getLogger(__name__)
 
-SHOWN = 20  # problems in the printed verdict
+PROBLEMS_PRINTED = 20  # problems in the printed verdict
 
 
 @dataclass
@@ -78,13 +78,13 @@ class Verdict:
                 "published, so correct the table and convert again, or use one of the two"
             )
             lines += _cut(self.source)
-        return "\n".join([*lines, *self.notes])
+        return as_text([*lines, *self.notes])
 
 
 def _cut(sentences: list[str]) -> list[str]:
     """The first of some sentences, a line each, and how many more there are."""
-    lines = [f"  {sentence}" for sentence in sentences[:SHOWN]]
-    more = len(sentences) - SHOWN
+    lines = [f"  {sentence}" for sentence in sentences[:PROBLEMS_PRINTED]]
+    more = len(sentences) - PROBLEMS_PRINTED
     return [*lines, f"  … and {more:,} more"] if more > 0 else lines
 
 

@@ -37,8 +37,8 @@ from patchpress.readers.format.modality import Band, Modality
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
 
-CHUNK = 32  # patches in a task at most
-CHUNK_BYTES = 4 << 20  # bytes of files out of archives in a task at most
+PATCHES_IN_TASK = 32  # patches in a task at most
+BYTES_IN_TASK = 4 << 20  # bytes of files out of archives in a task at most
 TASKS = 4  # tasks under way for each worker
 
 
@@ -160,12 +160,12 @@ class _Comparison:
 
 
 def _chunking(description: Description, parts: SourceParts) -> Chunking:
-    """Chunks of at most `CHUNK` patches, and `CHUNK_BYTES` of files out of archives."""
+    """Chunks of at most `PATCHES_IN_TASK` patches, and `BYTES_IN_TASK` of files out of archives."""
     sizes = {
         name: usual_files_size(modality) if name in parts.packed else 0
         for name, modality in description.modalities.items()
     }
-    return Chunking(sizes, nbytes=CHUNK_BYTES, patches=CHUNK)
+    return Chunking(sizes, nbytes=BYTES_IN_TASK, patches=PATCHES_IN_TASK)
 
 
 NOT_STORED = "is not stored"

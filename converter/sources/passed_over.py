@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 LISTED = 10_000  # names that are kept for the report; more are counted
-SHOWN = 3
+NAMES_TOLD = 3
 
 # What systems and programs put into folders unasked, beside names that begin with a dot.
 _HIDDEN = frozenset(
@@ -60,7 +60,7 @@ class PassedOver:
     def examples(self) -> str:
         """A few names, first those that look as if they should be patches."""
         likely = sorted(self.names, key=lambda name: not _looks_like_a_patch(name))
-        return ", ".join(likely[:SHOWN]) + (", …" if self.unmatched > SHOWN else "")
+        return ", ".join(likely[:NAMES_TOLD]) + (", …" if self.unmatched > NAMES_TOLD else "")
 
 
 def _looks_like_a_patch(name: str) -> bool:

@@ -12,7 +12,9 @@ from typing import Protocol
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.readers.errors import SourceError
 
-CHUNK = 1 << 20  # bytes decompressed at a time, so many that threads rarely wait for one another
+BYTES_AT_ONCE = (
+    1 << 20
+)  # bytes decompressed at a time, so many that threads rarely wait for one another
 CHUNKS_AHEAD = 8
 PATIENCE = 1.0  # seconds to wait for the end of a thread, which may itself wait for a disk
 
@@ -53,7 +55,7 @@ class ThreadReader:
         """
         self._decompressor = DecompressedArchive(paths, md5=md5)
         self._given: bytearray | None = None
-        self._empty = deque(bytearray(CHUNK) for _ in range(CHUNKS_AHEAD))
+        self._empty = deque(bytearray(BYTES_AT_ONCE) for _ in range(CHUNKS_AHEAD))
         self._full: deque[tuple[bytearray, int] | SourceError] = deque()
         self._changed = threading.Condition()
         self._closed = self._ended = False

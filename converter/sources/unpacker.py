@@ -15,7 +15,7 @@ from pathlib import Path
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
-from patchpress.converter.sources.readahead import CHUNK, CHUNKS_AHEAD
+from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
 from patchpress.readers.errors import PatchpressError, SourceError
 
 
@@ -49,7 +49,7 @@ class Unpacker:
 
     def __init__(self, context: ForkContext | SpawnContext) -> None:
         """Start the child in the way of `context`."""
-        self._shared = SharedMemory(CHUNK * CHUNKS_AHEAD)
+        self._shared = SharedMemory(BYTES_AT_ONCE * CHUNKS_AHEAD)
         self.chunks = self._shared.view
         self.pipe, other = context.Pipe()
         self.jobs = 0
@@ -120,7 +120,7 @@ class ProcessReader:
         self.consumed = message.consumed
         if isinstance(message, _Chunk):
             self._given = message.number
-            begin = message.number * CHUNK
+            begin = message.number * BYTES_AT_ONCE
             return self._unpacker.chunks[begin : begin + message.filled]
         self._end = message
         if message.error is not None:
@@ -201,7 +201,9 @@ def _unpack(
                 return
             free.append(number)
         number = free.popleft()
-        filled, error = decompressor.fill(chunks[number * CHUNK : (number + 1) * CHUNK])
+        filled, error = decompressor.fill(
+            chunks[number * BYTES_AT_ONCE : (number + 1) * BYTES_AT_ONCE]
+        )
         consumed = decompressor.consumed
         if filled:
             pipe.send(_Chunk(job=job, number=number, filled=filled, consumed=consumed))

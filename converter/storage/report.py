@@ -11,8 +11,10 @@ from patchpress.converter.descriptions.published import compared, lines_of
 from patchpress.converter.sources.passed_over import PassedOver, passed_over_lines
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.tables.metadata import Joined, rows_with_all
-from patchpress.converter.text import limit_text, line, named, size, split_rows
+from patchpress.converter.text import as_text, limit_text, line, named, size, split_rows
 from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.whole_file import write_whole
+from patchpress.readers.showing import plain_json
 
 
 @dataclass
@@ -150,13 +152,12 @@ class Report:
         lines += passed_over_lines(self.passed_over, self.passed_over_in_archives)
         lines += [f"  {note}" for note in self.notes]
         lines += named("patches left out because of errors", self.skipped)
-        return "\n".join(lines)
+        return as_text(lines)
 
     def write(self, path: Path) -> None:
         """Write all of it, every name included, as JSON."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        # A file's name may be no UTF-8: its bytes are shown by number.
-        path.write_bytes(f"{text}\n".encode(errors="backslashreplace"))
+        write_whole(path, plain_json(f"{text}\n").encode())
 
 
 _DONE = {

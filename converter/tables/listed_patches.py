@@ -12,7 +12,7 @@ from patchpress.converter.tables.tablefiles import read_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK = 1 << 16
+ROWS_AT_ONCE = 1 << 16
 """Patches whose names are Python strings at once."""
 
 
@@ -55,8 +55,8 @@ class ListedPatches:
         order = pc.sort_indices(names)
         before, _, after = source.key.partition(f"{{{source.key_column}}}")
         values = ("",) * len(source.columns)
-        for start in range(0, len(order), CHUNK):
-            at = order[start : start + CHUNK]
+        for start in range(0, len(order), ROWS_AT_ONCE):
+            at = order[start : start + ROWS_AT_ONCE]
             chunk = pa.table({"name": names.take(at), "identity": identities.take(at)}).to_pydict()
             for name, identity in zip(chunk["name"], chunk["identity"], strict=True):
                 yield Patch(

@@ -25,7 +25,7 @@ from patchpress.readers.format.schema import FieldError
 from patchpress.readers.format.sealed import parse, seal, unsealed
 from patchpress.readers.format.store_files import read_small, require_inside
 from patchpress.readers.format.whole_file import write_whole
-from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.showing import columns_of, html_table, plain
 
 FORMAT = "patchpress"
 FORMAT_VERSION = 2
@@ -138,7 +138,7 @@ class Manifest:
     @property
     def _title(self) -> str:
         flagged = f", {self.flagged.rows:,} of them flagged" if self.flagged.columns else ""
-        return f"{self.dataset.name} {self.dataset.version}: {self.rows:,} rows{flagged}"
+        return plain(f"{self.dataset.name} {self.dataset.version}: {self.rows:,} rows{flagged}")
 
     def contents(self) -> list[tuple[str, str, str]]:
         """Modalities, splits and label columns for people: (kind of thing, name, what it holds)."""

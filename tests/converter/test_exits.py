@@ -193,17 +193,51 @@ def test_a_locale_without_letters_is_no_crash(tmp_path: Path) -> None:
     assert b"there is no store" in done.stderr
 
 
-def test_output_that_cannot_be_written_is_one_sentence() -> None:
-    full = Path("/dev/full")
-    if not full.exists():
+@pytest.fixture
+def full() -> Path:
+    """A file that takes no byte."""
+    path = Path("/dev/full")
+    if not path.exists():
         pytest.skip("this system has no device that is always full")
+    return path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("datasets",), (), ("--version",), ("--help",), ("convert", "--help"),
+     ("--show-completion", "bash")],
+)  # fmt: skip
+def test_output_that_cannot_be_written_is_one_sentence(full: Path, words: tuple[str, ...]) -> None:
     with full.open("w") as stdout:
         done = subprocess.run(
-            [sys.executable, "-m", "patchpress", "datasets"],
+            [sys.executable, "-m", "patchpress", *words],
             stdout=stdout, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 2
     assert Ended(2, "", done.stderr).sentence.startswith("the output cannot be written")
+
+
+def test_a_conversion_goes_on_if_nobody_can_hear_what_it_says(
+    full: Path, raw: Path, tmp_path: Path
+) -> None:
+    """A log on a full disk is no reason to stop."""
+    run = [sys.executable, "-m", "patchpress"]
+    for number, words in enumerate((["-vv"], [])):
+        store = tmp_path / f"store{number}"
+        arguments = ["convert", DATASET, str(raw), str(store), "--workers", "0", *words]
+        with full.open("w") as stderr:
+            done = subprocess.run([*run, *arguments], stdout=subprocess.PIPE, stderr=stderr)
+        assert done.returncode == 0
+        assert b"5 s2, 5 s1, 5 map" in done.stdout
+        assert verify(store).good
+    with full.open("w") as stderr:
+        assert subprocess.call([*run, "nonsense"], stderr=stderr) == 2
+
+
+def test_nothing_is_said_on_stdout_if_stderr_is_closed() -> None:
+    words = f"{sys.executable} -m patchpress nonsense 2>&-"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_a_command_without_stdout_ends_as_it_would() -> None:

@@ -1,6 +1,6 @@
 """What an error says of an unknown name."""
 
-from patchpress.readers.hints import SHOWN, hint, nearest
+from patchpress.readers.hints import NAMES_LISTED, hint, nearest
 
 
 def test_the_nearest_names_come_first() -> None:
@@ -21,10 +21,10 @@ def test_spellings_are_compared_and_names_shown() -> None:
 
 
 def test_of_very_many_names_the_first_are_listed_and_all_counted() -> None:
-    names = [f"patch{number:04}" for number in range(2 * SHOWN)]
+    names = [f"patch{number:04}" for number in range(2 * NAMES_LISTED)]
     found = hint("zzz", names)
-    assert found.count(",") == SHOWN
-    assert found.endswith(f"({2 * SHOWN} in all)")
+    assert found.count(",") == NAMES_LISTED
+    assert found.endswith(f"({2 * NAMES_LISTED} in all)")
 
 
 def test_of_names_that_are_too_many_only_the_nearest_are_named() -> None:

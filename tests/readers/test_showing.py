@@ -1,13 +1,24 @@
 """What notebooks and consoles show of samples, statistics and manifests."""
 
+import json
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from patchpress import Store, open_store
 from patchpress.converter.commands.stats import compute
 from patchpress.readers.samples import Samples
-from patchpress.readers.showing import columns_of, html_table, listed
+from patchpress.readers.showing import (
+    columns_of,
+    html_table,
+    listed,
+    plain,
+    plain_json,
+    plain_lines,
+)
 
 
 @pytest.fixture
@@ -95,3 +106,29 @@ def test_html_is_escaped() -> None:
         "<p>a &lt; b</p><table><tr><th>&lt;h&gt;</th></tr><tr><td>&amp;</td><td>1</td></tr></table>"
     )
     assert columns_of([]) == []
+
+
+def test_control_characters_are_shown_by_number() -> None:
+    wild = "a" + "".join(map(chr, (0x1B, 0x0A, 0x9B, 0x7F, 0x202E, 0x2066, 0xDCFF, 0xFEFF))) + "ä"
+    shown = "a\\x1b\\n\\x9b\\x7f\\u202e\\u2066\\udcff\\ufeffä"
+    assert plain(wild) == shown
+    assert columns_of([(wild,)]) == [f"  {shown}"]
+    assert shown in html_table(wild, [wild], [[wild]])
+    assert plain_lines("a\tb\nc\x1b") == "a\tb\nc\\x1b"
+
+
+# Halves of characters as names of files have them, which are bytes that are no UTF-8.
+BYTES = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"])
+
+
+@given(st.text() | st.text(st.characters(categories=["Cc", "Cf"]) | BYTES))
+def test_json_says_the_same_without_control_characters(text: str) -> None:
+    written = plain_json(json.dumps([text], ensure_ascii=False))
+    assert json.loads(written) == [text]
+    assert plain(written) == written
+
+
+@given(st.text())
+def test_plain_text_has_no_control_characters(text: str) -> None:
+    assert not [c for c in plain(text) if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    assert plain(plain(text)) == plain(text)

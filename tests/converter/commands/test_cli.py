@@ -150,7 +150,7 @@ def test_no_store_is_one_sentence(tmp_path: Path, patchpress: Command, name: str
 
 
 def test_an_unfinished_store_is_one_sentence(tmp_path: Path, patchpress: Command) -> None:
-    (tmp_path / "data.mdb").write_bytes(b"")
+    (tmp_path / "unfinished.json").write_bytes(b"{}")
     for name in ("inspect", "verify"):
         ended = patchpress(name, tmp_path)
         assert ended.code == 1

@@ -447,7 +447,7 @@ def test_a_store_that_cannot_be_written_still_prints(
 REFUSED: dict[str, tuple[Sequence[object], int, str]] = {
     "codes": (("--modality", "map"), 2, "'map'"),
     "an unknown modality": (("--modality", "s3"), 1, "'s3'"),
-    "an unknown split": (("--split", "dev"), 1, "train"),
+    "an unknown split": (("--split", "winter"), 1, "train"),
     "workers": (("--workers", -1), 2, "-1"),
     "a file of something else": (("--out", __file__), 2, "test_statistics.py"),
     "a folder": (("--out", Path(__file__).parent), 2, "tests"),

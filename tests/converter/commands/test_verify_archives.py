@@ -15,7 +15,7 @@ import pytest
 from patchpress import convert, open_store
 from patchpress.converter.commands import verify_pixels as against
 from patchpress.converter.commands.verify import verify
-from patchpress.converter.commands.verify_pixels import CHUNK, CHUNK_BYTES
+from patchpress.converter.commands.verify_pixels import BYTES_IN_TASK, PATCHES_IN_TASK
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.encoding import bandreader as plain
@@ -315,7 +315,7 @@ def test_no_more_is_held_than_the_window(
     stacked: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     """Memory does not grow with the archive: cells are used again, and nothing is pickled."""
-    monkeypatch.setattr(against, "CHUNK_BYTES", 400_000)
+    monkeypatch.setattr(against, "BYTES_IN_TASK", 400_000)
     packed(tree, tmp_path / "packed", "tar")
     for module in (assembly, chunks):
         monkeypatch.setattr(module, "WINDOW", 3)
@@ -340,11 +340,11 @@ def test_chunks_are_bounded_by_bytes_and_by_patches(archived: Path) -> None:
         chunks = list(against._chunking(description, parts).cut([patch] * 400))
         return {len(chunk) for chunk in chunks[:-1]}
 
-    assert sizes(find_description(DATASET), "s2", held=False) == {CHUNK}
-    assert sizes(find_description(DATASET), "map", held=True) == {CHUNK}
+    assert sizes(find_description(DATASET), "s2", held=False) == {PATCHES_IN_TASK}
+    assert sizes(find_description(DATASET), "map", held=True) == {PATCHES_IN_TASK}
     (found,) = sizes(find_description(DATASET), "s2", held=True)
-    assert found < CHUNK
-    assert (found - 1) * 160_000 < CHUNK_BYTES
+    assert found < PATCHES_IN_TASK
+    assert (found - 1) * 160_000 < BYTES_IN_TASK
     assert sizes(find_description("major-tom-core"), "s2", held=True) == {1}
 
 

@@ -14,7 +14,7 @@ import zstandard
 
 from patchpress.converter.processes import forking
 from patchpress.converter.sources.readahead import (
-    CHUNK,
+    BYTES_AT_ONCE,
     CHUNKS_AHEAD,
     ArchiveReader,
     ThreadReader,
@@ -23,7 +23,7 @@ from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
 from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
 from tests.support.helpers import children, runs
 
-DATA = np.random.default_rng(5).bytes(3 * CHUNK + 12_345)
+DATA = np.random.default_rng(5).bytes(3 * BYTES_AT_ONCE + 12_345)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def read(reading: ArchiveReader) -> bytes:
 
 @pytest.mark.parametrize("name", ["a.tar.zst", "a.tar.gz"])
 def test_one_archive_after_the_other(tmp_path: Path, unpacker: Unpacker, name: str) -> None:
-    for length in (0, 1, CHUNK, len(DATA)):
+    for length in (0, 1, BYTES_AT_ONCE, len(DATA)):
         path = archive(tmp_path, DATA[:length], name)
         reading = unpacker.read([path], md5=True)
         assert read(reading) == DATA[:length]
@@ -78,7 +78,7 @@ def test_one_that_is_left_before_its_end_does_not_show_in_the_next(
 @pytest.mark.parametrize("name", ["a.tar.zst", "a.tar.gz"])
 def test_damage_is_what_it_is_to_the_thread(tmp_path: Path, unpacker: Unpacker, name: str) -> None:
     path = archive(tmp_path, name=name)
-    path.write_bytes(path.read_bytes()[: 2 * CHUNK] + b"\xff" * (1 << 20))
+    path.write_bytes(path.read_bytes()[: 2 * BYTES_AT_ONCE] + b"\xff" * (1 << 20))
     told = []
     readers: list[ArchiveReader] = [
         unpacker.read([path], md5=False),
@@ -92,8 +92,8 @@ def test_damage_is_what_it_is_to_the_thread(tmp_path: Path, unpacker: Unpacker, 
         told.append((bytes(taken), str(error.value)))
         reading.close()
     assert told[0] == told[1]
-    assert len(told[0][0]) > CHUNK
-    assert told[0][0][:CHUNK] == DATA[:CHUNK]
+    assert len(told[0][0]) > BYTES_AT_ONCE
+    assert told[0][0][:BYTES_AT_ONCE] == DATA[:BYTES_AT_ONCE]
 
 
 def test_what_cannot_be_opened_is_told_at_once(tmp_path: Path, unpacker: Unpacker) -> None:
