@@ -54,7 +54,7 @@ def main() -> None:
     model = network(samples.fields[0].shape[0], len(samples.classes)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []  # the mean of each epoch
-    for _ in range(args.epochs):
+    for epoch in range(args.epochs):
         total = torch.zeros((), device=device)
         for image, label in batches:
             loss = loss_of(model(image), label)
@@ -63,6 +63,7 @@ def main() -> None:
             optimizer.step()
             total += loss.detach() * len(image)
         losses.append(total.item() / len(samples))
+        print(f"epoch {epoch + 1}: mean loss {losses[-1]:.3f}", flush=True)
     print(
         f"{len(samples):,} patches, {len(samples.classes)} classes: mean loss {losses[0]:.3f} "
         f"in the first epoch, {losses[-1]:.3f} in the last of {args.epochs}"

@@ -57,7 +57,7 @@ def main() -> None:
     model = network(channels, len(samples.classes)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []  # the mean of each epoch
-    for _ in range(args.epochs):
+    for epoch in range(args.epochs):
         total = torch.zeros((), device=device)
         for image, label in batches:
             loss = loss_of(model(image), label)
@@ -66,6 +66,7 @@ def main() -> None:
             optimizer.step()
             total += loss.detach() * len(image)
         losses.append(total.item() / len(samples))
+        print(f"epoch {epoch + 1}: mean loss {losses[-1]:.3f}", flush=True)
     print(
         f"{len(samples):,} patches, {channels} channels: mean loss {losses[0]:.3f} in the "
         f"first epoch, {losses[-1]:.3f} in the last of {args.epochs}"

@@ -3,22 +3,25 @@
 python examples/read.py STORE
 """
 
+import argparse
 import sys
 import time
 
 import numpy as np
 
-from patchpress import open_store
+from patchpress import PatchpressError, open_store
 
 BATCH = 64
 ROUNDS = 20
 
 
 def main() -> None:
-    store = open_store(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store")
+    store = open_store(parser.parse_args().store)
     print(store)
     modality = next(iter(store.manifest.modalities.values()))
-    split = next(iter(store.manifest.splits), None)  # train, where there are splits
+    split = next(iter(store.manifest.splits), None)  # train, if there are splits
     keys = np.array(store.keys(modality.name, split))
     batch = np.empty((BATCH, *modality.shape), modality.dtype)
     random = np.random.default_rng(0)
@@ -35,4 +38,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PatchpressError as error:
+        sys.exit(f"read.py: {error}")

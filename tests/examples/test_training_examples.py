@@ -136,6 +136,16 @@ def test_each_is_a_script_that_runs_anywhere(store: Path, name: str) -> None:
     assert f"there is no store at {store.parent / 'nothing'}: " in refusal(ended, name)
 
 
+def test_reading_needs_no_torch(run: Any, store: Path, one_label: Path, tmp_path: Path) -> None:
+    for path in (store, one_label):
+        ended = run("read", path)
+        assert ended.code == 0, ended.err
+        assert "patches/s" in ended.out
+    said = refusal(run("read", "nothing"), "read")
+    assert said == f"there is no store at {tmp_path / 'nothing'}: it has no manifest.json"
+    assert run("read").code == 2
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_without_torch_each_says_what_to_install(
     run: Any, monkeypatch: pytest.MonkeyPatch, name: str
@@ -198,7 +208,7 @@ def test_the_real_eurosat_is_learnt(run: Any, shared_data: Path, tmp_path: Path)
     convert("eurosat", shared_data / "others" / "EuroSAT_MS", tmp_path / "store", workers=0)
     stats(tmp_path / "store", workers=0)
     ended = run("classification", "store", "--epochs", 5)
-    assert ended.out.startswith("2 patches, 10 classes: mean loss ")
+    assert ended.out.splitlines()[-1].startswith("2 patches, 10 classes: mean loss ")
 
 
 def test_the_real_bigearthnet_is_learnt(run: Any, shared_data: Path, tmp_path: Path) -> None:
