@@ -88,6 +88,23 @@ DEFAULTS: Choice = {
 }
 
 
+OF_DATA_LOADERS = frozenset(
+    ("batch_sampler", "collate_fn", "generator", "multiprocessing_context", "num_workers",
+     "persistent_workers", "pin_memory", "prefetch_factor", "timeout", "worker_init_fn")
+)  # fmt: skip
+"""Keywords that people who know torch's `DataLoader` try first."""
+
+
+def check_transform(transform: object, name: str = "transform") -> None:
+    """Refuse what cannot be called with a sample or a batch.
+
+    Raises:
+        OptionError: it is neither None nor a function.
+    """
+    if transform is not None and not callable(transform):
+        raise OptionError(f"{name} must be a function, not {transform!r}")
+
+
 def completed(choice: Choice, asking: type) -> Choice:
     """The choice with a value for everything.
 
@@ -100,6 +117,11 @@ def completed(choice: Choice, asking: type) -> Choice:
     """
     known = [*signature(asking).parameters, *DEFAULTS]
     for name in choice:
+        if name in OF_DATA_LOADERS and name not in known:
+            raise OptionError(
+                f"{name!r} is a keyword of torch's DataLoader, which takes a PatchDataset; "
+                f"{asking.__name__} has no such keyword (a PatchLoader reads in `threads`)"
+            )
         if name not in DEFAULTS:
             own = [keyword for keyword in known if keyword not in ("store", "choice")]
             raise OptionError(f"unknown keyword {name!r} for {asking.__name__}; {hint(name, own)}")

@@ -86,6 +86,10 @@ class DeviceBatches:
         """Batches of an epoch, in this process."""
         return len(self.loader)
 
+    def __repr__(self) -> str:
+        normalized = ", normalised" if any(self._statistics.values()) else ""
+        return f"<Batches on {self.device}, images float32{normalized}, of\n{self.loader!r}>"
+
     def __iter__(self) -> Iterator[Any]:
         drawn = self.loader.draw(self._filler)
         if self.device.type == "cuda":

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from patchpress.readers.errors import OptionError
 from patchpress.readers.images import IMAGE
-from patchpress.readers.statistics import Statistics, joined
+from patchpress.readers.statistics import Statistics, check_statistics, joined
 
 BandsByModality = Mapping[str, tuple[str, ...]]
 
@@ -19,11 +19,14 @@ def statistics_of(
         statistics: of the images' bands, or each modality's by its name.
 
     Raises:
-        OptionError: statistics of other modalities.
+        OptionError: statistics of other modalities, or something that is no statistics.
         BandMissing: statistics without one of the bands.
     """
     if statistics is None:
         return dict.fromkeys(images)
+    values = statistics.values() if isinstance(statistics, Mapping) else [statistics]
+    for value in values:
+        check_statistics(value)
     if not isinstance(statistics, Statistics):
         return {name: _by_modality(bands, statistics) for name, bands in images.items()}
     if len(images) > 1:

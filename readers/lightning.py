@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import torch
 from lightning.pytorch import LightningDataModule
 
-from patchpress.readers.choice import Choice, completed
+from patchpress.readers.choice import Choice, check_transform, completed
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.table import Split
 from patchpress.readers.image_statistics import statistics_of
@@ -100,6 +100,8 @@ class PatchDataModule(LightningDataModule):
                 "train=..., validation=... or test=..."
             )
         completed(choice, type(self))
+        check_transform(train_transform, "train_transform")
+        check_transform(eval_transform, "eval_transform")
         check_batch_size(batch_size)
         if not isinstance(num_workers, int) or num_workers < 0:
             raise OptionError(f"num_workers must be 0 or more, not {num_workers!r}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from patchpress.readers.buffers import ArrayMemory, BatchMemory, PinnedMemory, TensorMemory
-from patchpress.readers.choice import Choice
+from patchpress.readers.choice import Choice, check_transform
 from patchpress.readers.epochs import EpochLoader
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.table import Split
@@ -135,6 +135,7 @@ class PatchLoader(EpochLoader):
         for name, number in (("ahead", ahead), ("threads", threads)):
             if not isinstance(number, int) or number < 1:
                 raise OptionError(f"{name} must be 1 or more, not {number!r}")
+        check_transform(transform)
         pins = _pins(output, pin_memory)
         super().__init__(
             samples_of(store, split, choice, type(self)),

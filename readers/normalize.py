@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from patchpress.readers.errors import BufferUnfit
-from patchpress.readers.statistics import Statistics
+from patchpress.readers.statistics import Statistics, check_statistics
 
 
 def normalize(
@@ -37,13 +37,14 @@ def normalize(
     Raises:
         BufferUnfit: a batch of another number of bands, something that is no batch, or an `out` of
             another kind, shape, dtype or device.
-        OptionError: no such `how`, or no such percentiles.
+        OptionError: no such `how`, no such percentiles, or something that is no statistics.
     """
     torch = sys.modules.get("torch")
     tensor = torch is not None and isinstance(batch, torch.Tensor)
     if not tensor and not isinstance(batch, np.ndarray):
         kind = type(batch).__name__
         raise BufferUnfit(f"batch must be a NumPy array or a torch tensor, not {kind}")
+    check_statistics(statistics)
     shape = tuple(batch.shape)
     check_shape(shape, len(statistics.bands))
     if tensor:

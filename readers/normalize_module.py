@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from patchpress.readers.errors import BufferUnfit, OptionError
+from patchpress.readers.errors import BufferUnfit
 from patchpress.readers.images import IMAGE
 from patchpress.readers.normalize import check_shape
-from patchpress.readers.statistics import Statistics
+from patchpress.readers.statistics import Statistics, check_statistics
 
 
 class Normalize(torch.nn.Module):
@@ -44,11 +44,7 @@ class Normalize(torch.nn.Module):
             OptionError: something that is no statistics, no such `how`, or no such percentiles.
         """
         super().__init__()
-        if not isinstance(statistics, Statistics):
-            raise OptionError(
-                f"Normalize takes statistics, such as store.statistics('s2', 'train'), not "
-                f"{type(statistics).__name__}"
-            )
+        check_statistics(statistics)
         shift, scale = statistics.constants(how, low, high, device=None, move=torch.from_numpy)
         # Copies, because the statistics keep these constants for others.
         self.register_buffer("shift", shift.clone())

@@ -187,6 +187,19 @@ class Statistics:
         return self.__dict__ | {"_constants": {}}
 
 
+def check_statistics(given: object) -> None:
+    """Refuse what is no statistics.
+
+    Raises:
+        OptionError: it is of another type.
+    """
+    if not isinstance(given, Statistics):
+        raise OptionError(
+            "statistics must be what store.statistics('s2', 'train') gives (of several "
+            f"modalities, a dict of them by modality), not {type(given).__name__}"
+        )
+
+
 def joined(*parts: Statistics) -> Statistics:
     """Statistics for a tensor that has the bands of several modalities one after another.
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from patchpress.readers.buffers import SMALL
-from patchpress.readers.choice import Choice
+from patchpress.readers.choice import Choice, check_transform
 from patchpress.readers.format.table import Split
 from patchpress.readers.samples import Samples, samples_of
 from patchpress.readers.showing import columns_of, html_table
@@ -74,6 +74,7 @@ class PatchDataset(Dataset[Any]):
             BandMissing, OptionError: a band, modality, column or option that is not there.
             OptionError: samples that were chosen before, and a split or choice.
         """
+        check_transform(transform)
         self.samples = samples_of(store, split, choice, type(self))
         if not isinstance(store, Samples) and "dtype" not in choice:
             self.samples = self.samples.as_float()

@@ -216,6 +216,43 @@ def test_anything_but_a_loader_is_said_in_a_sentence(path: str, s2: Statistics) 
     )
 
 
+@pytest.mark.parametrize("other", [1000.0, ["s2"], {"s2": 1.5}, "train"], ids=repr)
+def test_what_is_no_statistics_is_said_in_a_sentence(path: str, other: Any) -> None:
+    kind = "float" if isinstance(other, dict) else type(other).__name__
+    said = (
+        "statistics must be what store.statistics('s2', 'train') gives (of several modalities, a "
+        f"dict of them by modality), not {kind}"
+    )
+    assert refused(OptionError, lambda: to_device(loader_of(path), "cpu", other)) == said
+    assert refused(OptionError, lambda: Samples(path).normalized(other)) == said
+    if not isinstance(other, dict):
+        zeros = np.zeros((12, 2, 2), np.float32)
+        assert refused(OptionError, lambda: normalize(zeros, other)) == said
+
+
+@pytest.mark.parametrize("name", ["num_workers", "collate_fn", "prefetch_factor"])
+@pytest.mark.parametrize("kind", [PatchLoader, PatchDataset, Samples])
+def test_keywords_of_a_data_loader_are_told_as_such(path: str, kind: Any, name: str) -> None:
+    assert refused(OptionError, lambda: kind(path, **{name: 2})) == (
+        f"{name!r} is a keyword of torch's DataLoader, which takes a PatchDataset; "
+        f"{kind.__name__} has no such keyword (a PatchLoader reads in `threads`)"
+    )
+
+
+@pytest.mark.parametrize("kind", [PatchLoader, PatchDataset])
+def test_a_transform_that_is_none_is_said_in_a_sentence(path: str, kind: Any) -> None:
+    assert refused(OptionError, lambda: kind(path, transform="flip")) == (
+        "transform must be a function, not 'flip'"
+    )
+
+
+def test_batches_on_a_device_say_what_they_are(path: str, s2: Statistics) -> None:
+    lines = repr(to_device(loader_of(path), "cpu", s2)).splitlines()
+    assert lines[0] == "<Batches on cpu, images float32, normalised, of"
+    assert "\n".join(lines[1:]) == f"{loader_of(path)!r}>"
+    assert "normalised" not in repr(to_device(loader_of(path), "cpu"))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_said_in_a_sentence(path: str) -> None:
     for device in ("cuda", "cuda:1", torch.device("cuda", 0)):

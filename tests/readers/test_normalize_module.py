@@ -91,7 +91,7 @@ def test_what_cannot_be_normalised_is_one_sentence(statistics: Statistics) -> No
     for wrong in ([1], {"label": 1}, None, np.zeros((3, 4, 4))):
         with pytest.raises(BufferUnfit, match="Normalize takes a tensor, a dict with 'image'"):
             module(wrong)
-    with pytest.raises(OptionError, match="Normalize takes statistics, such as .*, not tuple"):
+    with pytest.raises(OptionError, match="statistics must be what .* gives .*, not tuple"):
         Normalize((1, 2))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="'minmax'"):
         Normalize(statistics, how="minmax")
