@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store")
     parser.add_argument("--modality", help="the store's first by default")
-    parser.add_argument("--map", default="map", help="the store's name of it (default: map)")
+    parser.add_argument("--map", help="the store's first by default")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
     args = parser.parse_args()
@@ -46,7 +46,9 @@ def main() -> None:
 
     store = open_store(args.store)
     split = "train" if "train" in store.manifest.splits else None
-    samples = Samples(store, split, modalities=args.modality, target=args.map)
+    maps = [m.name for m in store.manifest.modalities.values() if m.kind == "classes"]
+    target = args.map or (maps or ["map"])[0]
+    samples = Samples(store, split, modalities=args.modality, target=target)
     loss_of = nn.CrossEntropyLoss(ignore_index=-100)  # as masks have pixels without a class
     loader = PatchLoader(samples, batch_size=args.batch_size, shuffle=True)
     (modality,) = samples.image_bands["image"]

@@ -22,6 +22,7 @@ import pytest
 from patchpress import convert, open_store, stats
 from patchpress.readers.format.manifest import STATISTICS
 from tests.support.helpers import Ended, band_files, by_rasterio, first_band, made, patches, python
+from tests.support.older_sets import make_sen12ms
 from tests.support.published_forms import TREES
 from tests.support.synthetic import TABLE, make_tree, tiff
 
@@ -219,6 +220,17 @@ def test_the_real_bigearthnet_is_learnt(run: Any, shared_data: Path, tmp_path: P
         ended = run(name, "store", "--epochs", 3)
         assert ended.code == 0, ended.err
         assert LOSSES.search(ended.out)
+
+
+def test_a_map_of_another_name_is_found(run: Any, tmp_path: Path) -> None:
+    needs_torch("segmentation")
+    make_sen12ms(tmp_path / "raw")
+    convert("sen12ms", tmp_path / "raw", tmp_path / "store", workers=0)
+    stats(tmp_path / "store", "train", workers=0)
+    ended = run("segmentation", "store", "--epochs", 1)
+    assert LOSSES.search(ended.out.splitlines()[-1])
+    said = refusal(run("segmentation", "store", "--map", "map"), "segmentation")
+    assert said.endswith("maps: lc")
 
 
 def test_what_a_store_does_not_have_is_said(
