@@ -74,11 +74,12 @@ def as_text(lines: Iterable[str]) -> str:
     return "\n".join(plain(line) for line in lines)
 
 
-def named(title: str, names: list[str]) -> list[str]:
-    """Lines with the first few of some names; none if there are none."""
+def named(title: str, names: list[str], file: str = "") -> list[str]:
+    """Lines with the first few of some names; none if there are none. `file` has them all."""
     if not names:
         return []
-    more = [f"    … and {len(names) - NAMES_PRINTED:,} more"] if len(names) > NAMES_PRINTED else []
+    rest = f"    … and {len(names) - NAMES_PRINTED:,} more" + (f", in {file}" if file else "")
+    more = [rest] if len(names) > NAMES_PRINTED else []
     return [
         f"  {title}: {len(names):,}",
         *(f"    {plain(name)}" for name in names[:NAMES_PRINTED]),

@@ -134,6 +134,10 @@ class SamplesLeftOut(UserWarning):
     """Many rows of a selection lack what was asked for, so that they are no samples."""
 
 
+class SourceIncomplete(UserWarning):
+    """A source lacks a modality that its data set has."""
+
+
 class ExtentsUnusable(UserWarning):
     """Extents beside a store are stale or damaged; it is read without them, only slower."""
 

@@ -25,6 +25,7 @@ from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.progress import Progress
+from patchpress.converter.sources.apart import require_no_source
 from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
 from patchpress.converter.storage.folder import writing
@@ -93,6 +94,7 @@ def adopt(
 
 def _check_folder(store: Path) -> None:
     """Refuse a folder that cannot be written, or whose table is not one of ours."""
+    require_no_source(store / MANIFEST, above=0)
     probe = store / f"{MANIFEST}.partial"
     with writing(store):
         probe.write_bytes(b"")

@@ -23,7 +23,8 @@ from patchpress.converter.planning.space import RoomNeeded, require_room
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.archives import StreamOptions
 from patchpress.converter.sources.locate import SourceParts
-from patchpress.converter.sources.patch import Patch
+from patchpress.converter.sources.patch import Patch, stopping
+from patchpress.converter.sources.places import Places
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim, writing
 from patchpress.converter.storage.journal import Journal
@@ -67,7 +68,7 @@ def convert(
             names say; the store is left without a manifest.
     """
     folder, begun = local_path(store), time.monotonic()
-    asked = prepare_request(dataset, local_path(source), convert_options(options))
+    asked = prepare_request(dataset, local_path(source), folder, convert_options(options))
     conversion = _Conversion(asked, folder, progress or NoProgress())
     with claim(folder, overwrite=asked.options.overwrite) as target:
         report = conversion.run(target)
@@ -118,7 +119,8 @@ class _Conversion:
             )
             with clear_or_go_on(target, asked) as journal:
                 check_same_writer(self.options.writer, journal)
-                with ShardWriter(self.store, journal, paged=paged) as writer:
+                twice = Places(chosen.walks, chosen.streams).twice
+                with ShardWriter(self.store, journal, paged=paged, twice=twice) as writer:
                     self._store_records(chosen, encode, journal, writer)
         joined = join(
             self.description,
@@ -182,7 +184,7 @@ class _Conversion:
     def _problem(self, error: PatchError) -> None:
         """Stop at a damaged patch, or leave it out, as the options say."""
         if self.options.on_error is OnError.stop:
-            raise error
+            raise stopping(error)
         self.skipped.append(str(error))
 
     def _note(self, patch: Patch, result: Encoded | PatchError) -> None:

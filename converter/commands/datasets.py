@@ -6,13 +6,18 @@ from pathlib import Path
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.descriptions.parse import (
     built_in_descriptions,
-    find_description,
+    description_file,
     load_description,
 )
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.sources.archive_names import archive_name
-from patchpress.converter.sources.folders import Walk, entries
-from patchpress.converter.sources.patch import ignore_problem
+from patchpress.converter.sources.near_names import near_names
+from patchpress.converter.sources.recognize import (
+    fitting,
+    known_descriptions,
+    sights,
+    store_in,
+)
 from patchpress.readers.errors import DescriptionError, SourceError, SourceMissing
 from patchpress.readers.showing import columns_of
 
@@ -22,8 +27,8 @@ def datasets(*, show: str | None = None, guess: StrPath | None = None) -> str:
 
     Args:
         show: name of a built-in dataset: its description, as TOML, instead.
-        guess: a folder: which descriptions fit it, instead. Archives are known by their names
-            alone, and not opened.
+        guess: a folder or an archive: which descriptions fit it, instead. If none does, patches
+            are looked for two folders deeper, above, and in archives of any name.
 
     Raises:
         DescriptionError: there is no dataset of that name.
@@ -76,44 +81,34 @@ def _either(words: Sequence[str]) -> str:
 
 
 def _guess(source: Path) -> str:
-    """Which built-in descriptions fit a folder: the parts of it that each finds there."""
-    if not source.is_dir():
-        raise SourceMissing(f"source {source} is no folder")
-    fits = []
-    for name, path in built_in_descriptions().items():
-        found = _found(load_description(path), source)
-        if found:
-            fits.append([name, f"has {', '.join(found)}"])
-    if not fits:
-        raise SourceError(
-            f"no description fits {source}; see `patchpress datasets` for what each expects, and "
-            "docs/your-own-dataset.md for one of your own"
-        )
-    return "\n".join(columns_of(fits, ""))
-
-
-def _found(description: Description, source: Path) -> list[str]:
-    """The modalities that a folder has, unpacked or in archives."""
-    archives: dict[str, str] = {}
-    for file in entries(source):
-        name = archive_name(file)
-        if name is not None and (source / file).is_file():
-            archives.setdefault(name.stem, f"{file}, …" if name.part else file)
-    found = []
-    for modality in description.modalities.values():
-        folder = source / modality.folder
-        packed = [archives[stem] for stem in modality.archives if stem in archives]
-        if folder.is_dir() and next(iter(Walk(modality, folder, ignore_problem)), None) is not None:
-            found.append(modality.name)
-        elif packed:
-            found.append(f"{modality.name} ({', '.join(packed)})")
-    return found
+    """What a folder looks like: the built-in descriptions that fit it, or what is near it."""
+    if not source.exists():
+        raise SourceMissing(f"source {source} does not exist")
+    fits = fitting(source) if source.is_dir() else {}
+    if fits:
+        return "\n".join(columns_of([[n, f"has {', '.join(parts)}"] for n, parts in fits.items()], ""))
+    store = store_in(source)
+    if store:
+        return store
+    rows = [[s.dataset, f"{s.place} ({s.what}): {s.way_out}"] for s in sights(source)]
+    if not rows and source.is_dir():
+        rows = [
+            [name, f"{near.path} ({modality.name}, nearly): {near.way_out}"]
+            for name, description in known_descriptions().items()
+            for modality in description.modalities.values()
+            for near in near_names(modality, description.modalities, source)
+        ]
+    if rows:
+        return "\n".join(columns_of(rows, ""))
+    raise SourceError(
+        f"no description fits {source}; see `patchpress datasets` for what each expects, and "
+        "docs/your-own-dataset.md for one of your own"
+    )
 
 
 def _toml(name: str) -> str:
     """The TOML text of a built-in description."""
-    known = built_in_descriptions()
-    if name not in known:
-        find_description(name)
+    file = description_file(name)
+    if file not in built_in_descriptions().values():
         raise DescriptionError(f"{name} is a file of yours: only built-in ones are shown")
-    return known[name].read_text(encoding="utf-8").rstrip()
+    return file.read_text(encoding="utf-8").rstrip()

@@ -59,8 +59,9 @@ def dry_run(
         DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError: as
             `convert` before it writes. Too little room is none of them: see `Forecast.lack`.
     """
-    request = prepare_request(dataset, local_path(source), convert_options(options))
-    return _DryRun(request, local_path(store)).forecast()
+    folder = local_path(store)
+    request = prepare_request(dataset, local_path(source), folder, convert_options(options))
+    return _DryRun(request, folder).forecast()
 
 
 class _DryRun:

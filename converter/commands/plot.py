@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.sources.apart import require_no_source
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.store import Store, open_store
@@ -37,6 +38,7 @@ def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPat
         StoreError: there is no finished store.
         KeyMissing: a record that is not there.
         OptionError: matplotlib is not installed, or cannot write that kind of file.
+        TargetError: the picture would lie in a source.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -46,6 +48,7 @@ def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPat
             "plotting needs matplotlib, which is not installed: pip install 'patchpress[plot]'"
         ) from None
     opened, file = open_store(store), local_path(out)
+    require_no_source(file)
     names = [keys] if isinstance(keys, str) else list(keys or _first_keys(opened))
     if not names:
         raise OptionError(f"{os.fspath(store)} has no record to draw")

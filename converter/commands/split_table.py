@@ -8,6 +8,7 @@ from patchpress.converter.commands.rewrite_table import Strategy, rewrite_table
 from patchpress.converter.descriptions.parse import built_in_descriptions, load_description
 from patchpress.converter.options import TableSplit, member
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.sources.apart import require_no_source
 from patchpress.converter.tables.splits import split_by_position
 from patchpress.readers.errors import OptionError, TableError
 
@@ -39,6 +40,8 @@ def split_table(
         SourceMissing, TableError, TargetError: as `rewrite_table`, or names that the rule does not
             know.
     """
+    if out is not None:
+        require_no_source(local_path(out))
     rule = RULES[member(TableSplit, "split", split)]
     if in_place and out is not None:
         raise OptionError("--out and --in-place exclude each other: give one of them")

@@ -5,6 +5,7 @@ from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.sources.apart import require_no_source
 from patchpress.converter.storage.folder import writing
 from patchpress.readers.errors import StatisticsStale, StoreDamaged, TargetError
 from patchpress.readers.format.manifest import STATISTICS, Manifest, read_manifest
@@ -17,10 +18,12 @@ def statistics_file(store: StrPath, out: StrPath | None = None) -> Path:
     """The file to write: in the store, or `out`. It is new, or has statistics.
 
     Raises:
-        TargetError: there is a file that is something else.
+        TargetError: there is a file that is something else, or the file would lie in a source.
     """
     folder = local_path(store)
     file = folder / STATISTICS if out is None else local_path(out)
+    if out is not None:
+        require_no_source(file)
     _kept(file, read_manifest(folder))
     return file
 

@@ -51,7 +51,25 @@ def find_description(name: StrPath) -> Description:
     Raises:
         DescriptionError: neither (the message lists the names there are), or as `load_description`.
     """
-    return load_description(find_file(os.fspath(name), FOLDER, "dataset"))
+    return load_description(description_file(name))
+
+
+def description_file(name: StrPath) -> Path:
+    """The TOML file that `find_description` reads.
+
+    Raises:
+        DescriptionError: there is no dataset of that name; the message has the nearest.
+    """
+    return find_file(os.fspath(name), FOLDER, "dataset", built_in_aliases)
+
+
+def built_in_aliases() -> dict[str, str]:
+    """Other names of the descriptions that come with the package -> their names."""
+    aliases: dict[str, str] = {}
+    for name, path in built_in_descriptions().items():
+        head = read_toml(path, "description").section("dataset")
+        aliases |= dict.fromkeys(head.strings("aliases", optional=True), name)
+    return aliases
 
 
 def load_description(path: Path) -> Description:
@@ -76,6 +94,7 @@ def parse_description(text: str, file: str) -> Description:
 def _description(root: Section, *, limited: bool) -> Description:
     head = root.section("dataset")
     names = ("name", "version", "title", "licence", "citation", "url")
+    head.strings("aliases", optional=True)  # for `built_in_aliases` alone
     dataset = Dataset(**{key: head.take(key, str) for key in names})
     complete = head.take("complete", bool, default=False)
     head.end()

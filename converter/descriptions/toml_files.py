@@ -1,11 +1,16 @@
 """TOML files: those that come with the package, those of a user, and their text as a `Section`."""
 
 import os
+import re
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from patchpress.converter.descriptions.strict import Section
 from patchpress.readers.errors import DescriptionError
+from patchpress.readers.hints import hint
+
+Aliases = Callable[[], Mapping[str, str]]
 
 
 def built_in_files(folder: str) -> dict[str, Path]:
@@ -17,25 +22,38 @@ def built_in_files(folder: str) -> dict[str, Path]:
     return dict(sorted((path.stem.replace("_", "-"), path) for path in paths))
 
 
-def find_file(name: str, folder: str, kind: str) -> Path:
+def find_file(name: str, folder: str, kind: str, aliases: Aliases = dict) -> Path:
     """The file of a built-in name, or the path itself if `name` ends in ``.toml``.
+
+    Case does not matter, nor does what stands between the words of a name.
 
     Args:
         name: what the user asked for.
         folder: where the built-in files are, as in `built_in_files`.
         kind: what the file is, for the error.
+        aliases: gives other name -> built-in name, if that must be known.
 
     Raises:
-        DescriptionError: neither; the message lists the built-in names.
+        DescriptionError: neither; the message has the nearest names, or all there are.
     """
     known = built_in_files(folder)
     if name in known:
         return known[name]
     if name.endswith(".toml"):
         return Path(os.path.expanduser(name))
+    spelt = {_plain(one): one for one in known}
+    spelt |= {_plain(alias): one for alias, one in aliases().items()}
+    if _plain(name) in spelt:
+        return known[spelt[_plain(name)]]
+    near = hint(_plain(name), spelt, most=2, shown_as=spelt)
     raise DescriptionError(
-        f"there is no {kind} {name!r}; choose {', '.join(known)}, or give the path of a .toml file"
+        f"there is no {kind} {name!r}: {near}; choose one, or give the path of a .toml file"
     )
+
+
+def _plain(name: str) -> str:
+    """A name without case, and without what stands between its words."""
+    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def read_toml(path: Path, kind: str) -> Section:

@@ -13,6 +13,7 @@ from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions, Layout, Size
 from patchpress.converter.paths import StrPath
 from patchpress.converter.planning.defects import KnownDefects
+from patchpress.converter.sources.apart import require_apart
 from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import DecisiveSettings
@@ -139,22 +140,28 @@ class ConversionRequest(NamedTuple):
         return check_published_md5(self.description, archives, self.parts.files.values())
 
 
-def prepare_request(dataset: StrPath, source: Path, options: ConvertOptions) -> ConversionRequest:
+def prepare_request(
+    dataset: StrPath, source: Path, store: Path, options: ConvertOptions
+) -> ConversionRequest:
     """Read the description, find the parts of the source, and check the options against both.
 
     Args:
         dataset: name of a built-in description, or the path of a TOML file.
         source: the folder with the dataset as published.
+        store: the folder to write.
         options: how it is to be stored.
 
     Raises:
         DescriptionError, OptionError, SourceError: as their names say.
+        TargetError: the store does not lie apart from the source.
     """
     description = find_description(dataset)
     check_split_options(description, _split_options(options))
     parts = locate(description, source, options.paths, options.modalities)
     tables = parts.files_named(description.tables)
     description = with_splits_of_tables(description, tables.values())
+    read = [location.folder for location in parts.modalities.values() if location.folder]
+    require_apart(store, [source, *read])
     request = ConversionRequest(description, options, parts)
     check_writer(options.writer, request.recipes().values())
     return request

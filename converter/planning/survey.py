@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from patchpress.converter.options import OnError
@@ -15,14 +15,16 @@ from patchpress.converter.planning.limited_patches import (
     with_partners,
 )
 from patchpress.converter.planning.namelog import NameLog
+from patchpress.converter.planning.repeats import Repeats
 from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.sample import MEMORY, SAMPLE, SECONDS, EvenSample
 from patchpress.converter.planning.selection import Selection, select_patches
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.files import usual_files_size
-from patchpress.converter.sources.locate import Location
+from patchpress.converter.sources.find_modality import Location
 from patchpress.converter.sources.order import streams_of
-from patchpress.converter.sources.patch import Patch, ignore_problem
+from patchpress.converter.sources.patch import Patch, ignore_problem, stopping
+from patchpress.converter.sources.places import Places
 from patchpress.converter.tables.listed_patches import ListedPatches
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
@@ -84,6 +86,8 @@ class _Surveyor:
         self._skipped: list[str] = []
         self._defects = request.known_defects()
         self._archive_seconds = 0.0
+        self._repeats = Repeats()
+        self._twice: list[Patch] = []  # those that were met and not told of yet
 
     def _sample_size(self, name: str) -> int:
         """How many patches of a modality are a sample; those out of archives lie in memory."""
@@ -102,6 +106,7 @@ class _Surveyor:
         chosen = replace(walked, streams=self._archive_streams())
         for stream in chosen.streams:
             self._read_beginning(stream, wanted, SECONDS / len(chosen.streams))
+            self._tell_twice(chosen, [stream])
         for name in self._by_tables:
             self._counts[name] = self._look_up(name, wanted)
             _log.info("%s: %s patches, counted in the tables", name, self._counts[name])
@@ -171,16 +176,37 @@ class _Surveyor:
             cut = {name: min(count, self._limit) for name, count in chosen.counts.items()}
             chosen = replace(chosen, counts=cut)
             self._estimated.update(cut)
+        counts = Counter(chosen.counts)
+        counts.subtract(patch.modality for patch in self._twice)
+        chosen = replace(chosen, counts=dict(counts))
+        self._tell_twice(chosen, ())
         self._counts.update(chosen.counts)
         return chosen
 
+    def _tell_twice(self, chosen: Selection, streams: Sequence[ArchiveStream]) -> None:
+        """Tell of the patches that came twice, with both places."""
+        places = Places(chosen.walks, streams)
+        twice, self._twice = self._twice, []
+        for patch in twice:
+            self._on_problem(places.twice(patch))
+
     def _note(self, patch: Patch) -> None:
+        if self._repeats.add(patch):
+            self._twice.append(patch)
+            return
         self._samples[patch.modality].add(patch)
         self._names.add(patch)
 
+    def _is_twice(self, patch: Patch) -> bool:
+        """Note a patch out of an archive; gives whether it came before."""
+        is_twice = self._repeats.add(patch)
+        if is_twice:
+            self._twice.append(patch.with_archived(None))
+        return is_twice
+
     def _on_problem(self, error: PatchError) -> None:
         if self._request.options.on_error is OnError.stop:
-            raise error
+            raise stopping(error)
         self._skipped.append(str(error))
 
     def _archive_streams(self) -> list[ArchiveStream]:
@@ -205,6 +231,7 @@ class _Surveyor:
             samples={name: self._samples[name] for name in names},
             names=self._names,
             uncounted={name for name in names if name not in self._by_tables},
+            is_twice=self._is_twice,
         )
         found = read_beginning(stream, visitor, seconds)
         if found.is_whole:  # then it tells more than a table
@@ -269,7 +296,9 @@ class _BeginningVisitor:
         samples: Mapping[str, EvenSample],
         names: NameLog,
         uncounted: set[str],
+        is_twice: Callable[[Patch], bool],
     ) -> None:
+        self._is_twice = is_twice
         self.wanted = wanted
         """The patches that are wanted; None if all are, or if it is not known which."""
         self.uncounted = uncounted
@@ -283,6 +312,8 @@ class _BeginningVisitor:
         """Put a patch into the sample; note it if it is wanted and no table has it."""
         self._samples[patch.modality].add(patch)
         if self.wanted is not None and not self.wanted.has(patch):
+            return
+        if self._is_twice(patch):
             return
         self.come[patch.modality] += 1
         if patch.modality in self.uncounted:

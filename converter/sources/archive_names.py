@@ -12,10 +12,10 @@ from patchpress.readers.errors import SourceMissing
 _ARCHIVE = re.compile(
     r"""
     (?P<whole> (?P<stem> .+ ) \. (?: tar\.zst | tzst | tar\.gz | tgz | tar ) )
-    (?:                                 # one of several files:
-        (?P<dot> \.? )                  # with or without a dot, as in a.tar.gz.aa or a.tar.gzaa
-        (?! (?<=\.) (?: br | bz | gz | lz | xz ) $ )    # a.tar.xz is a compression, not a number
-        (?P<part> [a-z]{2} | \d{2,4} )  # the number of the file: aa, ab, … or 000, 001, …
+    (?:                                     # one of several files:
+        (?P<between> [._-]? (?: part [._-]? )? )    # as in a.tar.gzaa, a.tar.gz.aa, a.tar.part1
+        (?! (?<=\.) (?: asc | br | bz | gz | lz | xz ) $ )     # a.tar.xz is no number
+        (?P<part> [a-z]{2} | a[a-z]{2} | \d{1,4} ) # its number: aa, ab, … or 000, 001, …
     )?
     """,
     re.VERBOSE,
@@ -85,24 +85,46 @@ def archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
 
 
 def _with_parts(folder: Path, match: re.Match[str]) -> Archive:
-    """An archive by the name of its file, or of one of its parts."""
+    """An archive by the name of its file, or of one of its parts.
+
+    Raises:
+        SourceMissing: a part before the last is not there.
+    """
     if not match["part"]:
         return Archive((folder / match[0],))
-    begin = match["whole"] + match["dot"]
-    count = 0
+    like = match["part"]
+    begin = match["whole"] + match["between"]
+    parts: dict[int, Path] = {}
     for name in entries(folder):
         other = _ARCHIVE.fullmatch(name)
-        if other and other["part"] and other["whole"] + other["dot"] == begin:
-            count += 1
-    paths = [folder / f"{begin}{_part_name(at, match['part'])}" for at in range(count)]
-    for path in paths:
-        if not path.is_file():
-            raise SourceMissing(f"there is no part {path}, though a later one is there")
-    return Archive(tuple(paths))
+        if other is None or other["whole"] + (other["between"] or "") != begin:
+            continue
+        if other["part"] and other["part"].isdigit() == like.isdigit():
+            parts[_number(other["part"])] = folder / name
+    first = 1 if like.isdigit() and 0 not in parts else 0
+    for number in range(first, max(parts)):
+        if number not in parts:
+            name = begin + _part_name(number, like)
+            raise SourceMissing(f"there is no part {folder / name}, though a later one is there")
+    return Archive(tuple(path for _, path in sorted(parts.items())))
+
+
+def _number(part: str) -> int:
+    """The number of a part by its name, from 0; some programs count from 1."""
+    if part.isdigit():
+        return int(part)
+    number = 0
+    for letter in part:
+        number = 26 * number + ord(letter) - ord("a")
+    return number
 
 
 def _part_name(number: int, like: str) -> str:
     """What `split` calls a part, counted from 0: aa, ab, …, or 00, 01, … with as many digits."""
     if like.isdigit():
         return f"{number:0{len(like)}}"
-    return chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
+    letters = ""
+    for _ in like:
+        number, letter = divmod(number, 26)
+        letters = chr(ord("a") + letter) + letters
+    return letters

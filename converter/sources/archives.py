@@ -1,6 +1,7 @@
 """The patches of published archives, which are read once and never unpacked to the disk."""
 
 import logging
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
@@ -85,6 +86,8 @@ class ArchiveStream:
                 )
         self.passed_over: dict[str, PassedOver] = {}
         """Archive -> its files that belong to no patch, after it was read."""
+        self.come: list[tuple[str, array[int]]] = []
+        """Each archive so far with the hashes of the keys of its patches, to tell those twice."""
         self.leftovers: list[str] = []
         """A sentence for each archive that other bytes follow, after it was read."""
         self._finished = 0  # bytes of the archives that were read to their end
@@ -118,7 +121,7 @@ class ArchiveStream:
     def _patches(self, unpacker: Unpacker | None) -> Generator[Patch, None, None]:
         come = Counter[str]()
         self._finished = 0
-        self.passed_over, self.leftovers = {}, []
+        self.passed_over, self.leftovers, self.come = {}, [], []
         for archive in self.archives:
             if self._has_enough(come):
                 return
@@ -139,7 +142,10 @@ class ArchiveStream:
                     names_only=self._options.names_only,
                     absent=self._absent,
                 )
+                keys = array("q")
+                self.come.append((str(archive.path), keys))
                 for patch in assembler:
+                    keys.append(hash(patch.key))
                     yield patch
                     come[patch.modality] += 1
                     if self._has_enough(come):

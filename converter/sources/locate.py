@@ -1,44 +1,36 @@
 """Where the parts of a published dataset are: folders, archives, tables and lists."""
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.sources.archive_names import (
-    Archive,
-    archive_at,
-    archive_name,
-    archives_in,
+from patchpress.converter.sources.archive_names import archive_name
+from patchpress.converter.sources.contents import NOTHING
+from patchpress.converter.sources.find_modality import (
+    FoundModality,
+    Location,
+    find_modality,
+    modality_at,
 )
-from patchpress.converter.sources.folders import Walk, entries
-from patchpress.converter.sources.patch import ignore_problem
+from patchpress.converter.sources.folders import entries
+from patchpress.converter.sources.near_names import near_names
+from patchpress.converter.sources.recognize import (
+    Sight,
+    is_source,
+    kind_of,
+    sights,
+    store_in,
+    what_is_seen,
+)
 from patchpress.converter.sources.tar import require_tar
-from patchpress.readers.errors import OptionError, SourceError, SourceMissing
+from patchpress.readers.errors import OptionError, SourceError, SourceIncomplete, SourceMissing
 from patchpress.readers.format.split_names import known_split
 from patchpress.readers.hints import hint
 
 _log = logging.getLogger(__name__)
-
-
-class Location(NamedTuple):
-    """Where the patches of a modality are: in a folder, in archives, or in both."""
-
-    folder: Path | None
-    archives: tuple[Archive, ...] = ()
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """What names it: the folder, and the first file of each archive."""
-        own = (self.folder,) if self.folder is not None else ()
-        return (*own, *(archive.path for archive in self.archives))
-
-    @property
-    def archive_files(self) -> list[Path]:
-        """The files of all its archives."""
-        return [file for archive in self.archives for file in archive.files]
 
 
 class SourceParts(NamedTuple):
@@ -101,33 +93,119 @@ def locate(
     _check_wanted(description, wanted)
     if not source.is_dir():
         raise SourceMissing(_no_folder(description, source))
+    modalities, notes = _locate_modalities(description, source, paths, wanted)
+    found, absent = _locate_files(files, source, paths)
+    lacking = [
+        modality
+        for name, modality in description.modalities.items()
+        if name not in modalities and (wanted is None or name in wanted)
+    ]
+    if not modalities:
+        raise SourceError(_another_dataset(description, source))
+    near = _Near(description, source)
+    for modality in lacking:
+        note = _tell_absent(modality, near, modalities)
+        notes += [note] if note else []
+    absent = [modality.name for modality in lacking] + absent
+    parts = SourceParts(modalities, found, tuple(absent), tuple(notes))
+    for archive in dict.fromkeys(a for one in modalities.values() for a in one.archives):
+        require_tar(archive.files)
+    _log_parts(parts)
+    return parts
+
+
+def _locate_modalities(
+    description: Description,
+    source: Path,
+    paths: Mapping[str, Path],
+    wanted: tuple[str, ...] | None,
+) -> tuple[dict[str, Location], list[str]]:
+    """Where the modalities are, and a sentence for each thing that is there and is not read."""
     modalities: dict[str, Location] = {}
-    found: dict[str, Path] = {}
-    absent = []
+    notes: list[str] = []
     for name, modality in description.modalities.items():
         if wanted is not None and name not in wanted:
             continue
-        must_exist = wanted is not None or name in paths
-        location = _locate_modality(modality, source, paths.get(name), must_exist=must_exist)
-        if location is not None:
-            modalities[name] = location
+        if name in paths:
+            found: FoundModality | None = modality_at(modality, paths[name])
         else:
-            absent.append(name)
+            found = find_modality(modality, source)
+        if found is not None:
+            modalities[name] = found.location
+            notes += found.notes
+        elif wanted is not None:
+            near = _Near(description, source).clause(modality)
+            raise SourceMissing(
+                f"modality {name}: there is no folder {source / modality.folder}"
+                f"{_or_archive(modality)}{near}; give it with --path {name}=PATH"
+            )
+    return modalities, notes
+
+
+def _locate_files(
+    files: Mapping[str, str], source: Path, paths: Mapping[str, Path]
+) -> tuple[dict[str, Path], list[str]]:
+    """Where tables and lists are, and the names of those that are absent."""
+    found, absent = {}, []
     for name, file in files.items():
         path = paths.get(name, source / file)
         if path.is_file():
             found[name] = path
         elif name in paths:
-            raise SourceMissing(f"{name}: there is no file {path}")
+            raise _no_file(name, path)
         else:
             absent.append(name)
-    if not modalities:
-        raise SourceError(_another_dataset(description, source))
-    parts = SourceParts(modalities, found, tuple(absent))
-    for archive in dict.fromkeys(a for one in modalities.values() for a in one.archives):
-        require_tar(archive.files)
-    _log_parts(parts)
-    return parts
+    return found, absent
+
+
+def _no_file(name: str, path: Path) -> SourceMissing:
+    what = "this is a folder, not a file" if path.is_dir() else "there is no such file"
+    return SourceMissing(f"--path {name}={path}: {what}")
+
+
+def _tell_absent(modality: ModalitySource, near: "_Near", present: Iterable[str]) -> str:
+    """Warn of a modality that a source does not have; gives the sentence for the report, if any.
+
+    Raises:
+        SourceError: it is the first one, which names the patches, and something nearly fits.
+    """
+    clause = near.clause(modality)
+    without = " ".join(f"--modality {name}" for name in present)
+    is_first = modality is near.description.primary
+    first = ", which names the patches," if is_first else ""
+    what = f"{modality.name}{first} is not in {near.source}{clause}"
+    if is_first and clause:
+        raise SourceError(f"{what}; to convert without it, give {without}")
+    if is_first:
+        what += f": is that meant? Then {without} says so"
+    if is_first or clause:
+        warnings.warn(what, SourceIncomplete, stacklevel=2)
+        return what
+    return ""
+
+
+class _Near:
+    """What a source has that may be meant for a modality that it does not have."""
+
+    def __init__(self, description: Description, source: Path) -> None:
+        self.description, self.source = description, source
+        self._sights: list[Sight] | None = None
+        self._other = ""
+
+    def clause(self, modality: ModalitySource) -> str:
+        """The end of a sentence about an absent modality; empty if nothing is near."""
+        near = near_names(modality, self.description.modalities, self.source)
+        if near:
+            return f", but {near[0].clause()}"
+        name = self.description.dataset.name
+        if self._sights is None:
+            self._sights = sights(self.source, self.description)
+            other = is_source(self.source, self.description)
+            self._other = f", which looks like {other}" if other not in (None, name) else ""
+        for sight in self._sights:
+            if (sight.dataset, sight.what) == (name, modality.name):
+                return f", but {sight.sentence()}"
+        return self._other
 
 
 def _log_parts(parts: SourceParts) -> None:
@@ -137,72 +215,6 @@ def _log_parts(parts: SourceParts) -> None:
         _log.info("not in the source: %s", ", ".join(parts.absent))
     if parts.packed:
         _log.info("%s come out of archives, in %d streams", parts.packed, parts.stream_count)
-
-
-def _locate_modality(
-    modality: ModalitySource, source: Path, path: Path | None, *, must_exist: bool
-) -> Location | None:
-    """Where a modality is: at `path` if that was given, else in the source; None if nowhere.
-
-    Raises:
-        SourceMissing: it is nowhere, though it `must_exist`.
-    """
-    location = _find(modality, source) if path is None else _named(modality, path)
-    if location is None and must_exist:
-        name, folder = modality.name, path or source / modality.folder
-        raise SourceMissing(
-            f"modality {name}: there is no folder {folder}{_or_archive(modality)}; "
-            f"give it with --path {name}=PATH"
-        )
-    return location
-
-
-def _find(modality: ModalitySource, source: Path) -> Location | None:
-    """Where a modality is in a source: in its folder rather than in archives, which are slower."""
-    folder = source / modality.folder
-    has_own_folder = modality.folder != "."
-    if has_own_folder and folder.is_dir():
-        _log_archives_beside(modality, source)
-        return Location(folder)
-    archives = archives_in(source, modality.archives)
-    if has_own_folder:
-        return Location(None, archives) if archives else None
-    # The patches lie in the source itself: all of them may be unpacked, or none, or those of some
-    # archives while others are still packed.
-    if not archives:
-        return Location(source)
-    first = next(iter(Walk(modality, source, ignore_problem)), None)
-    return Location(source if first is not None else None, archives)
-
-
-def _log_archives_beside(modality: ModalitySource, source: Path) -> None:
-    if not _log.isEnabledFor(logging.INFO):
-        return
-    with suppress(SourceError):  # a folder that cannot be listed is no reason to stop here
-        names = {name: archive_name(name) for name in entries(source)}
-        beside = [n for n, name in names.items() if name and name.stem in modality.archives]
-        if beside:
-            shown = ", ".join(beside)
-            _log.info("%s: its folder is read, as that is faster, not %s", modality.name, shown)
-
-
-def _named(modality: ModalitySource, path: Path) -> Location | None:
-    """Where a modality is whose path was given: a folder of patches or of archives, or an archive.
-
-    None if there is nothing at that path.
-    """
-    if path.is_dir():
-        archives = archives_in(path, modality.archives)
-        return Location(None, archives) if archives else Location(path)
-    if not path.is_file():
-        return None
-    archive = archive_at(path)
-    if archive is None:
-        raise SourceError(
-            f"{path} is no archive that can be read (.tar, .tar.gz or .tar.zst, or their parts): "
-            "unpack it and give the folder"
-        )
-    return Location(None, (archive,))
 
 
 def locate_files(description: Description, paths: Mapping[str, Path]) -> dict[str, Path]:
@@ -222,7 +234,7 @@ def locate_files(description: Description, paths: Mapping[str, Path]) -> dict[st
                 f"{hint(name, files)}"
             )
         if not path.is_file():
-            raise SourceMissing(f"{name}: there is no file {path}")
+            raise _no_file(name, path)
         if part in found:
             raise OptionError(f"--path gives {part} twice, by two of its names: give it once")
         found[part] = path
@@ -272,10 +284,16 @@ def _no_folder(description: Description, source: Path) -> str:
     if not source.exists():
         return f"source {source} does not exist: {expected}"
     archive = archive_name(source.name)
-    if archive is None:
-        return f"source {source} is a file, not a folder: {expected}"
+    seen = [] if archive is not None else sights(source, description)
+    if archive is None and not seen:
+        kind = kind_of(source)
+        what = "a file" if kind is None or kind is NOTHING else kind.name
+        return f"source {source} is {what}, not a folder: {expected}"
     modalities = description.modalities.items()
-    owners = [name for name, modality in modalities if archive.stem in modality.archives]
+    owners = [
+        name for name, modality in modalities if archive and archive.stem in modality.archives
+    ]
+    owners += [sight.what for sight in seen if sight.what in description.modalities]
     part = owners[0] if owners else next(iter(description.modalities))
     return (
         f"source {source} is an archive, not a folder: give the folder that holds it "
@@ -294,10 +312,20 @@ def _all_parts(description: Description) -> str:
 
 def _another_dataset(description: Description, source: Path) -> str:
     """The sentence about a source that has no modality of the description."""
+    name = description.dataset.name
+    near = [
+        clause
+        for modality in description.modalities.values()
+        for clause in near_names(modality, description.modalities, source)
+    ]
+    if near and not store_in(source):
+        return f"{source} is no {name} as published: {near[0].clause()}"
+    seen = what_is_seen(source, description)
+    if seen:
+        return f"{source} is no {name} itself: {seen}"
     there = entries(source)
     shown = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") if there else "nothing"
     return (
-        f"{source} is no {description.dataset.name}: it holds {shown}, but "
-        f"{_all_parts(description)} are expected, or their archives; see `patchpress datasets`, or "
-        "name folders and archives with --path"
+        f"{source} is no {name}: it holds {shown}, but {_all_parts(description)} are expected, or "
+        "their archives; see `patchpress datasets`, or name folders and archives with --path"
     )

@@ -10,7 +10,8 @@ from patchpress.converter.sources.folders import Neighbours, Walk
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.match import last_name
 from patchpress.converter.sources.patch import Patch, Problem, ignore_problem, no_patch
-from patchpress.readers.errors import PatchError
+from patchpress.converter.sources.recognize import what_is_seen
+from patchpress.readers.errors import PatchError, SourceError
 
 
 def walks_of(description: Description, parts: SourceParts, on_problem: Problem) -> dict[str, Walk]:
@@ -129,9 +130,11 @@ def require_patches(description: Description, parts: SourceParts) -> None:
         if next(iter(walk), None) is None:
             if problems:
                 raise problems[0]
-            raise no_patch(
+            refusal = no_patch(
                 walk.root,
                 of=description.dataset.name,
                 holds=walk.first_ignored,
                 modalities=[description.modalities[name]],
             )
+            seen = what_is_seen(walk.root, description)
+            raise SourceError(f"{refusal}; {seen}") if seen else refusal

@@ -130,5 +130,10 @@ def misplaced(path: str, said: str) -> PatchError:
     return PatchError(f"{path} lies in the wrong folder: its name says {said}")
 
 
+def stopping(error: PatchError) -> PatchError:
+    """The error of a patch that stops a conversion, with the way to go on without the patch."""
+    return PatchError(f"{error}; --on-error skip leaves such patches out, and lists them")
+
+
 def ignore_problem(error: PatchError) -> None:
     """Go on without a word: another walk over the same folders reports these errors."""

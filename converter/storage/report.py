@@ -106,6 +106,7 @@ class Report:
 
     def text(self) -> str:
         """The report for people, with the first few names of each list."""
+        file = report_path(Path(self.store)).name
         counts = ", ".join(f"{n:,} {name}" for name, n in self.records.items())
         lines = [
             f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}",
@@ -127,7 +128,7 @@ class Report:
         if not self.labels:
             lines.append("  labels             none: the source gives none")
         lines += lines_of(self.published, len(self.defects))
-        lines += named("left out as known defects of the data set", self.defects)
+        lines += named("left out as known defects of the data set", self.defects, file)
         if self.absent:
             lines.append(f"  not in the source  {', '.join(self.absent)}")
         lines += [f"  note: {sentence}" for sentence in self.reading]
@@ -137,10 +138,10 @@ class Report:
             lines.append(f"  names in the list {name} without pixels: {len(names):,}")
         for one, partners in self.without_partner.items():
             for other, names in partners.items():
-                lines += named(f"{one} without {other}", names)
+                lines += named(f"{one} without {other}", names, file)
         for name, names in self.without_row.items():
-            lines += named(f"{name} without a row in the tables", names)
-        lines += named("patches whose modalities cover different ground", self.other_ground)
+            lines += named(f"{name} without a row in the tables", names, file)
+        lines += named("patches whose modalities cover different ground", self.other_ground, file)
         if self.other_values:
             lines.append(
                 f"  values that are no records, left out: {self.other_values:,}, "
@@ -148,10 +149,10 @@ class Report:
             )
         for name, sized in self.other_size.items():
             title = f"{name} patches of another size, {_DONE[sized.rule]}"
-            lines += named(title, sized.patches)
+            lines += named(title, sized.patches, file)
         lines += passed_over_lines(self.passed_over, self.passed_over_in_archives)
         lines += [f"  {note}" for note in self.notes]
-        lines += named("patches left out because of errors", self.skipped)
+        lines += named("patches left out because of errors", self.skipped, file)
         return as_text(lines)
 
     def write(self, path: Path) -> None:

@@ -9,7 +9,7 @@ stored there is a line in the journal, so that an interrupted conversion goes on
 import logging
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,10 @@ from patchpress.readers.format.manifest import DATA, ContentDigest
 _log = logging.getLogger(__name__)
 
 
+def _twice(patch: Patch) -> PatchError:
+    return PatchError(f"the patch {patch.key} is there twice: remove one of the two")
+
+
 class ShardWriter:
     """Writes the records of one data file; it goes on after the last line of the journal.
 
@@ -42,13 +46,24 @@ class ShardWriter:
     Every method raises `TargetError` if the folder cannot be written or the disk is full.
     """
 
-    def __init__(self, folder: Path, journal: Journal, *, paged: bool = False) -> None:
-        """Open the file, or make it.
+    def __init__(
+        self,
+        folder: Path,
+        journal: Journal,
+        *,
+        paged: bool = False,
+        twice: Callable[[Patch], PatchError] = _twice,
+    ) -> None:
+        """Open the file, or make it. A file that is there goes on as its journal says.
 
-        `paged` lets a new file be written in pages: no record may be compressed or have fewer than
-        `frame.SMALLEST` bytes. A file that is there goes on as its journal says.
+        Args:
+            folder: of the store.
+            journal: what is stored already.
+            paged: let a new file be written in pages: no record may be compressed or have fewer
+                than `frame.SMALLEST` bytes.
+            twice: makes the error of a patch whose key is there already.
         """
-        self.folder, self.journal = folder, journal
+        self.folder, self.journal, self._twice = folder, journal, twice
         self.records = 0
         self.headers = HeaderList()
         self._data = folder / DATA
@@ -97,7 +112,7 @@ class ShardWriter:
         if not isinstance(result, PatchError):
             if self._store(patch, result, frame):
                 return result
-            result = PatchError(f"the patch {patch.key} is there twice; remove one of the two")
+            result = self._twice(patch)
         self.journal.note_failed(patch, result)
         return result
 

@@ -52,6 +52,15 @@ def test_every_published_md5_is_that_of_an_archive_or_a_file() -> None:
         ("a.tar.zst01", "a", "01"),
         ("a.taraa", "a", "aa"),
         ("a.tar.0001", "a", "0001"),
+        ("a.tar.gz.001", "a", "001"),
+        ("a.tar.gz.aaa", "a", "aaa"),
+        ("a.tar.gz.partaa", "a", "aa"),
+        ("a.tar.gz.part-00", "a", "00"),
+        ("a.tar.gz_part1", "a", "1"),
+        ("a.tar.gz.1", "a", "1"),
+        ("a.tar.gz.asc", None, ""),
+        ("a.tar.gz.sig", None, ""),
+        ("a.tar.gz.part", None, ""),
         ("a.tar.xzaa", None, ""),
         ("a.tar.xz", None, ""),
         ("a.tar.bz2", None, ""),
@@ -112,10 +121,9 @@ def test_an_ambiguous_name_gives_all_that_it_fits(tmp_path: Path, patchpress: Co
     assert [line.split()[0] for line in lines] == ["major-tom-core", "ssl4eo-s12"]
 
 
-@pytest.mark.parametrize("name", ["BigEarthNet-S2.zip", "BigEarthNet-S2.tar.xz", "other.tar.zst"])
-def test_other_archives_fit_nothing(tmp_path: Path, patchpress: Command, name: str) -> None:
-    (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "BigEarthNet-S1.tar").mkdir()
+def test_other_archives_fit_nothing(tmp_path: Path, patchpress: Command) -> None:
+    (tmp_path / "other.tar.zst").write_bytes(b"x")
+    (tmp_path / "Something-S1.tar").mkdir()
     ended = patchpress("datasets", "--guess", tmp_path)
     assert ended.code == 1
     assert "no description fits" in ended.sentence

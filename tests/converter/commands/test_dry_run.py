@@ -210,6 +210,8 @@ def test_sidecars_and_pairs_of_archives(
     made_tree: tuple[Path, list[Row]], tmp_path: Path, codec: str, *, pairs: bool
 ) -> None:
     source = packed(make_v1(tmp_path / "v1", *made_tree), codec)
+    archive = next(source.glob("BigEarthNet-v1.0.tar*"))
+    archive.rename(source / archive.name.replace("-v1.0", "-S2-v1.0"))
     if pairs:
         names = [(row["s1_name"], row["s2v1_name"]) for row in made_tree[1]]
         table = pa.table(dict(zip(("s1_name", "s2_name"), zip(*names, strict=True), strict=True)))
@@ -375,9 +377,12 @@ def test_what_a_conversion_refuses_is_refused_alike(raw: Path, tmp_path: Path) -
     assert refused(tmp_path, tmp_path / "nowhere", store)[0] is not OptionError
     assert "names no part" in refused(tmp_path, raw, store, paths={"s3": raw})[1]
     assert "needs archives" in refused(tmp_path, raw, store, check_md5=True)[1]
-    assert "other things" in refused(tmp_path, raw, raw)[1]
-    assert "is a file" in refused(tmp_path, raw, raw / TABLES[0])[1]
-    assert "Not a directory" in refused(tmp_path, raw, raw / TABLES[0] / "store")[1]
+    for inside in (raw, raw / TABLES[0], raw / TABLES[0] / "store"):
+        assert "lies inside the source" in refused(tmp_path, raw, inside)[1]
+    (tmp_path / "file").write_bytes(b"x")
+    assert "other things" in refused(tmp_path, raw, Path(__file__).parent)[1]
+    assert "is a file" in refused(tmp_path, raw, tmp_path / "file")[1]
+    assert "Not a directory" in refused(tmp_path, raw, tmp_path / "file" / "store")[1]
     (raw / "BigEarthNet-S1" / "x").mkdir()
     shutil.rmtree(raw / "Reference_Maps")
     (raw / "Reference_Maps").mkdir()

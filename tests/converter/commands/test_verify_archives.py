@@ -23,7 +23,8 @@ from patchpress.converter.planning import limited_patches
 from patchpress.converter.sources import assembly, chunks, readahead
 from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.files import ArchivedFiles
-from patchpress.converter.sources.locate import Location, SourceParts
+from patchpress.converter.sources.find_modality import Location
+from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import (

@@ -183,7 +183,7 @@ def test_a_wrong_file_is_an_error_that_names_file_and_key(text: str, problem: st
 
 
 def test_a_list_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DescriptionError, match="no class list 'corine'; choose bigearthnet-19"):
+    with pytest.raises(DescriptionError, match="no class list 'corine': nearest are 'corine-43'"):
         load_class_list("corine")
     with pytest.raises(DescriptionError, match="cannot be read"):
         load_class_list(str(tmp_path / "absent.toml"))

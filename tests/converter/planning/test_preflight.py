@@ -23,7 +23,7 @@ from tests.support.small_disk import on_small_disk
 
 
 def need(source: Path, dataset: str = DATASET, **options: Any) -> RoomNeeded:
-    asked = prepare_request(dataset, source, ConvertOptions(**options))
+    asked = prepare_request(dataset, source, source.parent / "store", ConvertOptions(**options))
     tables = asked.checked_tables()
     first = find_limited_patches(asked.description, asked.parts, tables, asked.options.limit)
     chosen = select_patches(asked.description, asked.parts, first, lambda error: None)

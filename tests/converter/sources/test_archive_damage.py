@@ -1,5 +1,6 @@
 """Archives that are damaged, of another dataset, or hostile end in one sentence and no store."""
 
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from patchpress import convert
-from patchpress.readers.errors import PatchError, SourceError, SourceMissing
+from patchpress import convert, dry_run
+from patchpress.readers.errors import PatchError, SourceError, SourceIncomplete, SourceMissing
 from tests.support.helpers import DATASET, WORKERS, Ended, band_files, folder_bytes, made, patches
 from tests.support.older_sets import SCENE, make_sen12ms
 from tests.support.packing import (
@@ -65,7 +66,7 @@ def test_an_archive_as_source_says_how_it_is_given(archives: Path, patchpress: C
 
 def test_what_is_no_archive_is_refused(raw: Path, tmp_path: Path) -> None:
     for name in ("a.zip", "a.tar.xz", "a.tar.bz2", "a.tar.lz", "a.tar.br", "a"):
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(b"\0\1\2")
         with pytest.raises(SourceError, match=f"{name} is no archive that can be read"):
             made(raw, tmp_path / "store", paths={"s2": tmp_path / name})
     assert not (tmp_path / "store").exists()
@@ -74,7 +75,10 @@ def test_what_is_no_archive_is_refused(raw: Path, tmp_path: Path) -> None:
 def test_an_archive_in_another_compression_is_as_good_as_none(raw: Path, tmp_path: Path) -> None:
     shutil.rmtree(raw / S1)
     (raw / f"{S1}.tar.xz").write_bytes(b"x")
-    assert made(raw, tmp_path / "store").absent == ("s1",)
+    with pytest.warns(SourceIncomplete, match=r"S1\.tar\.xz nearly fits: \.tar\.xz is not read"):
+        report = made(raw, tmp_path / "store")
+    assert report.absent == ("s1",)
+    assert f"{S1}.tar.xz nearly fits" in report.text()
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -171,20 +175,37 @@ def test_a_patch_twice_is_an_error_or_left_out_once(
     names = members(raw, S2)
     group = by_folder(names)[2]
     write(archives / f"{S2}.tar", entries(raw, [*names, *group]))
-    with pytest.raises(PatchError, match=f"{patches(raw, 's2')[2]} is there twice"):
-        made(archives, tmp_path / "store")
+    path = archives / f"{S2}.tar"
+    again = f"{path}/{group[0].rpartition('/')[0]}"
+    said = f"the patch {patches(raw, 's2')[2]} is there twice, in {path} and in {again}: remove"
+    for _ in range(2):  # the command that goes on says the same
+        with pytest.raises(PatchError, match=re.escape(said)):
+            made(archives, tmp_path / "store")
+    with pytest.raises(PatchError, match=re.escape(said)):
+        dry_run(DATASET, archives, tmp_path / "other", workers=0)
+    forecast = dry_run(DATASET, archives, tmp_path / "other", workers=0, on_error="skip")
+    assert len(forecast.skipped) == 1
+    assert forecast.modalities["s2"].patches == 5
     report = made(archives, tmp_path / "store", on_error="skip")
     assert report.records == {"s2": 5, "s1": 5, "map": 5}
     assert len(report.skipped) == 1
 
 
 def test_a_patch_in_a_folder_and_in_an_archive_is_there_twice(tmp_path: Path) -> None:
-    make_sen12ms(tmp_path / "raw", scenes=(1,), patches=1)
-    for kind in ("s2", "s1", "lc"):
-        names = [n for n in members(tmp_path / "raw", SCENE) if f"_{kind}_" in n]
-        write(tmp_path / "raw" / f"{SCENE}_{kind}.tar", entries(tmp_path / "raw", names))
-    with pytest.raises(PatchError, match=f"{SCENE}.* is there twice; remove one of the two"):
-        convert("sen12ms", tmp_path / "raw", tmp_path / "store", workers=0)
+    """The archive is not what was unpacked, as its first patch tells; another of its patches is."""
+    raw = tmp_path / "raw"
+    make_sen12ms(raw, scenes=(1,), patches=2)
+    names = [n for n in members(raw, SCENE) if "_s2_" in n]
+    make_sen12ms(tmp_path / "other", scenes=(2,), patches=1)
+    others = [n for n in members(tmp_path / "other", SCENE) if "_s2_" in n]
+    parts = [*entries(tmp_path / "other", others), *entries(raw, names)]
+    write(raw / f"{SCENE}_s2.tar", parts)
+    said = f"is there twice, in {raw / names[0]} and in {raw}/{SCENE}_s2.tar/{names[0]}: remove"
+    for call in (convert, dry_run):
+        with pytest.raises(PatchError) as error:
+            call("sen12ms", raw, tmp_path / "store", workers=0)
+        assert said in str(error.value)
+        assert "--on-error skip leaves such patches out" in str(error.value)
 
 
 def test_beyond_the_window_one_is_told_to_unpack(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.assembly import WINDOW
 from patchpress.converter.sources.files import ArchivedFiles
+from patchpress.converter.sources.find_modality import Location
 from patchpress.converter.sources.folders import Walk
-from patchpress.converter.sources.locate import Location, SourceParts
+from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import streams_of
 from patchpress.converter.sources.passed_over import PassedOver
 from patchpress.converter.sources.patch import Patch, ignore_problem

@@ -15,9 +15,9 @@ import zstandard
 from patchpress.converter.sources.compression import GzipReader, ZstdReader
 from patchpress.converter.sources.tar import TarStream
 from patchpress.converter.sources.unpacker import start_unpackers
-from patchpress.readers.errors import SourceError
+from patchpress.readers.errors import SourceError, SourceMissing
 from tests.support.helpers import Ended, made, stored_values
-from tests.support.packing import CODECS, ended, entries, entry, members, packed
+from tests.support.packing import CODECS, ended, entries, entry, members, packed, split
 
 S2 = "BigEarthNet-S2"
 Command = Callable[..., Ended]
@@ -200,3 +200,31 @@ def test_frames_of_any_kind_however_they_are_read(kind: str) -> None:
             cut = reader(Bytes(data[: -draw.randrange(1, 6)], 997))
             with pytest.raises(EOFError, match="cut"):
                 read_all(cut)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda at: f".{at + 1:03}",
+        lambda at: f".part{'abcdefghijklmnop'[at // 26]}{chr(97 + at % 26)}",
+        lambda at: f".part{at + 1}",
+        lambda at: f"_{at:02}",
+        lambda at: f".aa{chr(97 + at)}",
+        lambda at: f".part-0{at:02}",
+    ],
+    ids=[".001", ".partaa", ".part1", "_00", ".aaa", ".part-000"],
+)
+def test_parts_are_found_whatever_cut_them(
+    raw: Path, tmp_path: Path, ending: Callable[[int], str]
+) -> None:
+    source = packed(raw, tmp_path / "packed", "tar.zst")
+    parts = split(source / f"{S2}.tar.zst", 12, ending)
+    made(source, tmp_path / "store")
+    made(raw, tmp_path / "whole")
+    assert stored_values(tmp_path / "store") == stored_values(tmp_path / "whole")
+    for lost in (parts[0], parts[5]):
+        aside = lost.rename(tmp_path / "aside")
+        with pytest.raises(SourceMissing if lost is parts[5] else SourceError) as error:
+            made(source, tmp_path / "another")
+        assert lost is parts[0] or lost.name in str(error.value)
+        aside.rename(lost)
