@@ -86,7 +86,9 @@ def _guess(source: Path) -> str:
         raise SourceMissing(f"source {source} does not exist")
     fits = fitting(source) if source.is_dir() else {}
     if fits:
-        return "\n".join(columns_of([[n, f"has {', '.join(parts)}"] for n, parts in fits.items()], ""))
+        return "\n".join(
+            columns_of([[n, f"has {', '.join(parts)}"] for n, parts in fits.items()], "")
+        )
     store = store_in(source)
     if store:
         return store

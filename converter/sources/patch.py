@@ -132,7 +132,7 @@ def misplaced(path: str, said: str) -> PatchError:
 
 def stopping(error: PatchError) -> PatchError:
     """The error of a patch that stops a conversion, with the way to go on without the patch."""
-    return PatchError(f"{error}; --on-error skip leaves such patches out, and lists them")
+    return PatchError(f"{error}; --on-error skip leaves such patches out")
 
 
 def ignore_problem(error: PatchError) -> None:

@@ -375,7 +375,7 @@ def test_wrong_options_are_one_sentence(foreign: Path, tree: Path, patchpress: C
         (["--dataset", "bigearthnet-v9"], 2, DATASET),
         (["--dataset", DATASET, "--path", f"s2={tree}"], 2, "there are metadata, flagged"),
         (["--dataset", DATASET, "--path", "metadata"], 2, "NAME=PATH"),
-        (["--dataset", DATASET, "--path", f"metadata={tree}/none"], 1, "no file"),
+        (["--dataset", DATASET, "--path", f"metadata={tree}/none"], 1, "there is no such file"),
         (
             ["--dataset", DATASET, "--path", f"metadata={foreign}/data.mdb"],
             1,
