@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 DEMO := demo
 TORCH := torch==2.13.0
 
-.PHONY: help install torch demo test check format bench clean
+.PHONY: help install torch demo test fuzz check format bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,10 @@ demo: $(STAMP) ## a small synthetic data set: made, converted, verified, counted
 test: $(STAMP) ## all tests but the slow ones; SLOW=1 for these, too; PYTEST=... for options of pytest
 	$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow') $(PYTEST)
 
+fuzz: $(STAMP) ## odd bytes to every parser, TIME=60 seconds each; TARGETS="tiff tar" for some of them
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,fuzz]'
+	$(BIN)/python -m tests.fuzz $(TARGETS) --seconds $(or $(TIME),60)
+
 check: $(STAMP) ## linters and type checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -53,4 +57,4 @@ bench: $(STAMP) ## compare with the peers; CASES="read cold" TREE=DIR N=2000 OUT
 	$(BIN)/python -m benchmarks $(CASES) $(if $(TREE),--tree $(TREE)) $(if $(N),--n $(N)) --out $(or $(OUT),bench)
 
 clean: ## remove what was made
-	rm -rf $(VENV) $(DEMO) bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -1,0 +1,88 @@
+"""Mutations: of bytes, and of the JSON in them, which bytes alone hardly ever leave well formed."""
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+Mutation = Callable[[bytes, random.Random], bytes]
+
+# What a forged file may say where something else is meant.
+_ODD: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 2, 0.5, 1e300, float("inf"), float("nan")),
+    *(1 << 31, 1 << 62, 1 << 63, 1 << 64, 10**40),
+    *("", "x", "\0", "\ud800", "../..", "/", "s2", "native", "uint16", "1", "a" * 300),
+    *([], [0], [[]], {}, {"x": 1}, ["x", "x"], [1, 1]),
+)
+_FILL = (0, 1, 0x7F, 0x80, 0xFF, 0x20, 0x22, 0x2D, 0x39, 0x5B, 0x7B)
+
+
+def of_bytes(data: bytes, draw: random.Random) -> bytes:
+    """Some bytes flipped, filled, removed, repeated or swapped, or the end cut off."""
+    out = bytearray(data)
+    for _ in range(draw.choice((1, 1, 2, 4, 16))):
+        at, length = draw.randrange(len(out) + 1), draw.choice((1, 2, 4, 8, 64, 512))
+        kind = draw.randrange(6)
+        if kind == 0 and out:
+            out[min(at, len(out) - 1)] ^= 1 << draw.randrange(8)
+        elif kind == 1:
+            out[at : at + length] = bytes([draw.choice(_FILL)]) * len(out[at : at + length])
+        elif kind == 2:
+            del out[at : at + length]
+        elif kind == 3:
+            out[at:at] = out[at : at + length]
+        elif kind == 4:
+            out[at : at + 8] = draw.getrandbits(64).to_bytes(8, "little")[: len(out[at : at + 8])]
+        elif draw.random() < 0.2:
+            del out[at:]
+    return bytes(out)
+
+
+def of_json(data: bytes, draw: random.Random) -> bytes:
+    """One or two values of a JSON text replaced, removed, repeated or renamed."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return of_bytes(data, draw)
+    for _ in range(draw.choice((1, 1, 2))):
+        content = _changed(content, draw)
+    return json.dumps(content).encode(errors="surrogatepass")
+
+
+def of_header(data: bytes, draw: random.Random) -> bytes:
+    """The JSON header of a safetensors file changed, its length made to fit."""
+    length = int.from_bytes(data[:8], "little")
+    text = of_json(data[8 : 8 + length], draw)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+def of_lines(data: bytes, draw: random.Random) -> bytes:
+    """The JSON of one line changed."""
+    lines = data.split(b"\n")
+    at = draw.randrange(len(lines))
+    lines[at] = of_json(lines[at], draw)
+    return b"\n".join(lines)
+
+
+def _changed(content: Any, draw: random.Random) -> Any:
+    """A copy of a JSON value in which something, at any depth, is another."""
+    if isinstance(content, dict) and content and draw.random() < 0.9:
+        name = draw.choice(list(content))
+        kind = draw.randrange(8)
+        if kind == 0:
+            return {key: value for key, value in content.items() if key != name}
+        if kind == 1:
+            return content | {draw.choice(("x", "", "\0", name + "2")): content[name]}
+        return content | {name: _changed(content[name], draw)}
+    if isinstance(content, list) and content and draw.random() < 0.9:
+        at = draw.randrange(len(content))
+        kind = draw.randrange(8)
+        if kind == 0:
+            return content[:at] + content[at + 1 :]
+        if kind == 1:
+            return content[:at] + content[at : at + 1] + content[at:]
+        return [*content[:at], _changed(content[at], draw), *content[at + 1 :]]
+    if type(content) is int and draw.random() < 0.5:
+        return content + draw.choice((-1, 1, 8, -8, 1 << 20))
+    return draw.choice(_ODD)

@@ -1,0 +1,419 @@
+"""The targets: everything of ours that parses bytes which somebody else may have written."""
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import safetensors.numpy
+import zstandard
+
+from patchpress import convert
+from patchpress.converter.commands.stats import stats
+from patchpress.converter.descriptions.parse import built_in_descriptions, parse_description
+from patchpress.converter.encoding.encoder import Encoded
+from patchpress.converter.encoding.raster import decode as decode_tiff
+from patchpress.converter.encoding.raster import decode_rasterio
+from patchpress.converter.encoding.tiff import Ground
+from patchpress.converter.sources.tar import TarStream
+from patchpress.converter.storage.journal import Journal, sorted_records
+from patchpress.converter.storage.transactions import Mark
+from patchpress.readers import statistics_file
+from patchpress.readers.access.extents import read_extents
+from patchpress.readers.errors import (
+    DescriptionError,
+    FormatUnknown,
+    PatchError,
+    SourceError,
+    StatisticsStale,
+    StoreDamaged,
+    TargetError,
+)
+from patchpress.readers.format import manifest, record
+from patchpress.readers.format.btree import Tree
+from patchpress.readers.format.table import read_table
+from tests.fuzz.mutate import of_header, of_json, of_lines
+from tests.fuzz.target import Check, Target, lasting_folder
+from tests.support.helpers import Array, geotiff, patch_named
+from tests.support.packing import ended, entry
+from tests.support.synthetic import make_tree
+
+DATA = "data"
+
+
+@cache
+def _store() -> Path:
+    """A small store, whole, with statistics."""
+    folder = lasting_folder()
+    make_tree(folder / "source", n=3, flagged=1)
+    store = folder / "store"
+    convert("bigearthnet-v2", folder / "source", store, workers=0)
+    stats(store, workers=0)
+    return store
+
+
+def _bytes_in(name: str) -> Callable[[], list[bytes]]:
+    return lambda: [(_store() / name).read_bytes()]
+
+
+# --- TIFF ------------------------------------------------------------------------------------
+
+
+def _tiffs() -> list[bytes]:
+    """Small GeoTIFFs of GDAL: plain, tiled, in strips, compressed, with several bands."""
+    folder = lasting_folder()
+    one = np.arange(64, dtype=np.uint16).reshape(1, 8, 8)
+    ground: dict[str, Any] = {"crs": "EPSG:32633", "transform": (10.0, 0.0, 3e5, 0.0, -10.0, 5e6)}
+    kinds: list[tuple[Array, dict[str, Any]]] = [
+        (one, ground),
+        (one.astype(np.float32), {"blockysize": 2}),
+        (np.repeat(one, 3, 0), {"interleave": "pixel"}),
+        (np.repeat(one, 3, 0).astype(np.uint8), {"interleave": "band", "compress": "packbits"}),
+        (one, {"compress": "deflate", "predictor": 2}),
+        (one.astype(np.float64), {"compress": "lzw", "bigtiff": "yes"}),
+        (
+            np.repeat(np.repeat(one, 2, 1), 2, 2),
+            {"tiled": True, "blockxsize": 16, "blockysize": 16},
+        ),
+    ]
+    return [
+        geotiff(folder / f"{number}.tif", array, **options).read_bytes()
+        for number, (array, options) in enumerate(kinds)
+    ]
+
+
+def _tiff() -> Check:
+    def check(data: bytes) -> bool:
+        try:
+            raster = decode_tiff(data)
+        except PatchError:
+            return False
+        try:
+            by_gdal = decode_rasterio(data)
+        except PatchError:
+            return True  # GDAL refuses some for a tag that says nothing of the pixels
+        assert raster.array.dtype == by_gdal.array.dtype
+        assert raster.array.tobytes() == by_gdal.array.tobytes()
+        return True
+
+    return check
+
+
+# --- the store's files -----------------------------------------------------------------------
+
+
+def _records() -> list[bytes]:
+    arrays: dict[str, Array] = {
+        "B02": np.arange(6, dtype=np.uint16).reshape(2, 3),
+        "VV": np.ones(3, np.float32),
+    }
+    whole = record.encode(arrays, {"epsg": "32633"})
+    return [whole, safetensors.numpy.save(arrays), record.encode({}), record.Compressor(1)(whole)]
+
+
+def _record() -> Check:
+    unpack = record.Decompressor()
+
+    def check(data: bytes) -> bool:
+        try:
+            value = unpack(data) if record.is_compressed(data) else data
+            arrays = record.decode(value)
+        except StoreDamaged:
+            return False
+        try:
+            others = record.decode_with_safetensors(value)
+        except StoreDamaged:
+            return True  # the library refuses some that are as well formed
+        assert arrays.keys() == others.keys()
+        assert all(arrays[name].tobytes() == others[name].tobytes() for name in arrays)
+        return True
+
+    return check
+
+
+def _manifest() -> Check:
+    def check(data: bytes) -> bool:
+        try:
+            found = manifest.from_bytes(data)
+        except (StoreDamaged, FormatUnknown):
+            return False
+        # What is asked of every manifest; none of it may fail later.
+        repr(found), found._repr_html_(), found.contents()
+        for modality in found.modalities.values():
+            repr(modality), modality.band_names, modality.shape if not modality.any_size else 0
+        assert manifest.from_bytes(manifest.to_bytes(found)) == found
+        return True
+
+    return check
+
+
+def _metadata() -> Check:
+    known = manifest.read_manifest(_store())
+    folder = lasting_folder()
+    path = folder / manifest.METADATA
+
+    def check(data: bytes) -> bool:
+        path.write_bytes(data)
+        try:
+            for split in (None, "train"):
+                read_table(folder, known, split, modality="s2").to_pylist()
+        except StoreDamaged:
+            return False
+        return True
+
+    return check
+
+
+def _extents() -> Check:
+    store, folder = _store(), lasting_folder()
+    (folder / manifest.DATA).hardlink_to(store / manifest.DATA)
+    path = folder / manifest.EXTENTS
+
+    def check(data: bytes) -> bool:
+        taken = False
+        for content in (data, _with_checksum(data)):
+            path.write_bytes(content)
+            found, _ = read_extents(folder, [manifest.DATA])
+            if found is not None:
+                taken = True
+                found.positions([found.key(place) for place in range(min(len(found), 4))])
+        return taken
+
+    return check
+
+
+def _with_checksum(data: bytes) -> bytes:
+    """Extents with the checksum that their bytes ask for, so that what it guards is tried, too."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        head = json.loads(data[8 : 8 + length])
+        facts = head["__metadata__"]
+        checksum = zlib.crc32(json.dumps(json.loads(facts["files"])).encode())
+        for text in json.loads(facts["forms"]):
+            checksum = zlib.crc32(text.encode("latin-1"), checksum)
+        facts["crc32"] = f"{zlib.crc32(data[8 + length :], checksum):08x}"
+        text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return data
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+def _statistics() -> Check:
+    known = manifest.read_manifest(_store())
+
+    def check(data: bytes) -> bool:
+        try:
+            entries = statistics_file.from_bytes(data, known, Path(DATA), "patchpress stats")
+        except (StoreDamaged, StatisticsStale):
+            return False
+        for found in entries.values():
+            repr(found), found._repr_html_()
+            if found.bands:
+                found.mean(), found.std(), found.percentile(2)
+        return True
+
+    return check
+
+
+def _trees() -> list[bytes]:
+    """Data files of LMDB: empty, one leaf, branches, values with own pages, deleted ones."""
+    return [
+        _data_file([]),
+        _data_file([(b"a", b"1"), (b"b", b"2" * 700)]),
+        _data_file([(b"key%03d" % number, b"v" * 40) for number in range(200)], rewrite=True),
+        _data_file([(b"one", bytes(9000)), (b"two", bytes(3000))], rewrite=True),
+    ]
+
+
+def _data_file(values: Sequence[tuple[bytes, bytes]], *, rewrite: bool = False) -> bytes:
+    folder = lasting_folder()
+    with lmdb.open(str(folder), map_size=1 << 20) as environment:
+        for _ in range(2 if rewrite else 1):
+            with environment.begin(write=True) as transaction:
+                for key, value in values:
+                    transaction.put(key, value)
+        if rewrite:
+            with environment.begin(write=True) as transaction:
+                transaction.delete(values[0][0])
+    return (folder / manifest.DATA).read_bytes()
+
+
+def _btree() -> Check:
+    def check(data: bytes) -> bool:
+        taken = True
+        for ask in (lambda tree: list(tree.values()), Tree.check_pages, Tree.identity):
+            try:
+                ask(Tree(memoryview(data), Path(DATA)))
+            except (StoreDamaged, FormatUnknown):
+                taken = False
+        try:
+            tree = Tree(memoryview(data), Path(DATA))
+            for key in (b"a", b"key100", b"two", b"zzz"):
+                value = tree.find(key)
+                assert value is None or value.offset + value.length <= len(data)
+        except (StoreDamaged, FormatUnknown):
+            taken = False
+        return taken
+
+    return check
+
+
+# --- sources ---------------------------------------------------------------------------------
+
+
+def _journals() -> list[bytes]:
+    path = lasting_folder() / "journal"
+    with Journal(path) as journal:
+        record_ = Encoded(length=9, checksum=7, ground=Ground(32633, 0.0, 1.0, 2.0, 3.0), values=())
+        journal.note(patch_named("p"), record_, 0)
+        journal.note_failed(patch_named("q"), PatchError("q is damaged"))
+        journal.append(Mark(4096, 3, 1 << 20), [b"header"])
+        journal.append(Mark(8192, 4, 1 << 21, ("p",)))
+    lines = path.read_bytes().splitlines()
+    return [b"\n".join(line[9:] for line in lines)]
+
+
+def _journal() -> Check:
+    path = lasting_folder() / "journal"
+
+    def check(data: bytes) -> bool:
+        # A line without its checksum is no line; so every line gets the right one.
+        lines = data.split(b"\n")
+        path.write_bytes(b"".join(b"%08x %s\n" % (zlib.crc32(line), line) for line in lines))
+        try:
+            with Journal(path) as journal:
+                sorted_records(journal)
+        except TargetError:
+            return False
+        return True
+
+    return check
+
+
+def _tars() -> list[bytes]:
+    plain = ended([entry("a/b.tif", b"pixels"), entry("a/" + "c" * 120 + ".tif", b"more")])
+    return [plain, zstandard.compress(plain, 1)]
+
+
+def _tar() -> Check:
+    folder = lasting_folder()
+
+    def check(data: bytes) -> bool:
+        packed = record.is_compressed(data)
+        path = folder / ("a.tar.zst" if packed else "a.tar")
+        path.write_bytes(data)
+        try:
+            stream = TarStream([path])
+            try:
+                for member in stream:
+                    if member.size <= len(data) << 8:
+                        stream.read_into(memoryview(bytearray(member.size)))
+            finally:
+                stream.close()
+        except SourceError:
+            return False
+        return True
+
+    return check
+
+
+def _descriptions() -> list[bytes]:
+    return [path.read_bytes() for path in built_in_descriptions().values()]
+
+
+def _description() -> Check:
+    def check(data: bytes) -> bool:
+        try:
+            found = parse_description(data.decode(errors="replace"), DATA)
+        except DescriptionError:
+            return False
+        repr(found), found.files, found.classes, found.target, found.split_names
+        return True
+
+    return check
+
+
+_READERS, _CONVERTER = "patchpress.readers.", "patchpress.converter."
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            "tiff",
+            (f"{_CONVERTER}encoding.tiff", f"{_CONVERTER}encoding.raster"),
+            _tiffs,
+            _tiff,
+        ),
+        Target(
+            "record",
+            (f"{_READERS}format.record",),
+            _records,
+            _record,
+            mutation=of_header,
+        ),
+        Target(
+            "manifest",
+            (f"{_READERS}format.manifest", f"{_READERS}format.modality"),
+            _bytes_in("manifest.json"),
+            _manifest,
+            16_384,
+            of_json,
+        ),
+        Target(
+            "metadata",
+            (f"{_READERS}format.table",),
+            _bytes_in("metadata.parquet"),
+            _metadata,
+            32_768,
+        ),
+        Target(
+            "extents",
+            (f"{_READERS}access.extents",),
+            _bytes_in("extents.safetensors"),
+            _extents,
+            8192,
+            of_header,
+        ),
+        Target(
+            "statistics",
+            (f"{_READERS}statistics",),
+            _bytes_in("statistics.json"),
+            _statistics,
+            65_536,
+            of_json,
+        ),
+        Target(
+            "btree",
+            (f"{_READERS}format.btree",),
+            _trees,
+            _btree,
+            1 << 16,
+        ),
+        Target(
+            "journal",
+            (f"{_CONVERTER}storage.journal",),
+            _journals,
+            _journal,
+            mutation=of_lines,
+        ),
+        Target(
+            "tar",
+            (f"{_CONVERTER}sources.tar",),
+            _tars,
+            _tar,
+            16_384,
+        ),
+        Target(
+            "description",
+            (f"{_CONVERTER}descriptions",),
+            _descriptions,
+            _description,
+            8192,
+        ),
+    )
+}
