@@ -21,7 +21,7 @@ class Normalize(torch.nn.Module):
     loaders give it, of which only the images change: a tuple, or a dict with `image`. The constants
     are buffers: they go where the module goes, and stand in its `state_dict`. ::
 
-        loader = PatchLoader("ben.store", "train", transform=Normalize(statistics))
+        data = PatchDataset("ben.store", "train", transform=Normalize(statistics))
         model = torch.nn.Sequential(Normalize(statistics), network).to("cuda")
     """
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import Store, open_store
+from patchpress import PatchLoader, Store, open_store
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.manifest import (
     MANIFEST,
@@ -88,3 +88,24 @@ def test_a_column_whose_name_begins_with_image_is_no_image(stacked: Path, tmp_pa
     assert list(samples.image_bands) == ["image"]
     found = samples.normalized(made_up_statistics(opened, "s2"))
     assert [field.name for field in found.fields] == ["image", "label", "image_date"]
+
+
+def test_loaders_and_data_sets_take_normalised_samples(opened: Store) -> None:
+    statistics = made_up_statistics(opened, "s2")
+    samples = Samples(opened, "train", bands="rgb")
+    done = samples.normalized(statistics)
+    stored = samples.read(range(len(samples)))
+    wanted = normalize(stored["image"], statistics.pick(["B04", "B03", "B02"]))
+    found = list(PatchLoader(done, batch_size=3, output="numpy"))
+    same(np.concatenate([image for image, _ in found]), wanted)
+    same(np.concatenate([label for _, label in found]), stored["label"])
+    assert "float32" in repr(PatchLoader(done, batch_size=3, output="numpy"))
+    pytest.importorskip("torch", reason="torch is not installed")
+    from torch.utils.data import DataLoader
+
+    from patchpress import PatchDataset
+
+    data = PatchDataset(done)
+    for collate in (data.collate, None):
+        found = list(DataLoader(data, 3, collate_fn=collate))
+        same(np.concatenate([image.numpy() for image, _ in found]), wanted)
