@@ -4,9 +4,10 @@ The data file is read by its own pages and never opened by LMDB, so that nothing
 changed, and a truncated file ends in a sentence.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,7 @@ from patchpress.readers.format.manifest import (
 from patchpress.readers.format.modality import Compression
 from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import checksum_column
+from patchpress.readers.format.whole_file import whole_file
 
 TOLD_AFTER = 256  # records between two calls of the progress
 NO_FILES = MemoryFiles({})  # the JSON files beside the pixels were not stored
@@ -95,16 +97,18 @@ def adopt(
 def _check_folder(store: Path) -> None:
     """Refuse a folder that cannot be written, or whose table is not one of ours."""
     require_no_source(store / MANIFEST, above=0)
-    probe = store / f"{MANIFEST}.partial"
-    with writing(store):
-        probe.write_bytes(b"")
-        probe.unlink()
+    with writing(store), suppress(_Tried), whole_file(store / MANIFEST):
+        raise _Tried  # a file can be made, and is gone again
     for name in (METADATA, EXTENTS):
-        if (store / name).exists() and not _is_ours(store / name):
+        if os.path.lexists(store / name) and not _is_ours(store / name):
             raise TargetError(
                 f"{store / name} would be replaced: move it out of the folder, and if it is a "
                 "table of the dataset name it with --path"
             )
+
+
+class _Tried(Exception):
+    """Ends the writing of a file that is only tried."""
 
 
 def _is_ours(file: Path) -> bool:

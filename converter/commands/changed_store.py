@@ -36,6 +36,7 @@ from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
+from patchpress.converter.storage.ownership import CHANGED
 from patchpress.converter.tables.metadata import Joined, join, write_metadata
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
@@ -274,6 +275,8 @@ class _Update:
             if counts[name]
         }
         options = {n: v for n, v in self._manifest.options.items() if n != OTHER_VALUES}
+        if "adopted" not in options and (self.changes.added or self.changes.replaced):
+            options[CHANGED] = DATA
         if others:
             options[OTHER_VALUES] = others
         joined = Joined(self._table, 0, {}, {}, {}, [])

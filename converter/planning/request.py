@@ -17,7 +17,7 @@ from patchpress.converter.sources.apart import require_apart
 from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import DecisiveSettings
-from patchpress.converter.storage.resume import VERSION
+from patchpress.converter.storage.ownership import VERSION
 from patchpress.converter.storage.settings_difference import DESCRIPTION
 from patchpress.converter.storage.writer_choice import check_writer
 from patchpress.converter.tables.official import Tables, check_tables, with_splits_of_tables

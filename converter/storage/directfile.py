@@ -139,7 +139,7 @@ def _split(piece: _Piece) -> Iterator[tuple[list[memoryview], int]]:
 
 
 def _opened(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, flags | _DIRECT, 0o644)
     except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, pages_of
-from patchpress.converter.storage.folder import OWN_FILES
+from patchpress.converter.storage.ownership import OWN_FILES
 from patchpress.readers.errors import TargetError
 
 # Bytes in a page of the tree: of a node, of the pointer to it, and of a page number.
@@ -101,5 +101,5 @@ def _kind(path: Path) -> str:
 def room_there(store: Path) -> int:
     """Bytes that the files of a store take on the disk already; they are used again or removed."""
     return sum(
-        (store / name).stat().st_blocks * 512 for name in OWN_FILES if (store / name).is_file()
+        (store / name).lstat().st_blocks * 512 for name in OWN_FILES if (store / name).is_file()
     )

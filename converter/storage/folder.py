@@ -5,51 +5,39 @@ import fcntl
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
+from patchpress.converter.storage.ownership import (
+    MARKER_BEGIN,
+    is_begun,
+    is_of_another_program,
+    manifest_in,
+    other_things,
+    own_files,
+    parsed_settings,
+    require_known_records,
+    require_replaceable,
+)
 from patchpress.readers.errors import TargetError
-from patchpress.readers.format.manifest import (
-    DATA,
-    EXTENTS,
-    FORMAT,
-    JOURNAL,
-    MANIFEST,
-    MARKER,
-    METADATA,
-    STATISTICS,
-)
+from patchpress.readers.format.manifest import JOURNAL, MANIFEST, MARKER, Manifest
+from patchpress.readers.format.whole_file import flush_folder
 
-LOCK = "lock.mdb"
-ASIDE = f"{DATA}.pages"
-"""The data file in pages, if LMDB cannot read it, until LMDB has written its records again."""
-PROBE = "probe.mdb"
-"""A small data file that shows whether LMDB reads here what is written in pages."""
 NO_ROOM = 8 << 20  # bytes, two commits of LMDB: with less, a disk is full
-OWN_FILES = (
-    MANIFEST,
-    f"{MANIFEST}.partial",
-    METADATA,
-    DATA,
-    ASIDE,
-    PROBE,
-    LOCK,
-    MARKER,
-    JOURNAL,
-    EXTENTS,
-    f"{EXTENTS}.partial",
-    STATISTICS,
-    f"{STATISTICS}.partial",
-)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 DecisiveSettings = Mapping[str, Any]
 """All that decides what a conversion stores, by names that a user knows: the marker has them.
 
 Values are text, numbers, None, or for the description all of its fields."""
+
+_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Descriptors of the markers that this process has locked. A forked worker closes its copies: it may
 # live a moment longer than a conversion that was killed, and must not hold the lock then.
@@ -70,7 +58,7 @@ class Target:
         if self.overwrite:
             return None
         with writing(self.store):
-            return _parsed(os.pread(self._marker, os.fstat(self._marker).st_size, 0))
+            return parsed_settings(os.pread(self._marker, os.fstat(self._marker).st_size, 0))
 
     def clear(self, settings: DecisiveSettings) -> None:
         """Remove an earlier store, or what an interrupted conversion left, and note the settings.
@@ -78,29 +66,47 @@ class Target:
         Call it only if the source is in order: until then an earlier store stays whole.
 
         Raises:
-            TargetError: a finished store without `overwrite`; no right to remove or to write.
+            TargetError: a finished store without `overwrite`; files that are not known to be this
+                package's; no right to remove or to write.
         """
-        if (self.store / MANIFEST).exists() and not self.overwrite:
-            self.begun = False
-            raise TargetError(_finished(self.store))
         with writing(self.store):
-            # The marker is emptied first: then it says that no conversion goes on here, whenever
-            # this process is killed.
-            (self.store / MANIFEST).unlink(missing_ok=True)
-            os.ftruncate(self._marker, 0)
-            for name in OWN_FILES:
+            names = _replaceable(self.store, overwrite=self.overwrite)
+            if not self.overwrite and MANIFEST in names:
+                self.begun = False
+                raise TargetError(_finished(self.store, manifest_in(self.store)))
+            # From here on the marker tells, whenever this process is killed, that a conversion
+            # began the store, and that none goes on here: it has no settings yet.
+            self._write(MARKER_BEGIN + version("patchpress").encode() + b'"\n}')
+            for name in sorted(names, key=lambda name: name != MANIFEST):
                 if name != MARKER:
                     (self.store / name).unlink(missing_ok=True)
             self.begun = True
-            os.pwrite(self._marker, json.dumps(settings, indent=1).encode(), 0)
+            self._write(json.dumps(settings, indent=1).encode())
 
+    def _write(self, content: bytes) -> None:
+        """Replace the marker's content; its beginning is never lost, if this process is killed."""
+        os.pwrite(self._marker, content, 0)
+        os.ftruncate(self._marker, len(content))
 
-def _parsed(marker: bytes) -> DecisiveSettings | None:
-    try:
-        settings = json.loads(marker)
-    except ValueError:
-        return None
-    return settings if isinstance(settings, dict) else None
+    def end(self, *, new: bool) -> None:
+        """Remove the files that say that the store is unfinished: all of it is on the disk."""
+        with writing(self.store):
+            if new:
+                flush_folder(self.store.parent)
+            # In this order: a store that has a manifest and a marker, but no journal, is finished.
+            (self.store / JOURNAL).unlink(missing_ok=True)
+            (self.store / MARKER).unlink(missing_ok=True)
+            flush_folder(self.store)
+
+    def give_up(self, *, new: bool) -> None:
+        """Leave the folder as it was found, if nothing was begun in it."""
+        if self.begun:
+            return
+        with suppress(OSError):
+            (self.store / JOURNAL).unlink(missing_ok=True)
+            (self.store / MARKER).unlink(missing_ok=True)
+            if new:
+                self.store.rmdir()
 
 
 @contextmanager
@@ -108,7 +114,7 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
     """Make the folder of a store, or take the one that is there, and lock it until the end.
 
     A marker in it says until the end that the store is unfinished. What an interrupted conversion
-    left is kept. Only files that a conversion makes are ever removed.
+    left is kept. Only files that a conversion made are ever removed.
 
     Raises:
         TargetError: there is a finished store and no `overwrite`; the folder has something else;
@@ -116,25 +122,19 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
     """
     _check(store, overwrite=overwrite)
     with writing(store):
-        new = not store.exists()
-        store.mkdir(parents=True, exist_ok=True)
-        begun = (store / MARKER).exists()
-        marker = os.open(store / MARKER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        new = _made(store)
+        marker = _locked_marker(store)
     _markers.add(marker)
     target = Target(store, marker, overwrite=overwrite)
-    target.begun = begun
     try:
-        _lock(marker, store)
+        # Once more, now that nobody else writes it: another conversion may just have ended.
+        _check(store, overwrite=overwrite)
+        target.begun = os.fstat(marker).st_size > 0 or (store / JOURNAL).exists()
         yield target
-        with writing(store):
-            _end(store, new=new)
+        target.end(new=new)
     except BaseException:
         # If the source was refused, everything stays as it was.
-        if not target.begun:
-            (store / JOURNAL).unlink(missing_ok=True)
-            (store / MARKER).unlink(missing_ok=True)
-            if new:
-                store.rmdir()
+        target.give_up(new=new)
         raise
     finally:
         _markers.discard(marker)
@@ -160,31 +160,49 @@ def look_at_target(store: Path, *, overwrite: bool) -> DecisiveSettings | None:
             return None
         with (store / MARKER).open("rb") as marker:
             _lock(marker.fileno(), store, fcntl.LOCK_SH)
-            return None if overwrite else _parsed(marker.read())
+            return None if overwrite else parsed_settings(marker.read())
+
+
+def _made(store: Path) -> bool:
+    """Make the folder, and those above it; gives whether it was not there."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        store.mkdir()
+    except FileExistsError:
+        if not store.is_dir():
+            raise
+        return False
+    return True
+
+
+def _locked_marker(store: Path) -> int:
+    """The descriptor of the marker, new or as it is there, locked for this process.
+
+    Whoever has the lock of the file that the folder names has the store. A file that another
+    conversion removed after it was opened here is none: then there may be a new one.
+
+    Raises:
+        TargetError: another conversion has it.
+        OSError: it cannot be made, or is a link.
+    """
+    while True:
+        marker = os.open(store / MARKER, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
+        try:
+            _lock(marker, store)
+            if os.path.samestat(os.fstat(marker), os.lstat(store / MARKER)):
+                return marker
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(marker)  # it stays there: it is another conversion's
+            raise
+        os.close(marker)
 
 
 def _close_markers() -> None:
     """Close the markers that a forked process inherited; the parent keeps its locks."""
     while _markers:
         os.close(_markers.pop())
-
-
-def _end(store: Path, *, new: bool) -> None:
-    """Remove the files that say that the store is unfinished: all of it is on the disk."""
-    if new:
-        _flush_folder(store.parent)
-    # In this order: a store that has a manifest and a marker, but no journal, is finished, too.
-    (store / JOURNAL).unlink(missing_ok=True)
-    (store / MARKER).unlink(missing_ok=True)
-    _flush_folder(store)
-
-
-def _flush_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager
@@ -224,26 +242,39 @@ def _check(store: Path, *, overwrite: bool) -> None:
         return
     if not store.is_dir():
         raise TargetError(f"{store} is a file, not a folder: choose another place for the store")
-    foreign = sorted(set(os.listdir(store)) - set(OWN_FILES))
-    ours = _is_ours(store / MANIFEST) or (store / MARKER).exists()
-    if foreign or (not ours and bool(os.listdir(store))):
-        there = foreign[0] if foreign else sorted(os.listdir(store))[0]
-        raise TargetError(
-            f"{store} is a folder with other things in it ({there}): choose a new or empty one"
-        )
-    # A conversion that was killed after its manifest was written has some steps left.
-    marked = (store / MARKER).exists() and (store / MARKER).stat().st_size
-    if (store / MANIFEST).exists() and not (overwrite or marked):
-        raise TargetError(_finished(store))
+    with writing(store):
+        _replaceable(store, overwrite=overwrite)
 
 
-def _finished(store: Path) -> str:
+def _replaceable(store: Path, *, overwrite: bool) -> list[str]:
+    """The names of the files in a folder, if a conversion may go on with them, or remove them.
+
+    Raises:
+        TargetError: the sentence of `claim`.
+    """
+    names = own_files(store)
+    if names in ([], [MARKER]) and not (names and (store / MARKER).stat().st_size):
+        return names
+    manifest = manifest_in(store)
+    begun = is_begun(store)
+    if manifest is None and not begun:
+        raise other_things(store, names[0])
+    if manifest is None:
+        require_known_records(store)
+    elif not begun:
+        if not overwrite:
+            raise TargetError(_finished(store, manifest))
+        require_replaceable(store, manifest)
+    elif overwrite:
+        require_replaceable(store, manifest)
+    # Else a conversion was killed after its manifest was written, and has some steps left.
+    return names
+
+
+def _finished(store: Path, manifest: Manifest | None) -> str:
+    if manifest is not None and is_of_another_program(manifest):
+        return f"{store} is a store of records that another program wrote: choose another place"
     return f"{store} is a finished store: choose another place, or give --overwrite to replace it"
-
-
-def _is_ours(manifest: Path) -> bool:
-    """Whether a file is the manifest of a store; other programs have files of that name, too."""
-    return manifest.exists() and f'"{FORMAT}"'.encode() in manifest.read_bytes()[:100]
 
 
 def _lock(marker: int, store: Path, kind: int = fcntl.LOCK_EX) -> None:
@@ -253,3 +284,11 @@ def _lock(marker: int, store: Path, kind: int = fcntl.LOCK_EX) -> None:
         raise TargetError(
             f"another conversion is writing {store}: wait for its end, or choose another place"
         ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"the file system of {store} has no locks ({error.strerror}): make sure that no other "
+            "conversion writes this store",
+            stacklevel=2,
+        )

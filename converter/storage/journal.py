@@ -73,7 +73,7 @@ class Journal:
         self._ends = array("Q", [0])
         self._pending: list[Noted] = []
         with writing(path):
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._file = os.open(path, flags, 0o644)
             with path.open("rb") as file:
                 for text in file:

@@ -1,6 +1,8 @@
 """The report of a conversion: counts, and the names of all that was not as expected."""
 
 import json
+import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -242,6 +244,23 @@ def save_report(report: Report, store: Path) -> None:
     beside = report_path(store)
     with writing(beside):
         if report.remarkable():
-            report.write(beside)
-        elif is_report(beside):
+            report.write(_free(beside))
+        elif _is_plain_report(beside):
             beside.unlink()
+
+
+def _free(beside: Path) -> Path:
+    """The path itself, or one beside it if something else lies there, which is told."""
+    path, number = beside, 1
+    while os.path.lexists(path) and not _is_plain_report(path):
+        number += 1
+        path = beside.with_name(f"{beside.stem}-{number}.json")
+    if path != beside:
+        warnings.warn(
+            f"{beside} is no report of a conversion and stays: the report is {path}", stacklevel=4
+        )
+    return path
+
+
+def _is_plain_report(path: Path) -> bool:
+    return not path.is_symlink() and is_report(path)

@@ -19,8 +19,9 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.storage.folder import ASIDE, DecisiveSettings, Target, writing
+from patchpress.converter.storage.folder import DecisiveSettings, Target, writing
 from patchpress.converter.storage.journal import Journal, Line, boot, has_records, sorted_records
+from patchpress.converter.storage.ownership import ASIDE, VERSION
 from patchpress.converter.storage.pages import TRANSACTION, Pages
 from patchpress.converter.storage.settings_difference import differences, told
 from patchpress.readers.access.files import open_file
@@ -30,7 +31,6 @@ from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import DATA, JOURNAL
 
 _log = logging.getLogger(__name__)
-VERSION = "patchpress"  # the setting that is the version of this package
 
 
 def clear_or_go_on(target: Target, settings: DecisiveSettings) -> Journal:

@@ -5,6 +5,8 @@ they finish, or where a conversion was interrupted.
 """
 
 import ctypes
+import errno
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,6 +155,7 @@ class Transactions:
         self._environment.close()
 
     def _open(self) -> None:
+        _refuse_link(self._folder / DATA)
         # Commits do not wait for the disk: the file counts only after `sync`, when there is a
         # manifest. There is no lock file: the folder is locked for this process.
         self._environment = lmdb.open(
@@ -181,6 +184,16 @@ def _require_sound_tree(data: Path) -> None:
         Tree(open_file(data).bytes, data).check_pages(with_values=False)
     except StoreError as error:
         raise TargetError(f"{error}, or give --overwrite to begin anew") from None
+
+
+def _refuse_link(path: Path) -> None:
+    """LMDB would write what a link points to.
+
+    Raises:
+        OSError: it is one.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
 def _keep_freed_memory() -> None:

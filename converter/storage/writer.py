@@ -20,8 +20,9 @@ from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.copying import copy_by_lmdb
 from patchpress.converter.storage.directfile import Callback
-from patchpress.converter.storage.folder import ASIDE, writing
+from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.journal import Journal, Line, sorted_records
+from patchpress.converter.storage.ownership import ASIDE
 from patchpress.converter.storage.pagedfile import PagedFile
 from patchpress.converter.storage.pages import Pages, is_closed
 from patchpress.converter.storage.readback import ReadBackSample, refusal

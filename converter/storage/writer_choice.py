@@ -16,8 +16,9 @@ import xxhash
 from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, SMALLEST, frame_size
 from patchpress.converter.options import Writer
-from patchpress.converter.storage.folder import PROBE, writing
+from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.journal import Journal
+from patchpress.converter.storage.ownership import PROBE
 from patchpress.converter.storage.pagedfile import PagedFile
 from patchpress.converter.storage.pages import Pages
 from patchpress.converter.storage.readback import ReadBackSample, refusal

@@ -454,11 +454,11 @@ def test_an_interruption_while_writing_leaves_all_as_it_was(
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(
-    foreign: Path, patchpress: Command
+    foreign: Path, powerless: Command, closed: Callable[[Path, int], Path]
 ) -> None:
-    (foreign / "manifest.json.partial").mkdir()  # cannot be written then, not even by root
+    closed(foreign, 0o555)
     before = folder_bytes(foreign)
-    ended = patchpress("index", foreign, "--dataset", DATASET)
+    ended = powerless("index", foreign, "--dataset", DATASET)
     assert (ended.code, ended.out) == (2, "")
     assert "cannot be written" in ended.sentence
     assert folder_bytes(foreign) == before

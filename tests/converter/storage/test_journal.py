@@ -60,7 +60,7 @@ def test_what_was_noted_comes_back(tmp_path: Path) -> None:
     assert [entry.header_number for entry in first.entries[:-1]] == [0, 1, 2, 3]
     assert [(entry.modality, entry.key) for entry in first.entries][-1] == ("a", "q")
     assert isinstance(first.entries[-1].result, PatchError)
-    assert str(first.entries[-1].result) == "q is damaged (\udcff)"
+    assert str(first.entries[-1].result) == "q is damaged (\\udcff)"
     assert second.mark.removed == ("p1",)
     assert second.entries[0].header_number == 65_535
 

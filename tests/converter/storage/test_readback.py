@@ -13,8 +13,9 @@ import pytest
 from patchpress.converter.encoding.frame import SMALLEST
 from patchpress.converter.storage import pages, transactions
 from patchpress.converter.storage.copying import copy_by_lmdb
-from patchpress.converter.storage.folder import ASIDE, claim
+from patchpress.converter.storage.folder import claim
 from patchpress.converter.storage.journal import Journal
+from patchpress.converter.storage.ownership import ASIDE
 from patchpress.converter.storage.readback import BETWEEN, ReadBackSample, refusal
 from patchpress.converter.storage.resume import clear_or_go_on
 from patchpress.converter.storage.writer import ShardWriter
@@ -24,7 +25,7 @@ from patchpress.readers.format import metapages
 from patchpress.readers.format.manifest import JOURNAL
 from tests.support.helpers import encoded, put, stored_values
 
-ASKED = {"patchpress": "1"}
+ASKED = {"patchpress": "1", "dataset": "a"}
 WRONG_FLAG = 0x40  # of a page; no page of LMDB has it alone
 MANY = 130  # records whose keys take more than one leaf, so that the tree has a branch
 

@@ -13,8 +13,8 @@ from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertKeywords
 from patchpress.converter.storage import pages, transactions, writer_choice
-from patchpress.converter.storage.folder import PROBE
 from patchpress.converter.storage.journal import Journal
+from patchpress.converter.storage.ownership import PROBE
 from patchpress.converter.storage.writer_choice import probe, why_not_in_pages
 from patchpress.readers.errors import OptionError, TargetError
 from patchpress.readers.format.manifest import JOURNAL
