@@ -26,6 +26,7 @@ from patchpress.converter.storage.folder import look_at_target
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.resume import goes_on
 from patchpress.converter.storage.writer_choice import check_same_writer
+from patchpress.converter.tables.filling import mixed_types_of_sample
 from patchpress.converter.tables.metadata import (
     Joined,
     flagged_counts,
@@ -172,7 +173,12 @@ class _DryRun:
         if not self._options.limit:  # with a limit most rows are left out on purpose
             forecast.rows_without_pixels = joined.rows_without_pixels
         forecast.without_row = {name: len(names) for name, names in joined.without_row.items()}
-        forecast.reading = joined.notes
+        tried = [
+            note
+            for name, sample in self._encoded.items()
+            for note in mixed_types_of_sample(name, self._found.logs[name].columns, sample.values)
+        ]
+        forecast.reading = tuple(dict.fromkeys((*joined.notes, *tried)))
         absent = joined.listed_without_pixels.items()
         forecast.listed_without_pixels = {name: len(names) for name, names in absent}
         counted = list(self._counted)

@@ -180,8 +180,10 @@ class Forecast:
                 for split, count in self.splits.items()
             ]
             without = self.rows - sum(self.splits.values())
-            if without and (self.splits or not self.rows_about):
+            if without and self.splits:
                 lines.append(line("in no split", number(without, about=self.rows_about)))
+            elif not self.splits and not self.rows_about:
+                lines.append(line("splits", "none"))
         for columns, source, labelled in self.labels:
             rows = f", {labelled:,} rows" if labelled is not None else ""
             lines.append(line("labels", f"{columns}: from {source}{rows}"))

@@ -40,6 +40,8 @@ class Rehearsal:
             return
         request = self._request
         self._names.remove_rows(chosen.incomplete)
+        for log in self._names.logs.values():
+            log.remove_repeated()  # who stores a patch that is there twice says so
         join(
             request.description,
             self._names.logs,

@@ -54,6 +54,8 @@ class EncodedSample:
     """Bytes of each record."""
     damaged: list[str] = field(default_factory=list)
     """A sentence for each patch that has no record."""
+    values: list[tuple[object, ...]] = field(default_factory=list)
+    """For each record the values of its table columns."""
     other_size: int = 0
     """How many would be cropped, padded or resized."""
 
@@ -94,6 +96,7 @@ def _encode_until(recipe: Recipe, patches: Iterable[Patch], end: float) -> Encod
         try:
             record = encoder.encode(patch, out)
             found.lengths.append(record.length)
+            found.values.append(record.values)
             found.other_size += bool(record.found_size)
             found.seconds.append(time.monotonic() - begun)
         except PatchError as error:

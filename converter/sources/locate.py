@@ -16,6 +16,7 @@ from patchpress.converter.sources.find_modality import (
     modality_at,
 )
 from patchpress.converter.sources.folders import entries
+from patchpress.converter.sources.near_files import near_file, refuse_folder
 from patchpress.converter.sources.near_names import near_names
 from patchpress.converter.sources.recognize import (
     Sight,
@@ -94,7 +95,8 @@ def locate(
     if not source.is_dir():
         raise SourceMissing(_no_folder(description, source))
     modalities, notes = _locate_modalities(description, source, paths, wanted)
-    found, absent = _locate_files(files, source, paths)
+    found, absent, near_files = _locate_files(files, source, paths)
+    notes += near_files
     lacking = [
         modality
         for name, modality in description.modalities.items()
@@ -144,23 +146,27 @@ def _locate_modalities(
 
 def _locate_files(
     files: Mapping[str, str], source: Path, paths: Mapping[str, Path]
-) -> tuple[dict[str, Path], list[str]]:
-    """Where tables and lists are, and the names of those that are absent."""
-    found, absent = {}, []
+) -> tuple[dict[str, Path], list[str], list[str]]:
+    """Where tables and lists are, the names of those that are absent, and what may be meant."""
+    found: dict[str, Path] = {}
+    absent: list[str] = []
+    notes: list[str] = []
     for name, file in files.items():
         path = paths.get(name, source / file)
+        refuse_folder(name, path)
         if path.is_file():
             found[name] = path
         elif name in paths:
             raise _no_file(name, path)
         else:
             absent.append(name)
-    return found, absent
+            near = near_file(source, name, file, files.values())
+            notes += [near] if near else []
+    return found, absent, notes
 
 
 def _no_file(name: str, path: Path) -> SourceMissing:
-    what = "this is a folder, not a file" if path.is_dir() else "there is no such file"
-    return SourceMissing(f"--path {name}={path}: {what}")
+    return SourceMissing(f"--path {name}={path}: there is no such file")
 
 
 def _tell_absent(modality: ModalitySource, near: "_Near", present: Iterable[str]) -> str:
@@ -233,6 +239,7 @@ def locate_files(description: Description, paths: Mapping[str, Path]) -> dict[st
                 f"--path {name}=… names no table or list of {description.dataset.name}: "
                 f"{hint(name, files)}"
             )
+        refuse_folder(name, path)
         if not path.is_file():
             raise _no_file(name, path)
         if part in found:

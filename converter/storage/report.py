@@ -122,7 +122,9 @@ class Report:
             flagged = self.flagged.get(split, {}).get("rows", 0)
             lines.append(f"  split {split:<12} {split_rows(found['rows'], flagged)}")
         without = self.rows - sum(counts["rows"] for counts in self.splits.values())
-        if without:
+        if not self.splits:
+            lines.append("  splits             none")
+        elif without:
             lines.append(f"  in no split        {without:,}")
         for columns, source, labelled in self.labels:
             part = f"{labelled:,} of {self.rows:,} rows"

@@ -3,14 +3,15 @@
 pyarrow is imported inside functions: it starts threads, and workers must fork before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.tables.arrow import fill_column, set_column
+from patchpress.converter.tables.arrow import fill_column, one_array, set_column
 from patchpress.converter.tables.one_type import as_type, of_one_type
 from patchpress.converter.tables.recordlog import RecordLog
+from patchpress.converter.text import several
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,12 +23,27 @@ Logs = Mapping[str, RecordLog]
 def mixed_types(logs: Logs) -> list[str]:
     """A sentence for each column whose values have several types."""
     return [
-        f"{column} is {mixed} in the JSON files of {name}: text becomes a list of one, or numbers "
-        "become text"
+        _of_several_types(column, name, mixed)
         for name, log in logs.items()
         for column in log.columns
         if (mixed := log.mixed_types(column))
     ]
+
+
+def mixed_types_of_sample(
+    modality: str, columns: Sequence[str], values: Sequence[tuple[object, ...]]
+) -> list[str]:
+    """The same for a few records of a modality, each with the values of its columns."""
+    by_column = zip(columns, zip(*values, strict=True), strict=True) if values else ()
+    return [
+        _of_several_types(column, modality, mixed)
+        for column, of_records in by_column
+        if (mixed := of_one_type(list(of_records))[1])
+    ]
+
+
+def _of_several_types(column: str, modality: str, mixed: str) -> str:
+    return f"{column} is of several types in the JSON files of {modality}: {mixed}"
 
 
 def as_official(new: "pa.Table", official: "pa.Table", notes: list[str]) -> "pa.Table":
@@ -91,6 +107,36 @@ def coalesced(values: "pa.Array", rows: "pa.Table", column: str) -> "pa.Array":
     if column not in rows.column_names:
         return values
     return pc.coalesce(values, rows[column].combine_chunks())
+
+
+def differing(rows: "pa.Table", column: str, values: "pa.Array", modality: str) -> list[str]:
+    """The sentence about rows in which a modality gives another value than one before it.
+
+    Lists may have another order.
+    """
+    if column not in rows.column_names or values.null_count == len(values):
+        return []
+    before, after = one_array(rows[column]), one_array(values)
+    if before.null_count == len(before) or before.equals(after):
+        return []
+    pairs = zip(before.to_pylist(), after.to_pylist(), strict=True)
+    other = [
+        number
+        for number, (one, two) in enumerate(pairs)
+        if one is not None and two is not None and one != two and _sorted(one) != _sorted(two)
+    ]
+    if not other:
+        return []
+    first = rows.column(0)[other[0]].as_py()
+    count = several(len(other), "row")
+    return [
+        f"{column} of {modality} is another than that of the modality before it in {count} (first: "
+        f"{first}), which is kept"
+    ]
+
+
+def _sorted(value: object) -> object:
+    return sorted(value, key=str) if isinstance(value, list) else [value]
 
 
 def fill(rows: "pa.Table", column: str, values: "pa.Array") -> "pa.Table":

@@ -103,7 +103,7 @@ def _matches(names: list[str], known: "pa.Array | None") -> int:
 
 def _lines(path: Path) -> list[list[str]]:
     """The columns of each line that is not empty."""
-    text = _text(path)
+    text = _text(path).replace("\r\n", "\n").replace("\r", "\n")
     first = text.lstrip().partition("\n")[0]
     delimiter = next((mark for mark in ",;\t" if mark in first), ",")
     lines = []
@@ -111,13 +111,15 @@ def _lines(path: Path) -> list[list[str]]:
         if '"' in line:
             rows = list(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
             fields = [field.strip() for field in (rows[0] if rows else [])]
-        else:
+        elif delimiter in line:
             fields = [field.strip() for field in line.split(delimiter)]
+        else:
+            fields = [line.strip()]
         while fields and not fields[-1]:
             fields.pop()
         if not fields:
             continue
-        if not any(fields[:2]):
+        if not fields[0] and not any(fields[:2]):
             raise TableError(f"{path}, line {number} has no name: {line.strip()!r}")
         lines.append(fields)
     if not lines:

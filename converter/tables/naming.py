@@ -63,11 +63,11 @@ def respelling(given: Any, known: Any) -> Respelling:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    given, known = (pc.unique(one_array(names)).drop_null() for names in (given, known))
+    given, known = one_array(given).drop_null(), pc.unique(one_array(known)).drop_null()
     lacking = known.filter(pc.invert(is_in(known, given)))
     if not len(lacking):
         return Respelling(pa.array([], pa.string()), pa.array([], pa.string()))
-    others = given.filter(pc.invert(is_in(given, known)))
+    others = pc.unique(given.filter(pc.invert(is_in(given, known))))
     folded = pc.utf8_lower(stripped(lacking))
     counts = pc.value_counts(folded)
     single = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
@@ -78,9 +78,13 @@ def respelling(given: Any, known: Any) -> Respelling:
 
 
 def stripped(names: "pa.Array") -> "pa.Array":
-    """Names without quotes and blanks around them, the path before them, and a file's ending."""
+    """Names without quotes and blanks around them, the path before them, and a file's ending.
+
+    Letters with accents are in the form that most programs write.
+    """
     import pyarrow.compute as pc
 
+    names = pc.utf8_normalize(names, form="NFC")  # file systems of macOS have another form
     for pattern in (_AROUND, _PATH, _ENDING):
         names = pc.replace_substring_regex(names, pattern, "")
     return names

@@ -130,6 +130,8 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
                 spellings.setdefault(column, {}).update(names)
             count += len(group)
         _log.info("read the table %s: %d rows", path, count)
+        if not count:
+            notes.append(f"{path.name} has no rows")
     for column, names in spellings.items():
         if column == description.split_column:
             read = [(name, new) for name, new in names.items() if new is not None]

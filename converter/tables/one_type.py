@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def of_one_type(values: list[Any]) -> "tuple[pa.Array, str]":
-    """Values of JSON files as an array, and how their types differ; empty if they do not.
+    """Values of JSON files as an array; and for people, what types they have and get.
+
+    That text is empty if all have one type.
 
     Text among lists becomes a list of one; numbers among text become text; whole numbers among
     others become floating. Null stays null.
@@ -33,14 +35,17 @@ def of_one_type(values: list[Any]) -> "tuple[pa.Array, str]":
         items = {type(item) for value in values if isinstance(value, tuple) for item in value[:1]}
         scalars |= items
         values = [_as_tuple(value) for value in values]
-    said = " and ".join(sorted(_KINDS[kind] for kind in kinds | items))
+    cast: Any = None
+    stored = next(iter(scalars)) if scalars else str
     if scalars == {int, float}:
-        cast: Any = float
+        cast = stored = float
     elif len(scalars) > 1:
-        cast = _as_text
-    else:
-        return pa.array(values), said
-    return pa.array([_cast(value, cast) for value in values]), said
+        cast, stored = _as_text, str
+    said = " and ".join(sorted(_KINDS[kind] for kind in kinds | (items - kinds)))
+    into = f"lists of {_KINDS[stored]}" if tuple in kinds else _KINDS[stored]
+    if cast is not None:
+        values = [_cast(value, cast) for value in values]
+    return pa.array(values), f"{said}, stored as {into}"
 
 
 _KINDS: dict[type, str] = {

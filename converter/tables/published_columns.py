@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.tables.tablefiles import check_column, read_groups, read_schema, reading
+from patchpress.converter.tables.tablefiles import (
+    BOOLEANS,
+    check_column,
+    read_groups,
+    read_schema,
+    reading,
+)
 from patchpress.readers.errors import TableError
 from patchpress.readers.format.arrow_kinds import plain, plain_type
 from patchpress.readers.format.table import own_columns
@@ -61,7 +67,7 @@ class PublishedColumns:
                     arrays.append(pa.chunked_array([pa.nulls(len(group), field.type)]))
                     continue
                 with reading(path):
-                    arrays.append(plain(group[name]).cast(field.type))
+                    arrays.append(_cast(path, plain(group[name]), field))
             yield pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
@@ -87,21 +93,22 @@ def published_columns(
     import pyarrow as pa
 
     meant = _with_meaning(description)
-    notes: list[str] = []
-    names: dict[Path, dict[str, str]] = {}
+    ours = _OurNames(own_columns(description.modalities), meant)
     fields: dict[str, pa.Field] = {}
     first_in: dict[str, Path] = {}
+    names: dict[Path, dict[str, str]] = {}
     for path in paths:
-        schema = read_schema(path)
-        names[path] = _names(description, path, schema.names, [*meant, *fields], notes)
-        ours = pa.schema([schema.field(n).with_name(c) for c, n in names[path].items()])
-        for column, kind in needed.items():
-            check_column(path, ours, column, kind)
-        for column in optional.keys() & names[path].keys():
-            check_column(path, ours, column, optional[column])
-        for field in ours:
+        found = read_schema(path)
+        names[path] = ours.of_table(path, found.names)
+        schema = pa.schema([found.field(name).with_name(c) for c, name in names[path].items()])
+        for column, kind in {**needed, **optional}.items():
+            if column in needed or column in names[path]:
+                check_column(path, schema, column, kind)
+        for field in schema:
             column = field.name
             field = field.with_type(plain_type(field.type))
+            if optional.get(column) == BOOLEANS:
+                field = field.with_type(pa.bool_())
             if column in fields:
                 field = _common(path, field, first_in[column], fields[column])
             fields[column] = field
@@ -109,8 +116,10 @@ def published_columns(
     for column, field in fields.items():
         if str(field.type) == "null" and column in meant:
             fields[column] = field.with_type(_type_without_values(description, column))
+    expected = [c for c in fields if c not in meant or optional.get(c) == BOOLEANS]
+    notes = ours.notes()
     for path, own in names.items():
-        absent = [column for column in fields if column not in own and column not in meant]
+        absent = [column for column in expected if column not in own]
         if absent:
             notes.append(
                 f"{path.name} has no column {_listed(absent)}, as {first_in[absent[0]].name} has: "
@@ -140,48 +149,70 @@ def _with_meaning(description: Description) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def _names(
-    description: Description,
-    path: Path,
-    columns: Sequence[str],
-    known: Sequence[str],
-    notes: list[str],
-) -> dict[str, str]:
-    """Column as we call it -> as a table calls it; what is not the same is noted."""
-    twice = next((name for name, count in Counter(columns).items() if count > 1), None)
-    if twice is not None:
-        raise TableError(f"{path} has two columns {twice!r}: rename one")
-    own = {name.casefold() for name in own_columns(description.modalities)}
-    by_case = {name.casefold(): name for name in known}
-    index = [name for name in columns if _PANDAS_INDEX.fullmatch(name)]
-    if index:
-        notes.append(f"{path.name}: {_listed(index)}, the index of pandas, is left out")
-    kept = [name for name in columns if name not in index]
-    found: dict[str, str] = {}
-    for name in kept:
+class _OurNames:
+    """What the columns of tables are called in a store; those of all tables alike."""
+
+    def __init__(self, own: Sequence[str], meant: Sequence[str]) -> None:
+        """Take the columns that a store makes itself, and those that a description speaks of."""
+        self._own = {name.casefold() for name in own}
+        self._by_case = {name.casefold(): name for name in meant}
+        self._taken = set(meant)
+        self._renamed: dict[str, str] = {}
+        """Name in a table -> ours, of columns that are kept under another name."""
+        self._notes: dict[tuple[str, str], list[str]] = {}
+        """What a sentence says before and after the names of tables -> these."""
+
+    def notes(self) -> list[str]:
+        """A sentence for each column that is not called as in its table."""
+        return [
+            f"{before} of {_listed(tables)} {after}"
+            for (before, after), tables in self._notes.items()
+        ]
+
+    def of_table(self, path: Path, columns: Sequence[str]) -> dict[str, str]:
+        """Column as we call it -> as a table calls it.
+
+        Raises:
+            TableError: the table has a column twice.
+        """
+        twice = next((name for name, count in Counter(columns).items() if count > 1), None)
+        if twice is not None:
+            raise TableError(f"{path} has two columns {twice!r}: rename one")
+        index = [name for name in columns if _PANDAS_INDEX.fullmatch(name)]
+        if index:
+            self._note(f"column {_listed(index)}", path, "is left out: it is the index of pandas")
+        kept = [name for name in columns if name not in index]
+        self._taken.update(kept)
+        found: dict[str, str] = {}
+        for name in kept:
+            column = self._column(path, name, {*kept, *found})
+            found[column] = name
+            self._by_case.setdefault(name.casefold(), column)
+        return found
+
+    def _column(self, path: Path, name: str, there: set[str]) -> str:
         folded = name.casefold()
-        column = by_case.get(folded, name)
-        if folded in own:
-            column = _free(name, {*kept, *found, *known})
+        same = self._by_case.get(folded, name)
+        if folded in self._own:
             why = "a store has a column of that name of its own"
-            notes.append(f"column {name} of {path.name} is kept as {column}: {why}")
-        elif column != name and (column in kept or column in found):
+        elif same != name and same in there and same not in self._renamed.values():
             # Many programs that read Parquet do not tell names apart by case.
-            why = f"it differs from {column} in case only"
-            column = _free(name, {*kept, *found, *known})
-            notes.append(f"column {name} of {path.name} is kept as {column}: {why}")
-        elif column != name:
-            notes.append(f"column {name} of {path.name} is read as {column}")
-        by_case.setdefault(folded, column)
-        found[column] = name
-    return found
+            why = f"it differs from {same} in case only"
+        else:
+            if same != name:
+                self._note(f"column {name}", path, f"is read as {same}")
+            return same
+        if name not in self._renamed:
+            other = f"{KEPT_AS}{name}"
+            while other in self._taken:
+                other = f"{KEPT_AS}{other}"
+            self._renamed[name] = other
+            self._taken.add(other)
+        self._note(f"column {name}", path, f"is kept as {self._renamed[name]}: {why}")
+        return self._renamed[name]
 
-
-def _free(name: str, taken: set[str]) -> str:
-    """Another name for a column, which none has yet."""
-    while name in taken or not name.startswith(KEPT_AS):
-        name = f"{KEPT_AS}{name}"
-    return name
+    def _note(self, before: str, path: Path, after: str) -> None:
+        self._notes.setdefault((before, after), []).append(path.name)
 
 
 def _common(path: Path, field: "pa.Field", first: Path, other: "pa.Field") -> "pa.Field":
@@ -204,6 +235,25 @@ def _common(path: Path, field: "pa.Field", first: Path, other: "pa.Field") -> "p
     if other.type.equals(common.type):
         common = other
     return common.with_nullable(field.nullable or other.nullable)
+
+
+def _cast(path: Path, values: "pa.ChunkedArray", field: "pa.Field") -> "pa.ChunkedArray":
+    """Values in the type of their column.
+
+    Raises:
+        TableError: a number that should be true or false, and is neither 1 nor 0.
+        pyarrow.ArrowException: a value that the type cannot hold.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(field.type) and not pa.types.is_boolean(values.type):
+        for value in pc.unique(values).drop_null().to_pylist():
+            if value not in (0, 1):
+                raise TableError(
+                    f"{path} has {value!r} in column {field.name!r}, which must be true or false"
+                )
+    return values.cast(field.type)
 
 
 def _listed(names: Sequence[str]) -> str:

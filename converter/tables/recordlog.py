@@ -67,6 +67,17 @@ class RecordLog:
         rows = self.identities().to_pylist()
         self._keep([at for at, identity in enumerate(rows) if identity not in identities])
 
+    def remove_repeated(self) -> None:
+        """Remove all but the first of several records of one name."""
+        import pyarrow.compute as pc
+
+        names = self.names()
+        if pc.count_distinct(names).as_py() < len(names):
+            first: dict[str, int] = {}
+            for position, name in enumerate(names.to_pylist()):
+                first.setdefault(name, position)
+            self._keep(list(first.values()))
+
     def at(self, positions: list[int]) -> "RecordLog":
         """A log of the records at some positions, in that order."""
         other = copy(self)

@@ -17,6 +17,7 @@ from patchpress.converter.tables.filling import (
     Logs,
     as_official,
     coalesced,
+    differing,
     fill,
     filled,
     mixed_types,
@@ -93,7 +94,7 @@ def build_rows(
             _check_part(description, tables, known, is_part=is_part)
     paired = read_pairs(description, pairs, known, notes, is_part=is_part)
     unmatched = [_unmatched(description.modalities[name], logs[name], official) for name in logs]
-    new = _new_rows(description, unmatched, paired)
+    new = _new_rows(description, unmatched, paired, notes)
     _log.info(
         "%d rows of the official tables have pixels; %d rows are new",
         0 if official is None else len(official),
@@ -187,7 +188,10 @@ def _unmatched(modality: ModalitySource, log: RecordLog, official: "pa.Table | N
 
 
 def _new_rows(
-    description: Description, unmatched: list[_Unmatched], paired: "pa.Table | None"
+    description: Description,
+    unmatched: list[_Unmatched],
+    paired: "pa.Table | None",
+    notes: list[str],
 ) -> "pa.Table":
     """A row for each identity of the unmatched records, with the columns that they fill."""
     import pyarrow as pa
@@ -208,6 +212,7 @@ def _new_rows(
                 if column == one.modality.key_column:  # what is stored is right, whatever pairs say
                     rows = set_column(rows, column, coalesced(values, rows, column))
                 else:
+                    notes += differing(rows, column, values, one.modality.name)
                     rows = fill(rows, column, values)
     return rows
 

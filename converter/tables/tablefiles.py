@@ -86,11 +86,22 @@ def read_columns(path: Path, columns: list[str]) -> "pa.Table":
     with reading(path, "Parquet" if is_parquet else "CSV"):
         # As text: a name of digits is no number, and may begin with zeros.
         as_text = pv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
-        table = pq.read_table(path) if is_parquet else pv.read_csv(path, convert_options=as_text)
+        if is_parquet:
+            table = pq.read_table(path)
+        else:
+            parse = pv.ParseOptions(delimiter=_delimiter(path))
+            table = pv.read_csv(path, parse_options=parse, convert_options=as_text)
     for column in columns:
         check_column(path, table.schema, column, STRINGS)
     _log.info("read %d rows of %s: %s", len(table), path, ", ".join(columns))
     return plain_table(table.select(columns)).cast(pa.schema([(c, pa.string()) for c in columns]))
+
+
+def _delimiter(path: Path) -> str:
+    """What parts the columns of a CSV table: a comma, or what its first line has in its place."""
+    with path.open("rb") as file:
+        first = file.readline(1 << 16)
+    return next((mark for mark in ",;\t" if mark.encode() in first), ",")
 
 
 def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> None:
@@ -107,13 +118,19 @@ def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> Non
     Raises:
         TableError: what is wrong, with what the table has.
     """
+    import pyarrow.types as pt
+
     if column not in schema.names:
         raise TableError(
             f"{path} has no column {column!r}, which the description needs; "
             f"it has {', '.join(schema.names)}"
         )
     found = plain_type(schema.field(column).type)
-    if str(found) not in ("null", kind) and not (
-        kind == STRING_LISTS and (is_string(found) or is_string_list(found))
-    ):
+    fits = {
+        STRINGS: is_string(found),
+        STRING_LISTS: is_string(found) or is_string_list(found),
+        # 1 and 0 in place of true and false.
+        BOOLEANS: str(found) == BOOLEANS or pt.is_integer(found) or pt.is_floating(found),
+    }
+    if str(found) != "null" and not fits[kind]:
         raise TableError(f"{path} has {found} in column {column!r}, which must be a {kind}")

@@ -1,6 +1,7 @@
 """BigEarthNet v1: flat folders, labels in JSON files, splits and flags in lists."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,22 @@ def test_real_patches_have_their_bands_labels_and_splits(shared_data: Path, tmp_
     key = store.keys("s1")[0]
     found, _ = by_rasterio(lists / "sample" / S1 / key / f"{key}_VV.tif")
     assert store.read(key, ["VV"]).tobytes() == found.tobytes()
+
+
+def test_labels_that_differ_between_modalities_are_told(v1: Path, tmp_path: Path) -> None:
+    source = tmp_path / "v1"
+    shutil.copytree(v1, source)
+    radar = sorted((source / S1).rglob("*.json"))
+    for path, labels in zip(radar, (["Pastures"], None), strict=False):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"labels": labels}))
+    report = converted(source, tmp_path / "store")
+    (said,) = report.reading
+    patch = json.loads(radar[0].read_text())["corresponding_s2_patch"]
+    assert said == (
+        "labels_43 of s1 is another than that of the modality before it in 1 row "
+        f"(first: {patch}), which is kept"
+    )
+    table = open_store(tmp_path / "store").table(columns=["patch_id", "labels_43"])
+    kept = {row["patch_id"]: row["labels_43"] for row in table.to_pylist()}
+    assert kept[patch] != ["Pastures"]

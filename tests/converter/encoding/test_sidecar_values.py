@@ -74,7 +74,10 @@ def test_one_label_among_lists_is_a_list_of_one_and_told(tmp_path: Path) -> None
     description = tiny(tmp_path, [{}, {"labels": "land, dry"}, {"labels": None}, {"labels": []}])
     _, there, notes = column(description, "labels")
     assert there == [["sea"], ["land, dry"], None, []]
-    assert notes[0].startswith("labels is lists and text in the JSON files of a")
+    said = "labels is of several types in the JSON files of a: lists and text, stored as lists of"
+    assert notes[0].startswith(said)
+    foretold = dry_run(description, tmp_path / "raw", tmp_path / "other", workers=0)
+    assert foretold.reading == tuple(notes)
     with pytest.warns(SamplesLeftOut):
         samples = Samples(open_store(tmp_path / "store"))
     assert samples.labels.tolist() == [[1, 0], [0, 1], [0, 0]]

@@ -60,6 +60,7 @@ EXACT: dict[str, str | bytes] = {
     "tabs": "0\tp1\n1\tp2\n",
     "many columns": 'id,labels,name,x\n1,"a, b",p1,0\n2,"b, c",p2,1\n',
     "commas at the end": "p1,\np2,\n",
+    "the line ends of old Macs": "p1\rp2",
 }
 OTHERWISE = {
     "with an ending": "p1.tif\np2.tif\n",
@@ -79,6 +80,7 @@ def test_a_list_is_read_in_each_form(tmp_path: Path, form: str) -> None:
     assert splits == {"p1": "train", "p2": "train", "p3": "test", "p4": None}
     assert report.reading == []
     assert report.listed_without_pixels == {}
+    assert "in no split        1" in report.text()
     cloudy = open_store(tmp_path / "store").table()["cloudy"].to_pylist()
     assert cloudy == [True, True, False, False]
 
@@ -235,6 +237,9 @@ def test_pairs_in_another_spelling_are_matched(tmp_path: Path) -> None:
     report = convert(description, tmp_path / "raw", tmp_path / "store", workers=0)
     assert open_store(tmp_path / "store").table()["partner"].to_pylist()[:3] == ["007", "008", None]
     assert "2 names of pairs.csv are found in another spelling" in report.text()
+    (tmp_path / "raw" / "pairs.csv").write_text("A;B\np1;007\n")
+    convert(description, tmp_path / "raw", tmp_path / "store", workers=0, overwrite=True)
+    assert open_store(tmp_path / "store").table()["partner"].to_pylist()[:2] == ["007", None]
     (tmp_path / "raw" / "pairs.csv").write_text("A,B\nq1,007\n")
     with pytest.raises(
         TableError, match=r"is in .*pairs.csv: a name there is 'q1', and in the sou"
@@ -246,3 +251,9 @@ def test_a_real_list_is_read_as_before(shared_data: Path) -> None:
     names = read_list(shared_data / "bigearthnet-v1" / "val.csv")
     assert len(names) == len(set(names)) > 100_000
     assert all(name.startswith("S2") for name in names)
+
+
+def test_letters_with_accents_are_the_same_in_each_form() -> None:
+    whole, parts = "p1\u00e9", "p1e\u0301"  # as most programs write it, and as macOS does
+    found = respelling(pa.array([whole]), pa.array([parts]))
+    assert found.known.to_pylist() == [parts]

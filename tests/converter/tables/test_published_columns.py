@@ -77,10 +77,12 @@ def test_an_official_table_with_such_a_column_converts(
         table = pq.read_table(raw / name)
         pq.write_table(table.append_column(column, pa.array(range(len(table)))), raw / name)
     report = made(raw, tmp_path / "store")
-    assert f"column {column} of {TABLE} is kept as source_{column}" in report.text()
+    assert f"column {column} of {TABLE}, {FLAGGED_TABLE} is kept as source_{column}: " in (
+        report.text()
+    )
     assert verify(tmp_path / "store").good
     names = open_store(tmp_path / "store").table().column_names
-    assert f"source_{column}" in names
+    assert [name for name in names if name.startswith("source_")] == [f"source_{column}"]
     assert len(set(names)) == len(names)
 
 
@@ -240,7 +242,7 @@ def test_a_needed_column_without_any_value_is_read(tmp_path: Path) -> None:
     table = rows(labels=pa.nulls(2), split=pa.nulls(2))
     report, store = stored(tiny(tmp_path, table))
     assert store.table()["labels"].to_pylist() == [None, None]
-    assert "in no split        2" in report.text()
+    assert "splits             none" in report.text()
 
 
 def test_a_day_may_be_asked_for_as_text(tmp_path: Path) -> None:
@@ -292,3 +294,28 @@ def test_tables_that_polars_writes(tmp_path: Path) -> None:
     (tmp_path / "polars.parquet").rename(tmp_path / "raw" / "t0.parquet")
     _, store = stored(description)
     assert names_of(store, "train", where={"country": "A"}) == ["p1"]
+
+
+@pytest.mark.parametrize("form", [pa.int8(), pa.float64(), pa.uint32()])
+def test_flags_may_be_ones_and_zeros(raw: Path, tmp_path: Path, form: Any) -> None:
+    made(raw, tmp_path / "plain")
+    for name in (TABLE, FLAGGED_TABLE):
+        table = pq.read_table(raw / name)
+        at = table.schema.get_field_index("contains_seasonal_snow")
+        flags = table["contains_seasonal_snow"].cast(pa.int8()).cast(form)
+        pq.write_table(table.set_column(at, "contains_seasonal_snow", flags), raw / name)
+    made(raw, tmp_path / "store")
+    assert open_store(tmp_path / "store").table().equals(open_store(tmp_path / "plain").table())
+    table = pq.read_table(raw / TABLE)
+    wrong = pa.array(range(len(table)))
+    at = table.schema.get_field_index("contains_seasonal_snow")
+    pq.write_table(table.set_column(at, "contains_seasonal_snow", wrong), raw / TABLE)
+    with pytest.raises(TableError, match="has 2 in column 'contains_seasonal_snow', which must"):
+        made(raw, tmp_path / "store", overwrite=True)
+
+
+def test_a_flag_that_one_table_lacks_is_told(raw: Path, tmp_path: Path) -> None:
+    table = pq.read_table(raw / TABLE)
+    pq.write_table(table.drop_columns("contains_seasonal_snow"), raw / TABLE)
+    report = made(raw, tmp_path / "store")
+    assert f"{TABLE} has no column contains_seasonal_snow, as {FLAGGED_TABLE} has" in report.text()

@@ -128,7 +128,9 @@ def test_one_table_may_be_absent(raw: Path, tmp_path: Path) -> None:
 
 def test_a_table_without_rows_is_read(raw: Path, tmp_path: Path) -> None:
     change(raw / FLAGGED_TABLE, lambda table: table.slice(0, 0))
-    assert len(made(raw, tmp_path / "store").without_row["s2"]) == 1
+    report = made(raw, tmp_path / "store")
+    assert len(report.without_row["s2"]) == 1
+    assert f"note: {FLAGGED_TABLE} has no rows" in report.text()
 
 
 def test_tables_without_any_row_are_read(raw: Path, tmp_path: Path) -> None:
