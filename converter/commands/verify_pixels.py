@@ -13,15 +13,21 @@ import numpy as np
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.encoding.fit import fit
-from patchpress.converter.encoding.raster import decode_imagecodecs
+from patchpress.converter.encoding.promises import Expected
+from patchpress.converter.encoding.raster import decode_apart
 from patchpress.converter.encoding.resample import resample_into
-from patchpress.converter.encoding.tiff import Array, plain_strips, read_directory
+from patchpress.converter.encoding.tiff import Array
 from patchpress.converter.memory import CellPool, SharedMemory
 from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.chunks import Chunking, cell_pool
-from patchpress.converter.sources.files import PatchFiles, open_files, usual_files_size
+from patchpress.converter.sources.files import (
+    LARGEST,
+    PatchFiles,
+    open_files,
+    usual_files_size,
+)
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import (
@@ -204,7 +210,10 @@ class _Comparer:
                 name = patch.file(band.name)
                 # Either each band has a file, or one file has them all.
                 if together is None or patch.after:
-                    together = _decoded(name, files)
+                    count = 1 if patch.after else len(modality.bands)
+                    most = max(LARGEST, 2 * count * _nbytes(band))
+                    expected = Expected(np.dtype(band.dtype), count, None, most)
+                    together = _decoded(name, files, expected)
                 pixels = together[0 if patch.after else number]
                 differing = _differing(pixels, stored[band.name], modality, band)
                 if differing:
@@ -214,13 +223,13 @@ class _Comparer:
         return None
 
 
-def _decoded(name: str, files: PatchFiles) -> Array:
-    data = files.read(name)
+def _nbytes(band: Band) -> int:
+    return np.dtype(band.dtype).itemsize * band.shape[0] * band.shape[1]
+
+
+def _decoded(name: str, files: PatchFiles, expected: Expected) -> Array:
     try:
-        directory = read_directory(data)
-        if directory is not None:
-            plain_strips(directory, len(data))  # if the file is truncated, its error says so best
-        return decode_imagecodecs(data)
+        return decode_apart(files.read(name, expected.most), expected)
     except PatchError as error:
         raise PatchError(f"{files.path(name)} {error}") from None
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import Raster, decode
 from patchpress.converter.encoding.tiff import (
     GEO_KEYS,
@@ -27,13 +28,8 @@ from patchpress.converter.encoding.tiff import (
     read_directory,
     shape_of,
 )
-from patchpress.converter.sources.files import PatchFiles
+from patchpress.converter.sources.files import LARGEST, PatchFiles
 from patchpress.readers.errors import PatchError
-
-
-class OtherSize(PatchError):
-    """A file of another size than the band has in the description; all else is as described."""
-
 
 HEADERS_KEPT = 64  # one for each coordinate reference system; files with more are not alike
 _XY = struct.Struct("<2d")  # x and y of a tie point
@@ -74,6 +70,8 @@ class BandReader:
         self.shape = shape
         self.bands = bands
         self.nbytes = self.dtype.itemsize * shape[0] * shape[1] * bands
+        self.most = max(LARGEST, 2 * self.nbytes)
+        """Bytes that a file may have, or the pixels of one that may have any size."""
         self._headers: dict[bytes, _FileHeader] = {}
         self._size = 0
         self._tie = slice(0, 0)
@@ -100,14 +98,8 @@ class BandReader:
         return self._read_whole(name, files, out)
 
     def _read_whole(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
-        data = files.read(name)
-        raster = self._decode(files.path(name), data)
-        if raster.array.shape[1:] != self.shape:
-            _, height, width = raster.array.shape
-            raise OtherSize(
-                f"{files.path(name)} has {height} x {width} pixels, not "
-                f"{self.shape[0]} x {self.shape[1]}"
-            )
+        data = files.read(name, self.most)
+        raster = self._decode(files.path(name), data, self.shape)
         np.frombuffer(out, self.dtype).reshape(raster.array.shape)[...] = raster.array
         self._learn(data)
         return ground_of(raster.georeference, *self.shape)
@@ -118,19 +110,14 @@ class BandReader:
         Raises:
             PatchError: as `read_into`, but for the size.
         """
-        raster = self._decode(files.path(name), files.read(name))
+        raster = self._decode(files.path(name), files.read(name, self.most), None)
         return raster.array, ground_of(raster.georeference, *raster.array.shape[1:])
 
-    def _decode(self, path: str, data: bytes) -> Raster:
+    def _decode(self, path: str, data: bytes, shape: tuple[int, int] | None) -> Raster:
         try:
-            raster = decode(data)
+            return decode(data, Expected(self.dtype, self.bands, shape, self.most))
         except PatchError as error:
-            raise PatchError(f"{path} {error}") from None
-        if raster.array.dtype != self.dtype:
-            raise PatchError(f"{path} is {raster.array.dtype}, not {self.dtype}")
-        if len(raster.array) != self.bands:
-            raise PatchError(f"{path} has {len(raster.array)} bands, not {self.bands}")
-        return raster
+            raise type(error)(f"{path} {error}") from None
 
     def _learn(self, data: bytes) -> None:
         """Keep the header of a plain file if its pixels are its last bytes, in one piece."""
@@ -169,7 +156,7 @@ def _file_header(
     if shape_of(directory) != shape or directory.first(PLANAR, 1) not in (1, 2):
         return None
     if georeference is None:
-        if GEO_KEYS in directory.tags:
+        if GEO_KEYS in directory.tags or TIEPOINT in directory.tags:
             return None
         return _FileHeader(
             size=len(data), tie=len(data), around=data, epsg=None, shift=(0.0, 0.0), extent=None

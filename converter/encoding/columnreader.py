@@ -15,6 +15,8 @@ from patchpress.readers.hints import hint
 
 LARGEST = 1 << 63  # of whole numbers that a table holds
 
+LARGEST_SIDECAR = 16 << 20  # bytes
+
 
 class ColumnReader:
     """Reads the values of a modality's table columns, for one patch at a time."""
@@ -86,7 +88,7 @@ class ColumnReader:
         name = sidecar.file.replace(f"{{{self._modality.key_column}}}", patch.name)
         path = files.path(name)
         try:
-            content = json.loads(files.read(name))
+            content = json.loads(files.read(name, LARGEST_SIDECAR))
         except ValueError as error:
             raise PatchError(f"{path} is no JSON ({error})") from None
         if not isinstance(content, dict):

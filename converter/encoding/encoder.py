@@ -7,12 +7,19 @@ import xxhash
 
 from patchpress.converter.descriptions.description import LabelRule, ModalitySource, Splits
 from patchpress.converter.descriptions.patterns import band_pattern
-from patchpress.converter.encoding.bandreader import BandReader, OtherSize
+from patchpress.converter.encoding.bandreader import BandReader
 from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.fit import fit, fitted_ground, size_of
+from patchpress.converter.encoding.grounds import same_ground, shown
+from patchpress.converter.encoding.promises import OtherSize
 from patchpress.converter.encoding.resample import resample_into
+from patchpress.converter.encoding.sidefiles import (
+    files_beside,
+    ground_with_files_beside,
+    with_files_beside,
+)
 from patchpress.converter.encoding.tiff import Array, Ground
-from patchpress.converter.sources.files import PatchFiles, open_files
+from patchpress.converter.sources.files import LARGEST, PatchFiles, open_files
 from patchpress.converter.sources.passed_over import is_hidden
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
@@ -20,7 +27,6 @@ from patchpress.readers.format.modality import Band, record_form
 from patchpress.readers.format.record import Compressor, Form
 
 SIZE_MARGIN = 2  # so many times the usual bytes are made ready for a record of any size
-LARGEST = 32 << 20  # bytes of a patch of any size, unless twice the usual ones are more
 
 
 class Recipe(NamedTuple):
@@ -103,6 +109,7 @@ class Encoder:
         self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
         self._column_reader = ColumnReader(modality, recipe.rules, recipe.splits, recipe.identity)
         self._size = self._form.size * (SIZE_MARGIN if self._keeps_sizes else 1)
+        self._beside: frozenset[str] = frozenset()  # files that have a georeference beside them
         self._scratch = bytearray(self._size if self._compress else 0)
 
     @property
@@ -152,8 +159,10 @@ class Encoder:
             return
         expected = {patch.file(band.name) for band in self._bands}
         there = set(files.names())
+        self._beside = frozenset()
         if there == expected:
             return
+        self._beside = with_files_beside(expected, there)
         missing = sorted(expected - there)
         if missing:
             raise PatchError(f"{patch.path(missing[0])} is missing")
@@ -198,6 +207,7 @@ class Encoder:
                 covered = reader.read_into(name, files, coarse.data.cast("B"))
                 plane = np.frombuffer(record, coarse.dtype, shape[0] * shape[1], start)
                 resample_into(coarse, plane.reshape(shape), self._method)
+            covered = self._ground(patch, name, files, covered)
             if index == 0:
                 ground = covered
             elif covered != ground:
@@ -211,6 +221,7 @@ class Encoder:
         if not self._together.size:
             self._together = np.empty(shape, self._bands[0].dtype)
         ground = self._whole.read_into(patch.before, files, self._together.data.cast("B"))
+        ground = self._ground(patch, patch.before, files, ground)
         size = self._readers[0].nbytes
         for (start, _), band in zip(self._planes, self._together, strict=True):
             record[start : start + size] = band.data.cast("B")
@@ -264,13 +275,14 @@ class Encoder:
         if not patch.after:
             found, ground = self._whole.read_any(patch.before, files)
             self._check_bytes(patch, found.nbytes, found[0])
+            ground = self._ground(patch, patch.before, files, ground)
             return list(found), [ground] * len(self._bands)
         arrays: list[Array] = []
         grounds: list[Ground | None] = []
         for band, reader in zip(self._bands, self._readers, strict=True):
             found, ground = reader.read_any(patch.file(band.name), files)
             arrays.append(found[0])
-            grounds.append(ground)
+            grounds.append(self._ground(patch, patch.file(band.name), files, ground))
             self._check_bytes(patch, sum(array.nbytes for array in arrays), found[0])
         return arrays, grounds
 
@@ -307,13 +319,24 @@ class Encoder:
             bands = dict(zip(names, form.array(record, form.tensors[0]), strict=True))
         return {band.name: int(np.isnan(bands[band.name]).sum()) for band in self._bands}
 
+    def _ground(
+        self, patch: Patch, name: str, files: PatchFiles, covered: Ground | None
+    ) -> Ground | None:
+        """The ground of a file, which alone covers `covered`; files beside it may tell more."""
+        beside = name in self._beside
+        # Of patches that are one file each, the names in their folder are not listed each time.
+        if not patch.after:
+            auxiliary, *world = files_beside(name)
+            beside = files.has(auxiliary) or (covered is None and any(map(files.has, world)))
+        return ground_with_files_beside(files.path(name)) if beside else covered
+
     def _check_ground(
         self, path: str, one: Ground | None, other: Ground | None, shape: tuple[int, ...]
     ) -> None:
         if not same_ground(one, other, shape, self._modality.ground_tolerance):
             raise PatchError(
-                f"{path} covers {_shown(other)}, but {self._bands[0].name} of the same patch "
-                f"{_shown(one)}"
+                f"{path} covers {shown(other)}, but {self._bands[0].name} of the same patch "
+                f"{shown(one)}"
             )
 
 
@@ -334,21 +357,3 @@ def _planes(form: Form, bands: tuple[Band, ...], *, native: bool) -> list[_Plane
     _, height, width = tensor.shape
     size = tensor.nbytes // len(bands)
     return [_Plane(first + index * size, (height, width)) for index in range(len(bands))]
-
-
-def same_ground(
-    one: Ground | None, other: Ground | None, shape: tuple[int, ...], tolerance: float
-) -> bool:
-    """Whether two rasters cover the same ground, to `tolerance` pixels of a grid of that shape."""
-    if one is None or other is None:
-        return one is other
-    pixel = max(abs(other.right - other.left) / shape[1], abs(other.top - other.bottom) / shape[0])
-    return one.epsg == other.epsg and all(
-        abs(a - b) <= tolerance * pixel for a, b in zip(one[1:], other[1:], strict=True)
-    )
-
-
-def _shown(ground: Ground | None) -> str:
-    if ground is None:
-        return "no known ground"
-    return f"EPSG:{ground.epsg} {ground.left:g} {ground.bottom:g} {ground.right:g} {ground.top:g}"

@@ -1,8 +1,8 @@
 """Decodes any GeoTIFF: its pixels as an array, and its georeference.
 
-A plain TIFF (see `tiff.plain_strips`) is decoded here. Others are decoded by imagecodecs, and those
-that imagecodecs refuses by rasterio, that is by GDAL. `bandreader` is faster for plain files that
-are alike.
+What a file promises is compared with what is expected before anything is decoded. A plain TIFF (see
+`tiff.plain_strips`) is decoded here, others by `blocks`, and what that does not know by rasterio,
+that is by GDAL. `bandreader` is faster for plain files that are alike.
 """
 
 import re
@@ -10,26 +10,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from patchpress.converter.encoding.blocks import decode_blocks
+from patchpress.converter.encoding.promises import ANYTHING, Expected, check_blocks, check_image
 from patchpress.converter.encoding.tiff import (
-    BITS,
     GEO_KEYS,
     PLANAR,
-    STRIP_COUNTS,
-    STRIP_OFFSETS,
-    TILE_COUNTS,
-    TILE_OFFSETS,
+    TIEPOINT,
     Array,
     Directory,
     Georeference,
     georeference_of,
+    has_plain_samples,
+    images_like,
     plain_dtype,
     plain_strips,
     read_directory,
     shape_of,
 )
+from patchpress.converter.sources.contents import START, content
 from patchpress.readers.errors import PatchError
 
-LARGEST_RATIO = 4_000  # bytes of pixels to bytes of file: DEFLATE reaches 1,032, others less
+_TILE = 16 << 20  # bytes of a block that GDAL may take, unless four times the image are more
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,45 +42,82 @@ class Raster:
     georeference: Georeference | None
 
 
-def decode(data: bytes) -> Raster:
+def decode(data: bytes, expected: Expected = ANYTHING) -> Raster:
     """Decode all bands of a TIFF's first image.
 
     Raises:
-        PatchError: no decoder takes it. Put the name of the file before its sentence.
+        PatchError: no decoder takes it, or it is not as expected. Put the name of the file before
+            its sentence.
+        OtherSize: only its size is not as expected.
     """
-    directory = read_directory(data)
-    strips = plain_strips(directory, len(data)) if directory else None
-    if directory is not None and strips is None:
-        _refuse_hollow(directory, len(data))
+    directory = _checked_directory(data, expected)
     if directory is None or (georeference := _known_georeference(directory)) is _ASK:
-        return decode_rasterio(data)
-    if strips is None:
-        return Raster(decode_imagecodecs(data, directory), georeference)
+        return decode_rasterio(data, expected)
+    strips = plain_strips(directory, len(data))
+    if strips is not None:
+        return Raster(_plain(data, directory, strips), georeference)
+    check_blocks(directory, len(data))
+    array = decode_blocks(data, directory)
+    return decode_rasterio(data, expected) if array is None else Raster(array, georeference)
+
+
+def decode_apart(data: bytes, expected: Expected = ANYTHING) -> Array:
+    """All bands, by another decoder than `decode` takes, if there is another: libtiff or GDAL.
+
+    Raises:
+        PatchError, OtherSize: as `decode`.
+    """
+    import imagecodecs
+
+    directory = _checked_directory(data, expected)
+    if directory is None:
+        return decode_rasterio(data, expected).array
+    plain_strips(directory, len(data))  # if the file is truncated, its error says so best
+    check_blocks(directory, len(data))
+    try:
+        array = imagecodecs.tiff_decode(data, index=0)
+    except Exception:  # a damaged file makes it raise almost anything; GDAL has the last word
+        return decode_rasterio(data, expected).array
+    bands, height, width = shape_of(directory)
+    if array.shape == (height, width, bands) and directory.first(PLANAR, 1) == 1:
+        return np.asarray(array.transpose(2, 0, 1))
+    if array.size != bands * height * width:
+        return decode_rasterio(data, expected).array
+    return np.asarray(array.reshape(bands, height, width))
+
+
+def _checked_directory(data: bytes, expected: Expected) -> Directory | None:
+    """The directory of a file that is as expected; None if only GDAL can tell what is in it.
+
+    Raises:
+        PatchError, OtherSize: as `decode`.
+    """
+    if data[:4] not in _TIFFS:
+        found = content(data[:START])
+        raise PatchError(f"is no TIFF but {found.name}" if found else "is no TIFF")
+    directory = read_directory(data)
+    if directory is None:
+        return None
+    count = images_like(data, directory) if directory.next else 1
+    if count > 1:
+        bands, height, width = shape_of(directory)
+        raise PatchError(
+            f"has {count} images (pages) of {bands} x {height} x {width}, of which only the first "
+            "would be read: write all bands into one image"
+        )
+    if not has_plain_samples(directory):
+        return None
+    check_image(expected, plain_dtype(directory), *shape_of(directory))
+    return directory
+
+
+def _plain(data: bytes, directory: Directory, strips: list[tuple[int, int]]) -> Array:
     pixels = b"".join(data[offset : offset + count] for offset, count in strips)
     bands, height, width = shape_of(directory)
     flat = np.frombuffer(pixels, plain_dtype(directory))
     if directory.first(PLANAR, 1) == 1 and bands > 1:
-        return Raster(flat.reshape(height, width, bands).transpose(2, 0, 1), georeference)
-    return Raster(flat.reshape(bands, height, width), georeference)
-
-
-def _refuse_hollow(directory: Directory, length: int) -> None:
-    """Refuse a file that lacks pixels, or that promises more than its bytes can hold.
-
-    Decoders would fill in zeros, or take the memory for all that is promised.
-    """
-    tiles = TILE_OFFSETS in directory.tags
-    offsets = directory.tags.get(TILE_OFFSETS if tiles else STRIP_OFFSETS, ())
-    counts = directory.tags.get(TILE_COUNTS if tiles else STRIP_COUNTS, ())
-    # If both are zero, GDAL wrote so that all pixels of a block are zero.
-    if not offsets or any(n and not at for at, n in zip(offsets, counts, strict=False)):
-        raise PatchError("has no pixels for a part of its image")
-    bands, height, width = shape_of(directory)
-    size = bands * height * width * max(directory.first(BITS, 8), 8) // 8
-    if size > max(LARGEST_RATIO * length, 1 << 20):
-        raise PatchError(
-            f"promises {bands} x {height} x {width} pixels, which {length:,} bytes cannot hold"
-        )
+        return flat.reshape(height, width, bands).transpose(2, 0, 1)
+    return flat.reshape(bands, height, width)
 
 
 _ASK = Georeference(-1, (0.0,) * 6)
@@ -87,39 +126,19 @@ _ASK = Georeference(-1, (0.0,) * 6)
 def _known_georeference(directory: Directory) -> Georeference | None:
     """The georeference, or `_ASK` if only GDAL can tell the EPSG code."""
     georeference = georeference_of(directory)
+    if georeference is None and TIEPOINT in directory.tags:
+        return _ASK  # control points, of which GDAL makes a transform if they fit exactly
     if georeference is not None and georeference.epsg is None and GEO_KEYS in directory.tags:
         return _ASK
     return georeference
 
 
-def decode_imagecodecs(data: bytes, directory: Directory | None = None) -> Array:
-    """All bands, (bands, height, width), by imagecodecs, or by rasterio if that refuses.
-
-    Raises:
-        PatchError: neither takes the file.
-    """
-    import imagecodecs
-
-    directory = directory or read_directory(data)
-    if directory is None:
-        return decode_rasterio(data).array
-    try:
-        array = imagecodecs.tiff_decode(data, index=0)
-    except Exception:  # a damaged file makes it raise almost anything; GDAL has the last word
-        return decode_rasterio(data).array
-    bands, height, width = shape_of(directory)
-    if array.shape == (height, width, bands) and directory.first(PLANAR, 1) == 1:
-        return np.asarray(array.transpose(2, 0, 1))
-    if array.size != bands * height * width:
-        return decode_rasterio(data).array
-    return np.asarray(array.reshape(bands, height, width))
-
-
-def decode_rasterio(data: bytes) -> Raster:
+def decode_rasterio(data: bytes, expected: Expected = ANYTHING) -> Raster:
     """All bands and the georeference, by GDAL.
 
     Raises:
-        PatchError: GDAL refuses the file.
+        PatchError: GDAL refuses the file, or it is not as expected.
+        OtherSize: only its size is not as expected.
     """
     import warnings
 
@@ -130,10 +149,18 @@ def decode_rasterio(data: bytes) -> Raster:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
+                dtype = np.dtype(source.dtypes[0])
+                check_image(expected, dtype, source.count, source.height, source.width)
+                rows, columns = source.block_shapes[0]
+                image = source.count * source.height * source.width
+                if rows * columns * dtype.itemsize > max(_TILE, 4 * image * dtype.itemsize):
+                    raise PatchError(f"has tiles of {rows} x {columns} pixels")
                 array = source.read()
                 epsg = source.crs.to_epsg() if source.crs else None
                 known = not source.transform.is_identity
                 transform = tuple(source.transform[:6])
+    except PatchError:
+        raise
     except Exception as error:  # not all errors of GDAL are a RasterioError
         cause = error.__cause__ or error
         # GDAL gives a file in memory another name each time.

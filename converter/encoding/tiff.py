@@ -16,8 +16,8 @@ Array = npt.NDArray[Any]
 # Tags and types of TIFF 6.0; 33550, 33922, 34264 and 34735 are of GeoTIFF 1.1 (OGC 19-008r4).
 WIDTH, HEIGHT, BITS, COMPRESSION = 256, 257, 258, 259
 FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS = 266, 273, 277, 278, 279
-PLANAR, TILE_WIDTH, TILE_OFFSETS, TILE_COUNTS = 284, 322, 324, 325
-SAMPLE_FORMAT, PHOTOMETRIC = 339, 262
+PLANAR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 284, 322, 323, 324, 325
+SAMPLE_FORMAT, PHOTOMETRIC, PREDICTOR, SUBFILE = 339, 262, 317, 254
 PIXEL_SCALE, TIEPOINT, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 
 # Number of a type -> its format in `struct`.
@@ -26,18 +26,27 @@ _TYPES |= {16: "Q", 17: "q", 18: "Q"}
 _UNSIGNED = (1, 3, 4, 16)
 _DOUBLE = (12,)
 # Tags of which a wrong type would give wrong pixels, and the types that they may have.
-_BLOCKS = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, ROWS_PER_STRIP, TILE_WIDTH)
+_BLOCKS = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, ROWS_PER_STRIP)
+_TILES = (TILE_WIDTH, TILE_HEIGHT)
 _SHAPES = (WIDTH, HEIGHT, SAMPLES, PLANAR, BITS, SAMPLE_FORMAT)
-_INTEGERS = (*_BLOCKS, *_SHAPES, COMPRESSION, PHOTOMETRIC, FILL_ORDER, GEO_KEYS)
+_INTEGERS = (*_BLOCKS, *_TILES, *_SHAPES, COMPRESSION, PHOTOMETRIC, FILL_ORDER, GEO_KEYS)
 _RIGHT_TYPES: dict[int, tuple[int, ...]] = dict.fromkeys(_INTEGERS, _UNSIGNED)
+_RIGHT_TYPES |= dict.fromkeys((PREDICTOR, SUBFILE), _UNSIGNED)
 _RIGHT_TYPES |= dict.fromkeys((PIXEL_SCALE, TIEPOINT, TRANSFORMATION), _DOUBLE)
 
+_SIZE = (WIDTH, HEIGHT, SAMPLES)
+# Tags that have one value; libraries do not agree on more.
+_SINGLE = frozenset((*_TILES, *_SIZE, ROWS_PER_STRIP, PLANAR, COMPRESSION, PHOTOMETRIC, FILL_ORDER))
+_SINGLE |= {PREDICTOR, SUBFILE}
 _KINDS = {1: "u", 2: "i", 3: "f"}  # value of SampleFormat -> kind of a NumPy dtype
 # Keys of GEO_KEYS: GTModelType, GTRasterType, GeodeticCRS, ProjectedCRS.
 _MODEL, _RASTER, _GEOGRAPHIC, _PROJECTED = 1024, 1025, 2048, 3072
+_VERTICAL = 4096  # the first of the keys about heights
 _GEOGRAPHIC_MODEL, _PIXEL_IS_POINT = 2, 2  # values of the first two
 _USER_DEFINED = 32767  # codes from here on are none of EPSG
 _MOST_TAGS = 4096  # more are damage
+_MOST_VALUES = 250_000  # of one tag: an image in strips of one row has one for each row and band
+_MOST_IMAGES = 64  # that are looked for in one file
 
 
 class Georeference(NamedTuple):
@@ -66,13 +75,15 @@ class Directory:
     """The first image directory of a TIFF."""
 
     tags: Mapping[int, tuple[Any, ...]]
-    """Tag -> its values."""
+    """Tag -> its values, for the tags that are used."""
     offsets: Mapping[int, int]
     """Tag -> the byte of the file where its values begin."""
     end: int
     """The first byte after the directory and all values of its tags."""
     byteorder: str
     classic: bool
+    next: int
+    """The byte of the file where the next directory begins; 0 if there is none."""
 
     def first(self, tag: int, default: int) -> int:
         """The first value of an integer tag."""
@@ -86,13 +97,31 @@ def read_directory(data: bytes) -> Directory | None:
         return None
     try:
         version = struct.unpack_from(f"{order}H", data, 2)[0]
-        if version == 42:
-            return _entries(data, order, struct.unpack_from(f"{order}I", data, 4)[0], classic=True)
-        if version == 43:
-            return _entries(data, order, struct.unpack_from(f"{order}Q", data, 8)[0], classic=False)
+        if version not in (42, 43):
+            return None
+        word, start = ("I", 4) if version == 42 else ("Q", 8)
+        first = struct.unpack_from(order + word, data, start)[0]
+        return _entries(data, order, first, classic=version == 42)
     except (struct.error, OverflowError):
         return None
-    return None
+
+
+def images_like(data: bytes, first: Directory) -> int:
+    """How many images of the size and dtype of the first one a file has, the first included.
+
+    Overviews and masks are none.
+    """
+    count, start, seen = 1, first.next, set[int]()
+    while start and start not in seen and len(seen) < _MOST_IMAGES:
+        seen.add(start)
+        try:
+            directory = _entries(data, first.byteorder, start, classic=first.classic)
+        except (struct.error, OverflowError):
+            break
+        alike = all(directory.tags.get(tag) == first.tags.get(tag) for tag in (*_SIZE, BITS))
+        count += alike and not directory.first(SUBFILE, 0)
+        start = directory.next
+    return count
 
 
 def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory:
@@ -102,27 +131,41 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
     head = struct.calcsize(order + entry_format)
     if count > _MOST_TAGS:
         raise struct.error("more tags than a TIFF has")
-    tags, offsets = {}, {}
+    tags, offsets, seen = {}, {}, set[int]()
     end = position + count * (head + inline)
     for _ in range(count):
         tag, kind, number = struct.unpack_from(order + entry_format, data, position)
         offset = position + head
-        if tag in tags:  # readers do not agree which of the two counts
+        if tag in seen:  # readers do not agree which of the two counts
             raise struct.error("a tag twice")
         if kind not in _RIGHT_TYPES.get(tag, _TYPES):
             raise struct.error("a tag of the wrong type")
         if kind in _TYPES:
             values = f"{order}{number}{_TYPES[kind]}"
-            size = struct.calcsize(values)
+            size = number * struct.calcsize(f"={_TYPES[kind]}")
             if size > inline:  # then the entry has their offset
                 offset = struct.unpack_from(order + ("I" if classic else "Q"), data, offset)[0]
             if offset + size > len(data):
                 raise struct.error("a tag's values lie after the end of the file")
-            tags[tag] = struct.unpack_from(values, data, offset)
-            offsets[tag] = offset
+            seen.add(tag)
+            if tag in _RIGHT_TYPES:
+                if number != 1 and tag in _SINGLE:
+                    raise struct.error("several values of a tag that has one")
+                if number > _MOST_VALUES:
+                    raise struct.error("more values than a patch can need")
+                tags[tag] = struct.unpack_from(values, data, offset)
+                offsets[tag] = offset
             end = max(end, offset + size)
         position += head + inline
-    return Directory(tags=tags, offsets=offsets, end=end, byteorder=order, classic=classic)
+    following = data[position : position + inline]
+    return Directory(
+        tags=tags,
+        offsets=offsets,
+        end=end,
+        byteorder=order,
+        classic=classic,
+        next=int.from_bytes(following, "little" if order == "<" else "big"),
+    )
 
 
 def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | None:
@@ -134,19 +177,12 @@ def plain_strips(directory: Directory, length: int) -> list[tuple[int, int]] | N
     Raises:
         PatchError: the file is shorter than its strips.
     """
-    bits = set(directory.tags.get(BITS, (1,)))
-    kind = set(directory.tags.get(SAMPLE_FORMAT, (1,)))
     plain = (
         directory.classic
         and directory.byteorder == "<"
         and directory.first(COMPRESSION, 1) == 1
-        and directory.first(FILL_ORDER, 1) == 1
-        and directory.first(PHOTOMETRIC, 1) in (0, 1, 2, 3)
         and TILE_WIDTH not in directory.tags
-        and len(bits) == 1
-        and bits <= {8, 16, 32, 64}
-        and len(kind) == 1
-        and kind <= _KINDS.keys()
+        and has_plain_samples(directory)
     )
     if not plain:
         return None
@@ -180,6 +216,24 @@ def _strip_bytes(directory: Directory, strips: int) -> list[int]:
     return [row * n for n in rows] * (samples // together)
 
 
+def has_plain_samples(directory: Directory) -> bool:
+    """Whether samples are whole bytes of one dtype, and mean numbers, colours or a palette's rows.
+
+    All others, such as 12 bits, half floats, complex numbers, YCbCr or CIELAB, are left to GDAL.
+    """
+    bits = set(directory.tags.get(BITS, (1,)))
+    kind = set(directory.tags.get(SAMPLE_FORMAT, (1,)))
+    return (
+        len(bits) == 1
+        and bits <= {8, 16, 32, 64}
+        and len(kind) == 1
+        and kind <= _KINDS.keys()
+        and not (kind == {3} and bits <= {8, 16})
+        and directory.first(FILL_ORDER, 1) == 1
+        and directory.first(PHOTOMETRIC, 1) in (0, 1, 2, 3)
+    )
+
+
 def plain_dtype(directory: Directory) -> np.dtype[Any]:
     """The dtype of a plain TIFF's samples."""
     kind = _KINDS[directory.first(SAMPLE_FORMAT, 1)]
@@ -207,7 +261,9 @@ def georeference_of(directory: Directory) -> Georeference | None:
         a, b, c, d, e, f = transform
         transform = (a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
     code = keys.get(_GEOGRAPHIC if keys.get(_MODEL) == _GEOGRAPHIC_MODEL else _PROJECTED)
-    return Georeference(code if code and code < _USER_DEFINED else None, transform)
+    # A vertical system makes another system of both, which GDAL knows.
+    is_known = code and code < _USER_DEFINED and not any(key >= _VERTICAL for key in keys)
+    return Georeference(code if is_known else None, transform)
 
 
 def _geo_keys(directory: tuple[int, ...]) -> dict[int, int]:

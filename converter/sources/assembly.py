@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from patchpress.converter.memory import CellPool
-from patchpress.converter.sources.files import ArchivedFiles, usual_files_size
+from patchpress.converter.sources.files import ArchivedFiles, largest_file
 from patchpress.converter.sources.match import FolderMatch, ModalityPath, ModalityPaths
 from patchpress.converter.sources.passed_over import PassedOver, has_hidden_part, is_hidden
 from patchpress.converter.sources.patch import (
@@ -24,7 +24,6 @@ from patchpress.readers.errors import SourceError
 
 WINDOW = 64  # patches that may wait for files at a time; archives as published need one
 FOREIGN = 10_000  # files without a patch among them tell that an archive is another dataset's
-FILES_MARGIN = 4  # a file is refused if it has so many times the usual bytes of its whole patch
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,9 +62,7 @@ class PatchAssembler:
         self._absent = absent
         self._stream, self._paths, self._on_problem = stream, paths, on_problem
         self._takes, self._cells, self._names_only = takes, cells, names_only
-        self._largest = {
-            path.modality.name: FILES_MARGIN * usual_files_size(path.modality) for path in paths
-        }
+        self._largest = {path.modality.name: largest_file(path.modality) for path in paths}
         self.passed_over = PassedOver()
         """Files that belong to no patch, so far."""
         self._has_patches = False

@@ -19,6 +19,8 @@ from patchpress.readers.errors import PatchError
 
 Buffer = bytearray | memoryview
 _ALIGNMENT = 8  # bytes, of each file in a cell: that of the widest pixel
+LARGEST = 32 << 20
+"""Bytes of a file, and of a patch that may have any size, unless twice the usual ones are more."""
 _HEAD = 4096  # bytes that a file usually has before its pixels, at most; or a JSON file in all
 
 
@@ -30,6 +32,12 @@ def usual_files_size(modality: ModalitySource) -> int:
     return (2 if modality.any_size else 1) * pixels + _HEAD * (len(modality.bands) + 1)
 
 
+def largest_file(modality: ModalitySource) -> int:
+    """Bytes that a file out of an archive may have: many of them are in memory at a time."""
+    usual = 4 * usual_files_size(modality)
+    return max(LARGEST, usual) if modality.any_size else usual
+
+
 class PatchFiles(Protocol):
     """The files of one patch, by name."""
 
@@ -38,6 +46,9 @@ class PatchFiles(Protocol):
 
     def names(self) -> Iterable[str]:
         """The names of all files in the folder of the patch."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
 
     def readv(self, name: str, into: Sequence[Buffer]) -> int:
         """Fill buffers, one after the other, from the beginning of a file.
@@ -49,15 +60,20 @@ class PatchFiles(Protocol):
             PatchError: the file is absent or may not be read.
         """
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """All bytes of a file.
 
         Raises:
-            PatchError: the file is absent or may not be read.
+            PatchError: the file is absent, may not be read, or has more than `most` bytes.
         """
 
     def close(self) -> None:
         """Close what is open."""
+
+
+def _check_size(path: str, nbytes: int, most: int | None) -> None:
+    if most is not None and nbytes > most:
+        raise PatchError(f"{path} has {nbytes:,} bytes, far more than its pixels need")
 
 
 class DiskFiles:
@@ -83,6 +99,10 @@ class DiskFiles:
         """The names of all files."""
         return os.listdir(self._fd)
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return os.access(name, os.F_OK, dir_fd=self._fd)
+
     def readv(self, name: str, into: Sequence[Buffer]) -> int:
         """Fill buffers by one system call; gives how many bytes it read."""
         fd = self._open(name)
@@ -93,12 +113,13 @@ class DiskFiles:
         finally:
             os.close(fd)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """All bytes of a file."""
         fd = self._open(name)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise PatchError(f"{self.path(name)} is no file, but a folder, a pipe or a device")
+            _check_size(self.path(name), os.fstat(fd).st_size, most)
             with open(fd, "rb", buffering=0, closefd=False) as file:
                 return file.read()
         except OSError as error:
@@ -137,6 +158,10 @@ class MemoryFiles:
         """The names of all files."""
         return self._files.keys()
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return name in self._files
+
     def readv(self, name: str, into: Sequence[Buffer]) -> int:
         """Copy a file into buffers; gives how many bytes of it they took."""
         data = self._file(name)
@@ -147,9 +172,11 @@ class MemoryFiles:
             at += len(copied)
         return at
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """All bytes of a file."""
-        return bytes(self._file(name))
+        data = self._file(name)
+        _check_size(self.path(name), len(data), most)
+        return bytes(data)
 
     def close(self) -> None:
         """Do nothing: no file is open."""

@@ -10,6 +10,7 @@ import pytest
 
 import patchpress.converter.encoding.bandreader
 from patchpress.converter.encoding.bandreader import HEADERS_KEPT, BandReader
+from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import Raster, decode
 from patchpress.converter.encoding.tiff import Ground, ground_of
 from patchpress.converter.sources.files import DiskFiles
@@ -61,9 +62,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Sizes of the files that were decoded in full."""
     sizes: list[int] = []
 
-    def counted(data: bytes) -> Raster:
+    def counted(data: bytes, expected: Expected) -> Raster:
         sizes.append(len(data))
-        return decode(data)
+        return decode(data, expected)
 
     monkeypatch.setattr(patchpress.converter.encoding.bandreader, "decode", counted)
     return sizes

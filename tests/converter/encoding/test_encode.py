@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from patchpress import open_store
-from patchpress.converter.encoding.encoder import same_ground
+from patchpress.converter.encoding.grounds import same_ground
 from patchpress.converter.encoding.tiff import Ground
 from patchpress.readers.errors import PatchError
 from tests.support.helpers import UTM, band_files, first_band, folder_bytes, geotiff, made, patches

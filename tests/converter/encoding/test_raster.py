@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.control
+import rasterio.errors
 from affine import Affine
 
-from patchpress.converter.encoding.raster import decode, decode_imagecodecs, decode_rasterio
+from patchpress.converter.encoding.raster import decode, decode_apart, decode_rasterio
 from patchpress.converter.encoding.tiff import Georeference, ground_of, plain_strips, read_directory
 from patchpress.readers.errors import PatchError
 from tests.support.helpers import UTM, Array, by_rasterio, geotiff
@@ -172,7 +174,7 @@ def test_all_decoders_agree(tmp_path: Path, kind: str) -> None:
     bands = pixels("uint16", 2)
     path = geotiff(tmp_path / "image.tif", bands, **UTM, **TIFFS[kind])
     data = path.read_bytes()
-    for array in (decode(data).array, decode_imagecodecs(data), decode_rasterio(data).array):
+    for array in (decode(data).array, decode_apart(data), decode_rasterio(data).array):
         np.testing.assert_array_equal(array, bands)
 
 
@@ -198,3 +200,109 @@ def test_the_ground_of_a_raster_are_its_bounds(tmp_path: Path) -> None:
 def test_no_georeference_covers_no_ground() -> None:
     assert ground_of(None, 1, 1) is None
     assert ground_of(Georeference(None, (1, 0, 0, 0, -1, 0)), 2, 3) == (None, 0, -2, 3, 0)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 31])
+@pytest.mark.parametrize("count", [1, 3])
+def test_samples_that_are_no_whole_bytes_have_gdals_dtype(
+    tmp_path: Path, bits: int, count: int
+) -> None:
+    dtype = "uint8" if bits < 8 else "uint16" if bits < 16 else "uint32"
+    random = np.random.default_rng(bits)
+    bands = random.integers(0, 2**bits, (count, 33, 41)).astype(dtype)
+    for options in ({}, {"compress": "deflate"}, TILED):
+        path = geotiff(
+            tmp_path / "image.tif", bands, NBITS=bits, photometric="MINISBLACK", **options
+        )
+        assert_as_rasterio(path)
+        np.testing.assert_array_equal(decode(path.read_bytes()).array, bands)
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+def test_short_floats_are_float32(tmp_path: Path, bits: int) -> None:
+    bands = pixels("float32", 2)
+    path = geotiff(tmp_path / "image.tif", bands, NBITS=bits, **UTM)
+    assert_as_rasterio(path)
+    assert decode(path.read_bytes()).array.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "complex64", "complex128"])
+def test_further_dtypes(tmp_path: Path, dtype: str) -> None:
+    bands = np.random.default_rng(1).integers(0, 99, (2, 33, 40)).astype(dtype)
+    assert_as_rasterio(geotiff(tmp_path / "image.tif", bands, **UTM))
+
+
+LOSSY: dict[str, dict[str, Any]] = {
+    "JPEG, RGB": {"compress": "jpeg", "photometric": "RGB"},
+    "JPEG, YCbCr": {"compress": "jpeg", "photometric": "YCBCR", "interleave": "pixel"},
+    "JPEG, tiled": {"compress": "jpeg", "photometric": "YCBCR", "interleave": "pixel"} | TILED,
+    "WebP": {"compress": "webp", "interleave": "pixel"},
+    "LERC": {"compress": "lerc"},
+    "LERC, deflate": {"compress": "lerc_deflate"},
+    "LERC, zstd": {"compress": "lerc_zstd"},
+    "JPEG XL": {"compress": "jxl", "interleave": "pixel"},
+    "CIELAB": {"photometric": "CIELAB"},
+    "ICC Lab": {"photometric": "ICCLAB"},
+    "alpha": {"ALPHA": "YES"},
+    "nodata and holes": {"SPARSE_OK": True, "nodata": 7} | TILED,
+    "scale and offset": {"nodata": 3},
+}
+
+
+@pytest.mark.parametrize("kind", LOSSY)
+def test_what_only_gdal_knows_is_as_gdal_has_it(tmp_path: Path, kind: str) -> None:
+    smooth = np.cumsum(np.random.default_rng(3).normal(size=(3, 64, 64)), axis=2) * 5 + 120
+    bands = np.clip(smooth, 0, 255).astype(np.uint8)
+    if kind == "nodata and holes":
+        bands[:, 16:48] = 7
+    try:
+        path = geotiff(tmp_path / "image.tif", bands, **UTM, **LOSSY[kind])
+    except rasterio.errors.RasterioIOError as error:
+        pytest.skip(f"this GDAL does not write it ({error})")
+    if kind == "scale and offset":
+        with rasterio.open(path, "r+") as file:
+            file.scales, file.offsets = (0.1,) * 3, (5,) * 3
+    assert_as_rasterio(path)
+    array = by_rasterio(path)[0]
+    np.testing.assert_array_equal(decode_apart(path.read_bytes()), array)
+
+
+@pytest.mark.parametrize("system", ["EPSG:7415", "EPSG:4979", "EPSG:25832+5783", "EPSG:2263"])
+def test_heights_and_feet_have_gdals_code(tmp_path: Path, system: str) -> None:
+    path = geotiff(tmp_path / "i.tif", pixels("uint8"), crs=system, transform=UTM["transform"])
+    assert_as_rasterio(path)
+
+
+def test_control_points_are_as_gdal_has_them(tmp_path: Path) -> None:
+    corners = [(0, 0, 4e5, 5e6), (0, 40, 4.004e5, 5e6), (33, 0, 4e5, 4.99967e6)]
+    for count in (1, 3):
+        points = [rasterio.control.GroundControlPoint(*corner) for corner in corners[:count]]
+        path = geotiff(tmp_path / "image.tif", pixels("uint8"), crs="EPSG:32633", gcps=points)
+        assert_as_rasterio(path)
+
+
+def test_several_images_in_a_file_are_told(tmp_path: Path) -> None:
+    """As tifffile's imwrite writes an array (bands, height, width)."""
+    bands = pixels("uint16", 6)
+    for number, band in enumerate(bands):
+        options: dict[str, Any] = {"APPEND_SUBDATASET": "YES"} if number else {}
+        geotiff(tmp_path / "pages.tif", band[None], **options)
+    with pytest.raises(PatchError, match=r"6 images \(pages\) of 1 x 33 x 40, of which only the"):
+        decode((tmp_path / "pages.tif").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "is no TIFF but empty"),
+        (b"<!DOCTYPE html><html>404</html>", "is no TIFF but a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4\n", "but a Git LFS pointer"),
+        (b'{"error": "not found"}', "is no TIFF but a JSON text"),
+        (b"PK\x03\x04" + bytes(90), "is no TIFF but a zip archive"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(90), "is no TIFF"),
+        (bytes(900), "is no TIFF but nothing but zeros"),
+    ],
+)
+def test_what_stands_in_the_place_of_a_tiff_is_called_what_it_is(data: bytes, told: str) -> None:
+    with pytest.raises(PatchError, match=told):
+        decode(data)

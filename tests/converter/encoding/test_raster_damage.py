@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import decode, decode_rasterio
+from patchpress.converter.encoding.tiff import STRIP_OFFSETS, TILE_OFFSETS, read_directory
 from patchpress.readers.errors import PatchError
 from tests.support.helpers import UTM, Array, geotiff
 from tests.support.synthetic import tiff
@@ -19,6 +21,8 @@ TIFFS: dict[str, dict[str, Any]] = {
     "big-endian": {"ENDIANNESS": "BIG"},
 }
 PIXELS = np.random.default_rng(5).integers(1, 14_000, (1, 8, 8), np.uint16)
+
+EXPECTED = Expected(PIXELS.dtype, 1, (8, 8))
 
 
 @pytest.fixture(params=TIFFS)
@@ -34,7 +38,7 @@ def published(*, deflate: bool = False) -> bytes:
 def decoded(data: bytes) -> Array | None:
     """The pixels; None if the file is refused, or is another image than a band may be."""
     try:
-        array = decode(data).array
+        array = decode(data, EXPECTED).array
     except PatchError as refused:
         assert "\n" not in str(refused)
         return None
@@ -46,7 +50,7 @@ def right(array: Array | None, data: bytes) -> bool:
     if array is None or np.array_equal(array, PIXELS):
         return True
     try:
-        return np.array_equal(array, decode_rasterio(data).array)
+        return np.array_equal(array, decode_rasterio(data, EXPECTED).array)
     except PatchError:
         return False
 
@@ -111,3 +115,51 @@ def test_a_file_without_strips_is_refused_and_not_zeros() -> None:
     entry = whole.index(b"\x11\x01\x04\x00\x01\x00\x00\x00")  # StripOffsets, LONG, one value
     whole[entry + 4] = 0
     assert decoded(bytes(whole)) is None
+
+
+CODECS: dict[str, dict[str, Any]] = {
+    "deflate": {"compress": "deflate"},
+    "deflate, predictor": {"compress": "deflate", "predictor": 2},
+    "deflate, tiled": {"compress": "deflate", "tiled": True, "blockxsize": 16, "blockysize": 16},
+    "lzw": {"compress": "lzw", "predictor": 2},
+    "packbits": {"compress": "packbits"},
+    "zstd": {"compress": "zstd"},
+    "lzma": {"compress": "lzma"},
+}
+# All samples of a pixel together: here a decoder once gave other pixels at each call.
+COLOURS = np.random.default_rng(1).integers(900, 1100, (3, 16, 16), np.uint16)
+
+
+def outcome(decoder: Any, data: bytes) -> bytes | None:
+    try:
+        return bytes(np.ascontiguousarray(decoder(data).array))
+    except PatchError:
+        return None
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_damaged_pixels_are_refused_or_what_gdal_reads(tmp_path: Path, codec: str) -> None:
+    """Deflate has a checksum: no damage of it passes. The others are as GDAL has them."""
+    options = UTM | {"interleave": "pixel", "photometric": "MINISBLACK"} | CODECS[codec]
+    whole = geotiff(tmp_path / "image.tif", COLOURS, **options).read_bytes()
+    directory = read_directory(whole)
+    assert directory is not None
+    start = min(directory.tags.get(STRIP_OFFSETS) or directory.tags[TILE_OFFSETS])
+    right, passed = COLOURS.tobytes(), 0
+    for offset in range(start, len(whole), 1 if "deflate" in codec else 7):
+        for mask in (1, 255):
+            damaged = bytearray(whole)
+            damaged[offset] ^= mask
+            found = outcome(decode, bytes(damaged))
+            assert found == outcome(decode, bytes(damaged))
+            if found is not None:
+                assert found == outcome(decode_rasterio, bytes(damaged)), offset
+                passed += found != right
+    if "deflate" in codec:
+        assert passed == 0
+
+
+def test_the_strip_that_is_damaged_is_named() -> None:
+    whole = published(deflate=True)
+    with pytest.raises(PatchError, match=r"is damaged: strip 1: its deflated data is damaged, inc"):
+        decode(whole[:-1] + bytes([whole[-1] ^ 1]))

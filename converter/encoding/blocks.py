@@ -1,0 +1,196 @@
+"""Decodes the strips or tiles of a TIFF one by one, each into no more bytes than it has pixels.
+
+Deflate has a checksum, which is compared here: TIFF libraries stop when they have all pixels, and
+do not come to it. LZW, PackBits, zstd and LZMA have none in the TIFFs that GDAL writes.
+"""
+
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.converter.encoding.tiff import (
+    COMPRESSION,
+    PLANAR,
+    PREDICTOR,
+    ROWS_PER_STRIP,
+    STRIP_COUNTS,
+    STRIP_OFFSETS,
+    TILE_COUNTS,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_WIDTH,
+    Array,
+    Directory,
+    plain_dtype,
+    shape_of,
+)
+from patchpress.readers.errors import PatchError
+
+_MORE = 1 << 16  # bytes that a block may decompress to beyond its pixels
+_LZMA_MEMORY = 64 << 20
+_ZSTD_WINDOW = 1 << 27  # the largest that libtiff writes; only what is filled takes memory
+
+
+def _stored(block: bytes, nbytes: int) -> bytes:
+    return block[:nbytes]
+
+
+def _inflate(block: bytes, nbytes: int) -> bytes:
+    """The first bytes of deflated data, all of which is decompressed: its checksum is at its end.
+
+    Raises:
+        PatchError: it is damaged, ends early, or has many more bytes.
+    """
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(block, nbytes)
+        more = 0
+        while not stream.eof:
+            rest = stream.decompress(stream.unconsumed_tail, _MORE)
+            more += len(rest)
+            if not rest and not stream.eof and not stream.unconsumed_tail:
+                raise PatchError("its deflated data ends early")
+            if more > _MORE:
+                raise PatchError("its deflated data has more pixels than fit")
+    except zlib.error as error:
+        reason = str(error).partition(": ")[2] or str(error)
+        raise PatchError(f"its deflated data is damaged, {reason}") from None
+    return raw
+
+
+def _lzw(block: bytes, nbytes: int) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.lzw_decode(block, out=nbytes))
+
+
+def _packbits(block: bytes, nbytes: int) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.packbits_decode(block, out=nbytes))
+
+
+def _lzma(block: bytes, nbytes: int) -> bytes:
+    return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(block, nbytes)
+
+
+def _zstd(block: bytes, nbytes: int) -> bytes:
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    with decompressor.stream_reader(block) as stream:
+        return stream.read(nbytes)
+
+
+WITHOUT_PREDICTOR = (1, 32773)  # as TIFF libraries ignore it there
+# Value of the tag Compression -> what decompresses a block to at most so many bytes.
+_CODECS: dict[int, Callable[[bytes, int], bytes]] = {
+    1: _stored,
+    5: _lzw,
+    8: _inflate,
+    32946: _inflate,
+    32773: _packbits,
+    34925: _lzma,
+    50000: _zstd,
+}
+
+
+def decode_blocks(data: bytes, directory: Directory) -> Array | None:
+    """All bands, (bands, height, width) in native byte order; None if only GDAL can tell.
+
+    Args:
+        data: the file.
+        directory: of an image whose size and blocks were compared with what is expected; its
+            samples are whole bytes of one dtype.
+
+    Raises:
+        PatchError: deflated data is damaged.
+    """
+    codec = _CODECS.get(directory.first(COMPRESSION, 1))
+    predictor, planar = directory.first(PREDICTOR, 1), directory.first(PLANAR, 1)
+    little = plain_dtype(directory)
+    dtype = little if directory.byteorder == "<" else little.newbyteorder(">")
+    if directory.first(COMPRESSION, 1) in WITHOUT_PREDICTOR:
+        predictor = 1
+    predictors = (1, 2, 3) if dtype.kind == "f" else (1, 2)
+    if codec is None or planar not in (1, 2) or predictor not in predictors:
+        return None
+    try:
+        return _assembled(data, directory, codec, dtype, predictor)
+    except PatchError:
+        raise
+    except Exception:  # a damaged file makes decoders raise almost anything; GDAL has the last word
+        return None
+
+
+def _assembled(
+    data: bytes,
+    directory: Directory,
+    codec: Callable[[bytes, int], bytes],
+    dtype: np.dtype[Any],
+    predictor: int,
+) -> Array | None:
+    bands, height, width = shape_of(directory)
+    together = bands if directory.first(PLANAR, 1) == 1 else 1
+    tiled = TILE_WIDTH in directory.tags
+    if tiled:
+        rows, columns = directory.first(TILE_HEIGHT, 1), directory.first(TILE_WIDTH, 1)
+    else:
+        rows, columns = min(directory.first(ROWS_PER_STRIP, height) or height, height), width
+    offsets = directory.tags[TILE_OFFSETS if tiled else STRIP_OFFSETS]
+    counts = directory.tags[TILE_COUNTS if tiled else STRIP_COUNTS]
+    out = np.empty((bands // together, height, width, together), dtype.newbyteorder("="))
+    number = 0
+    for plane in out:
+        for top in range(0, height, rows):
+            down = rows if tiled else min(rows, height - top)
+            shape = (down, columns, together)
+            for left in range(0, width, columns):
+                start, count = offsets[number], counts[number]
+                number += 1
+                block = data[start : start + count]
+                if not count or len(block) < count:
+                    return None
+                try:
+                    raw = codec(block, down * columns * together * dtype.itemsize)
+                except PatchError as error:
+                    what = "tile" if tiled else "strip"
+                    raise PatchError(f"is damaged: {what} {number}: {error}") from None
+                pixels = _unpredicted(raw, dtype, shape, predictor)
+                target = plane[top : top + down, left : left + columns]
+                target[...] = pixels[: target.shape[0], : target.shape[1]]
+    return out[0].transpose(2, 0, 1) if together == bands else out[..., 0]
+
+
+def _unpredicted(
+    raw: bytes, dtype: np.dtype[Any], shape: tuple[int, int, int], predictor: int
+) -> npt.NDArray[Any]:
+    """The pixels of a block, (rows, columns, samples that lie together).
+
+    Raises:
+        ValueError: there are too few.
+    """
+    rows, columns, together = shape
+    if predictor == 3:
+        return _floats(raw, dtype, shape)
+    pixels = np.frombuffer(raw, dtype, rows * columns * together).reshape(shape)
+    if predictor == 1:
+        return pixels
+    native = pixels.astype(dtype.newbyteorder("="), copy=False)
+    whole = native.view(f"u{dtype.itemsize}")
+    return np.cumsum(whole, axis=1, dtype=whole.dtype).view(native.dtype)
+
+
+def _floats(raw: bytes, dtype: np.dtype[Any], shape: tuple[int, int, int]) -> npt.NDArray[Any]:
+    """Undo the floating-point predictor: rows of all first bytes, all second ones and so on."""
+    rows, columns, together = shape
+    size, values = dtype.itemsize, columns * together
+    differences = np.frombuffer(raw, np.uint8, rows * values * size).reshape(rows, -1, together)
+    bytes_ = np.cumsum(differences, axis=1, dtype=np.uint8).reshape(rows, size, values)
+    # The most significant byte comes first, whatever the byte order of the file.
+    big = np.ascontiguousarray(bytes_.transpose(0, 2, 1))
+    return big.view(f">f{size}").reshape(shape)
