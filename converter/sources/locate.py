@@ -23,7 +23,6 @@ from patchpress.converter.sources.recognize import (
     is_source,
     kind_of,
     sights,
-    store_in,
     what_is_seen,
 )
 from patchpress.converter.sources.tar import require_tar
@@ -320,16 +319,18 @@ def _all_parts(description: Description) -> str:
 def _another_dataset(description: Description, source: Path) -> str:
     """The sentence about a source that has no modality of the description."""
     name = description.dataset.name
+    seen = what_is_seen(source, description)
+    if seen and not seen.is_part:
+        return f"{source} is no {name} itself: {seen.text}"
     near = [
         clause
         for modality in description.modalities.values()
         for clause in near_names(modality, description.modalities, source)
     ]
-    if near and not store_in(source):
+    if near:
         return f"{source} is no {name} as published: {near[0].clause()}"
-    seen = what_is_seen(source, description)
     if seen:
-        return f"{source} is no {name} itself: {seen}"
+        return f"{source} is no {name} itself: {seen.text}"
     there = entries(source)
     shown = ", ".join(there[:5]) + (", …" if len(there) > 5 else "") if there else "nothing"
     return (

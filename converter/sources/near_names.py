@@ -17,7 +17,7 @@ LEAST = 4  # letters of a name that may be spelt otherwise
 _UNFINISHED = re.compile(r"\.(?:part|partial|crdownload|download|aria2|tmp|filepart)$", re.I)
 _PART = re.compile(r"(?:[._-]?part[._-]?(?:[a-z]{2,3}|\d+)|\.z?\d{2,3}|[._-]?a[a-z])$", re.I)
 _COMPRESSED = re.compile(
-    r"\.(?:tar|tgz|tzst|txz|tbz2?|tlz|zip|7z|rar|gz|zst|xz|bz2|lz4?|lzma|br|z)$", re.I
+    r"\.(?:tar|tgz|tzst|txz|tbz2?|tlz|zip|7z|rar|gz|zst|xz|bz2|lz4?|lzma|br|z\d{0,2})$", re.I
 )
 _COPY = re.compile(
     r"(?:\s*\(\d+\)|[\s_-]*(?:copy|new|old|unpacked|extracted|sample|subset))+$", re.I

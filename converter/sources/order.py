@@ -137,4 +137,4 @@ def require_patches(description: Description, parts: SourceParts) -> None:
                 modalities=[description.modalities[name]],
             )
             seen = what_is_seen(walk.root, description)
-            raise SourceError(f"{refusal}; {seen}") if seen else refusal
+            raise SourceError(f"{refusal}; {seen.text}") if seen else refusal

@@ -55,13 +55,18 @@ class Folders:
         """Whether a folder has a patch of a modality, as far as the first names tell."""
         self._left = LISTINGS
         for pattern in patterns_of(modality):
-            known = self._descend(pattern, root, 0, {})
+            known = self._descend(modality, pattern, root, 0, {})
             if known is not None and _has_known_labels(description, modality, known):
                 return True
         return False
 
     def _descend(
-        self, pattern: PathPattern, folder: Path, depth: int, known: dict[str, str]
+        self,
+        modality: ModalitySource,
+        pattern: PathPattern,
+        folder: Path,
+        depth: int,
+        known: dict[str, str],
     ) -> dict[str, str] | None:
         """The fields of the first patch under a folder; None if none is found."""
         self._left -= 1
@@ -71,8 +76,9 @@ class Folders:
         if depth == len(pattern.folders):
             if pattern.is_folder_a_patch:
                 before, after = pattern.around_band(known)
-                there = any(name.startswith(before) and name.endswith(after) for name in names)
-                return known if there else None
+                bands = [f"{before}{band.name}{after}" for band in modality.bands]
+                files = bands if pattern.has_band else [before]
+                return known if set(files) & set(names) else None
             for name in names:
                 match = pattern.match_file(name, known)
                 if match is not None and match.disagreement is None:
@@ -82,7 +88,8 @@ class Folders:
             match = match_name(pattern.folders[depth], name, known)
             if match is None or match.disagreement is not None or not (folder / name).is_dir():
                 continue
-            found = self._descend(pattern, folder / name, depth + 1, known | match.fields)
+            below = known | match.fields
+            found = self._descend(modality, pattern, folder / name, depth + 1, below)
             if found is not None or self._left < 0:
                 return found
         return None
@@ -149,23 +156,34 @@ def first_files(archive: Archive) -> list[str]:
     return paths
 
 
-def modalities_of(description: Description, paths: Sequence[str]) -> list[str]:
-    """The modalities of which an archive with these files seems to have patches."""
-    found = [
-        modality
-        for modality in description.modalities.values()
-        if not takes_anything(modality) and any(_fits(modality, path) for path in paths)
-    ]
+def modalities_of(description: Description, paths: Sequence[str]) -> dict[str, int]:
+    """The modalities of which an archive with these files seems to have patches.
+
+    Each with how many names of a path its description tells.
+    """
+    found: dict[str, int] = {}
+    for modality in description.modalities.values():
+        depth = max((_depth(modality, path) for path in paths), default=0)
+        if depth and not takes_anything(modality):
+            found[modality.name] = depth
     # If modalities have the same paths, the folder of one among the names tells which it is.
     names = {name for path in paths for name in path.split("/")}
-    named = [modality for modality in found if last_name(modality.folder) in names]
-    return [modality.name for modality in named or found]
+    named = {
+        name: depth
+        for name, depth in found.items()
+        if last_name(description.modalities[name].folder) in names
+    }
+    return named or found
 
 
-def _fits(modality: ModalitySource, path: str) -> bool:
+def _depth(modality: ModalitySource, path: str) -> int:
+    """How many names of a path one of the modality's own paths takes; 0 if it does not fit."""
     names = path.split("/")
     for pattern in patterns_of(modality):
         depth = len(pattern.folders) + 1
-        if len(names) >= depth and pattern.claims(names[-depth:], is_folder=False):
-            return True
-    return False
+        if len(names) < depth or not pattern.claims(names[-depth:], is_folder=False):
+            continue
+        endings = tuple(f"{band.name}{pattern.after}" for band in modality.bands)
+        if not pattern.has_band or names[-1].endswith(endings):
+            return depth
+    return 0

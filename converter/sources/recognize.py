@@ -36,6 +36,8 @@ class Sight(NamedTuple):
     """The modalities that were seen."""
     place: Path
     way_out: str
+    is_part: bool = False
+    """Whether it is the folder or archive of one modality, under another name than published."""
 
     def sentence(self) -> str:
         """It as one clause."""
@@ -98,16 +100,26 @@ def sights(source: Path, asked: Description | None = None) -> list[Sight]:
     return seen
 
 
-def what_is_seen(source: Path, asked: Description) -> str:
-    """What a folder without patches is, or where they are, as a clause; empty if unknown."""
+class Seen(NamedTuple):
+    """What a folder without patches is, or where they are, as a clause."""
+
+    text: str
+    is_part: bool = False
+    """Whether only a part of a data set was seen, so that a near name may tell more."""
+
+
+def what_is_seen(source: Path, asked: Description) -> Seen | None:
+    """What a folder is that has nothing of a description as published; None if that is unknown."""
     store = store_in(source)
     if store:
-        return store
+        return Seen(store)
     other = is_source(source, asked)
     if other is not None and other != asked.dataset.name:
-        return f"it looks like {other}"
+        return Seen(f"it looks like {other}")
     seen = sights(source, asked)
-    return seen[0].sentence() if seen else ""
+    if not seen:
+        return None
+    return Seen(seen[0].sentence(), seen[0].is_part)
 
 
 class _Search:
@@ -167,7 +179,8 @@ class _Search:
             if modality.folder == "." or takes_anything(modality):
                 continue
             if self._folders.has_patch(description, modality, folder):
-                yield Sight(name, modality.name, folder, f"give --path {modality.name}={folder}")
+                option = f"give --path {modality.name}={folder}"
+                yield Sight(name, modality.name, folder, option, is_part=True)
 
     def _in_archive(self, file: Path) -> Iterator[Sight]:
         for name, description in self._descriptions.items():
@@ -175,14 +188,23 @@ class _Search:
             stem = file.name.partition(".")[0].lower()
             known = published.get(stem) if _MD5.fullmatch(stem) else None
             if known is not None:
-                yield Sight(name, f"{known}, by its MD5", file, f"rename it to {known}")
+                what = f"{known}, by its MD5"
+                yield Sight(name, what, file, f"rename it to {known}", is_part=True)
                 return
         if kind_of(file) not in (TAR, GZIP, ZSTD):
             return
         paths = first_files(_whole(file))
-        for name, description in self._descriptions.items():
-            for modality in modalities_of(description, paths):
-                yield Sight(name, modality, file, f"give --path {modality}={file}")
+        found = [
+            (depth, name, modality)
+            for name, description in self._descriptions.items()
+            for modality, depth in modalities_of(description, paths).items()
+        ]
+        # A data set with more folders above a patch fits better than one with fewer.
+        deepest = max((depth for depth, _, _ in found), default=0)
+        for depth, name, modality in found:
+            if depth == deepest:
+                option = f"give --path {modality}={file}"
+                yield Sight(name, modality, file, option, is_part=True)
 
 
 def _may_be_archive(file: Path) -> bool:
