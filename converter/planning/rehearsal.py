@@ -2,9 +2,11 @@
 
 from patchpress.converter.options import OnError
 from patchpress.converter.planning.namelog import NameLog
+from patchpress.converter.planning.repeats import Repeats
 from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.selection import Selection
-from patchpress.converter.sources.patch import Patch
+from patchpress.converter.sources.patch import Patch, stopping
+from patchpress.converter.sources.places import Places
 from patchpress.converter.tables.metadata import join
 from patchpress.converter.tables.official import Tables
 from patchpress.readers.errors import PatchError
@@ -19,6 +21,8 @@ class Rehearsal:
     def __init__(self, request: ConversionRequest) -> None:
         self._request = request
         self._names = None if request.parts.packed else NameLog(request, self._on_problem)
+        self._repeats = Repeats()
+        self._twice: Patch | None = None  # the first that came again
 
     def add(self, patch: Patch) -> None:
         """Note a patch.
@@ -27,17 +31,24 @@ class Rehearsal:
             PatchError: its names give a label or split that is unknown, and that stops a
                 conversion.
         """
-        if self._names is not None:
+        if self._names is None:
+            return
+        if self._repeats.add(patch):
+            self._twice = self._twice or patch
+        else:
             self._names.add(patch)
 
     def run(self, chosen: Selection, tables: Tables | None) -> None:
         """Join the patches that were noted.
 
         Raises:
+            PatchError: a patch is there twice, and that stops a conversion.
             SourceMissing, TableError: as `join`.
         """
         if self._names is None:
             return
+        if self._twice is not None:
+            self._on_problem(stopping(Places(chosen.walks, ()).twice(self._twice)))
         request = self._request
         self._names.remove_rows(chosen.incomplete)
         for log in self._names.logs.values():
@@ -54,4 +65,4 @@ class Rehearsal:
 
     def _on_problem(self, error: PatchError) -> None:
         if self._request.options.on_error is OnError.stop:
-            raise error  # else it is reported when the patch is encoded
+            raise error  # else it is reported when the patch is encoded or stored
