@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,11 @@ import pytest
 
 from patchpress import PatchLoader, Store, open_store
 from patchpress.readers.errors import OptionError
-from patchpress.readers.format.manifest import (
-    MANIFEST,
-    METADATA,
-    file_digest,
-    read_manifest,
-    to_bytes,
-)
+from patchpress.readers.format.manifest import METADATA
 from patchpress.readers.normalize import normalize
 from patchpress.readers.samples import Samples
 from patchpress.readers.statistics import Statistics, joined
-from tests.support.loading import made_up_statistics, refused, same
+from tests.support.loading import made_up_statistics, refused, same, with_table
 
 
 @pytest.fixture
@@ -76,13 +69,11 @@ def test_samples_are_normalised_once(opened: Store) -> None:
 
 def test_a_column_whose_name_begins_with_image_is_no_image(stacked: Path, tmp_path: Path) -> None:
     shutil.copytree(stacked, tmp_path / "store")
-    path = tmp_path / "store" / METADATA
-    table = pq.read_table(path)
-    table = table.append_column("image_date", pa.array(range(len(table)), pa.int64()))
-    pq.write_table(table, path)
-    manifest = read_manifest(tmp_path / "store")
-    changed = replace(manifest, metadata_digest=file_digest(path))
-    (tmp_path / "store" / MANIFEST).write_bytes(to_bytes(changed))
+    table = pq.read_table(stacked / METADATA)
+    with_table(
+        tmp_path / "store",
+        table.append_column("image_date", pa.array(range(len(table)), pa.int64())),
+    )
     opened = open_store(tmp_path / "store")
     samples = Samples(opened, columns="image_date")
     assert list(samples.image_bands) == ["image"]

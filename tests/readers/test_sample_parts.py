@@ -19,7 +19,7 @@ from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.ground import KM_A_DEGREE, blocks, degrees_of
 from patchpress.readers.samples import Samples
 from patchpress.readers.targets import label_array
-from tests.support.loading import refused, rows_in, same
+from tests.support.loading import refused, rows_in, same, with_table
 
 Hot = npt.NDArray[np.bool_]
 
@@ -259,7 +259,7 @@ def test_patches_without_bounds_have_no_neighbours(stacked: Path, tmp_path: Path
     for column in ("epsg", "left", "bottom", "right", "top"):
         at, kind = table.column_names.index(column), table.schema.field(column).type
         table = table.set_column(at, column, pa.nulls(len(table), kind))
-    pq.write_table(table, copy / "metadata.parquet")
+    with_table(copy, table)
     said = refused(OptionError, lambda: Samples(copy).folds(2, block_km=10))
     assert said.startswith("some of these samples have no bounds in the table")
 

@@ -2,14 +2,25 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from patchpress import Store
 from patchpress.readers.errors import PatchpressError
+from patchpress.readers.format.manifest import (
+    MANIFEST,
+    METADATA,
+    file_digest,
+    read_manifest,
+    to_bytes,
+)
 from patchpress.readers.statistics import PERCENTILES, BandStatistics, Statistics
 
 Array = npt.NDArray[Any]
@@ -47,6 +58,13 @@ def made_up_statistics(store: Store, modality: str) -> Statistics:
         for number, name in enumerate(names)
     )
     return Statistics(modality, "train", 1, bands)
+
+
+def with_table(store: Path, table: pa.Table) -> None:
+    """Let a store have another table, as if it had been made with it."""
+    pq.write_table(table, store / METADATA)
+    changed = replace(read_manifest(store), metadata_digest=file_digest(store / METADATA))
+    (store / MANIFEST).write_bytes(to_bytes(changed))
 
 
 def refused(kind: type[PatchpressError], ask: Any) -> str:
