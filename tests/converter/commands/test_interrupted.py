@@ -1,7 +1,7 @@
 """Conversions that are stopped: by Ctrl-C, killed processes, full disks.
 
-If a test needs a conversion that is at work, one of its files is a pipe. The process that opens it
-waits until the test closes the other end, however fast the machine is.
+If a test needs a conversion that is at work, the process that is about to open one of its files
+waits at a pipe until the test closes the other end, however fast the machine is.
 """
 
 import contextlib
@@ -33,19 +33,24 @@ from tests.support.packing import entries, members, write
 from tests.support.small_disk import COMMIT, RUN, on_small_disk
 
 GUARD = 60.0  # seconds until a test gives up; none is decided by it
+WHOLE = 4 << 20  # bytes of a commit, as in the command itself
+
+
+def band_in_the_middle(raw: Path) -> Path:
+    """A file of a patch that is neither among the first nor among the last."""
+    return band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
 
 
 class Waiting:
-    """A conversion that waits: one of its files, in the middle, is a pipe that nobody writes to."""
+    """A conversion that waits before one of its files, in the middle, at a pipe."""
 
     def __init__(self, raw: Path, store: Path, workers: int) -> None:
-        self.path = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
-        self._data = self.path.read_bytes()
-        self.path.unlink()
+        self.path = store.with_name("pipe")
         os.mkfifo(self.path)
         words = ["convert", "bigearthnet-v2", str(raw), str(store), "--workers", str(workers)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "patchpress", *words],
+            [sys.executable, RUN, str(WHOLE), *words],
+            env={**os.environ, "WAIT_AT": f"{band_in_the_middle(raw).name}:{self.path}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -66,10 +71,9 @@ class Waiting:
         raise TimeoutError("the conversion never came to its pipe")
 
     def let_go(self) -> None:
-        """Put the file back and close the pipe, so that the conversion goes on."""
+        """Close the pipe, so that the conversion goes on."""
         if self._pipe >= 0:
             self.path.unlink()
-            self.path.write_bytes(self._data)
             os.close(self._pipe)
             self._pipe = -1
 
@@ -251,15 +255,14 @@ def test_a_disk_that_somebody_else_fills_is_one_sentence_and_room_helps(
 ) -> None:
     """There is enough room at the beginning; while a pipe stops the conversion, it is filled."""
     converted(raw, tmp_path / "whole")
-    pipe = band_files(raw, "s2", patches(raw, "s2")[2])["B05"]
-    kept, saved = tmp_path / "kept", tmp_path / "saved"
-    shutil.copy(pipe, saved)
+    pipe, kept = tmp_path / "pipe", tmp_path / "kept"
     script = tmp_path / "fill.sh"
     script.write_text(f"""
-        rm {pipe} && mkfifo {pipe}
+        export WAIT_AT={band_in_the_middle(raw).name}:{pipe}
+        mkfifo {pipe}
         "$@" & exec 3> {pipe}
         cat /dev/zero > {disk}/other 2> /dev/null
-        mv -f {saved} {pipe}; exec 3>&-
+        rm {pipe}; exec 3>&-
         wait $!; code=$?
         ls {disk}/store > {tmp_path}/left
         rm {disk}/other; "$@" && cp -r {disk}/store {kept}
