@@ -1,5 +1,6 @@
 """Where one modality of a source is: in a folder, in archives, or in both."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +54,7 @@ def find_modality(modality: ModalitySource, source: Path) -> FoundModality | Non
     Raises:
         SourceError: a folder or an archive cannot be read.
     """
+    _require_ends_of_links(modality, source)
     archives = archives_in(source, modality.archives)
     if modality.folder == ".":
         return _find_in_source(modality, source, archives)
@@ -65,6 +67,22 @@ def find_modality(modality: ModalitySource, source: Path) -> FoundModality | Non
     beside = _archives_beside(modality, source)
     notes = (f"{folder} is read, not {', '.join(beside)} beside it",) if beside else ()
     return FoundModality(Location(folder), notes)
+
+
+def _require_ends_of_links(modality: ModalitySource, source: Path) -> None:
+    """Refuse a link of the right name that leads nowhere.
+
+    Raises:
+        SourceMissing: there is one.
+    """
+    links = [source / modality.folder]
+    links += [source / name for name in _archives_beside(modality, source)]
+    for link in links:
+        if link.is_symlink() and not link.exists():
+            raise SourceMissing(
+                f"{link} is a link to {os.readlink(link)}, which is not there: mount or move it, "
+                "or remove the link"
+            )
 
 
 def _find_in_source(

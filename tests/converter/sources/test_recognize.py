@@ -256,6 +256,15 @@ def test_a_folder_and_an_archive_beside_it_are_told(raw: Path, tmp_path: Path) -
     assert stored_values(tmp_path / "store") == stored_values(tmp_path / "other")
 
 
+@pytest.mark.parametrize("name", [S2, f"{S2}.tar.zst"])
+def test_a_link_that_leads_nowhere_is_named(raw: Path, tmp_path: Path, name: str) -> None:
+    shutil.rmtree(raw / S2)
+    (raw / name).symlink_to(tmp_path / "unmounted")
+    assert refusal(DATASET, raw, tmp_path).startswith(
+        f"{raw / name} is a link to {tmp_path}/unmounted, which is not there"
+    )
+
+
 # Names of data sets
 
 
