@@ -35,12 +35,45 @@ def resample_into(band: Array, out: Array, method: str) -> None:
     down = weights(band.shape[0], out.shape[0], method)
     across = weights(band.shape[1], out.shape[1], method)
     # In float64 the error of a sum of 16-bit values is far below 0.5, the step of rounding.
-    values = down @ band.astype(np.float64) @ across.T
+    exact = band.astype(np.float64)
+    finite = np.isfinite(exact)
+    values = down @ np.where(finite, exact, 0) @ across.T
+    if not finite.all():
+        _mark_infinite(values, exact, down, across)
     if np.issubdtype(out.dtype, np.integer):
         limits = np.iinfo(out.dtype)
         values = np.copysign(np.floor(np.abs(values) + _HALF), values)
         np.clip(values, limits.min, limits.max, out=values)
     out[...] = values
+
+
+def _mark_infinite(
+    values: npt.NDArray[np.float64],
+    band: npt.NDArray[np.float64],
+    down: npt.NDArray[np.float64],
+    across: npt.NDArray[np.float64],
+) -> None:
+    """Make those pixels NaN or infinite to which a pixel of the band contributes that is so.
+
+    In a product of matrices each such pixel would spoil all others of its row, as 0 times NaN is
+    NaN.
+    """
+
+    def touched(pixels: npt.NDArray[np.bool_], *, positive: bool) -> npt.NDArray[np.bool_]:
+        """Where pixels come in with a weight above 0, or below it."""
+        found = np.zeros(values.shape, bool)
+        for one in (1, -1):
+            other = one if positive else -one
+            rows, columns = (one * down > 0), (other * across > 0)
+            found |= rows.astype(np.float64) @ pixels @ columns.T > 0
+        return found
+
+    high, low = np.isposinf(band), np.isneginf(band)
+    up = touched(high, positive=True) | touched(low, positive=False)
+    under = touched(low, positive=True) | touched(high, positive=False)
+    nan = np.isnan(band)
+    values[up], values[under] = np.inf, -np.inf
+    values[(up & under) | touched(nan, positive=True) | touched(nan, positive=False)] = np.nan
 
 
 def _nearest(pixels: int, wanted: int) -> npt.NDArray[np.int64]:

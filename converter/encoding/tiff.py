@@ -23,6 +23,7 @@ PIXEL_SCALE, TIEPOINT, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 # Number of a type -> its format in `struct`.
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
 _TYPES |= {16: "Q", 17: "q", 18: "Q"}
+_BYTES = {kind: struct.calcsize(f"={code}") for kind, code in _TYPES.items()}
 _UNSIGNED = (1, 3, 4, 16)
 _DOUBLE = (12,)
 # Tags of which a wrong type would give wrong pixels, and the types that they may have.
@@ -141,8 +142,7 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
         if kind not in _RIGHT_TYPES.get(tag, _TYPES):
             raise struct.error("a tag of the wrong type")
         if kind in _TYPES:
-            values = f"{order}{number}{_TYPES[kind]}"
-            size = number * struct.calcsize(f"={_TYPES[kind]}")
+            size = number * _BYTES[kind]
             if size > inline:  # then the entry has their offset
                 offset = struct.unpack_from(order + ("I" if classic else "Q"), data, offset)[0]
             if offset + size > len(data):
@@ -153,7 +153,7 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
                     raise struct.error("several values of a tag that has one")
                 if number > _MOST_VALUES:
                     raise struct.error("more values than a patch can need")
-                tags[tag] = struct.unpack_from(values, data, offset)
+                tags[tag] = struct.unpack_from(f"{order}{number}{_TYPES[kind]}", data, offset)
                 offsets[tag] = offset
             end = max(end, offset + size)
         position += head + inline

@@ -145,6 +145,24 @@ def test_a_store_holds_what_gdal_would_read(tree: Path, tmp_path: Path, method: 
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_no_number_spoils_its_neighbours_only(
+    tmp_path: Path, method: str, value: float
+) -> None:
+    band = np.random.default_rng(3).normal(-11, 4, (20, 20)).astype(np.float32)
+    band[5, 7] = value
+    file = geotiff(tmp_path / "band.tif", band[None])
+    ours, theirs = resampled(band, 60, method), by_gdal(file, 60, method)
+    numbers = np.isfinite(theirs)  # GDAL spoils pixels, too, to which it comes with a weight of 0
+    assert numbers.sum() > 3400
+    assert np.isfinite(ours[numbers]).all()
+    assert not np.isfinite(ours[16, 22])
+    np.testing.assert_allclose(ours[numbers], theirs[numbers], rtol=0, atol=1e-4)
+    band[5, 8] = -value
+    assert np.isfinite(resampled(band, 60, method)).sum() > 3000
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_map_is_never_interpolated(tmp_path: Path, method: str) -> None:
     description = tiny_dataset(tmp_path, {"g": ["p1"]}, kind="classes")
     resampling = Method(method)

@@ -83,7 +83,7 @@ def test_what_is_no_file_cannot_be_read(tmp_path: Path) -> None:
         lambda: folder.read("folder.tif"),
         lambda: folder.readv("folder.tif", [bytearray(1)]),
     ):
-        with pytest.raises(PatchError, match="folder.tif cannot be read"):
+        with pytest.raises(PatchError, match=r"folder.tif (cannot be read|is no file)"):
             read()
     folder.close()
 
