@@ -19,9 +19,9 @@ from typing import Any, NoReturn, TextIO, cast
 
 import typer
 
+from patchpress.converter.shortage import shortage
 from patchpress.converter.stderr import say
 from patchpress.readers.errors import (
-    NO_DESCRIPTORS,
     PatchpressError,
     SourceError,
     StoreError,
@@ -78,10 +78,14 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         sys.exit(1)
     except UsageError as error:
         _end(_usage_sentence(error, name), 2)
-    except MemoryError:
-        _end("there is not enough memory for it: give fewer --workers, or close other programs", 2)
     except OSError as error:
         _end(_system_sentence(error), 2)
+    except (MemoryError, ImportError, RuntimeError) as error:
+        # Libraries are loaded, and threads are started, when they are needed.
+        short = shortage(error)
+        if not short:
+            raise
+        _end(short, 2)
 
 
 def output(text: object) -> None:
@@ -106,11 +110,9 @@ def _system_sentence(error: OSError) -> str:
     if _is_of_echo(error):
         _drop_output()
         return f"the output cannot be written ({reason})"
-    if error.errno in NO_DESCRIPTORS:
-        return (
-            "this process has no file descriptors left: raise their number (`ulimit -n`), or give "
-            "fewer --workers"
-        )
+    short = shortage(error)
+    if short:
+        return short
     where = f"{error.filename}: " if error.filename else ""
     return f"the system refuses what is needed here ({where}{reason})"
 

@@ -22,6 +22,7 @@ from multiprocessing.context import ForkContext, SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from patchpress.converter.shortage import shortage
 from patchpress.readers.errors import OptionError, PatchpressError
 
 P = ParamSpec("P")
@@ -177,17 +178,18 @@ def worker_pool(
         serial, task = SerialExecutor(), make(*args)
         yield lambda *each, **named: serial.submit(task, *each, **named)
         return
-    executor = ProcessPoolExecutor(
-        count,
-        mp_context=start_context(count, work),
-        initializer=_begin,
-        initargs=(make, args, os.getpid()),
-    )
+    executor = _executor(count, work, (make, args, os.getpid()))
     try:
         with forking():
             for future in [executor.submit(os.getpid) for _ in range(count)]:
                 future.result()
         yield lambda *each, **named: executor.submit(_do, *each, **named)
+    except OSError as error:
+        _kill(executor)
+        short = shortage(error)
+        if not short or isinstance(error, PatchpressError):
+            raise
+        raise PatchpressError(short) from None
     except BrokenProcessPool:
         raise PatchpressError(
             f"a {work} process died (killed, or out of memory?): try again with fewer --workers"
@@ -197,6 +199,24 @@ def worker_pool(
         raise
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _executor(count: int, work: str, made: tuple[Any, ...]) -> ProcessPoolExecutor:
+    """A pool whose processes are started when the first tasks come.
+
+    Raises:
+        PatchpressError: the system has too few files or too little memory for it.
+        OptionError: this process may not start others.
+    """
+    try:
+        return ProcessPoolExecutor(
+            count, mp_context=start_context(count, work), initializer=_begin, initargs=made
+        )
+    except OSError as error:
+        short = shortage(error)
+        if not short:
+            raise
+        raise PatchpressError(short) from None
 
 
 def in_order(

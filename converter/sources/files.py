@@ -6,6 +6,7 @@ pixel is pickled on its way to a worker.
 A `PatchError` names the whole path of the file or folder that is wrong, wherever it is raised.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,8 @@ import numpy as np
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import Cell
-from patchpress.readers.errors import PatchError
+from patchpress.converter.shortage import shortage
+from patchpress.readers.errors import PatchError, PatchpressError
 
 Buffer = bytearray | memoryview
 _ALIGNMENT = 8  # bytes, of each file in a cell: that of the widest pixel
@@ -76,6 +78,18 @@ def _check_size(path: str, nbytes: int, most: int | None) -> None:
         raise PatchError(f"{path} has {nbytes:,} bytes, far more than its pixels need")
 
 
+def _refuse_shortage(error: OSError) -> None:
+    """Stop if it is the process that lacks something: a patch that cannot be opened for that reason
+    is not damaged, and must not be left out.
+
+    Raises:
+        PatchpressError: the sentence about what is short.
+    """
+    short = shortage(error) if error.errno != errno.EAGAIN else ""
+    if short:
+        raise PatchpressError(short)
+
+
 class DiskFiles:
     """The files of a folder on disk, which is held open."""
 
@@ -89,6 +103,7 @@ class DiskFiles:
         try:
             self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
+            _refuse_shortage(error)
             raise PatchError(f"{folder} cannot be opened ({error.strerror})") from None
 
     def path(self, name: str) -> str:
@@ -140,6 +155,7 @@ class DiskFiles:
             raise self._unreadable(name, error) from None
 
     def _unreadable(self, name: str, error: OSError) -> PatchError:
+        _refuse_shortage(error)
         return PatchError(f"{self.path(name)} cannot be read ({error.strerror})")
 
 

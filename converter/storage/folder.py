@@ -14,6 +14,7 @@ from typing import Any
 
 import lmdb
 
+from patchpress.converter.shortage import shortage
 from patchpress.converter.storage.ownership import (
     MARKER_BEGIN,
     is_begun,
@@ -221,6 +222,9 @@ def writing(store: Path) -> Iterator[None]:
             raise TargetError(
                 f"the disk of {store} is full: make room and run the same command again"
             ) from None
+        short = shortage(error)
+        if short:
+            raise TargetError(short) from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise TargetError(
             f"{store} cannot be written ({reason}): make that possible, or choose another place"
