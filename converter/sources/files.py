@@ -79,8 +79,9 @@ def _check_size(path: str, nbytes: int, most: int | None) -> None:
 
 
 def _refuse_shortage(error: OSError) -> None:
-    """Stop if it is the process that lacks something: a patch that cannot be opened for that reason
-    is not damaged, and must not be left out.
+    """Stop if it is the process that lacks something: the patch is not damaged then.
+
+    It must not be left out.
 
     Raises:
         PatchpressError: the sentence about what is short.

@@ -41,7 +41,7 @@ def append_and_wait(journal: Journal, *arguments: Any, **options: Any) -> None:
 
 
 if NAME:
-    DiskFiles._open = open_and_wait  # type: ignore[method-assign]
+    DiskFiles._open = open_and_wait  # type: ignore[method-assign,assignment]
 if SECONDS:
     Journal.append = append_and_wait  # type: ignore[method-assign,assignment]
 stream.CHUNK_BYTES = transactions.COMMIT_BYTES = int(sys.argv.pop(1))
