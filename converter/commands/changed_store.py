@@ -248,6 +248,11 @@ class _Update:
         before, identity = len(self._table), self._description.identity
         self._table = without_empty_rows(self._table, list(self._modalities), identity)
         self.changes.rows_removed = before - len(self._table)
+        if not len(self._table):
+            raise StoreDamaged(
+                f"{self._data.path} has none of its records any more: put them back, or remove the "
+                "store and convert again"
+            )
         others = set(self.changes.others.keys)
         headers, digest = headers_and_digest(self._data, others)
         extents = build(self._store, [DATA], headers, without=others)

@@ -221,6 +221,16 @@ def test_a_record_that_is_none_any_more_is_named(copy: Path, patchpress: Command
     assert folder_bytes(copy) == before
 
 
+def test_a_store_without_any_record_is_left_as_it_is(copy: Path, patchpress: Command) -> None:
+    keys = open_store(copy).keys()
+    written(copy, lambda transaction: [transaction.delete(key.encode()) for key in keys])
+    before = folder_bytes(copy)
+    ended = patchpress("index", copy)
+    assert (ended.code, ended.out) == (1, "")
+    assert "none of its records any more" in ended.sentence
+    assert folder_bytes(copy) == before
+
+
 def test_damage_is_not_taken_for_a_change(copy: Path, patchpress: Command) -> None:
     data = bytearray((copy / "data.mdb").read_bytes())
     key = open_store(copy).keys("s2")[3]
