@@ -9,9 +9,10 @@ from patchpress.converter.sources.apart import require_no_source
 from patchpress.converter.storage.folder import writing
 from patchpress.readers.errors import StatisticsStale, StoreDamaged, TargetError
 from patchpress.readers.format.manifest import STATISTICS, Manifest, read_manifest
+from patchpress.readers.format.store_files import read_small
 from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.statistics import Statistics
-from patchpress.readers.statistics_file import Entries, from_bytes, to_bytes
+from patchpress.readers.statistics_file import FILE_LIMIT, Entries, from_bytes, to_bytes
 
 
 def statistics_file(store: StrPath, out: StrPath | None = None) -> Path:
@@ -31,7 +32,7 @@ def statistics_file(store: StrPath, out: StrPath | None = None) -> Path:
 def _kept(file: Path, manifest: Manifest) -> Entries:
     """What a file has of this data; nothing if it is absent, or of other data."""
     try:
-        return from_bytes(file.read_bytes(), manifest, file, "patchpress stats")
+        return from_bytes(read_small(file, FILE_LIMIT), manifest, file, "patchpress stats")
     except (FileNotFoundError, StatisticsStale):
         return {}
     except (OSError, StoreDamaged) as error:

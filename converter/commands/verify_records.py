@@ -41,14 +41,14 @@ class RecordsReadBack:
         self._read_by_library: set[bytes] = set()
 
     def values(self) -> Iterator[tuple[str, memoryview]]:
-        """Each key and its record as stored, on the mapped file that readers read, too.
+        """Each key and its record as stored, from the file that readers read, too.
 
         Raises:
             StoreDamaged: LMDB would not find its way in the data file.
         """
         for shard in self._store.manifest.shards:
             path = self._store.path / shard.path
-            data = open_file(path, readahead=True).bytes
+            data = open_file(path, readahead=True).pages
             tree = Tree(data, path)
             tree.check_pages()
             self._digests.append(ContentDigest())

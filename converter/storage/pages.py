@@ -66,7 +66,7 @@ def is_closed(path: Path) -> bool:
     """Whether a file has both meta pages: what is written here has them only at its end."""
     try:
         file = open_file(path)
-        return bool(file.size) and Tree(file.bytes, path).is_whole
+        return bool(file.size) and Tree(file.pages, path).is_whole
     except StoreError:
         return False
 

@@ -61,7 +61,7 @@ def refusal(path: Path, sample: ReadBackSample) -> str:
     # LMDB trusts the pages of a file, and may crash if one leads nowhere. Our own reader trusts
     # nothing, so it goes first, over the same pages.
     try:
-        tree = Tree(open_file(path).bytes, path)
+        tree = Tree(open_file(path).pages, path)
         lost = next((key for key, _ in sample if tree.find(key) is None), None)
     except StoreError as error:
         _log.debug("%s", error)

@@ -128,7 +128,7 @@ def _file_state(data: Path) -> _FileState:
         file = open_file(data)
         size = file.size
         if size:
-            tree = Tree(file.bytes, data)
+            tree = Tree(file.pages, data)
             return _FileState(size, tree.is_whole, tree.transaction, tree.entries)
     except StoreError:
         pass  # killed before the file was made or closed, or the machine went down
@@ -205,7 +205,7 @@ def _damage(data: Path, journal: Journal) -> str:
     expected = sorted_records(journal)
     try:
         found = scan(data)
-        Tree(open_file(data).bytes, data).check_pages()
+        Tree(open_file(data).pages, data).check_pages()
     except StoreError as error:
         return str(error)
     if not np.array_equal(found.keys, expected.keys) or (found.length != expected.lengths).any():

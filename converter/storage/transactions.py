@@ -181,7 +181,7 @@ def _require_sound_tree(data: Path) -> None:
     if not data.exists() or not data.stat().st_size:
         return
     try:
-        Tree(open_file(data).bytes, data).check_pages(with_values=False)
+        Tree(open_file(data).pages, data).check_pages(with_values=False)
     except StoreError as error:
         raise TargetError(f"{error}, or give --overwrite to begin anew") from None
 

@@ -137,7 +137,7 @@ def facts_of(file: DataFile) -> dict[str, Any]:
         FormatUnknown: it has the format of another LMDB.
         StoreDamaged: it is no LMDB data file, or its root page is damaged.
     """
-    return {"bytes": file.size, "identity": Tree(file.bytes, file.path).identity()}
+    return {"bytes": file.size, "identity": Tree(file.pages, file.path).identity()}
 
 
 def write_extents(store: Path, extents: Extents) -> None:

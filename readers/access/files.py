@@ -59,6 +59,14 @@ class DataFile:
         """The same as a memoryview, which is cheaper to slice."""
         return self.map.data
 
+    @property
+    def pages(self) -> "FileBytes | memoryview":
+        """The same, read from the file slice by slice: a disk that fails is an error here.
+
+        Under a map it ends the process (SIGBUS), and so does a file that becomes shorter.
+        """
+        return FileBytes(self) if hasattr(os, "pread") else self.bytes  # Windows has no pread
+
     def announce(self, offset: int, length: int) -> None:
         """Let the kernel fetch bytes in the background."""
         if hasattr(os, "posix_fadvise"):  # macOS and Windows have no such advice
@@ -76,7 +84,7 @@ class DataFile:
             self._copy_into(buffers, offset, length)
             return
         except OSError as error:
-            raise self._unreadable(error) from None
+            raise self.unreadable(error) from None
         if got != length:
             self._read_rest(buffers, offset, got)
 
@@ -87,7 +95,8 @@ class DataFile:
             "so copy the store again"
         )
 
-    def _unreadable(self, error: OSError) -> StoreDamaged:
+    def unreadable(self, error: OSError) -> StoreDamaged:
+        """The error for a file that the system does not let us read any more."""
         return StoreDamaged(
             f"{self.path} cannot be read ({error.strerror}): check its disk, or copy the store "
             "again"
@@ -103,7 +112,7 @@ class DataFile:
                 try:
                     more = os.preadv(self.descriptor, [view[filled:]], offset + start + filled)
                 except OSError as error:
-                    raise self._unreadable(error) from None
+                    raise self.unreadable(error) from None
                 if not more:
                     raise self.cut(offset + start + filled)
                 got += more
@@ -117,6 +126,36 @@ class DataFile:
             view = memoryview(buffer).cast("B")
             view[:] = self.bytes[offset : offset + len(view)]
             offset += len(view)
+
+
+class FileBytes:
+    """The bytes of a data file, which this keeps open; slices are read when they are asked for."""
+
+    def __init__(self, file: DataFile) -> None:
+        self._file = file
+        self._descriptor, self._size = file.descriptor, file.size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> memoryview:
+        """Some bytes.
+
+        Raises:
+            StoreDamaged: the file has become shorter, or its disk does not give them.
+        """
+        start, stop, _ = part.indices(self._size)
+        wanted = max(stop - start, 0)
+        try:
+            data = os.pread(self._descriptor, wanted, start)
+            while len(data) < wanted:  # after a signal, or from a network disk
+                more = os.pread(self._descriptor, wanted - len(data), start + len(data))
+                if not more:
+                    raise self._file.cut(start + len(data))
+                data += more
+        except OSError as error:
+            raise self._file.unreadable(error) from None
+        return memoryview(data)
 
 
 def open_file(path: Path, *, readahead: bool = False) -> DataFile:

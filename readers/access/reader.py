@@ -108,7 +108,7 @@ class RecordReader:
         if file.size:
             # A file of another format is told as such, whatever its size; damage shows when read.
             with suppress(StoreDamaged):
-                Tree(file.bytes, path)
+                Tree(file.pages, path)
         if file.size != shard.bytes:
             raise StoreDamaged(
                 f"{path} has {file.size} bytes where the manifest promises {shard.bytes}: copy the "

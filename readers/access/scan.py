@@ -52,7 +52,7 @@ def scan(path: Path) -> Scan:
     file = open_file(path)
     if not file.size:
         raise StoreDamaged(f"{path} is empty: copy or convert it again")
-    tree = Tree(file.bytes, path)
+    tree = Tree(file.pages, path)
     keys: list[bytes] = []
     nameless: list[bytes] = []
     offset, length = array("Q"), array("Q")

@@ -27,7 +27,7 @@ class TreeFetcher:
             FormatUnknown, StoreDamaged: as `Tree`.
         """
         self._watch = watch
-        self._trees = [(file, Tree(file.bytes, file.path)) for file in files]
+        self._trees = [(file, Tree(file.pages, file.path)) for file in files]
         for _, tree in self._trees:
             tree.require_whole()
         self._found: dict[str, tuple[DataFile, Value]] = {}

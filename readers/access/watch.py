@@ -59,6 +59,6 @@ def _seen(descriptor: int) -> tuple[int, int]:
 def _identity(file: DataFile) -> str | None:
     """What tells a data file from others; None if its pages are damaged."""
     try:
-        return Tree(file.bytes, file.path).identity()
+        return Tree(file.pages, file.path).identity()
     except StoreError:
         return None

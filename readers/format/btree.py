@@ -15,12 +15,20 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from patchpress.readers.errors import FormatUnknown, StoreDamaged
-from patchpress.readers.format.metapages import NO_PAGE, PAGE, TreeHead, meta_pages, other_format
+from patchpress.readers.format.metapages import (
+    NO_PAGE,
+    PAGE,
+    Bytes,
+    TreeHead,
+    meta_pages,
+    other_format,
+)
 
 NODE = Struct("<HHHH")  # two halves of a size or page number, flags or its top, size of the key
 BRANCH, LEAF, OVERFLOW = 0x01, 0x02, 0x04
 BIG, _SUBTREE, _DUPLICATES = 0x01, 0x02, 0x04
 _IN_MEMORY = 0xC010  # flags that mean something to LMDB only while it writes
+_NUMBERS, _NO_FOLDER = 0x08, 0x4000  # lmdb.h: MDB_INTEGERKEY, MDB_NOSUBDIR
 _DEPTH = 32  # mdb.c: CURSOR_STACK
 _BRANCHES_KEPT = 4096  # pages that were looked into: 200,000 leaves lie below so many
 
@@ -67,7 +75,7 @@ def _as_number(key: bytes) -> int:
 class Tree:
     """The main database of a data file; only the pages that a call needs are read."""
 
-    def __init__(self, data: memoryview, path: Path) -> None:
+    def __init__(self, data: Bytes, path: Path) -> None:
         """Find the newest meta page.
 
         Raises:
@@ -75,7 +83,7 @@ class Tree:
             StoreDamaged: the bytes are no LMDB data file.
         """
         self._data, self._path = data, path
-        metas = meta_pages(data)
+        self._metas = metas = meta_pages(data)
         if not metas:
             other = other_format(data, path)
             raise FormatUnknown(other) if other else self._damage("it has no meta page of LMDB 0.9")
@@ -168,6 +176,9 @@ class Tree:
             StoreDamaged: a page has two owners, or one of them is damaged.
         """
         self.require_whole()
+        for meta in self._metas:
+            if meta.free.flags & ~_NO_FOLDER != _NUMBERS or meta.free.page_size != self.page_size:
+                raise self._damage("its meta pages say of the free pages what cannot be")
         last, there = self._newest.last_page, len(self._data) // self.page_size
         if last > 2 * there + (1 << 20):  # some free pages may lie beyond the end of the file
             raise self._damage(f"it promises {last + 1:,} pages, and has {there:,}")
@@ -209,7 +220,8 @@ class Tree:
 
     def _check_head(self, first: int, pages: int) -> None:
         """Make sure of the header before a value that has pages of its own."""
-        own, _, kind, low, high = PAGE.unpack_from(self._data, first * self.page_size)
+        start = first * self.page_size
+        own, _, kind, low, high = PAGE.unpack(self._data[start : start + PAGE.size])
         if (own, kind & ~_IN_MEMORY, low | high << 16) != (first, OVERFLOW, pages):
             raise self._damage(f"its page {first} is not what it should be")
 

@@ -6,7 +6,7 @@ The layout is that of LMDB 0.9 with 64-bit page numbers, which LMDB calls data f
 
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
 META = Struct("<IIQQ")  # magic, data format, address, map size; they follow the page header
@@ -17,6 +17,18 @@ NO_PAGE = (1 << 64) - 1
 _HEAD = 64  # bytes of a data file that tell its format
 _SMALLEST, _LARGEST = 512, 1 << 16  # bytes of a page; LMDB takes the size of the system's own
 _LMDB = {1: "LMDB 0.9", 2: "a version of LMDB before 1.0", 3: "LMDB 1.0"}
+
+
+class Bytes(Protocol):
+    """The bytes of a data file: in memory, on a map, or read slice by slice."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> memoryview:
+        """Some of them."""
+        ...
 
 
 class TreeHead(NamedTuple):
@@ -42,7 +54,7 @@ class MetaPage(NamedTuple):
     transaction: int
 
 
-def meta_pages(data: memoryview) -> list[MetaPage]:
+def meta_pages(data: Bytes) -> list[MetaPage]:
     """The meta pages of a data file: two, fewer if it is damaged."""
     first = _meta_page(data, 0)
     # If the first page was never written, the size of a page is not known.
@@ -50,17 +62,17 @@ def meta_pages(data: memoryview) -> list[MetaPage]:
     return [page for offset in (0, *second) if (page := _meta_page(data, offset))]
 
 
-def _meta_page(data: memoryview, offset: int) -> MetaPage | None:
+def _meta_page(data: Bytes, offset: int) -> MetaPage | None:
     """The meta page at an offset, or None if there is none."""
-    start = offset + PAGE.size
-    trees = start + META.size
+    trees = PAGE.size + META.size
     tail = trees + 2 * TREE.size
-    if tail + TAIL.size > len(data):
+    page = data[offset : offset + tail + TAIL.size]
+    if len(page) < tail + TAIL.size:
         return None
-    magic, version, _, _ = META.unpack_from(data, start)
-    free = TreeHead._make(TREE.unpack_from(data, trees))
-    main = TreeHead._make(TREE.unpack_from(data, trees + TREE.size))
-    last_page, transaction = TAIL.unpack_from(data, tail)
+    magic, version, _, _ = META.unpack_from(page, PAGE.size)
+    free = TreeHead._make(TREE.unpack_from(page, trees))
+    main = TreeHead._make(TREE.unpack_from(page, trees + TREE.size))
+    last_page, transaction = TAIL.unpack_from(page, tail)
     size = free.page_size
     if (magic, version) != (MAGIC, VERSION):
         return None
@@ -69,7 +81,7 @@ def _meta_page(data: memoryview, offset: int) -> MetaPage | None:
     return MetaPage(free=free, main=main, last_page=last_page, transaction=transaction)
 
 
-def other_format(data: memoryview, path: Path) -> str:
+def other_format(data: Bytes, path: Path) -> str:
     """The sentence about a data file of another format, told by its first bytes; else empty."""
     head = data[:_HEAD]
     for pair in (Struct("<II"), Struct(">II")):

@@ -70,18 +70,19 @@ def read_columns(
     try:
         with open(open_regular(path), "rb") as opened:
             _require_digest(opened, path, manifest)
-            with pq.ParquetFile(opened) as file:
-                names = _checked_names(file, path, manifest, kinds)
-                for column in columns or ():
-                    if column not in names and column not in kinds:
-                        raise OptionError(f"{path} has no column {column!r}; {hint(column, names)}")
-                wanted = list(columns) if columns is not None else names
-                read = list(dict.fromkeys([*wanted, *needed]))
-                missing = next((column for column in read if column not in names), None)
-                if missing is not None:
-                    raise _damaged(path, f"it has no column {missing!r}")
-                # One thread: the table is small, and a reader should not start a pool of them.
-                return wanted, file.read(read, use_threads=False)
+        # By its name: pyarrow's own threads then call no Python, which may be ending.
+        with pq.ParquetFile(path) as file:
+            names = _checked_names(file, path, manifest, kinds)
+            for column in columns or ():
+                if column not in names and column not in kinds:
+                    raise OptionError(f"{path} has no column {column!r}; {hint(column, names)}")
+            wanted = list(columns) if columns is not None else names
+            read = list(dict.fromkeys([*wanted, *needed]))
+            missing = next((column for column in read if column not in names), None)
+            if missing is not None:
+                raise _damaged(path, f"it has no column {missing!r}")
+            # One thread: the table is small, and a reader should not start a pool of them.
+            return wanted, file.read(read, use_threads=False)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
             raise cannot_read(path, error) from None
@@ -108,7 +109,6 @@ def _require_digest(file: BufferedReader, path: Path, manifest: Manifest) -> Non
             f"{path} is not the file that was written with the manifest: open the store again if "
             "it was written anew since it was opened, else copy or convert it again"
         )
-    file.seek(0)
     _compared[path] = seen
 
 

@@ -230,3 +230,42 @@ def test_a_store_of_few_records_has_a_tree_that_is_searched(small: Path) -> None
     store = open_store(small)
     assert not store.has_extents
     assert len(store) == 60
+
+
+FAILING_DISK = """
+import errno, os, sys
+from patchpress import StoreDamaged, open_store, verify
+from patchpress.readers.access import files
+
+store = open_store(sys.argv[1], mode=sys.argv[2])
+keys = store.keys()
+store.read(keys[0])
+real = os.pread, os.preadv
+def fails(descriptor, *arguments):
+    if os.readlink(f"/proc/self/fd/{descriptor}").endswith("data.mdb"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return real[0](descriptor, *arguments)
+os.pread = os.preadv = fails
+for call in (
+    lambda: store.read(keys[1]),
+    lambda: store.read_batch(keys[1:2]),
+    lambda: open_store(sys.argv[1], mode=sys.argv[2]),
+    lambda: verify(sys.argv[1], workers=0),
+):
+    try:
+        call()
+    except StoreDamaged as error:
+        assert "Input/output error" in str(error) and "check its disk" in str(error), error
+    else:
+        raise SystemExit("nothing was told")
+"""
+
+
+@pytest.mark.parametrize("way", ["direct", "bare"])
+def test_a_disk_that_fails_ends_in_a_sentence(native: Path, tmp_path: Path, way: str) -> None:
+    """As far as records are not copied from the map."""
+    copy = Path(shutil.copytree(native, tmp_path / "store"))
+    if way == "bare":
+        (copy / EXTENTS).unlink()
+    ended = python("-c", FAILING_DISK, copy, "auto" if way == "bare" else way)
+    assert ended.code == 0, ended.err
