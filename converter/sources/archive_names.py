@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.sources.folders import entries
-from patchpress.readers.errors import SourceMissing
+from patchpress.readers.errors import SourceError, SourceMissing
 
 # An archive is published as one file, or as several that the command `split` made of it.
 _ARCHIVE = re.compile(
@@ -71,7 +71,7 @@ def archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
 
     Raises:
         SourceMissing: a part before the last is not there.
-        SourceError: the folder may not be read.
+        SourceError: the folder may not be read, or what has such a name is no file.
     """
     stems = tuple(stems)
     if not stems:
@@ -79,9 +79,18 @@ def archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
     found: dict[str, re.Match[str]] = {}
     for name in entries(folder):
         match = _ARCHIVE.fullmatch(name)
-        if match and match["stem"] in stems and (folder / name).is_file():
+        if match and match["stem"] in stems:
+            if not (folder / name).is_file():
+                raise no_file(folder / name)
             found.setdefault(match["stem"], match)
     return tuple(_with_parts(folder, found[stem]) for stem in stems if stem in found)
+
+
+def no_file(path: Path) -> SourceError:
+    """The error for what has the name of a file that is read, and is none."""
+    if path.is_symlink() and not path.exists():
+        return SourceError(f"{path} is a link to what is not there: mend it, or remove it")
+    return SourceError(f"{path} is a folder, a pipe or a device, not a file: move it away")
 
 
 def _with_parts(folder: Path, match: re.Match[str]) -> Archive:

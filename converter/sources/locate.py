@@ -1,13 +1,14 @@
 """Where the parts of a published dataset are: folders, archives, tables and lists."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.sources.archive_names import archive_name
+from patchpress.converter.sources.archive_names import archive_name, no_file
 from patchpress.converter.sources.contents import NOTHING
 from patchpress.converter.sources.find_modality import (
     FoundModality,
@@ -155,6 +156,8 @@ def _locate_files(
         refuse_folder(name, path)
         if path.is_file():
             found[name] = path
+        elif os.path.lexists(path):
+            raise no_file(path)
         elif name in paths:
             raise _no_file(name, path)
         else:

@@ -67,7 +67,7 @@ def test_files_that_match_nothing_are_told(tmp_path: Path, patchpress: Command, 
 def test_what_belongs_to_another_modality_or_table_is_no_loss(tmp_path: Path) -> None:
     """Three modalities, lists and archives lie in one folder; each file has one owner."""
     make_sen12ms(tmp_path / "raw")
-    (tmp_path / "raw" / "train_list.txt").write_text(f"{SCENE}_s2_1_p0.tif\n")
+    (tmp_path / "raw" / "train_list.txt").write_text(f"{SCENE}_s2_1_p30.tif\n")
     assert convert("sen12ms", tmp_path / "raw", tmp_path / "a", workers=0).passed_over == {}
     report = convert("sen12ms", tmp_path / "raw", tmp_path / "b", workers=0, modalities="s1")
     assert report.passed_over == {}
