@@ -12,6 +12,8 @@ from patchpress.readers.hints import hint
 
 Aliases = Callable[[], Mapping[str, str]]
 
+_LARGEST = 16 << 20  # bytes of a TOML file
+
 
 def built_in_files(folder: str) -> dict[str, Path]:
     """The TOML files in a folder next to this module: name -> path, sorted by name.
@@ -63,6 +65,8 @@ def read_toml(path: Path, kind: str) -> Section:
         DescriptionError: no such file, no UTF-8 text, or no TOML (the message has the line).
     """
     try:
+        if path.stat().st_size > _LARGEST:
+            raise DescriptionError(f"{path} cannot be read as a {kind}: it has more than 16 MB")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise DescriptionError(f"{path} cannot be read as a {kind}: {error.strerror}") from None

@@ -91,6 +91,8 @@ class ColumnReader:
             content = json.loads(files.read(name, LARGEST_SIDECAR))
         except ValueError as error:
             raise PatchError(f"{path} is no JSON ({error})") from None
+        except RecursionError:
+            raise PatchError(f"{path} is nested too deep") from None
         if not isinstance(content, dict):
             raise PatchError(f"{path} is no JSON object")
         values: list[object] = []

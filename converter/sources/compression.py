@@ -9,6 +9,8 @@ from typing import IO, Any, Protocol, cast
 import zstandard
 
 READ = 128 << 10  # bytes read from the disk at a time: memory of this size is used again at once
+WINDOW = 128 << 20
+"""Bytes that a zstd frame may ask to be kept in memory: what the zstd program takes by default."""
 _GZIP = 16 + 15  # wbits of zlib: a gzip header, and the largest window
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -88,13 +90,20 @@ def _gzip_decompressor() -> Any:
     return isal_zlib.decompressobj(_GZIP)
 
 
+def zstd_window(start: bytes) -> int:
+    """The bytes that the first frame of zstd data asks to be kept; 0 if its header is not known."""
+    try:
+        return int(zstandard.get_frame_parameters(start).window_size)
+    except zstandard.ZstdError:
+        return 0
+
+
 class ZstdReader:
     """Decompressed zstd, with all frames of a file and zeros between and after them."""
 
     def __init__(self, source: Source) -> None:
         self._frames = _ZstdFrames(source)
-        # The largest window is needed for `zstd --long=31`.
-        context = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        context = zstandard.ZstdDecompressor(max_window_size=WINDOW)
         frames = cast("IO[bytes]", self._frames)
         self._stream = context.stream_reader(frames, READ, read_across_frames=True)
 

@@ -7,8 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from patchpress.converter.sources.compression import READ, GzipReader, ZstdReader
+from patchpress.converter.sources.compression import (
+    READ,
+    WINDOW,
+    GzipReader,
+    ZstdReader,
+    zstd_window,
+)
 from patchpress.converter.sources.contents import GZIP, START, TAR, ZEROS, ZSTD, content
+from patchpress.converter.text import size
 from patchpress.readers.errors import SourceError, SourceMissing
 
 PIECE = 128 << 10  # bytes decompressed at a time: up to so many before damage are lost
@@ -152,11 +159,19 @@ def _reader(files: JoinedFiles, path: Path) -> _Decompressing:
     """What decompresses files; their first bytes tell how they are compressed, not their names.
 
     Raises:
-        SourceError: they are empty, or something that is known and no tar archive; or they cannot
-            be read.
+        SourceError: they are empty, or something that is known and no tar archive; they cannot be
+            read; or zstd would need more than `WINDOW` bytes of memory.
     """
-    found = content(files.start(START))
+    start = files.start(START)
+    found = content(start)
     if found is ZSTD:
+        window = zstd_window(start)
+        if window > WINDOW:
+            raise SourceError(
+                f"{path} needs {size(window)} of memory to be decompressed (its window), and "
+                f"{size(WINDOW)} are allowed: decompress it with `zstd -d --long=31` first, and "
+                "give the .tar"
+            )
         return ZstdReader(files)
     if found is GZIP:
         return GzipReader(files)

@@ -4,6 +4,7 @@ Plain, in gzip or in zstd, whole or split into several files that are read as on
 were put one after the other are read to the end of the last, as by `tar --ignore-zeros`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from patchpress.converter.sources.contents import ZEROS, content, is_tar_header
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.converter.sources.readahead import ArchiveReader, ThreadReader
 from patchpress.converter.sources.unpacker import Unpacker
+from patchpress.converter.text import shortened
 from patchpress.readers.errors import SourceError
 
 BLOCK = 512  # bytes of a tar block: headers and files begin at a multiple of it
@@ -22,6 +24,8 @@ HEADERS_KEPT = 64
 _FOLDERS = (b"5", b"D")  # GNU's incremental archives list the names in a folder after it
 _LONG_NAME, _LONG_LINK = b"L", b"K"
 _PAX, _PAX_GLOBAL, _PAX_OF_SOLARIS = b"x", b"g", b"X"
+_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
+_DIGITS = 20  # of a number in a pax header: more than any size or length has
 _ABOUT_NEXT = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _PAX_OF_SOLARIS)
 _LABEL = b"V"  # the name of a volume, as `tar -V` writes it
 _CONTINUED = b"M"
@@ -277,14 +281,17 @@ class TarStream:
         """The path and size that a pax header gives (POSIX.1-2001, pax Extended Header)."""
         while text:
             length, space, _ = text.partition(b" ")
-            if not space or not length.isdigit() or not len(length) < int(length) <= len(text):
+            is_length = space and length.isdigit() and len(length) <= _DIGITS
+            if not is_length or not len(length) < int(length) <= len(text):
                 raise self._damaged("a pax header that does not parse")
             entry, text = text[len(length) + 1 : int(length) - 1], text[int(length) :]
             key, _, value = entry.partition(b"=")
             if key == b"path":
                 path = value.decode(errors="surrogateescape")
             elif key == b"size":
-                size = self._number(b"%o" % int(value) if value.isdigit() else b"?")
+                if not value.isdigit() or len(value) > _DIGITS:
+                    raise self._no_size(value)
+                size = int(value)
             elif key.startswith(b"GNU.sparse"):
                 raise SourceError(f"{self.path} has {_SPARSE}")
             elif key.startswith(b"GNU.volume") and key != b"GNU.volume.label":
@@ -298,10 +305,13 @@ class TarStream:
         """
         if digits[0] & 0x80:
             return int.from_bytes(digits, "big") & ((1 << (8 * len(digits) - 1)) - 1)
-        try:
-            return int(digits.strip(b" \0") or b"0", 8)
-        except ValueError:
-            raise self._damaged(f"a size that is no number ({digits!r})") from None
+        octal = _OCTAL.fullmatch(digits)
+        if octal is None:
+            raise self._no_size(digits)
+        return int(octal[1] or b"0", 8)
+
+    def _no_size(self, digits: bytes) -> SourceError:
+        return self._damaged(f"a size that is no number ({shortened(digits)})")
 
     def _check(self, block: bytes) -> None:
         if is_tar_header(block):

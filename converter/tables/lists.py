@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.tables.arrow import is_in
 from patchpress.converter.tables.naming import respelling
+from patchpress.converter.text import size
 from patchpress.readers.errors import SourceMissing, TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _log = logging.getLogger(__name__)
+
+_LARGEST = 256 << 20  # bytes of a list
 
 HEADERS = frozenset(
     (
@@ -130,6 +133,11 @@ def _lines(path: Path) -> list[list[str]]:
 def _text(path: Path) -> str:
     no_text = TableError(f"{path} is no text: a list has one name a line")
     try:
+        if path.stat().st_size > _LARGEST:
+            raise TableError(
+                f"{path} has {size(path.stat().st_size)}, and {size(_LARGEST)} are allowed for a "
+                "list: give a list of names, one a line"
+            )
         data = path.read_bytes()
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             text = data.decode("utf-16")

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.converter.tables.arrow import is_string, is_string_list
+from patchpress.converter.text import size
 from patchpress.readers.errors import SourceMissing, TableError
 from patchpress.readers.format.arrow_kinds import plain_table, plain_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +26,12 @@ BOOLEANS = "bool"
 """The kind of a column of true and false, for `check_column`."""
 STRING_LISTS = "list of strings"
 """The kind of a column of strings or of lists of strings, for `check_column`."""
+
+
+ROWS = 10_000_000
+"""Rows of a table, at most: many times those of any data set, and names of them fit in memory."""
+_UNFOLDED = 16 << 30  # bytes of a table, as its footer says, at most
+_CSV = 1 << 30  # bytes of a CSV table, at most
 
 
 @contextmanager
@@ -53,8 +61,28 @@ def read_schema(path: Path) -> "pa.Schema":
     """
     import pyarrow.parquet as pq
 
-    with reading(path):
-        return pq.read_schema(path).remove_metadata()
+    with reading(path), pq.ParquetFile(path) as file:
+        _check_size(path, file.metadata)
+        return file.schema_arrow.remove_metadata()
+
+
+def _check_size(path: Path, footer: "pq.FileMetaData") -> None:
+    """Refuse a table of few bytes that unfolds to more than memory has, before it is read.
+
+    Raises:
+        TableError: how many rows or bytes it has.
+    """
+    if footer.num_rows > ROWS:
+        raise TableError(
+            f"{path} has {footer.num_rows:,} rows, and {ROWS:,} are allowed: give a table of the "
+            "patches that you have"
+        )
+    unfolded = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+    if unfolded > _UNFOLDED:
+        raise TableError(
+            f"{path} unfolds to {size(unfolded)}, and {size(_UNFOLDED)} are allowed: leave out "
+            "columns that are not needed"
+        )
 
 
 def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator["pa.Table"]:
@@ -66,6 +94,7 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator["p
     import pyarrow.parquet as pq
 
     with reading(path), pq.ParquetFile(path) as file:
+        _check_size(path, file.metadata)
         for index in range(file.num_row_groups):
             group = file.read_row_group(index, columns=columns, use_threads=False)
             yield group.replace_schema_metadata(None)
@@ -87,8 +116,14 @@ def read_columns(path: Path, columns: list[str]) -> "pa.Table":
         # As text: a name of digits is no number, and may begin with zeros.
         as_text = pv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
         if is_parquet:
+            read_schema(path)  # checks its size
             table = pq.read_table(path)
         else:
+            if path.stat().st_size > _CSV:
+                raise TableError(
+                    f"{path} has {size(path.stat().st_size)}, and {size(_CSV)} are allowed for a "
+                    "CSV table: give it as Parquet"
+                )
             parse = pv.ParseOptions(delimiter=_delimiter(path))
             table = pv.read_csv(path, parse_options=parse, convert_options=as_text)
     for column in columns:

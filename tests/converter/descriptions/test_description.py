@@ -1,5 +1,6 @@
 """Dataset descriptions: the built-in ones load, and each mistake names the file and the key."""
 
+import os
 import re
 from pathlib import Path
 
@@ -187,3 +188,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
 def test_an_unknown_dataset_lists_those_there_are() -> None:
     with pytest.raises(DescriptionError, match=DATASET):
         find_description("bigearthnet-v9")
+
+
+def test_a_description_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.toml"
+    path.touch()
+    os.truncate(path, 1 << 40)  # takes no room
+    with pytest.raises(DescriptionError, match=r"large.toml .* more than 16 MB"):
+        find_description(str(path))

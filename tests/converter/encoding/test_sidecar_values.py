@@ -122,3 +122,11 @@ def test_numbers_that_are_equal_keep_their_types_over_a_resumed_conversion(tmp_p
     (tmp_path / "other").mkdir()
     description = tiny(tmp_path / "other", [{"extra": True}, {"extra": 1}])
     assert column(description, "extra")[:2] == ("string", ["true", "1"])
+
+
+def test_a_file_that_is_nested_deep_is_an_error_of_its_patch(tmp_path: Path) -> None:
+    path = tiny(tmp_path, [{}, {}])
+    file = tmp_path / "raw" / "A" / "g" / "p1" / "p1.json"
+    file.write_text('{"extra":' * 100_000)
+    with pytest.raises(PatchError, match=r"p1\.json is nested too deep"):
+        convert(path, tmp_path / "raw", tmp_path / "store", workers=0)

@@ -267,3 +267,58 @@ def test_gzip_members_one_after_the_other(
     with pytest.raises(SourceError, match="to its end"):
         read([tmp_path / "a.tar.gz"])
     assert not threads()
+
+
+def pax_header(text: bytes) -> bytes:
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, len(text)
+    return info.tobuf(tarfile.USTAR_FORMAT) + text + bytes(-len(text) % 512)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"5012 size=" + b"1" * 5000 + b"\n",
+        b"1" * 5000 + b" size=1\n",
+        b"11 size=-1\n",
+        b"12 size=1.5\n",
+        "11 size=²\n".encode(),
+        b"34 size=" + b"9" * 25 + b"\n",
+    ],
+)
+def test_numbers_of_pax_headers_that_are_none_are_damage(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(pax_header(text) + archive({"a.tif": b"a"}))
+    with pytest.raises(SourceError, match=r"a size that is no number|does not parse") as error:
+        read([tmp_path / "a.tar"])
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("digits", [b"-0000000001\0", b"0_1_0\0", b"0o17\0", b"+1\0"])
+def test_a_size_has_octal_digits_only(tmp_path: Path, digits: bytes) -> None:
+    header = bytearray(archive({"a.tif": b"a"})[:512])
+    header[124:136] = digits.ljust(12, b"\0")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "a.tar").write_bytes(bytes(header) + bytes(1024))
+    with pytest.raises(SourceError, match="a size that is no number"):
+        read([tmp_path / "a.tar"])
+
+
+def zstd_frame(data: bytes, window_log: int) -> bytes:
+    """One frame of one block that is not compressed, with a window as is asked for."""
+    block = (len(data) << 3 | 1).to_bytes(3, "little")
+    return b"\x28\xb5\x2f\xfd\0" + bytes([window_log - 10 << 3]) + block + data
+
+
+def test_a_window_that_takes_much_memory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.zst"
+    data = archive({"a.tif": b"abc"})
+    path.write_bytes(zstd_frame(data, 27))
+    assert read([path]) == {"a.tif": b"abc"}
+    path.write_bytes(zstd_frame(data, 31))
+    with pytest.raises(SourceError, match=r"needs 2.1 GB of memory.*`zstd -d --long=31`"):
+        read([path])
+    path.write_bytes(zstd_frame(data, 20) + zstd_frame(data, 31))
+    with pytest.raises(SourceError, match="too much memory"):
+        read([path])
+    assert not threads()

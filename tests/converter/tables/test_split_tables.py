@@ -1,6 +1,7 @@
 """Lists of names as published, and Parquet tables with a new split column."""
 
 import datetime
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from patchpress.converter.commands.rewrite_table import rewrite_table
 from patchpress.converter.tables.lists import read_list
+from patchpress.converter.tables.tablefiles import read_columns
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
 
 NAMES = ["S2A_T33UUP_26_57", "S2A_T33UUP_0_0", "S2A_T33UUP_13_13"]
@@ -202,3 +204,13 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     rewrite_table(link)
     assert link.is_symlink()
     assert pq.read_table(path)["split"].to_pylist() == SPLITS
+
+
+def test_lists_and_csv_tables_of_gigabytes_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.touch()
+    os.truncate(path, 1 << 40)  # takes no room
+    with pytest.raises(TableError, match=r"train.csv has 1.1 TB, .* are allowed for a list"):
+        read_list(path)
+    with pytest.raises(TableError, match=r"train.csv has 1.1 TB, .* are allowed for a CSV table"):
+        read_columns(path, ["a"])

@@ -178,3 +178,14 @@ def test_a_split_column_may_have_another_name(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     assert store.keys(split="train") == ["p1"]
     assert store.table(split="test")["name"].to_pylist() == ["p2"]
+
+
+def test_a_table_that_unfolds_to_more_than_memory_has_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    group = pa.table({"patch_id": pa.repeat(pa.scalar("x"), 1_000_000)})
+    with pq.ParquetWriter(path, group.schema) as file:
+        for _ in range(11):
+            file.write_table(group)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(TableError, match=r"t.parquet has 11,000,000 rows, and .* are allowed"):
+        check_tables(described(), {"metadata": path})
