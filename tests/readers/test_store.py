@@ -240,10 +240,10 @@ def test_tables_of_a_split(store: Store, rows: list[Row], asked: str, split: str
 
 
 def test_selections_of_nothing_list_what_there_is(store: Store) -> None:
-    with pytest.raises(SelectionEmpty, match="'dev'.*train, validation, test"):
-        store.table(split="dev")
-    with pytest.raises(SelectionEmpty, match="'dev'"):
-        store.keys(split="dev")
+    with pytest.raises(SelectionEmpty, match="'holdout'.*train, validation, test"):
+        store.table(split="holdout")
+    with pytest.raises(SelectionEmpty, match="'holdout'"):
+        store.keys(split="holdout")
     with pytest.raises(SelectionEmpty, match="'s3'.*s2, s1, map"):
         store.keys("s3")
     with pytest.raises(OptionError, match="'label'.*labels"):
@@ -356,8 +356,8 @@ def test_several_splits_at_once(store: Store, rows: list[Row]) -> None:
         assert table.column_names == ["patch_id"]
     both = store.keys("s1", ["validation"])
     assert store.keys("s1", ["val"]) == both == store.keys("s1", ["val", "validation"])
-    with pytest.raises(SelectionEmpty, match="'dev'.*train, validation, test"):
-        store.keys("s2", ["train", "dev"])
+    with pytest.raises(SelectionEmpty, match="'holdout'.*train, validation, test"):
+        store.keys("s2", ["train", "holdout"])
     with pytest.raises(SelectionEmpty, match="split is an empty list"):
         store.table([])
 
