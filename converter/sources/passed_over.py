@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 LISTED = 10_000  # names that are kept for the report; more are counted
 NAMES_TOLD = 3
+_LONGEST = 500  # characters of a name that are kept
 
 # What systems and programs put into folders unasked, beside names that begin with a dot.
 _HIDDEN = frozenset(
@@ -42,7 +43,7 @@ class PassedOver:
     unmatched: int = 0
     """How many match nothing that is looked for."""
     names: list[str] = field(default_factory=list)
-    """The first `LISTED` of these; folders end in ``/``."""
+    """The first `LISTED` of these; folders end in ``/``, and long names are cut."""
     hidden: int = 0
     """How many are hidden."""
     others: int = 0
@@ -55,7 +56,7 @@ class PassedOver:
         """Note one that matches nothing."""
         self.unmatched += 1
         if len(self.names) < LISTED:
-            self.names.append(name)
+            self.names.append(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
 
     def examples(self) -> str:
         """A few names, first those that look as if they should be patches."""

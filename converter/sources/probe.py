@@ -21,6 +21,7 @@ from patchpress.readers.errors import PatchpressError
 NAMES = 2000  # in a folder, at most
 LISTINGS = 60  # folders that are looked into for one modality, at most
 MEMBERS = 200  # files of an archive, at most
+BYTES = 1 << 30  # of these files, at most
 # Paths that no data set has. A description that takes them takes all, so that it tells nothing.
 _ANYTHING = (["qzx.tif"], ["qzx", "qzx.tif"], ["qzx", "qzx", "qzx.tif"])
 
@@ -148,9 +149,13 @@ def first_files(archive: Archive) -> list[str]:
     paths: list[str] = []
     try:
         with closing(TarStream(archive.files)) as stream:
+            left = BYTES
             for member in islice(stream, MEMBERS):
                 if not has_hidden_part(member.path):
                     paths.append(member.path)
+                left -= member.size
+                if left < 0:
+                    break  # before it is passed over, which may take long
     except PatchpressError:
         pass
     return paths

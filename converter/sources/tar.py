@@ -19,6 +19,7 @@ from patchpress.readers.errors import SourceError
 BLOCK = 512  # bytes of a tar block: headers and files begin at a multiple of it
 RECORD = 20 * BLOCK  # bytes that an archive without files has
 NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
+PATH_LIMIT = 4096  # characters of a path, as systems have it: more is damage
 HEADERS_KEPT = 64
 # Kinds of entries (POSIX.1-1988 ustar, pax, and GNU tar).
 _FOLDERS = (b"5", b"D")  # GNU's incremental archives list the names in a folder after it
@@ -132,6 +133,8 @@ class TarStream:
                 elif kind != _LONG_LINK:
                     path, size = self._pax(text, path, size)
                 continue
+            if len(path) > PATH_LIMIT:
+                raise self._damaged(f"a path of {len(path):,} characters")
             name = path or name
             nbytes = nbytes if size < 0 else size
             path, size = "", -1

@@ -155,3 +155,10 @@ def test_verify_says_what_was_not_compared_in_archives(raw: Path, tmp_path: Path
     verdict = verify(tmp_path / "store", raw, workers=0)
     assert verdict.good
     assert "files of BigEarthNet-S2.tar that belong to no patch: " in verdict.text()
+
+
+def test_long_names_are_cut() -> None:
+    found = PassedOver()
+    found.add("n" * 4000)
+    assert found.unmatched == 1
+    assert len(found.examples()) < 600

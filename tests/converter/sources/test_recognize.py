@@ -1,6 +1,8 @@
 """A folder that is not what it should be is recognised, and the right one is named."""
 
+import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from patchpress.converter.descriptions.parse import (
     built_in_descriptions,
     find_description,
 )
+from patchpress.converter.sources.archive_names import Archive
+from patchpress.converter.sources.probe import first_files
 from patchpress.converter.sources.recognize import fitting, sights
 from patchpress.readers.errors import (
     DescriptionError,
@@ -305,3 +309,14 @@ def test_no_two_data_sets_share_a_name() -> None:
 
     names = [*built_in_descriptions(), *built_in_aliases()]
     assert len({spelt(name) for name in names}) == len(names)
+
+
+def test_an_archive_is_not_read_through_to_guess_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "any.tar"
+    info = tarfile.TarInfo("first.bin")
+    info.size = 4 << 30
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    os.truncate(path, 512 + info.size)  # takes no room
+    with path.open("ab") as file:
+        file.write(tarfile.TarInfo("second.bin").tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert first_files(Archive((path,))) == ["first.bin"]

@@ -322,3 +322,10 @@ def test_a_window_that_takes_much_memory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="too much memory"):
         read([path])
     assert not threads()
+
+
+@pytest.mark.parametrize("tar_format", FORMATS)
+def test_a_path_that_no_system_has_is_damage(tmp_path: Path, tar_format: str) -> None:
+    (tmp_path / "a.tar").write_bytes(archive({"n" * 60_000: b"a"}, FORMATS[tar_format]))
+    with pytest.raises(SourceError, match="a path of 60,000 characters"):
+        read([tmp_path / "a.tar"])
