@@ -8,14 +8,14 @@ from patchpress.converter.descriptions.labels import canonical_label
 from patchpress.converter.descriptions.labels_from_codes import count_codes, labels_from_counts
 from patchpress.converter.sources.files import PatchFiles
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.text import shortened
+from patchpress.converter.text import first_few, shortened
 from patchpress.readers.errors import PatchError, TableError
 from patchpress.readers.format.split_names import known_split
 from patchpress.readers.hints import hint
 
 LARGEST = 1 << 63  # of whole numbers that a table holds
 
-LARGEST_SIDECAR = 16 << 20  # bytes
+LARGEST_SIDECAR = 2 << 20  # bytes; Python takes up to 30 times as many for what it parses
 
 
 class ColumnReader:
@@ -98,7 +98,9 @@ class ColumnReader:
         values: list[object] = []
         for column, key in sidecar.columns.items():
             if key not in content:
-                raise PatchError(f"{path} has no key {key!r}; it has {', '.join(content)}")
+                raise PatchError(
+                    f"{path} has no key {key!r}; it has {first_few(list(content), 20)}"
+                )
             values.append(self._checked(column, content[key], path))
         return values
 

@@ -130,3 +130,20 @@ def test_a_file_that_is_nested_deep_is_an_error_of_its_patch(tmp_path: Path) -> 
     file.write_text('{"extra":' * 100_000)
     with pytest.raises(PatchError, match=r"p1\.json is nested too deep"):
         convert(path, tmp_path / "raw", tmp_path / "store", workers=0)
+
+
+def test_a_file_of_many_keys_ends_in_one_line(tmp_path: Path) -> None:
+    path = tiny(tmp_path, [{}])
+    file = tmp_path / "raw" / "A" / "g" / "p0" / "p0.json"
+    file.write_text(json.dumps(dict.fromkeys(map(str, range(100_000)))))
+    with pytest.raises(PatchError, match=r"p0\.json has no key 'labels'; it has 0, 1") as error:
+        convert(path, tmp_path / "raw", tmp_path / "store", workers=0)
+    assert len(str(error.value)) < 500 + len(str(tmp_path))
+
+
+def test_a_file_of_megabytes_is_not_parsed(tmp_path: Path) -> None:
+    path = tiny(tmp_path, [{}])
+    file = tmp_path / "raw" / "A" / "g" / "p0" / "p0.json"
+    file.write_text('{"labels":[' + "[]," * 1_000_000 + "[]]}")
+    with pytest.raises(PatchError, match=r"p0\.json has 3,0.* bytes"):
+        convert(path, tmp_path / "raw", tmp_path / "store", workers=0)
