@@ -23,8 +23,9 @@ def require_apart(store: Path, folders: Iterable[Path]) -> None:
     for folder in dict.fromkeys(folders):
         identity = _identity(folder)
         if identity is not None and identity in above_store.values():
+            where = "is" if identity == own else "lies inside"
             raise TargetError(
-                f"{store} lies inside the source {folder}, which is only read: choose a place "
+                f"{store} {where} the source {folder}, which is only read: choose a place "
                 "outside of it"
             )
         if own is not None and own in dict(_with_those_above(folder)).values():

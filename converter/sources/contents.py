@@ -23,6 +23,8 @@ class Content(NamedTuple):
 TAR = Content("a tar archive")
 GZIP = Content("gzip data")
 ZSTD = Content("zstd data")
+PARQUET = Content("a Parquet file", "give it as a table, with --path")
+TEXT = Content("a text", _AGAIN)
 NOTHING = Content("empty", _AGAIN)
 ZEROS = Content("nothing but zeros", f"its download did not end: {_AGAIN}")
 
@@ -42,7 +44,7 @@ _MAGIC: tuple[tuple[bytes, Content], ...] = (
     (b"LZIP", Content("an lzip file", _UNPACK)),
     (b"\x1f\x9d", Content("a file of `compress`", _UNPACK)),
     (b"\x89HDF\r\n\x1a\n", Content("an HDF5 file", "give the files as they were published")),
-    (b"PAR1", Content("a Parquet file", "give it as a table, with --path")),
+    (b"PAR1", PARQUET),
     (b"II*\0", Content("a TIFF", "give the folder that holds it")),
     (b"MM\0*", Content("a TIFF", "give the folder that holds it")),
     (b"%PDF-", Content("a PDF", _AGAIN)),
@@ -52,7 +54,6 @@ _TEXTS: tuple[tuple[str, Content], ...] = (
     (r"(?i)<\?xml|<error", Content("an XML text, perhaps the answer of a server", _AGAIN)),
     (r"[\[{]\s*[\"}\]{]", Content("a JSON text, perhaps the answer of a server", _AGAIN)),
 )
-_TEXT = Content("a text", _AGAIN)
 # A frame of zstd that has no data has any of 16 first bytes.
 _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
 _PRINTABLE = frozenset(b"\t\n\r\f" + bytes(range(32, 127)))
@@ -83,7 +84,7 @@ def _text(start: bytes) -> Content | None:
     for pattern, found in _TEXTS:
         if re.match(pattern, text):
             return found
-    return _TEXT if _PRINTABLE.issuperset(start) else None
+    return TEXT if _PRINTABLE.issuperset(start) else None
 
 
 def is_tar_header(block: bytes) -> bool:

@@ -60,7 +60,8 @@ def find_modality(modality: ModalitySource, source: Path) -> FoundModality | Non
         return _find_in_source(modality, source, archives)
     folder = source / modality.folder
     if not folder.is_dir():
-        return FoundModality(Location(None, archives)) if archives else None
+        packed = FoundModality(Location(None, archives), _other_endings(modality, source, archives))
+        return packed if archives else None
     if archives and _first_patch(modality, folder) is None:
         note = f"{folder} has no patch: {_named(archives)} is read"
         return FoundModality(Location(None, archives), (note,))
@@ -130,6 +131,15 @@ def _first_patch(modality: ModalitySource, folder: Path) -> Patch | None:
 def _archives_beside(modality: ModalitySource, source: Path) -> list[str]:
     names = {name: archive_name(name) for name in entries(source)}
     return [n for n, name in names.items() if name and name.stem in modality.archives]
+
+
+def _other_endings(
+    modality: ModalitySource, source: Path, archives: tuple[Archive, ...]
+) -> tuple[str, ...]:
+    """A sentence if archives are there again with other endings, which are not read."""
+    read = {file.name for archive in archives for file in archive.files}
+    others = [name for name in _archives_beside(modality, source) if name not in read]
+    return (f"{_named(archives)} is read, not {', '.join(others)} beside it",) if others else ()
 
 
 def _named(archives: tuple[Archive, ...]) -> str:

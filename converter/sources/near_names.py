@@ -123,8 +123,8 @@ def _way_out(modality: ModalitySource, path: Path, *, is_folder: bool) -> str:
         return f"rename it to {modality.folder}, or give {option}"
     if _UNFINISHED.search(path.name):
         return "its download did not end, it seems"
-    whole = _PART.sub("", path.name) if archive_name(path.name) is None else path.name
-    if archive_name(whole) is not None:
+    whole = _PART.sub("", path.name) if archive_name(path.name.lower()) is None else path.name
+    if archive_name(whole.lower()) is not None:
         return f"rename it, or give {option}"
     ending = whole.removeprefix(_stem(whole)).lower()
     return f"{ending or 'this'} is not read, unpack it and give the folder"

@@ -21,6 +21,7 @@ from patchpress.converter.tables.table_values import (
     with_canonical_names,
 )
 from patchpress.converter.tables.tablefiles import BOOLEANS, STRING_LISTS, STRINGS, read_schema
+from patchpress.converter.text import several
 from patchpress.readers.errors import TableError
 from patchpress.readers.format.split_names import STANDARD
 
@@ -118,12 +119,12 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
     there = [c for c in description.labels if c in columns.schema.names]
     wanted = list(dict.fromkeys([*needed, *there]))
     notes = [*columns.notes, *_unflagged(description, columns)]
-    identities: list[pa.Array] = []
+    identities: dict[Path, list[pa.Array]] = {path: [] for path in paths.values()}
     spellings: dict[str, dict[str, str | None]] = {}
     for path in paths.values():
         count = 0
         for group in columns.read(path, wanted):
-            identities.extend(_checked_identities(description, path, group))
+            identities[path].extend(_checked_identities(description, path, group))
             for column, names in canonical_splits(description, path, group).items():
                 spellings.setdefault(column, {}).update(names)
             for column, names in canonical_labels(description, path, group).items():
@@ -138,7 +139,7 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
             notes += [f"split {name!r} of the tables is read as {new}" for name, new in read]
         else:
             _log.info("labels in %s get their canonical names: %s", column, names)
-    rows = _count_distinct(identities, paths.values())
+    rows = _count_distinct(identities)
     del identities
     # Arrow keeps the memory that it has freed, several times the size of the tables; the conversion
     # of the patches needs it.
@@ -185,25 +186,33 @@ def _checked_identities(
     """The names of the rows; each row has one."""
     identities = group[description.identity]
     if identities.null_count:
-        raise TableError(f"{path} has {identities.null_count} rows without {description.identity}")
+        raise TableError(
+            f"{path} has {several(identities.null_count, 'row')} without {description.identity}"
+        )
     chunks: Sequence[pa.Array] = identities.chunks
     return chunks
 
 
-def _count_distinct(identities: list["pa.Array"], paths: Iterable[Path]) -> int:
-    """How many rows there are, if all have different names.
+def _count_distinct(identities: Mapping[Path, Sequence["pa.Array"]]) -> int:
+    """How many rows the tables have, if all have different names.
 
     Raises:
         TableError: two rows have one name.
     """
     import pyarrow as pa
 
-    names = pa.chunked_array(identities) if identities else pa.chunked_array([], pa.string())
+    chunks = [chunk for those in identities.values() for chunk in those]
+    names = pa.chunked_array(chunks) if chunks else pa.chunked_array([], pa.string())
     twice = first_repeated(names)
     if twice is not None:
+        there = [
+            path
+            for path, those in identities.items()
+            if any(twice in chunk.to_pylist() for chunk in those)
+        ]
         raise TableError(
             f"patch {twice} is in the tables twice "
-            f"({', '.join(map(str, paths))}): remove one of its rows"
+            f"({', '.join(map(str, there))}): remove one of its rows"
         )
     return len(names)
 

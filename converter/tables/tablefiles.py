@@ -4,11 +4,13 @@ pyarrow is imported inside functions: it starts threads, and workers must fork b
 """
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchpress.converter.sources.contents import PARQUET, START, TEXT, content
 from patchpress.converter.tables.arrow import is_string, is_string_list
 from patchpress.converter.text import size
 from patchpress.readers.errors import SourceMissing, TableError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _log = logging.getLogger(__name__)
+
+_MAGIC = b"PAR1"  # at both ends of a Parquet file
 
 STRINGS = "string"
 """The kind of a column of strings, for `check_column`."""
@@ -49,8 +53,28 @@ def reading(path: Path, kind: str = "Parquet") -> Iterator[None]:
     except FileNotFoundError:
         raise SourceMissing(f"there is no table {path}") from None
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise TableError(f"{path} cannot be read as a {kind} table ({reason})") from None
+        raise TableError(
+            f"{path} cannot be read as a {kind} table{_why_not(path, kind, error)}"
+        ) from None
+
+
+def _why_not(path: Path, kind: str, error: Exception) -> str:
+    """What a file is that is no such table, and the way out; else what pyarrow says of it."""
+    try:
+        with path.open("rb") as file:
+            found = content(file.read(START))
+            file.seek(-min(path.stat().st_size, len(_MAGIC)), os.SEEK_END)
+            is_whole = file.read() == _MAGIC
+    except OSError:
+        found, is_whole = None, False
+    # A file that ends as it should may be of a kind that pyarrow does not know, or memory is short.
+    if found is None or kind != "Parquet" or (found is PARQUET and is_whole):
+        return f" ({str(error).splitlines()[0]})"
+    if found is PARQUET:
+        return ": its end is not there, download it again"
+    if found is TEXT:
+        return ": it is a text, as CSV is; give the Parquet file, or write one of it"
+    return f": it is {found.name}, {found.way_out or 'unpack it and give the file that it holds'}"
 
 
 def read_schema(path: Path) -> "pa.Schema":

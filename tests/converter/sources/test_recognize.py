@@ -153,6 +153,8 @@ NEAR: dict[str, tuple[str, str]] = {
     "bigearthnet-s2.tar": ("rename it, or give --path s2=", "another case"),
     f"{S2}-v1.0.tar": ("rename it, or give --path s2=", "a version"),
     f"{S2} (1).tar": ("rename it, or give --path s2=", "a second download"),
+    f"{S2}.TAR": ("rename it, or give --path s2=", "capitals in the ending"),
+    f"{S2}.Tar.Gz": ("rename it, or give --path s2=", ""),
     f"{S2}.tar.xz": (".tar.xz is not read, unpack it and give the folder", ""),
     f"{S2}.zip": (".zip is not read, unpack it", ""),
     f"{S2}.z01": ("unpack it", "a part of a zip archive"),
@@ -320,3 +322,12 @@ def test_an_archive_is_not_read_through_to_guess_what_it_is(tmp_path: Path) -> N
     with path.open("ab") as file:
         file.write(tarfile.TarInfo("second.bin").tobuf(tarfile.GNU_FORMAT) + bytes(1024))
     assert first_files(Archive((path,))) == ["first.bin"]
+
+
+def test_of_two_archives_of_one_name_the_one_that_is_read_is_told(
+    raw: Path, tmp_path: Path
+) -> None:
+    source = packed(raw, tmp_path / "packed", "tar")
+    shutil.copy(source / f"{S2}.tar", source / f"{S2}.tgz")
+    ended = command("convert", DATASET, source, tmp_path / "store", "--dry-run")
+    assert f"{S2}.tar is read, not {S2}.tgz beside it" in ended.out

@@ -56,7 +56,7 @@ SPOILED: dict[str, tuple[Change, str]] = {
         "split 'fold 3', which is unknown; there are train, validation, test"),
     "misspelt split": (
         lambda t: with_value(t, "split", 2, "validaton"), "nearest is 'validation'"),
-    "no name": (lambda t: with_value(t, "patch_id", 0, None), "1 rows without patch_id"),
+    "no name": (lambda t: with_value(t, "patch_id", 0, None), "1 row without patch_id"),
 }  # fmt: skip
 
 
@@ -81,8 +81,9 @@ def test_the_patch_of_an_unknown_label_is_named(raw: Path, tmp_path: Path) -> No
 def test_a_patch_twice_in_one_table_is_refused(raw: Path, tmp_path: Path) -> None:
     name = pq.read_table(raw / TABLE)["patch_id"][2].as_py()
     change(raw / TABLE, lambda table: pa.concat_tables([table, table.slice(2, 1)]))
-    with pytest.raises(TableError, match=f"patch {name} is in the tables twice"):
+    with pytest.raises(TableError, match=f"patch {name} is in the tables twice") as refused:
         made(raw, tmp_path / "store")
+    assert f"({raw / TABLE}):" in str(refused.value)  # and not the other table
 
 
 def test_a_patch_in_both_tables_is_refused(raw: Path, tmp_path: Path) -> None:
@@ -98,6 +99,30 @@ def test_what_is_no_parquet_is_refused(raw: Path, tmp_path: Path, content: bytes
     with pytest.raises(TableError, match=f"{TABLE} cannot be read as a Parquet table") as refused:
         made(raw, tmp_path / "store")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty, download it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "it is a Git LFS pointer, f",
+        ),
+        (b"<!DOCTYPE html><html>", "it is a web page (HTML), download it again"),
+        (b"patch_id,labels\n", "it is a text, as CSV is; give the Parquet file"),
+        (b"PAR1" + bytes(50), "its end is not there, download it again"),
+        (b"\x1f\x8b" + bytes(50), "it is gzip data, unpack it and give the file"),
+        (b"PK\x03\x04" + bytes(50), "it is a zip archive, unpack it"),
+    ],
+)
+def test_what_comes_in_the_place_of_a_table_is_called_what_it_is(
+    raw: Path, tmp_path: Path, content: bytes, said: str
+) -> None:
+    (raw / TABLE).write_bytes(content)
+    with pytest.raises(TableError) as refused:
+        made(raw, tmp_path / "store")
+    assert f"{TABLE} cannot be read as a Parquet table: {said}" in str(refused.value)
 
 
 def test_a_truncated_table_is_refused(raw: Path, tmp_path: Path) -> None:
