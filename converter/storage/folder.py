@@ -166,7 +166,10 @@ def look_at_target(store: Path, *, overwrite: bool) -> DecisiveSettings | None:
 
 def _made(store: Path) -> bool:
     """Make the folder, and those above it; gives whether it was not there."""
-    store.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # as the system calls it one folder below, and the dry run
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
     try:
         store.mkdir()
     except FileExistsError:

@@ -377,7 +377,8 @@ def test_what_a_conversion_refuses_is_refused_alike(raw: Path, tmp_path: Path) -
     assert refused(tmp_path, tmp_path / "nowhere", store)[0] is not OptionError
     assert "names no part" in refused(tmp_path, raw, store, paths={"s3": raw})[1]
     assert "needs archives" in refused(tmp_path, raw, store, check_md5=True)[1]
-    for inside in (raw, raw / TABLES[0], raw / TABLES[0] / "store"):
+    assert "is the source" in refused(tmp_path, raw, raw)[1]
+    for inside in (raw / TABLES[0], raw / TABLES[0] / "store"):
         assert "lies inside the source" in refused(tmp_path, raw, inside)[1]
     (tmp_path / "file").write_bytes(b"x")
     assert "other things" in refused(tmp_path, raw, Path(__file__).parent)[1]

@@ -493,8 +493,8 @@ def test_missing_statistics_name_the_command(copied: Path) -> None:
         read_statistics(copied, manifest, "s2", "train")
     with pytest.raises(StatisticsMissing, match="--out .*none.json`"):
         read_statistics(copied.parent / "none.json", manifest, "s2")
-    with pytest.raises(SelectionEmpty, match="'dev'"):
-        read_statistics(copied, manifest, "s2", "dev")
+    with pytest.raises(SelectionEmpty, match="'holdout'"):
+        read_statistics(copied, manifest, "s2", "holdout")
     with pytest.raises(SelectionEmpty, match="'s3'"):
         read_statistics(copied, manifest, "s3")
 
