@@ -39,9 +39,9 @@ demo: $(STAMP) ## a small synthetic data set: made, converted, verified, counted
 test: $(STAMP) ## all tests but the slow ones; SLOW=1 for these, too; PYTEST=... for options of pytest
 	$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow') $(PYTEST)
 
-fuzz: $(STAMP) ## odd bytes to every parser, TIME=60 seconds each; TARGETS="tiff tar" for some of them
+fuzz: $(STAMP) ## odd bytes to every parser, TIME=60 seconds or RUNS=20000 inputs each; TARGETS="tiff tar"
 	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,fuzz]'
-	$(BIN)/python -m tests.fuzz $(TARGETS) --seconds $(or $(TIME),60)
+	$(BIN)/python -m tests.fuzz $(TARGETS) $(if $(RUNS),--runs $(RUNS),--seconds $(or $(TIME),60))
 
 check: $(STAMP) ## linters and type checks
 	$(BIN)/ruff check .

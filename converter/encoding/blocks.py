@@ -32,6 +32,7 @@ from patchpress.readers.errors import PatchError
 
 _MORE = 1 << 16  # bytes that a block may decompress to beyond its pixels
 _LZMA_MEMORY = 64 << 20
+_WIDEST = 16  # bytes of a sample: two floats of 64 bits
 _ZSTD_WINDOW = 1 << 27  # the largest that libtiff writes; only what is filled takes memory
 
 
@@ -110,21 +111,51 @@ def decode_blocks(data: bytes, directory: Directory) -> Array | None:
     Raises:
         PatchError: deflated data is damaged.
     """
-    codec = _CODECS.get(directory.first(COMPRESSION, 1))
+    compression = directory.first(COMPRESSION, 1)
+    codec = _CODECS.get(compression)
     predictor, planar = directory.first(PREDICTOR, 1), directory.first(PLANAR, 1)
     little = plain_dtype(directory)
     dtype = little if directory.byteorder == "<" else little.newbyteorder(">")
-    if directory.first(COMPRESSION, 1) in WITHOUT_PREDICTOR:
+    if compression in WITHOUT_PREDICTOR:
         predictor = 1
     predictors = (1, 2, 3) if dtype.kind == "f" else (1, 2)
-    if codec is None or planar not in (1, 2) or predictor not in predictors:
-        return None
-    try:
-        return _assembled(data, directory, codec, dtype, predictor)
-    except PatchError:
-        raise
-    except Exception:  # a damaged file makes decoders raise almost anything; GDAL has the last word
-        return None
+    array = None
+    if codec is not None and planar in (1, 2) and predictor in predictors:
+        try:
+            array = _assembled(data, directory, codec, dtype, predictor)
+        except PatchError:
+            raise
+        except Exception:  # noqa: S110 -- a damaged file makes decoders raise almost anything
+            pass
+    if array is None and codec is _inflate:
+        # GDAL compares no checksum, and of some such files gives other pixels each time.
+        raise PatchError("is damaged: its tags do not fit its deflated pixels")
+    return array
+
+
+def check_deflated(data: bytes, directory: Directory) -> None:
+    """Compare the checksums of an image whose pixels only GDAL can read: GDAL does not.
+
+    Raises:
+        PatchError: deflated data is damaged.
+    """
+    if _CODECS.get(directory.first(COMPRESSION, 1)) is not _inflate:
+        return
+    bands, height, width = shape_of(directory)
+    tiled = TILE_WIDTH in directory.tags
+    offsets = directory.tags.get(TILE_OFFSETS if tiled else STRIP_OFFSETS, ())
+    counts = directory.tags.get(TILE_COUNTS if tiled else STRIP_COUNTS, ())
+    if not offsets or len(offsets) != len(counts):
+        raise PatchError("is damaged: its tags do not fit its deflated pixels")
+    rows = directory.first(TILE_HEIGHT, height) if tiled else height
+    columns = directory.first(TILE_WIDTH, width) if tiled else width
+    most = rows * columns * bands * _WIDEST
+    for number, (start, count) in enumerate(zip(offsets, counts, strict=True), 1):
+        try:
+            _inflate(data[start : start + count], most)
+        except PatchError as error:
+            what = "tile" if tiled else "strip"
+            raise PatchError(f"is damaged: {what} {number}: {error}") from None
 
 
 def _assembled(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from patchpress.converter.encoding.blocks import decode_blocks
+from patchpress.converter.encoding.blocks import check_deflated, decode_blocks
 from patchpress.converter.encoding.promises import ANYTHING, Expected, check_blocks, check_image
 from patchpress.converter.encoding.tiff import (
     GEO_KEYS,
@@ -51,14 +51,21 @@ def decode(data: bytes, expected: Expected = ANYTHING) -> Raster:
         OtherSize: only its size is not as expected.
     """
     directory = _checked_directory(data, expected)
-    if directory is None or (georeference := _known_georeference(directory)) is _ASK:
+    if directory is None:
         return decode_rasterio(data, expected)
     strips = plain_strips(directory, len(data))
+    array: Array | None
     if strips is not None:
-        return Raster(_plain(data, directory, strips), georeference)
-    check_blocks(directory, len(data))
-    array = decode_blocks(data, directory)
-    return decode_rasterio(data, expected) if array is None else Raster(array, georeference)
+        array = _plain(data, directory, strips)
+    else:
+        check_blocks(directory, len(data))
+        array = decode_blocks(data, directory)
+    if array is None:
+        return decode_rasterio(data, expected)
+    georeference = _known_georeference(directory)
+    if georeference is _ASK:
+        georeference = _read_by_gdal(data, expected, pixels=False).georeference
+    return Raster(array, georeference)
 
 
 def decode_apart(data: bytes, expected: Expected = ANYTHING) -> Array:
@@ -96,8 +103,8 @@ def _checked_directory(data: bytes, expected: Expected) -> Directory | None:
         found = content(data[:START])
         raise PatchError(f"is no TIFF but {found.name}" if found else "is no TIFF")
     directory = read_directory(data)
-    if directory is None:
-        return None
+    if directory is None:  # GDAL would pass over what is damaged, and give any pixels
+        raise PatchError("is no TIFF that can be read: its directory is cut or damaged")
     count = images_like(data, directory) if directory.next else 1
     if count > 1:
         bands, height, width = shape_of(directory)
@@ -106,6 +113,10 @@ def _checked_directory(data: bytes, expected: Expected) -> Directory | None:
             "would be read: write all bands into one image"
         )
     if not has_plain_samples(directory):
+        # GDAL tells their dtype, but takes seconds to open a file of a hundred thousand bands.
+        least = np.dtype(np.uint8)
+        check_image(expected._replace(dtype=None), least, *shape_of(directory))
+        check_deflated(data, directory)
         return None
     check_image(expected, plain_dtype(directory), *shape_of(directory))
     return directory
@@ -140,6 +151,15 @@ def decode_rasterio(data: bytes, expected: Expected = ANYTHING) -> Raster:
         PatchError: GDAL refuses the file, or it is not as expected.
         OtherSize: only its size is not as expected.
     """
+    return _read_by_gdal(data, expected)
+
+
+def _read_by_gdal(data: bytes, expected: Expected, *, pixels: bool = True) -> Raster:
+    """What GDAL reads; without `pixels` an array of none.
+
+    Raises:
+        PatchError, OtherSize: as `decode_rasterio`.
+    """
     import warnings
 
     import rasterio
@@ -155,7 +175,7 @@ def decode_rasterio(data: bytes, expected: Expected = ANYTHING) -> Raster:
                 image = source.count * source.height * source.width
                 if rows * columns * dtype.itemsize > max(_TILE, 4 * image * dtype.itemsize):
                     raise PatchError(f"has tiles of {rows} x {columns} pixels")
-                array = source.read()
+                array = source.read() if pixels else np.empty(0, dtype)
                 epsg = source.crs.to_epsg() if source.crs else None
                 known = not source.transform.is_identity
                 transform = tuple(source.transform[:6])

@@ -24,11 +24,13 @@ PIXEL_SCALE, TIEPOINT, TRANSFORMATION, GEO_KEYS = 33550, 33922, 34264, 34735
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I"}
 _TYPES |= {16: "Q", 17: "q", 18: "Q"}
 _BYTES = {kind: struct.calcsize(f"={code}") for kind, code in _TYPES.items()}
+_BYTES |= {5: 8, 7: 1, 10: 8}  # fractions, and bytes of no type: no tag that is used has them
 _UNSIGNED = (1, 3, 4, 16)
 _DOUBLE = (12,)
 # Tags of which a wrong type would give wrong pixels, and the types that they may have.
 _BLOCKS = (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, ROWS_PER_STRIP)
 _TILES = (TILE_WIDTH, TILE_HEIGHT)
+_TILED = {*_TILES, TILE_OFFSETS, TILE_COUNTS}
 _SHAPES = (WIDTH, HEIGHT, SAMPLES, PLANAR, BITS, SAMPLE_FORMAT)
 _INTEGERS = (*_BLOCKS, *_TILES, *_SHAPES, COMPRESSION, PHOTOMETRIC, FILL_ORDER, GEO_KEYS)
 _RIGHT_TYPES: dict[int, tuple[int, ...]] = dict.fromkeys(_INTEGERS, _UNSIGNED)
@@ -139,9 +141,9 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
         offset = position + head
         if tag in seen:  # readers do not agree which of the two counts
             raise struct.error("a tag twice")
-        if kind not in _RIGHT_TYPES.get(tag, _TYPES):
+        if tag in _RIGHT_TYPES and kind not in _RIGHT_TYPES[tag]:
             raise struct.error("a tag of the wrong type")
-        if kind in _TYPES:
+        if kind in _BYTES:  # tags of unknown types are passed over, as libtiff does
             size = number * _BYTES[kind]
             if size > inline:  # then the entry has their offset
                 offset = struct.unpack_from(order + ("I" if classic else "Q"), data, offset)[0]
@@ -157,6 +159,8 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
                 offsets[tag] = offset
             end = max(end, offset + size)
         position += head + inline
+    if not tags.keys().isdisjoint(_TILED) and not tags.keys() >= _TILED:
+        raise struct.error("tiles without all of their tags")
     following = data[position : position + inline]
     return Directory(
         tags=tags,

@@ -1,6 +1,7 @@
 """``python -m tests.fuzz [TARGET …]``: drive the targets with atheris for a while each.
 
     --seconds 60    for each target
+    --runs N        as many inputs for each target, the same in every run (CI), instead of a time
     --jobs 2        targets at a time
     --out .fuzz     inputs that were found, the log of each target, and what it failed on
     --keep          put the fewest inputs that reach as much into tests/fuzz/corpus
@@ -10,6 +11,7 @@ Ends with exit code 1 if an input raised what no documentation promises, crashed
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -42,6 +44,7 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path(".fuzz"))
     parser.add_argument("--keep", action="store_true")
@@ -51,7 +54,10 @@ def main() -> int:
         parser.error(f"there is no target {unknown[0]}: {', '.join(TARGETS)}")
 
     def one(name: str) -> Ended:
-        ended = _fuzz(name, options.out / name, options.seconds)
+        until: tuple[str, ...] = (f"-max_total_time={options.seconds}",)
+        if options.runs is not None:
+            until = (f"-runs={options.runs}", "-seed=1")
+        ended = _fuzz(name, options.out / name, until)
         if options.keep:
             _keep(name, options.out / name)
         return ended
@@ -72,7 +78,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _fuzz(name: str, folder: Path, seconds: int) -> Ended:
+def _fuzz(name: str, folder: Path, until: tuple[str, ...]) -> Ended:
     corpus, faults = folder / "corpus", folder / "faults"
     faults.mkdir(parents=True, exist_ok=True)
     before = set(faults.iterdir())
@@ -81,7 +87,7 @@ def _fuzz(name: str, folder: Path, seconds: int) -> Ended:
         log,
         name,
         corpus,
-        f"-max_total_time={seconds}",
+        *until,
         f"-timeout={SLOWEST}",
         f"-rss_limit_mb={MEMORY}",
         f"-artifact_prefix={faults}/",
@@ -115,7 +121,9 @@ def _keep(name: str, folder: Path) -> None:
 def _drive(log: Path, *words: object) -> int:
     command = [sys.executable, "-m", "tests.fuzz.drive", *map(str, words)]
     with log.open("wb") as file:
-        return subprocess.run(command, stdout=file, stderr=file, check=False).returncode
+        fixed = os.environ | {"PYTHONHASHSEED": "0"}  # the same inputs in the same order
+        done = subprocess.run(command, stdout=file, stderr=file, check=False, env=fixed)
+    return done.returncode
 
 
 if __name__ == "__main__":

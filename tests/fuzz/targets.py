@@ -16,6 +16,7 @@ from patchpress import convert
 from patchpress.converter.commands.stats import stats
 from patchpress.converter.descriptions.parse import built_in_descriptions, parse_description
 from patchpress.converter.encoding.encoder import Encoded
+from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import decode as decode_tiff
 from patchpress.converter.encoding.raster import decode_rasterio
 from patchpress.converter.encoding.tiff import Ground
@@ -87,9 +88,17 @@ def _tiffs() -> list[bytes]:
 
 
 def _tiff() -> Check:
+    # A file is always compared with what a description expects of it: here with that of a seed.
+    rasters = [decode_rasterio(seed).array for seed in _tiffs()]
+    images = {(raster.dtype, len(raster), raster.shape[1:]) for raster in rasters}
+    expected = [Expected(*image) for image in sorted(images, key=str)]
+
     def check(data: bytes) -> bool:
+        return sum(taken(data, image) for image in expected) > 0
+
+    def taken(data: bytes, image: Expected) -> bool:
         try:
-            raster = decode_tiff(data)
+            raster = decode_tiff(data, image)
         except PatchError:
             return False
         try:
