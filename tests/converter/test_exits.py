@@ -249,6 +249,7 @@ def test_a_command_without_stdout_ends_as_it_would() -> None:
     assert (ended.code, ended.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_tilde_is_the_users_home_everywhere(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patchpress: Command
 ) -> None:

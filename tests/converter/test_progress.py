@@ -111,6 +111,7 @@ with progress_for_terminal() as bar:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_bar_is_one_line_of_a_terminal(width: int) -> None:
     """Drawn for all records of the largest data set, by a process on a real terminal."""

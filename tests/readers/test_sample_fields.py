@@ -268,10 +268,12 @@ def test_an_unknown_keyword_names_the_class_and_the_nearest(opened: Store, askin
     assert said == f"unknown keyword 'bandz' for {asking}; nearest is 'bands'"
     own = {"PatchLoader": ("shufle", "shuffle"), "PatchDataset": ("transfrom", "transform")}
     typo, right = own.get(asking, ("flaged", "flagged"))
-    said = refused(OptionError, lambda: kind(opened, **{typo: True}))
+    said = refused(OptionError, lambda: kind(opened, **{typo: True}, **options))
     assert said == f"unknown keyword {typo!r} for {asking}; nearest is {right!r}"
     # Old names are not kept.
-    assert "unknown keyword 'form'" in refused(OptionError, lambda: kind(opened, form="dict"))
+    assert "unknown keyword 'form'" in refused(
+        OptionError, lambda: kind(opened, form="dict", **options)
+    )
 
 
 def test_samples_are_indexed_as_a_sequence(opened: Store) -> None:

@@ -13,6 +13,8 @@ from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.files import DiskFiles
 from tests.support.helpers import DATASET, command, folder_bytes, made, packed
 
+pytestmark = pytest.mark.slow
+
 TWO = pytest.param(2, marks=pytest.mark.slow)
 
 

@@ -32,6 +32,8 @@ from tests.support.helpers import (
 from tests.support.packing import entries, members, write
 from tests.support.small_disk import COMMIT, RUN, on_small_disk
 
+pytestmark = pytest.mark.slow
+
 GUARD = 60.0  # seconds until a test gives up; none is decided by it
 WHOLE = 4 << 20  # bytes of a commit, as in the command itself
 

@@ -75,6 +75,7 @@ def test_each_command_is_a_function_of_the_package() -> None:
             assert "Progress" in str(parameters["progress"].annotation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [str, Path, Place])
 def test_paths_are_of_any_kind(
     copied: Path, tree: Path, tmp_path: Path, kind: Callable[[Path], Any]
@@ -93,6 +94,7 @@ def test_paths_are_of_any_kind(
     assert len(json.loads((tmp_path / "b.json").read_text())) == len(report.measurements)
 
 
+@pytest.mark.slow
 def test_every_progress_is_told_of_all(copied: Path, tree: Path) -> None:
     steps = Steps()
     verify(copied, tree, workers=0, progress=steps)
@@ -170,6 +172,7 @@ def test_wrong_arguments_are_one_sentence(copied: Path, tree: Path, tmp_path: Pa
             function(copied, workers="2")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_report_of_measurements_is_a_table(stacked: Path) -> None:
     report = bench(stacked, seconds=0.001, batch=4, modality="s1")
     assert isinstance(report, BenchReport)

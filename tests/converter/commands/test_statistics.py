@@ -195,6 +195,7 @@ class Steps:
         self.done.append(patches)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

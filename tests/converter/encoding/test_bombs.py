@@ -13,6 +13,8 @@ from patchpress.readers.errors import PatchError
 from tests.support.bombs import bombs
 from tests.support.helpers import band_files, geotiff, patches, python, tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 ABOVE = 100 << 20
 # Decoders are loaded by usual files first; then only the bomb counts.
 PROGRAM = """

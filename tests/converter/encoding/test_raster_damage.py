@@ -137,6 +137,7 @@ def outcome(decoder: Any, data: bytes) -> bytes | None:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_damaged_pixels_are_refused_or_what_gdal_reads(tmp_path: Path, codec: str) -> None:
     """Deflate has a checksum: no damage of it passes. The others are as GDAL has them."""

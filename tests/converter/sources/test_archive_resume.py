@@ -20,6 +20,8 @@ from tests.support.packing import entries, entry, interleaved, members, packed, 
 from tests.support.stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_after
 from tests.support.synthetic import make_tree
 
+pytestmark = pytest.mark.slow
+
 S2 = "BigEarthNet-S2"
 
 

@@ -99,6 +99,7 @@ def test_what_stands_above_changes_nothing(raw: Path, tmp_path: Path, prefix: st
     assert_same(raw, packed(raw, tmp_path / "packed", prefix=prefix), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folders", [(S2,), (S1, MAPS), (MAPS,)])
 def test_archives_and_folders_may_be_mixed(
     tree: Path, tmp_path: Path, folders: tuple[str, ...]

@@ -19,6 +19,8 @@ from patchpress.readers.errors import SourceError, SourceMissing
 from tests.support.helpers import Ended, made, stored_values
 from tests.support.packing import CODECS, ended, entries, entry, members, packed, split
 
+pytestmark = pytest.mark.slow
+
 S2 = "BigEarthNet-S2"
 Command = Callable[..., Ended]
 

@@ -53,6 +53,7 @@ def finished(raw: Path, tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", ["pages", "lmdb"])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", NAMES)
@@ -67,6 +68,7 @@ def test_nothing_is_written_through_a_link_in_an_unfinished_store(
     assert (unfinished / name).is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_written_through_a_link_in_a_finished_store(
     raw: Path, finished: Path, precious: Path, name: str

@@ -20,6 +20,8 @@ from tests.support.packing import packed
 from tests.support.stopping import RUN, Killing, Stopped, commits_of, lines_of, stop_after
 from tests.support.synthetic import make_tree
 
+pytestmark = pytest.mark.slow
+
 FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
 
 

@@ -14,6 +14,8 @@ from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.format.metapages import PAGE
 from tests.support.helpers import Ended, python, tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 SIZE = 4096
 META_BYTES = range(160)
 Change = tuple[int, bytes]

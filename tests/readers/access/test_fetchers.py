@@ -61,6 +61,7 @@ def fetcher_of(store: Store) -> ExtentsFetcher:
     return fetcher
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stacked", "native"])
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 @pytest.mark.parametrize("mode", list(Mode))

@@ -52,6 +52,7 @@ for mode in ("auto", "map", "direct"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [("native", "none"), ("stacked", "none"), ("native", "zstd")])
 @pytest.mark.parametrize("with_extents", [True, False], ids=["extents", "lmdb"])
 def test_every_system_reads_the_same(

@@ -16,6 +16,8 @@ import pytest
 from patchpress import Store, StoreDamaged, StoreMissing, open_store
 from tests.support.helpers import python
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ["rasterio", "typer", "torch", "dask", "distributed", "pandas", "pyarrow", "matplotlib"]
 HEAVY += ["imagecodecs", "rich", "xxhash", "patchpress.converter"]
 

@@ -278,6 +278,7 @@ def test_any_value_in_any_field_is_taken_or_told(data: bytes, draw: st.DataObjec
         assert repr(manifest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "long", "link"])
 @pytest.mark.parametrize("name", ["manifest.json", "data.mdb", "metadata.parquet",
                                   "statistics.json", "extents.safetensors"])  # fmt: skip
