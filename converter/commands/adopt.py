@@ -51,7 +51,6 @@ from patchpress.readers.format.manifest import (
     Shard,
     write_manifest,
 )
-from patchpress.readers.format.modality import Compression
 from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import checksum_column
 from patchpress.readers.format.whole_file import whole_file
@@ -207,9 +206,6 @@ class _Adoption:
                 self._description,
                 name,
                 layout=self._layouts[name],
-                resampling="nearest",
-                size="keep",
-                compression=Compression(),
                 records=len(log),
             )
             for name, log in logs.items()

@@ -11,7 +11,7 @@ from patchpress.converter.descriptions.patterns import key_pattern
 from patchpress.converter.sources.patch import Patch, named_patch
 from patchpress.converter.storage.new_manifest import stored_modality
 from patchpress.readers.errors import SourceError, StoreDamaged
-from patchpress.readers.format.modality import Compression, Modality, matching
+from patchpress.readers.format.modality import Modality, matching
 from patchpress.readers.format.record import Decompressor, Form, form_in, is_compressed
 
 NAMELESS = "with keys that end in a zero byte"
@@ -170,15 +170,7 @@ def _shapes(form: Form) -> dict[str, tuple[object, tuple[int, ...]]]:
 
 def _in_every_layout(description: Description) -> list[Modality]:
     return [
-        stored_modality(
-            description,
-            name,
-            layout=layout,
-            resampling="nearest",
-            size="keep",
-            compression=Compression(),
-            records=0,
-        )
+        stored_modality(description, name, layout=layout)
         for name in description.modalities
         for layout in LAYOUTS
     ]

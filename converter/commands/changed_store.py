@@ -52,7 +52,7 @@ from patchpress.readers.format.manifest import (
     Shard,
     write_manifest,
 )
-from patchpress.readers.format.modality import Compression, Modality
+from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.table import (
     checksum_column,
@@ -213,15 +213,7 @@ class _Update:
         """The modalities that the store does not have, as records of it would be."""
         layout = next(iter(self._manifest.modalities.values())).layout
         return [
-            stored_modality(
-                self._description,
-                name,
-                layout=layout,
-                resampling="nearest",
-                size="keep",
-                compression=Compression(),
-                records=0,
-            )
+            stored_modality(self._description, name, layout=layout)
             for name in self._description.modalities
             if name not in self._manifest.modalities
         ]

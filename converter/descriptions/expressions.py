@@ -11,8 +11,6 @@ import warnings
 from functools import lru_cache
 from typing import Any, Protocol
 
-import regex
-
 from patchpress.readers.errors import DescriptionError
 
 LONGEST = 1.0  # seconds for one name; a sound expression takes microseconds
@@ -60,6 +58,8 @@ def _compiled(text: str) -> re.Pattern[str]:
 
 class _Limited:
     def __init__(self, text: str) -> None:
+        import regex  # 9 ms at each start, and descriptions of the package need none of it
+
         try:
             self._expression = regex.compile(text)
         except (regex.error, OverflowError, RecursionError) as error:

@@ -32,6 +32,8 @@ from patchpress.readers.errors import PatchError
 
 _MORE = 1 << 16  # bytes that a block may decompress to beyond its pixels
 _LZMA_MEMORY = 64 << 20
+_NO_FIT = "is damaged: its tags do not fit its deflated pixels"
+_KINDS = ("strip", "tile")  # of blocks: without tiles, and with
 _WIDEST = 16  # bytes of a sample: two floats of 64 bits
 _ZSTD_WINDOW = 1 << 27  # the largest that libtiff writes; only what is filled takes memory
 
@@ -129,7 +131,7 @@ def decode_blocks(data: bytes, directory: Directory) -> Array | None:
             pass
     if array is None and codec is _inflate:
         # GDAL compares no checksum, and of some such files gives other pixels each time.
-        raise PatchError("is damaged: its tags do not fit its deflated pixels")
+        raise PatchError(_NO_FIT)
     return array
 
 
@@ -146,16 +148,22 @@ def check_deflated(data: bytes, directory: Directory) -> None:
     offsets = directory.tags.get(TILE_OFFSETS if tiled else STRIP_OFFSETS, ())
     counts = directory.tags.get(TILE_COUNTS if tiled else STRIP_COUNTS, ())
     if not offsets or len(offsets) != len(counts):
-        raise PatchError("is damaged: its tags do not fit its deflated pixels")
+        raise PatchError(_NO_FIT)
     rows = directory.first(TILE_HEIGHT, height) if tiled else height
     columns = directory.first(TILE_WIDTH, width) if tiled else width
     most = rows * columns * bands * _WIDEST
     for number, (start, count) in enumerate(zip(offsets, counts, strict=True), 1):
-        try:
-            _inflate(data[start : start + count], most)
-        except PatchError as error:
-            what = "tile" if tiled else "strip"
-            raise PatchError(f"is damaged: {what} {number}: {error}") from None
+        _decompressed(_inflate, data[start : start + count], most, f"{_KINDS[tiled]} {number}")
+
+
+def _decompressed(
+    codec: Callable[[bytes, int], bytes], block: bytes, nbytes: int, name: str
+) -> bytes:
+    """A block's first bytes; `name` says which it is in the error of a damaged one."""
+    try:
+        return codec(block, nbytes)
+    except PatchError as error:
+        raise PatchError(f"is damaged: {name}: {error}") from None
 
 
 def _assembled(
@@ -186,11 +194,8 @@ def _assembled(
                 block = data[start : start + count]
                 if not count or len(block) < count:
                     return None
-                try:
-                    raw = codec(block, down * columns * together * dtype.itemsize)
-                except PatchError as error:
-                    what = "tile" if tiled else "strip"
-                    raise PatchError(f"is damaged: {what} {number}: {error}") from None
+                nbytes = down * columns * together * dtype.itemsize
+                raw = _decompressed(codec, block, nbytes, f"{_KINDS[tiled]} {number}")
                 pixels = _unpredicted(raw, dtype, shape, predictor)
                 target = plane[top : top + down, left : left + columns]
                 target[...] = pixels[: target.shape[0], : target.shape[1]]

@@ -133,9 +133,10 @@ class DiskFiles:
         """All bytes of a file."""
         fd = self._open(name)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
                 raise PatchError(f"{self.path(name)} is no file, but a folder, a pipe or a device")
-            _check_size(self.path(name), os.fstat(fd).st_size, most)
+            _check_size(self.path(name), status.st_size, most)
             with open(fd, "rb", buffering=0, closefd=False) as file:
                 return file.read()
         except OSError as error:

@@ -156,9 +156,7 @@ def _locate_files(
         refuse_folder(name, path)
         if path.is_file():
             found[name] = path
-        elif os.path.lexists(path):
-            raise no_file(path)
-        elif name in paths:
+        elif name in paths or os.path.lexists(path):
             raise _no_file(name, path)
         else:
             absent.append(name)
@@ -167,7 +165,10 @@ def _locate_files(
     return found, absent, notes
 
 
-def _no_file(name: str, path: Path) -> SourceMissing:
+def _no_file(name: str, path: Path) -> SourceError:
+    """The error for a path at which there is nothing, or something that is no file."""
+    if os.path.lexists(path):
+        return no_file(path)
     return SourceMissing(f"--path {name}={path}: there is no such file")
 
 
@@ -230,6 +231,7 @@ def locate_files(description: Description, paths: Mapping[str, Path]) -> dict[st
 
     Raises:
         SourceMissing: one does not exist.
+        SourceError: one is no file.
         OptionError: a name that the description does not have.
     """
     files = description.files()

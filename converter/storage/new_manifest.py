@@ -13,17 +13,23 @@ from patchpress.readers.format.modality import Compression, Modality
 Settings = Mapping[str, str | int | float | None]
 
 
+_NONE = Compression()
+
+
 def stored_modality(
     description: Description,
     name: str,
     *,
     layout: str,
-    resampling: str,
-    size: str,
-    compression: Compression,
-    records: int,
+    resampling: str = "nearest",
+    size: str = "keep",
+    compression: Compression = _NONE,
+    records: int = 0,
 ) -> Modality:
-    """The entry of a modality in a manifest: its description, and how its records are stored."""
+    """The entry of a modality in a manifest: its description, and how its records are stored.
+
+    Without more than a layout they are stored as programs do that change no pixel.
+    """
     modality = description.modalities[name]
     return Modality(
         name=name,

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from patchpress.converter.sources.locate import locate_files
+from patchpress.readers.errors import SourceError
 from patchpress.readers.format.manifest import MANIFEST
-from tests.support.helpers import command
+from tests.support.helpers import command, described
 from tests.support.packing import packed
 from tests.support.synthetic import Row
 
@@ -60,3 +62,10 @@ def test_a_path_that_is_no_file_is_named(
     ended = command(*words, "--path", f"{name}={victim}")
     assert ended.code in (1, 2), ended.err
     assert str(victim) in ended.sentence
+
+
+def test_without_a_source_a_dead_link_is_no_absent_file(tmp_path: Path) -> None:
+    link = tmp_path / "metadata.parquet"
+    link.symlink_to("nowhere")
+    with pytest.raises(SourceError, match=r"metadata\.parquet is a link to what is not there"):
+        locate_files(described(), {"metadata": link})
