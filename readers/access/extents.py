@@ -25,7 +25,6 @@ from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.errors import NO_DESCRIPTORS, StoreDamaged, cannot_read
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import EXTENTS
-from patchpress.readers.format.manifest_schema import SHARD_PATH
 from patchpress.readers.format.record import (
     RECORD_LIMIT,
     Form,
@@ -36,6 +35,7 @@ from patchpress.readers.format.record import (
 )
 from patchpress.readers.format.schema import FieldError, Fields, Latin1, List, Text, Whole
 from patchpress.readers.format.sealed import parse_json
+from patchpress.readers.format.shard_rule import MOST_SHARDS, SHARD_PATH
 from patchpress.readers.format.store_files import open_regular, require_inside
 from patchpress.readers.format.whole_file import write_whole
 
@@ -52,7 +52,7 @@ FILES = List(
         }
     ),
     least=1,
-    most=1 << 16,
+    most=MOST_SHARDS,
 )
 HEADERS = List(Latin1(), most=UNKNOWN)
 

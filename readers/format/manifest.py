@@ -18,11 +18,12 @@ from patchpress.readers.errors import (
     StoreUnfinished,
     cannot_read,
 )
-from patchpress.readers.format.manifest_schema import ONE_FILE, check_manifest
+from patchpress.readers.format.manifest_schema import check_manifest
 from patchpress.readers.format.modality import Band, Compression, Modality, matching
 from patchpress.readers.format.record import RECORD_LIMIT, Form
 from patchpress.readers.format.schema import FieldError
 from patchpress.readers.format.sealed import parse, seal, unsealed
+from patchpress.readers.format.shard_rule import ONE_FILE
 from patchpress.readers.format.store_files import read_small, require_inside
 from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.showing import columns_of, html_table, plain

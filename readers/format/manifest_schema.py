@@ -18,9 +18,8 @@ from patchpress.readers.format.schema import (
     Truth,
     Whole,
 )
+from patchpress.readers.format.shard_rule import MOST_SHARDS, ONE_FILE, SHARD_PATH, shard_path
 
-ONE_FILE = "data.mdb"
-SHARD_PATH = r"data\.mdb|shards/\d{5}/data\.mdb"
 KEY = r"[^{}]*\{[^{}:!\[\].]+\}[^{}]*"
 LEAST_RECORD = 16  # bytes that a record takes in its data file at the very least
 _NAME = Text(least=1)
@@ -81,7 +80,7 @@ MANIFEST = Fields(
             {"columns": List(_NAME, different=True), "rows": Whole(), "splits": _COUNTS}
         ),
         "metadata_digest": _SHA256,
-        "shards": List(SHARD, least=1, most=100_000),
+        "shards": List(SHARD, least=1, most=MOST_SHARDS),
         "options": Table(_SCALAR),
         "software": Table(Text()),
     }
@@ -118,7 +117,7 @@ def check_manifest(content: dict[str, Any]) -> None:
 
 def _check_shards(shards: list[dict[str, Any]]) -> None:
     paths = [shard["path"] for shard in shards]
-    numbered = [f"shards/{number:05}/data.mdb" for number in range(len(paths))]
+    numbered = [shard_path(number) for number in range(len(paths))]
     if paths not in ([ONE_FILE], numbered):
         raise FieldError(
             f"shards must be `{ONE_FILE}` alone, or `{numbered[0]}` and so on without a gap"
