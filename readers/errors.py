@@ -142,6 +142,10 @@ class ExtentsUnusable(UserWarning):
     """Extents beside a store are stale or damaged; it is read without them, only slower."""
 
 
+class StageUnusable(UserWarning):
+    """Nothing, or not all, can be staged in a folder; the rest is read where the store is."""
+
+
 def cannot_read(path: str | os.PathLike[str], error: OSError) -> StoreError:
     """The error for a file of a store that the system does not let us open or read."""
     if error.errno in NO_DESCRIPTORS:

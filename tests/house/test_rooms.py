@@ -29,6 +29,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
     ),
     "readers": (
         {OTHERS},
+        {"staging"},
         {"access"},
         {"format"},
         {"errors", "hints", "showing"},

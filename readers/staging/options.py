@@ -1,0 +1,80 @@
+"""Where and how much is staged, as users say it: by arguments, or for a job by the environment."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchpress.readers.errors import OptionError
+
+STAGE, STAGE_SIZE = "PATCHPRESS_STAGE", "PATCHPRESS_STAGE_SIZE"
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(|k|M|G|T|Ki|Mi|Gi|Ti)B?")
+
+StageFolder = str | os.PathLike[str] | bool | None
+StageSize = int | str | None
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """A folder on a disk of this machine, and the most bytes that copies take there."""
+
+    folder: str
+    """As the user named it: it means another folder on another machine."""
+    size: int | None
+    """None for what leaves a reserve of the disk free."""
+
+    @property
+    def path(self) -> Path:
+        """The folder, here.
+
+        Raises:
+            OptionError: it names a variable that is not set.
+        """
+        text = os.path.expanduser(os.path.expandvars(self.folder))
+        unset = re.search(r"\$(\w+|\{[^}]*\})", text)
+        if unset:
+            raise OptionError(
+                f"stage {self.folder!r} names the environment variable {unset[1].strip('{}')}, "
+                "which is not set: set it, or name a folder"
+            )
+        return Path(os.path.abspath(text))
+
+
+def stage_options(stage: StageFolder, size: StageSize) -> StageOptions | None:
+    """What is asked for; None if nothing is staged.
+
+    Args:
+        stage: a folder; None for that of PATCHPRESS_STAGE, if it is set; False for none.
+        size: as `bytes_of`; None for PATCHPRESS_STAGE_SIZE, if it is set.
+
+    Raises:
+        OptionError: a folder or a size that cannot be, or a size without a folder.
+    """
+    if stage is None:
+        stage = os.environ.get(STAGE) or False
+        if stage is False and size is not None:
+            raise OptionError(f"stage_size {size!r} needs a folder: give stage, or set {STAGE}")
+    if stage is False:
+        return None
+    if not isinstance(stage, (str, os.PathLike)) or not os.fspath(stage):
+        raise OptionError(f"stage must be a folder on a disk of this machine, not {stage!r}")
+    size = os.environ.get(STAGE_SIZE) or None if size is None else size
+    options = StageOptions(os.fspath(stage), None if size is None else bytes_of(size))
+    options.path  # noqa: B018 -- what cannot be is said before the store is opened
+    return options
+
+
+def bytes_of(size: int | str) -> int:
+    """A number of bytes, given as such or as text: ``200GB``, ``1.5 TiB``.
+
+    Raises:
+        OptionError: it is none.
+    """
+    match = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
+    if match is not None:
+        return int(float(match[1]) * _UNITS[match[2]])
+    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
+        return size
+    raise OptionError(f"stage_size {size!r} is no number of bytes: write 200GB, or 500MB")
