@@ -5,12 +5,14 @@ import patchpress.converter.startup  # noqa: F401 -- before all others
 # isort: split
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
+from patchpress.converter.addressspace import TO_BEGIN, require_address_space
 from patchpress.converter.arguments import (
     DATASET,
     Dataset,
@@ -62,8 +64,14 @@ def _command(name: str | None = None) -> Callable[[Function], Function]:
     """A command whose first sentence stands whole in the list of commands; Typer would cut it."""
 
     def register(function: Function) -> Function:
+        @wraps(function)
+        def work(*args: Any, **kwargs: Any) -> None:
+            require_address_space(TO_BEGIN)
+            function(*args, **kwargs)
+
         summary = (function.__doc__ or "").partition("\n\n")[0]
-        return app.command(name, cls=_Command, short_help=summary)(function)
+        app.command(name, cls=_Command, short_help=summary)(work)
+        return function
 
     return register
 

@@ -22,6 +22,7 @@ from multiprocessing.context import ForkContext, SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from patchpress.converter.addressspace import TO_WORK, require_address_space
 from patchpress.converter.shortage import shortage
 from patchpress.readers.errors import OptionError, PatchpressError
 
@@ -171,10 +172,11 @@ def worker_pool(
         a function that submits a task: it takes the task's arguments and returns a future.
 
     Raises:
-        PatchpressError: a worker died.
+        PatchpressError: a worker died, or there is too little address space to go on.
         OptionError: this process may not start others.
     """
     if not count:
+        require_address_space(TO_WORK)
         serial, task = SerialExecutor(), make(*args)
         yield lambda *each, **named: serial.submit(task, *each, **named)
         return
@@ -183,6 +185,7 @@ def worker_pool(
         with forking():
             for future in [executor.submit(os.getpid) for _ in range(count)]:
                 future.result()
+        require_address_space(TO_WORK)
         yield lambda *each, **named: executor.submit(_do, *each, **named)
     except OSError as error:
         _kill(executor)

@@ -1,4 +1,4 @@
-"""What the command sets before it imports anything else: NumPy's threads, and garbage collection.
+"""What the command sets before it imports anything else: threads, memory, and garbage collection.
 
 OpenBLAS starts its threads when NumPy is imported. They wait for work by spinning, on every core,
 while there is other work to do. The command needs no such threads: it works in parallel processes.
@@ -7,6 +7,9 @@ while there is other work to do. The command needs no such threads: it works in 
 import gc
 import os
 
+from patchpress.converter.addressspace import spare_address_space
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What is imported is never garbage, but it would be searched for some again and again.
 gc.set_threshold(100_000, 50, 50)
+spare_address_space()

@@ -279,6 +279,8 @@ def _by_expression(rows: Rows, where: Where) -> Rows:
         )
     try:
         kept = rows.keep(where)
+    except MemoryError:
+        raise
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         columns = ", ".join(rows.table.column_names)

@@ -8,6 +8,7 @@ go on after there is room again.
 from pathlib import Path
 from typing import NamedTuple
 
+from patchpress.converter.addressspace import require_address_space
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.options import Codec, Layout, OnError, Size
 from patchpress.converter.planning.request import ConversionRequest
@@ -20,6 +21,7 @@ from patchpress.readers.errors import TargetError
 from patchpress.readers.format.modality import record_form
 
 _TAR = 2048  # bytes beside a file in an archive at most: its header, a long name, the last block
+_JOIN = 1500  # bytes of memory that the last join of the tables takes for each row
 _UNDAMAGED = 0.95  # share of the patches that get a record at least, if damaged ones are left out
 
 
@@ -46,6 +48,10 @@ class RoomNeeded(NamedTuple):
                 length = record_form(name, str(layout), modality.bands).size
                 records.append(RecordSizes(count, [length], 0))
         return int(data_bytes(records) * (1 if stops else _UNDAMAGED))
+
+    def least_rows(self) -> int:
+        """Rows that the table of the store has at least; 0 if only its end tells."""
+        return max(self._least_counts().values(), default=0)
 
     def _least_counts(self) -> dict[str, int]:
         """Modality -> how many patches there are at least.
@@ -101,11 +107,13 @@ def lack_of_room(store: Path, needed: RoomNeeded, *, goes_on: bool) -> str:
 
 
 def require_room(store: Path, needed: RoomNeeded, *, goes_on: bool) -> None:
-    """Refuse a store for which there is not enough room.
+    """Refuse a store for which there is not enough room, on its disk or for its table in memory.
 
     Raises:
         TargetError: the sentence of `lack_of_room`.
+        PatchpressError: that of `require_address_space`.
     """
     lack = lack_of_room(store, needed, goes_on=goes_on)
     if lack:
         raise TargetError(lack)
+    require_address_space(_JOIN * needed.least_rows())

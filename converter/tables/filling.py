@@ -4,7 +4,6 @@ pyarrow is imported inside functions: it starts threads, and workers must fork b
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
@@ -56,6 +55,8 @@ def as_official(new: "pa.Table", official: "pa.Table", notes: list[str]) -> "pa.
         kind, values = official.schema.field(column).type, new[column]
         try:
             values = as_type(values, kind)
+        except MemoryError:
+            raise
         except pa.ArrowException:
             notes.append(
                 f"{column} has {kind} in the tables, and {values.type} beside the patches: it is "
@@ -92,11 +93,13 @@ def filled(description: Description, rows: "pa.Table", logs: Logs) -> "pa.Table"
             if record is None:
                 names = rows[description.modalities[name].key_column]
                 record = pc.index_in(names, value_set=log.names().cast(names.type))
-            with suppress(pa.ArrowException):  # then `as_official` said so
-                values = as_type(
-                    log.values(column).take(record.combine_chunks()), rows[column].type
-                )
-                rows = fill_column(rows, column, values)
+            try:
+                values = log.values(column).take(record.combine_chunks())
+                rows = fill_column(rows, column, as_type(values, rows[column].type))
+            except MemoryError:
+                raise
+            except pa.ArrowException:  # then `as_official` said so
+                continue
     return rows
 
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.contents import PARQUET, START, TEXT, content
 from patchpress.converter.tables.arrow import is_string, is_string_list
 from patchpress.converter.text import size
-from patchpress.readers.errors import SourceMissing, TableError
+from patchpress.readers.errors import PatchpressError, SourceMissing, TableError
 from patchpress.readers.format.arrow_kinds import plain_table, plain_type
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def reading(path: Path, kind: str = "Parquet") -> Iterator[None]:
     Raises:
         SourceMissing: no such file.
         TableError: it cannot be read, or is no such table.
+        PatchpressError: there is not enough memory, or there are no file descriptors left.
     """
     import pyarrow as pa
 
@@ -53,6 +55,8 @@ def reading(path: Path, kind: str = "Parquet") -> Iterator[None]:
     except FileNotFoundError:
         raise SourceMissing(f"there is no table {path}") from None
     except (OSError, pa.ArrowException) as error:
+        if short := shortage(error):
+            raise PatchpressError(short) from None
         raise TableError(
             f"{path} cannot be read as a {kind} table{_why_not(path, kind, error)}"
         ) from None

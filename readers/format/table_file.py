@@ -83,6 +83,8 @@ def read_columns(
                 raise _damaged(path, f"it has no column {missing!r}")
             # One thread: the table is small, and a reader should not start a pool of them.
             return wanted, file.read(read, use_threads=False)
+    except MemoryError:  # pyarrow's, too: the table is not damaged
+        raise
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
             raise cannot_read(path, error) from None

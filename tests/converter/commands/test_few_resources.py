@@ -6,11 +6,13 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from patchpress import PatchpressError, open_store
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.files import DiskFiles
+from patchpress.converter.tables.tablefiles import reading
 from tests.support.helpers import DATASET, command, folder_bytes, made, packed
 
 pytestmark = pytest.mark.slow
@@ -53,12 +55,54 @@ def test_few_descriptors(
 @pytest.mark.slow
 @pytest.mark.parametrize("archives", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("megabytes", [150, 300, 400, 600, 900])
+@pytest.mark.parametrize("megabytes", [150, 300, 400, 580, 600, 740, 900, 1300])
 def test_little_memory(
     raw: Path, tmp_path: Path, megabytes: int, workers: int, archives: bool
 ) -> None:
     source = packed(raw, "gz") if archives else raw
     assert_ends_and_goes_on(source, tmp_path, resource.RLIMIT_AS, megabytes << 20, workers)
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "workers", "said"),
+    [
+        (500, 0, "may have 500 MiB of address space, and needs "),
+        (700, 2, "may have 700 MiB of address space, and needs "),  # beside what workers share
+        (900, 0, ""),
+    ],
+)
+def test_too_little_address_space_is_told_before_work_begins(
+    raw: Path, tmp_path: Path, megabytes: int, workers: int, said: str
+) -> None:
+    """Else a thread of a library may need what is not there, and C++ ends the process."""
+    words = ("convert", DATASET, packed(raw, "gz"), tmp_path / "store", "--workers", workers)
+    ended = command(*words, preexec_fn=limited(resource.RLIMIT_AS, megabytes << 20))
+    assert ended.code == (2 if said else 0)
+    if said:
+        assert said in ended.sentence
+        assert "ulimit -v" in ended.sentence
+    else:
+        assert not ended.err
+
+
+def test_help_needs_no_memory() -> None:
+    ended = command("convert", "--help", preexec_fn=limited(resource.RLIMIT_AS, 400 << 20))
+    assert ended.code == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pa.ArrowMemoryError("malloc of size 64 failed"),
+        pa.ArrowException("Unknown error: Failed to launch worker thread"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_a_table_that_memory_does_not_hold_is_not_damaged(tmp_path: Path, error: Exception) -> None:
+    refused = pytest.raises(PatchpressError, match="not enough memory")
+    with refused as raised, reading(tmp_path / "table.parquet"):
+        raise error
+    assert type(raised.value) is PatchpressError
 
 
 def test_a_patch_that_cannot_be_opened_for_want_of_descriptors_is_not_damaged(raw: Path) -> None:
