@@ -77,6 +77,13 @@ Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help=DATASET, autocompletion=_dataset_names)
 ]
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
+ZstdWindow = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that each zstd archive may take while it is read, up to 2GiB.",
+    ),
+]
 Verbose = Annotated[
     int,
     typer.Option(

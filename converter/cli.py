@@ -18,6 +18,7 @@ from patchpress.converter.arguments import (
     Dataset,
     Store,
     Verbose,
+    ZstdWindow,
     choice,
     dataset_option,
     decimal,
@@ -171,6 +172,7 @@ def convert(
     check_md5: Annotated[
         bool, typer.Option("--check-md5", help="Compare archives with their published MD5.")
     ] = False,
+    zstd_window: ZstdWindow = "128MiB",
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done; nothing is written.")
     ] = False,
@@ -195,6 +197,7 @@ def convert(
         size=size,
         writer=writer,
         check_md5=check_md5,
+        zstd_window=zstd_window,
     )
     if dry:
         _foretell(dataset, source, store, options)
@@ -239,6 +242,7 @@ def verify(
         str | None,
         dataset_option("TOML file that describes the dataset, if it is one of your own."),
     ] = None,
+    zstd_window: ZstdWindow = "128MiB",
     verbose: Verbose = 0,
 ) -> None:
     """Read every record back: count, checksum, shape; with a source, every pixel."""
@@ -252,6 +256,7 @@ def verify(
             paths=parse_paths(path),
             workers=workers,
             dataset=dataset,
+            zstd_window=zstd_window,
             progress=progress,
         )
     output(verdict.text())

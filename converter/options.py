@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.sizes import size_option
 from patchpress.readers.errors import OptionError
 from patchpress.readers.hints import hint
 
@@ -126,6 +127,7 @@ class ConvertKeywords(TypedDict, total=False):
     size: Size | Literal["auto", "keep", "crop", "pad", "resize"]
     check_md5: bool
     writer: Writer | Literal["auto", "pages", "lmdb"]
+    zstd_window: int | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,9 @@ class ConvertOptions:
     """Compare archives with the MD5 that their publishers gave, while they are read."""
     writer: Writer = Writer.auto
     """What writes the data file; it does not change what is stored."""
+    zstd_window: int | str = 128 << 20
+    """Memory that a zstd archive may ask for (its window) while it is read: bytes, or a text such
+    as `2GiB`, 1 KiB to 2 GiB. Each archive that is read at a time may take so much."""
 
     def __post_init__(self) -> None:
         """Check them, and give names and paths their types.
@@ -178,6 +183,7 @@ class ConvertOptions:
         _check_whole("workers", self.workers, 0)
         _check_whole("limit", self.limit, 1)
         _check_whole("level", self.level, 1, 22)
+        window_bytes(self.zstd_window)
         if self.level is not None and self.compression is Codec.none:
             raise OptionError(f"level {self.level} has no effect without compression zstd")
         resamples = self.layout is Layout.stacked or self.size is Size.resize
@@ -201,6 +207,11 @@ class ConvertOptions:
     def zstd_level(self) -> int:
         """The level of zstd; 0 if nothing is compressed."""
         return 0 if self.compression is Codec.none else self.level or ZSTD_LEVEL
+
+    @property
+    def window(self) -> int:
+        """Bytes that a zstd archive may ask to be kept in memory."""
+        return window_bytes(self.zstd_window)
 
     @property
     def worker_count(self) -> int:
@@ -229,6 +240,15 @@ def worker_count(workers: int | None) -> int:
     """
     _check_whole("workers", workers, 0)
     return usable_cpus() if workers is None else workers
+
+
+def window_bytes(window: int | str) -> int:
+    """How many bytes a zstd archive may ask to be kept in memory.
+
+    Raises:
+        OptionError: it is no size, or one that zstd does not know.
+    """
+    return size_option("zstd-window", window, 1 << 10, 2 << 30)
 
 
 def _check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:

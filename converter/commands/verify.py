@@ -22,9 +22,10 @@ from patchpress.converter.commands.verify_table import (
 )
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
-from patchpress.converter.options import worker_count
+from patchpress.converter.options import window_bytes, worker_count
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import NoProgress, Progress
+from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
 from patchpress.converter.text import as_text, first_few, line, several
@@ -95,6 +96,7 @@ def verify(
     paths: Mapping[str, StrPath] | None = None,
     workers: int | None = None,
     dataset: StrPath | None = None,
+    zstd_window: int | str = WINDOW,
     progress: Progress | None = None,
 ) -> Verdict:
     """Read every record of a store back: count, checksum, form; with a source, every pixel.
@@ -109,6 +111,7 @@ def verify(
         paths: modality -> where it lies, if that is not where the description says.
         workers: processes that decode the source: one a CPU for None, this process for 0.
         dataset: TOML file of the description, if the dataset is not built in.
+        zstd_window: as an option of `convert`.
         progress: told of each patch that is compared, and of each record.
 
     Raises:
@@ -120,7 +123,7 @@ def verify(
     """
     if paths and against is None:
         raise OptionError("--path says where parts of a source lie: give the source with --against")
-    count = worker_count(workers)
+    count, window = worker_count(workers), window_bytes(zstd_window)
     progress = progress or NoProgress()
     verdict = Verdict(os.fspath(store))
     with warnings.catch_warnings(record=True) as raised:
@@ -131,7 +134,7 @@ def verify(
     name = "none" if description is None else description.dataset.name
     _log.info("%s: %d records, description %s", opened.path, len(opened), name)
     with any_table(opened.path):
-        _check(opened, description, verdict, unusable, against, paths, count, progress)
+        _check(opened, description, verdict, unusable, against, paths, window, count, progress)
     return verdict
 
 
@@ -142,6 +145,7 @@ def _check(
     unusable: list[str],
     against: StrPath | None,
     paths: Mapping[str, StrPath] | None,
+    window: int,
     count: int,
     progress: Progress,
 ) -> None:
@@ -150,7 +154,7 @@ def _check(
     if against is not None and description is not None:
         located = {name: local_path(path) for name, path in (paths or {}).items()}
         modalities = tuple(opened.manifest.modalities)
-        parts = locate(description, local_path(against), located, modalities)
+        parts = locate(description, local_path(against), located, modalities, window)
         require_patches(description, parts)
         found = compare_pixels(opened, description, parts, count, progress)
         verdict.compared, verdict.problems = found.compared, found.problems

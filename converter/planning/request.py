@@ -157,7 +157,7 @@ def prepare_request(
     """
     description = find_description(dataset)
     check_split_options(description, _split_options(options))
-    parts = locate(description, source, options.paths, options.modalities)
+    parts = locate(description, source, options.paths, options.modalities, options.window)
     tables = parts.files_named(description.tables)
     description = with_splits_of_tables(description, tables.values())
     read = [location.folder for location in parts.modalities.values() if location.folder]

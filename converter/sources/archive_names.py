@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.folders import entries
 from patchpress.readers.errors import SourceError, SourceMissing
 
@@ -26,6 +27,8 @@ class Archive(NamedTuple):
     """One archive: its file, or the files into which it was split, in their order."""
 
     files: tuple[Path, ...]
+    window: int = WINDOW
+    """Bytes that a zstd frame of it may ask to be kept in memory."""
 
     @property
     def path(self) -> Path:
@@ -53,21 +56,30 @@ def archive_name(file: str) -> ArchiveName | None:
     return ArchiveName(match["stem"], match["part"] or "") if match else None
 
 
-def archive_at(path: Path) -> Archive | None:
+def archive_at(path: Path, window: int = WINDOW) -> Archive | None:
     """The archive that a file is, or is a part of; None if it is not one that can be read.
+
+    Args:
+        path: of the file.
+        window: as `Archive` has it.
 
     Raises:
         SourceMissing: a part before the last is not there.
         SourceError: the folder may not be read.
     """
     match = _ARCHIVE.fullmatch(path.name)
-    return _with_parts(path.parent, match) if match else None
+    return Archive(_with_parts(path.parent, match), window) if match else None
 
 
-def archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
+def archives_in(folder: Path, stems: Iterable[str], window: int = WINDOW) -> tuple[Archive, ...]:
     """The archives of a folder that have these names without their endings, in the same order.
 
     If one archive is there with several endings, the first ending in the alphabet is taken.
+
+    Args:
+        folder: in which they are looked for.
+        stems: their names without endings.
+        window: as `Archive` has it.
 
     Raises:
         SourceMissing: a part before the last is not there.
@@ -83,7 +95,8 @@ def archives_in(folder: Path, stems: Iterable[str]) -> tuple[Archive, ...]:
             if not (folder / name).is_file():
                 raise no_file(folder / name)
             found.setdefault(match["stem"], match)
-    return tuple(_with_parts(folder, found[stem]) for stem in stems if stem in found)
+    there = [found[stem] for stem in stems if stem in found]
+    return tuple(Archive(_with_parts(folder, match), window) for match in there)
 
 
 def no_file(path: Path) -> SourceError:
@@ -93,14 +106,14 @@ def no_file(path: Path) -> SourceError:
     return SourceError(f"{path} is a folder, a pipe or a device, not a file: move it away")
 
 
-def _with_parts(folder: Path, match: re.Match[str]) -> Archive:
-    """An archive by the name of its file, or of one of its parts.
+def _with_parts(folder: Path, match: re.Match[str]) -> tuple[Path, ...]:
+    """The files of an archive by the name of its file, or of one of its parts.
 
     Raises:
         SourceMissing: a part before the last is not there.
     """
     if not match["part"]:
-        return Archive((folder / match[0],))
+        return (folder / match[0],)
     like = match["part"]
     begin = match["whole"] + match["between"]
     parts: dict[int, Path] = {}
@@ -115,7 +128,7 @@ def _with_parts(folder: Path, match: re.Match[str]) -> Archive:
         if number not in parts:
             name = begin + _part_name(number, like)
             raise SourceMissing(f"there is no part {folder / name}, though a later one is there")
-    return Archive(tuple(path for _, path in sorted(parts.items())))
+    return tuple(path for _, path in sorted(parts.items()))
 
 
 def _number(part: str) -> int:

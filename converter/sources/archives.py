@@ -131,7 +131,9 @@ class ArchiveStream:
                 "process of its own" if unpacker else "thread",
             )
             md5 = self._options.md5 is not None
-            with closing(TarStream(archive.files, md5=md5, unpacker=unpacker)) as stream:
+            with closing(
+                TarStream(archive.files, md5=md5, window=archive.window, unpacker=unpacker)
+            ) as stream:
                 self._stream = stream
                 assembler = PatchAssembler(
                     stream,

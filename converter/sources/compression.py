@@ -11,12 +11,16 @@ import zstandard
 READ = 128 << 10  # bytes read from the disk at a time: memory of this size is used again at once
 WINDOW = 128 << 20
 """Bytes that a zstd frame may ask to be kept in memory: what the zstd program takes by default."""
+WIDEST = 2 << 30
+"""The largest window that zstd itself can decompress."""
 _GZIP = 16 + 15  # wbits of zlib: a gzip header, and the largest window
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # A frame that has no data: any of 16 first bytes, these three, and its length in four bytes.
 _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
 _FRAME_START = 8  # bytes that tell how long the header of a frame is, or a frame without data
+_FRAME_HEADER = 18  # bytes of the longest header
+_DICTIONARY = (0, 1, 2, 4)  # bytes of a dictionary's number, by two bits of the header
 _BLOCK_HEADER = 3
 _REPEATED = 1  # the kind of a block that has one byte, whatever its length
 
@@ -90,20 +94,38 @@ def _gzip_decompressor() -> Any:
     return isal_zlib.decompressobj(_GZIP)
 
 
-def zstd_window(start: bytes) -> int:
-    """The bytes that the first frame of zstd data asks to be kept; 0 if its header is not known."""
-    try:
-        return int(zstandard.get_frame_parameters(start).window_size)
-    except zstandard.ZstdError:
+class WindowTooLarge(Exception):
+    """A zstd frame asks for more memory than is allowed."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__(window)
+        self.window = window
+        """The bytes that it asks for."""
+
+
+def _window(header: bytes) -> int:
+    """The bytes that a frame asks to be kept; 0 if its header is not whole, or has no data.
+
+    The library tells it only of windows that it takes itself.
+    """
+    if not header.startswith(_ZSTD_MAGIC) or len(header) < _FRAME_START:
         return 0
+    said = header[4]
+    if not said >> 5 & 1:
+        exponent, eighths = header[5] >> 3, header[5] & 7
+        return (8 + eighths << exponent + 10) // 8
+    # A frame in one piece, which is kept whole.
+    at, size = 5 + _DICTIONARY[said & 3], (1, 2, 4, 8)[said >> 6]
+    return int.from_bytes(header[at : at + size], "little") + (256 if size == 2 else 0)
 
 
 class ZstdReader:
     """Decompressed zstd, with all frames of a file and zeros between and after them."""
 
-    def __init__(self, source: Source) -> None:
-        self._frames = _ZstdFrames(source)
-        context = zstandard.ZstdDecompressor(max_window_size=WINDOW)
+    def __init__(self, source: Source, window: int = WINDOW) -> None:
+        """`window` is how many bytes a frame may ask to be kept in memory."""
+        self._frames = _ZstdFrames(source, window)
+        context = zstandard.ZstdDecompressor(max_window_size=window)
         frames = cast("IO[bytes]", self._frames)
         self._stream = context.stream_reader(frames, READ, read_across_frames=True)
 
@@ -117,8 +139,12 @@ class ZstdReader:
 
         Raises:
             EOFError: the last frame is cut.
+            WindowTooLarge: a frame needs more memory than is allowed; what comes before it was
+                given.
         """
         got = self._stream.readinto(buffer)
+        if not got and self._frames.too_large:
+            raise WindowTooLarge(self._frames.too_large)
         if not got and self._frames.is_inside:
             raise EOFError("it is cut")
         return got
@@ -131,8 +157,8 @@ class _ZstdFrames:
     are followed here, of which each has up to 128 KiB: nothing but their headers is looked at.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, window: int) -> None:
+        self._source, self._window = source, window
         self._data = b""  # read, and not given yet
         self._left = 0  # bytes of the header or block that were not followed yet
         self._has_checksum = self._is_last = False
@@ -140,10 +166,12 @@ class _ZstdFrames:
         """Whether a frame has begun that has not come to its end."""
         self.leftover = b""
         """Bytes after the last frame, as far as they were read; empty if there are none."""
+        self.too_large = 0
+        """Bytes that the next frame asks to be kept, if that is more than is allowed; else 0."""
 
     def read(self, size: int = READ) -> bytes:
-        """The next bytes of frames, `size` at most; none at the end."""
-        while not self.leftover:
+        """The next bytes of frames, `size` at most; none at the end, or before one too large."""
+        while not (self.leftover or self.too_large):
             more = self._source.read(max(1, size - len(self._data)))
             data = self._data + more
             if not self.is_inside:
@@ -178,8 +206,12 @@ class _ZstdFrames:
                     if is_all or len(start) >= len(_ZSTD_MAGIC):
                         self.leftover = data[at:]
                     break
-                if len(start) < _FRAME_START:
+                header = data[at : at + _FRAME_HEADER]
+                if len(start) < _FRAME_START or (len(header) < _FRAME_HEADER and not is_all):
                     self.is_inside = is_all  # then it is cut
+                    break
+                if (window := _window(header)) > self._window:
+                    self.too_large = window
                     break
                 self._begin_frame(start)
         return at
@@ -193,7 +225,7 @@ class _ZstdFrames:
         said = start[4]
         is_single = said >> 5 & 1
         sizes = (is_single, 2, 4, 8)  # bytes of the size of the contents
-        self._left = 6 - is_single + (0, 1, 2, 4)[said & 3] + sizes[said >> 6]
+        self._left = 6 - is_single + _DICTIONARY[said & 3] + sizes[said >> 6]
         self._has_checksum = bool(said & 4)
 
     def _begin_block(self, header: int) -> None:

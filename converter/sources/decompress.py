@@ -1,5 +1,6 @@
 """The decompressed bytes of an archive: its files read as one, by zstd, gzip or as they are."""
 
+import errno
 import hashlib
 import io
 from collections import deque
@@ -7,17 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from patchpress.converter.sizes import binary_size
 from patchpress.converter.sources.compression import (
     READ,
+    WIDEST,
     WINDOW,
     GzipReader,
+    WindowTooLarge,
     ZstdReader,
-    zstd_window,
 )
 from patchpress.converter.sources.contents import GZIP, START, TAR, ZEROS, ZSTD, content
 from patchpress.converter.text import size
 from patchpress.readers.errors import SourceError, SourceMissing
 
+_BY_HAND = "`zstd -d --long=31` first, and give the .tar"
 PIECE = 128 << 10  # bytes decompressed at a time: up to so many before damage are lost
 
 
@@ -29,11 +33,20 @@ class Leftover(NamedTuple):
     """The first of them."""
 
 
+class ArchiveDamaged(SourceError):
+    """The bytes of an archive cannot be decompressed to their end: another copy may be whole."""
+
+
 class JoinedFiles(io.RawIOBase):
     """Files read as one, each with its MD5 if that is asked for."""
 
-    def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:
+    def __init__(self, paths: Sequence[Path], *, md5: bool, most: int | None = None) -> None:
         """Check that the files are there; each is opened when it is needed.
+
+        Args:
+            paths: of the files.
+            md5: whether the MD5 of each is taken.
+            most: bytes after which they are taken to end; None for all.
 
         Raises:
             SourceMissing: one is not.
@@ -44,7 +57,7 @@ class JoinedFiles(io.RawIOBase):
         self._buffer = bytearray()
         self._hash: Any = None
         self._digests: dict[Path, str] = {}
-        self._md5 = md5
+        self._md5, self._most = md5, most
         self.consumed = 0
         """Bytes read from the disk."""
         self.size = 0
@@ -83,7 +96,7 @@ class JoinedFiles(io.RawIOBase):
         return self._read(buffer)
 
     def _read(self, buffer: Any) -> int:
-        while True:
+        while self._most is None or self.consumed < self._most:
             if self._file is None:
                 if not self._waiting:
                     return 0
@@ -102,6 +115,7 @@ class JoinedFiles(io.RawIOBase):
                 self._digests[Path(str(self._file.name))] = self._hash.hexdigest()
             self._file.close()
             self._file = None
+        return 0
 
     def digests(self) -> dict[Path, str]:
         """The MD5 of each file, in hexadecimal; bytes that were not read yet are read for it."""
@@ -128,7 +142,10 @@ def _open(path: Path) -> io.FileIO:
 
 
 def _unreadable(path: object, error: OSError) -> SourceError:
-    return SourceError(f"{path} cannot be read ({error.strerror}): make it readable")
+    way_out = "make it readable"
+    if error.errno in (errno.EIO, errno.ESTALE):
+        way_out = "try again, or copy it from elsewhere to another disk"
+    return SourceError(f"{path} cannot be read ({error.strerror}): {way_out}")
 
 
 class _Decompressing(Protocol):
@@ -155,24 +172,17 @@ class _Plain:
         return self._source.readinto(buffer)
 
 
-def _reader(files: JoinedFiles, path: Path) -> _Decompressing:
+def _reader(files: JoinedFiles, path: Path, window: int) -> _Decompressing:
     """What decompresses files; their first bytes tell how they are compressed, not their names.
 
     Raises:
-        SourceError: they are empty, or something that is known and no tar archive; they cannot be
-            read; or zstd would need more than `WINDOW` bytes of memory.
+        SourceError: they are empty, or something that is known and no tar archive, or they cannot
+            be read.
     """
     start = files.start(START)
     found = content(start)
     if found is ZSTD:
-        window = zstd_window(start)
-        if window > WINDOW:
-            raise SourceError(
-                f"{path} needs {size(window)} of memory to be decompressed (its window), and "
-                f"{size(WINDOW)} are allowed: decompress it with `zstd -d --long=31` first, and "
-                "give the .tar"
-            )
-        return ZstdReader(files)
+        return ZstdReader(files, window)
     if found is GZIP:
         return GzipReader(files)
     if found is None or found in (TAR, ZEROS):
@@ -187,16 +197,29 @@ def _never() -> bool:
 class DecompressedArchive:
     """Gives the decompressed bytes of an archive, chunk by chunk."""
 
-    def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        md5: bool = False,
+        window: int = WINDOW,
+        most: int | None = None,
+    ) -> None:
         """Open the files of an archive.
+
+        Args:
+            paths: of the files, which are read as one.
+            md5: whether the MD5 of each is taken.
+            window: bytes that a zstd frame may ask to be kept in memory.
+            most: bytes of the files after which they are taken to end; None for all.
 
         Raises:
             SourceMissing: a file is not there.
             SourceError: they are empty, or cannot be read.
         """
-        self._path = paths[0]
-        self._files = JoinedFiles(paths, md5=md5)
-        self._source = _reader(self._files, self._path)
+        self._path, self._window = paths[0], window
+        self._files = JoinedFiles(paths, md5=md5, most=most)
+        self._source = _reader(self._files, self._path, window)
 
     @property
     def consumed(self) -> int:
@@ -221,7 +244,8 @@ class DecompressedArchive:
         """Fill a chunk with the next bytes, until it is full or `stop` says so.
 
         Returns:
-            How many bytes came, 0 at the end; and the error that comes after them, if one does.
+            How many bytes came, 0 at the end; and the error that comes after them, if one does: an
+            `ArchiveDamaged` if the bytes are wrong, and another copy may be right.
         """
         at = 0
         try:
@@ -232,9 +256,30 @@ class DecompressedArchive:
                 at += got
         except SourceError as error:
             return at, error
+        except WindowTooLarge as error:
+            return at, self._too_large(error.window)
         except Exception as error:  # each library has its own; the reader that waits must get it
-            return at, SourceError(f"{self._path} cannot be decompressed to its end ({error})")
+            if isinstance(error, MemoryError) or "Allocation" in str(error):
+                return at, SourceError(
+                    f"{self._path} cannot be decompressed, because there is not enough memory: "
+                    f"free some, or decompress it with {_BY_HAND}"
+                )
+            return at, ArchiveDamaged(f"{self._path} cannot be decompressed to its end ({error})")
         return at, None
+
+    def _too_large(self, window: int) -> SourceError:
+        """The error of a zstd frame that needs more memory than is allowed."""
+        need = f"{self._path} needs {size(window)} of memory to be decompressed (its zstd window)"
+        if window > WIDEST:
+            return SourceError(
+                f"{need}, more than zstd itself can take: compress its .tar again, with no larger "
+                "--long than 31"
+            )
+        asked = -(-window >> 20) << 20
+        return SourceError(
+            f"{need}, and {size(self._window)} are allowed: give --zstd-window "
+            f"{binary_size(asked)}, or decompress it with {_BY_HAND}"
+        )
 
     def close(self) -> None:
         """Close the files."""

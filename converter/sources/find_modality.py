@@ -46,16 +46,21 @@ class FoundModality(NamedTuple):
     """A sentence for each thing that is there and is not read."""
 
 
-def find_modality(modality: ModalitySource, source: Path) -> FoundModality | None:
+def find_modality(modality: ModalitySource, source: Path, window: int) -> FoundModality | None:
     """Where a modality is in a source; None if nowhere.
 
     What is there in a folder and in an archive is read from the folder, which is faster.
+
+    Args:
+        modality: that is looked for.
+        source: the folder with all.
+        window: bytes that a zstd frame of an archive may ask to be kept in memory.
 
     Raises:
         SourceError: a folder or an archive cannot be read.
     """
     _require_ends_of_links(modality, source)
-    archives = archives_in(source, modality.archives)
+    archives = archives_in(source, modality.archives, window)
     if modality.folder == ".":
         return _find_in_source(modality, source, archives)
     folder = source / modality.folder
@@ -146,8 +151,13 @@ def _named(archives: tuple[Archive, ...]) -> str:
     return ", ".join(archive.path.name for archive in archives)
 
 
-def modality_at(modality: ModalitySource, path: Path) -> FoundModality:
+def modality_at(modality: ModalitySource, path: Path, window: int) -> FoundModality:
     """Where a modality is whose path was given: a folder of patches or of archives, or an archive.
+
+    Args:
+        modality: whose path it is.
+        path: that was given.
+        window: as in `find_modality`.
 
     Raises:
         SourceMissing: there is nothing at that path.
@@ -155,16 +165,16 @@ def modality_at(modality: ModalitySource, path: Path) -> FoundModality:
     """
     option = f"--path {modality.name}={path}"
     if path.is_dir():
-        archives = archives_in(path, modality.archives)
+        archives = archives_in(path, modality.archives, window)
         return FoundModality(Location(None, archives) if archives else Location(path))
     if not path.exists():
         raise SourceMissing(f"{option}: there is no such file or folder")
-    archive = archive_at(path)
+    archive = archive_at(path, window)
     if archive is not None:
         return FoundModality(Location(None, (archive,)))
     kind = kind_of(path)  # its name may be any
     if kind in (TAR, GZIP, ZSTD):
-        return FoundModality(Location(None, (Archive((path,)),)))
+        return FoundModality(Location(None, (Archive((path,), window),)))
     if kind is not None:
         raise SourceError(f"{path} is {kind.name}: {kind.way_out}")
     raise SourceError(

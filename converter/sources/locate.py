@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.sources.archive_names import archive_name, no_file
+from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.contents import NOTHING
 from patchpress.converter.sources.find_modality import (
     FoundModality,
@@ -75,6 +76,7 @@ def locate(
     source: Path,
     paths: Mapping[str, Path],
     wanted: tuple[str, ...] | None,
+    window: int = WINDOW,
 ) -> SourceParts:
     """Find the folder or the archives of each modality, and each table and list.
 
@@ -83,6 +85,7 @@ def locate(
         source: the folder with the dataset as published.
         paths: part -> where it is, for parts that are elsewhere.
         wanted: the modalities that must be there; None takes those that are.
+        window: bytes that a zstd frame of an archive may ask to be kept in memory.
 
     Raises:
         SourceMissing: the source, or a part that was asked for, does not exist.
@@ -94,7 +97,7 @@ def locate(
     _check_wanted(description, wanted)
     if not source.is_dir():
         raise SourceMissing(_no_folder(description, source))
-    modalities, notes = _locate_modalities(description, source, paths, wanted)
+    modalities, notes = _locate_modalities(description, source, paths, wanted, window)
     found, absent, near_files = _locate_files(files, source, paths)
     notes += near_files
     lacking = [
@@ -111,7 +114,7 @@ def locate(
     absent = [modality.name for modality in lacking] + absent
     parts = SourceParts(modalities, found, tuple(absent), tuple(notes))
     for archive in dict.fromkeys(a for one in modalities.values() for a in one.archives):
-        require_tar(archive.files)
+        require_tar(archive.files, archive.window)
     _log_parts(parts)
     return parts
 
@@ -121,6 +124,7 @@ def _locate_modalities(
     source: Path,
     paths: Mapping[str, Path],
     wanted: tuple[str, ...] | None,
+    window: int,
 ) -> tuple[dict[str, Location], list[str]]:
     """Where the modalities are, and a sentence for each thing that is there and is not read."""
     modalities: dict[str, Location] = {}
@@ -129,9 +133,9 @@ def _locate_modalities(
         if wanted is not None and name not in wanted:
             continue
         if name in paths:
-            found: FoundModality | None = modality_at(modality, paths[name])
+            found: FoundModality | None = modality_at(modality, paths[name], window)
         else:
-            found = find_modality(modality, source)
+            found = find_modality(modality, source, window)
         if found is not None:
             modalities[name] = found.location
             notes += found.notes

@@ -12,6 +12,7 @@ from pathlib import Path
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.descriptions.patterns import PathPattern, match_name
 from patchpress.converter.sources.archive_names import Archive, archive_name
+from patchpress.converter.sources.compression import WIDEST
 from patchpress.converter.sources.folders import entries, patterns_of
 from patchpress.converter.sources.match import last_name
 from patchpress.converter.sources.passed_over import has_hidden_part, is_hidden
@@ -21,7 +22,7 @@ from patchpress.readers.errors import PatchpressError
 NAMES = 2000  # in a folder, at most
 LISTINGS = 60  # folders that are looked into for one modality, at most
 MEMBERS = 200  # files of an archive, at most
-BYTES = 1 << 30  # of these files, at most
+BYTES = 128 << 20  # of an archive, at most, on the disk and unfolded: no window takes more, either
 # Paths that no data set has. A description that takes them takes all, so that it tells nothing.
 _ANYTHING = (["qzx.tif"], ["qzx", "qzx.tif"], ["qzx", "qzx", "qzx.tif"])
 
@@ -148,14 +149,10 @@ def first_files(archive: Archive) -> list[str]:
     """The paths of the first files in an archive; those before damage, none if it is no archive."""
     paths: list[str] = []
     try:
-        with closing(TarStream(archive.files)) as stream:
-            left = BYTES
+        with closing(TarStream(archive.files, window=WIDEST, most=BYTES)) as stream:
             for member in islice(stream, MEMBERS):
                 if not has_hidden_part(member.path):
                     paths.append(member.path)
-                left -= member.size
-                if left < 0:
-                    break  # before it is passed over, which may take long
     except PatchpressError:
         pass
     return paths

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.readers.errors import SourceError
 
@@ -47,13 +48,22 @@ class ArchiveReader(Protocol):
 class ThreadReader:
     """An `ArchiveReader` whose thread fills chunks of memory that are used again and again."""
 
-    def __init__(self, paths: Sequence[Path], *, md5: bool) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        md5: bool = False,
+        window: int = WINDOW,
+        most: int | None = None,
+    ) -> None:
         """Open the files of an archive, and begin to read ahead.
+
+        The options are those of `DecompressedArchive`.
 
         Raises:
             SourceMissing, SourceError: as `DecompressedArchive`.
         """
-        self._decompressor = DecompressedArchive(paths, md5=md5)
+        self._decompressor = DecompressedArchive(paths, md5=md5, window=window, most=most)
         self._given: bytearray | None = None
         self._empty = deque(bytearray(BYTES_AT_ONCE) for _ in range(CHUNKS_AHEAD))
         self._full: deque[tuple[bytearray, int] | SourceError] = deque()

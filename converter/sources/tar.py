@@ -9,17 +9,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.contents import ZEROS, content, is_tar_header
-from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
+from patchpress.converter.sources.decompress import ArchiveDamaged, DecompressedArchive, Leftover
 from patchpress.converter.sources.readahead import ArchiveReader, ThreadReader
 from patchpress.converter.sources.unpacker import Unpacker
-from patchpress.converter.text import shortened
+from patchpress.converter.text import shortened, size
 from patchpress.readers.errors import SourceError
 
 BLOCK = 512  # bytes of a tar block: headers and files begin at a multiple of it
 RECORD = 20 * BLOCK  # bytes that an archive without files has
 NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
 PATH_LIMIT = 4096  # characters of a path, as systems have it: more is damage
+ZEROS_LIMIT = 1 << 30  # zeros after the end of an archive: a tape's record has a few MB of them
+UNFOLDED, UNFOLDED_RATIO = 1 << 30, 500
+"""An archive may unfold to so many times its size, and so many bytes besides. Published maps, which
+are mostly one class, unfold to 56 times theirs."""
 HEADERS_KEPT = 64
 # Kinds of entries (POSIX.1-1988 ustar, pax, and GNU tar).
 _FOLDERS = (b"5", b"D")  # GNU's incremental archives list the names in a folder after it
@@ -65,22 +70,35 @@ class TarStream:
     """The files of one archive in their order; each is read, or passed over, before the next."""
 
     def __init__(
-        self, paths: Sequence[Path], *, md5: bool = False, unpacker: Unpacker | None = None
+        self,
+        paths: Sequence[Path],
+        *,
+        md5: bool = False,
+        window: int = WINDOW,
+        unpacker: Unpacker | None = None,
+        most: int | None = None,
     ) -> None:
         """Open an archive.
 
         Args:
             paths: its files, which are read as one.
             md5: whether the MD5 of each file is taken on the way.
+            window: bytes that a zstd frame may ask to be kept in memory.
             unpacker: the process that decompresses it; None decompresses in a thread.
+            most: bytes after which the archive is taken to end early, on the disk and unfolded;
+                None for all. Without `unpacker` only.
 
         Raises:
             SourceMissing, SourceError: a file is not there, is empty, or cannot be read.
         """
         self.path = paths[0]
         self._reader: ArchiveReader = (
-            unpacker.read(paths, md5=md5) if unpacker else ThreadReader(paths, md5=md5)
+            unpacker.read(paths, md5=md5, window=window)
+            if unpacker
+            else ThreadReader(paths, md5=md5, window=window, most=most)
         )
+        self._most = most
+        self._unfolded = 0  # bytes that the reader gave
         self._chunk = memoryview(b"")
         self._at = 0  # how far the chunk has been read
         self._left = 0  # bytes of the current file that were not read yet
@@ -218,9 +236,20 @@ class TarStream:
 
     def _read_chunk(self) -> memoryview:
         try:
-            return self._reader.next()
-        except SourceError as error:
+            chunk = self._reader.next()
+        except ArchiveDamaged as error:
             raise SourceError(f"{error}: {self._what_came()}; download it again") from None
+        self._unfolded += len(chunk)
+        if self._most is not None and self._unfolded > self._most:
+            return chunk[:0]
+        consumed = self._reader.consumed
+        if self._unfolded > UNFOLDED + UNFOLDED_RATIO * consumed:
+            raise SourceError(
+                f"{self.path} unfolds to more than {UNFOLDED_RATIO} times its size, as no archive "
+                f"of patches does ({size(self._unfolded)} of {size(consumed)}): "
+                f"{self._what_came()}; download it again, or unpack it and give the folder"
+            )
+        return chunk
 
     def _next_archive(self) -> bytes | None:
         """The first block of the next archive, after the zeros at the end of one; None if none is.
@@ -229,12 +258,17 @@ class TarStream:
         noticed. Bytes that are no archive are counted in `leftover`.
         """
         self.archives += 1
-        zeros = 0  # before the next byte that is none, in its block
+        zeros = count = 0  # before the next byte that is none, in its block and in all
         while True:
             rest = bytes(self._chunk[self._at :])
             found = len(rest) - len(rest.lstrip(b"\0"))
             self._at += found
-            zeros = (zeros + found) % BLOCK
+            zeros, count = (zeros + found) % BLOCK, count + found
+            if count > ZEROS_LIMIT:
+                raise SourceError(
+                    f"{self.path} has more than {size(ZEROS_LIMIT)} of zeros after its end: "
+                    f"{self._what_came()}; cut them off, or download it again"
+                )
             if found < len(rest):
                 break
             self._chunk, self._at = self._read_chunk(), 0
@@ -346,18 +380,24 @@ class TarStream:
         return SourceError(f"{self.path} is damaged: it has {what}{after}; download it again")
 
 
-def require_tar(paths: Sequence[Path]) -> None:
+def require_tar(paths: Sequence[Path], window: int = WINDOW) -> None:
     """Refuse an archive that does not begin as one.
 
+    Args:
+        paths: its files, which are read as one.
+        window: bytes that a zstd frame may ask to be kept in memory.
+
     Raises:
-        SourceMissing, SourceError: it is something else, or cannot be read.
+        SourceMissing, SourceError: it is something else, cannot be read, or needs more memory.
     """
-    archive = DecompressedArchive(paths, md5=False)
+    archive = DecompressedArchive(paths, window=window)
     try:
         start = bytearray(BLOCK)
-        count, _ = archive.fill(memoryview(start))  # of damage, reading all of it tells more
+        count, error = archive.fill(memoryview(start))
     finally:
         archive.close()
+    if error is not None and not isinstance(error, ArchiveDamaged):
+        raise error  # of damage, reading all of it tells more
     block = bytes(start[:count])
     if any(block) and not is_tar_header(block) and (count == BLOCK or content(block) is not None):
         raise _no_tar(paths[0], block)

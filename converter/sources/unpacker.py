@@ -14,6 +14,7 @@ from pathlib import Path
 
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
+from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
 from patchpress.readers.errors import PatchpressError, SourceError
@@ -61,15 +62,19 @@ class Unpacker:
             self._process.start()
         other.close()
 
-    def read(self, paths: Sequence[Path], *, md5: bool) -> "ProcessReader":
+    def read(
+        self, paths: Sequence[Path], *, md5: bool = False, window: int = WINDOW
+    ) -> "ProcessReader":
         """Begin with the files of an archive; the reader of the last archive must be closed.
+
+        The options are those of `DecompressedArchive`.
 
         Raises:
             SourceMissing, SourceError: as `DecompressedArchive`.
             PatchpressError: the child has died.
         """
         self.jobs += 1
-        return ProcessReader(self, paths, md5=md5)
+        return ProcessReader(self, paths, md5=md5, window=window)
 
     def kill(self) -> None:
         """End the child, whatever it does, and free the memory."""
@@ -93,16 +98,16 @@ def start_unpackers(count: int) -> list[Unpacker]:
 class ProcessReader:
     """A `readahead.ArchiveReader` whose archive is decompressed by an `Unpacker`."""
 
-    def __init__(self, unpacker: Unpacker, paths: Sequence[Path], *, md5: bool) -> None:
-        DecompressedArchive(
-            paths, md5=False
-        ).close()  # raises the error of files that cannot be opened
+    def __init__(
+        self, unpacker: Unpacker, paths: Sequence[Path], *, md5: bool, window: int
+    ) -> None:
+        DecompressedArchive(paths).close()  # raises the error of files that cannot be opened
         self._unpacker, self._job = unpacker, unpacker.jobs
         self._given: int | None = None
         self._end: _End | None = None
         self.consumed = 0
         """Bytes of the archive read from the disk, those read ahead included."""
-        self._send((self._job, tuple(paths), md5))
+        self._send((self._job, tuple(paths), md5, window))
 
     def next(self) -> memoryview:
         """The next bytes, none at the end; valid until the next call.
@@ -168,8 +173,8 @@ def _died() -> PatchpressError:
 def _serve(pipe: Connection, shared: SharedMemory, parent: int) -> None:
     """What the child does: one archive after the other, until its parent is gone.
 
-    It is sent a job, number, paths and md5, for each archive; then the number of each chunk that
-    is free again; and None when the archive is closed.
+    It is sent a job, number, paths, md5 and window, for each archive; then the number of each chunk
+    that is free again; and None when the archive is closed.
     """
     become_worker(parent)
     chunks = shared.view
@@ -184,11 +189,11 @@ def _serve(pipe: Connection, shared: SharedMemory, parent: int) -> None:
 
 
 def _unpack(
-    pipe: Connection, chunks: memoryview, job: int, paths: Sequence[Path], md5: bool
+    pipe: Connection, chunks: memoryview, job: int, paths: Sequence[Path], md5: bool, window: int
 ) -> None:
     """Decompress one archive to its end, or until it is closed."""
     try:
-        decompressor = DecompressedArchive(paths, md5=md5)
+        decompressor = DecompressedArchive(paths, md5=md5, window=window)
     except SourceError as refusal:
         pipe.send(_End(job=job, consumed=0, error=refusal))
         return

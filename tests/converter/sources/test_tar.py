@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,9 +49,9 @@ def archive(files: dict[str, bytes], tar_format: int = tarfile.GNU_FORMAT) -> by
     return out.getvalue()
 
 
-def read(paths: Sequence[Path]) -> dict[str, bytes]:
+def read(paths: Sequence[Path], **options: Any) -> dict[str, bytes]:
     found = {}
-    with closing(TarStream(paths)) as stream:
+    with closing(TarStream(paths, **options)) as stream:
         for member in stream:
             buffer = memoryview(bytearray(member.size))
             stream.read_into(buffer)
@@ -315,13 +316,40 @@ def test_a_window_that_takes_much_memory_is_refused(tmp_path: Path) -> None:
     data = archive({"a.tif": b"abc"})
     path.write_bytes(zstd_frame(data, 27))
     assert read([path]) == {"a.tif": b"abc"}
-    path.write_bytes(zstd_frame(data, 31))
-    with pytest.raises(SourceError, match=r"needs 2.1 GB of memory.*`zstd -d --long=31`"):
+    both_ways = (
+        r"needs 2.1 GB of memory to be decompressed \(its zstd window\), and 134.2 MB are allowed: "
+        r"give --zstd-window 2GiB, or decompress it with `zstd -d --long=31` first, and give the "
+        r"\.tar$"
+    )
+    # In the first frame; in a later one; behind data that is no frame.
+    for start in (b"", zstd_frame(data, 20), b"\x50\x2a\x4d\x18\4\0\0\0abcd"):
+        path.write_bytes(start + zstd_frame(data, 31))
+        with pytest.raises(SourceError, match=both_ways):
+            read([path])
+        assert read([path], window=2 << 30) == {"a.tif": b"abc"}
+    path.write_bytes(zstd_frame(data, 28))
+    with pytest.raises(SourceError, match="give --zstd-window 256MiB, or"):
         read([path])
-    path.write_bytes(zstd_frame(data, 20) + zstd_frame(data, 31))
-    with pytest.raises(SourceError, match="too much memory"):
-        read([path])
+    assert read([path], window=256 << 20) == {"a.tif": b"abc"}
     assert not threads()
+
+
+def test_a_window_that_zstd_itself_cannot_have_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.zst"
+    path.write_bytes(zstd_frame(archive({"a.tif": b"abc"}), 32))
+    with pytest.raises(SourceError, match=r"needs 4.3 GB of memory.*more than zstd itself can"):
+        read([path], window=2 << 30)
+
+
+def test_what_comes_before_a_large_window_is_given(tmp_path: Path) -> None:
+    data = archive({"a.tif": b"abc", "b.tif": b"d"})
+    path = tmp_path / "a.tar.zst"
+    path.write_bytes(zstd_frame(data[:1024], 20) + zstd_frame(data[1024:], 31))
+    with closing(TarStream([path])) as stream:
+        files = iter(stream)
+        assert next(files).path == "a.tif"
+        with pytest.raises(SourceError, match="zstd-window"):
+            next(files)
 
 
 @pytest.mark.parametrize("tar_format", FORMATS)
