@@ -19,6 +19,7 @@ from patchpress import Store, open_store
 from patchpress.converter.cli import main
 from patchpress.readers.format.manifest import EXTENTS
 from tests.support.helpers import Ended, made
+from tests.support.sharding import sharded
 from tests.support.skips import pytest_addoption as add_fail_skipped
 from tests.support.skips import pytest_configure, pytest_sessionfinish, pytest_terminal_summary  # noqa: F401 -- hooks of pytest
 from tests.support.synthetic import Row, make_tree
@@ -31,7 +32,7 @@ KINDS = [
     (layout, compression) for layout in ("stacked", "native") for compression in ("none", "zstd")
 ]
 # How a store is read: by its extents in the mode that a store chooses, in one of the two modes, or
-# without extents (the way called "lmdb").
+# without extents (the way called "lmdb"); or one of 4 shards, with extents and without them.
 WAYS = [
     *((layout, compression, "auto") for layout, compression in KINDS),
     ("stacked", "none", "map"),
@@ -42,6 +43,9 @@ WAYS = [
     ("stacked", "none", "lmdb"),
     ("native", "none", "lmdb"),
     ("native", "zstd", "lmdb"),
+    ("stacked", "none", "shards"),
+    ("native", "none", "shards"),
+    ("stacked", "none", "bare shards"),
 ]
 
 
@@ -99,14 +103,32 @@ def bare_stores(
     }
 
 
+@pytest.fixture(scope="session")
+def sharded_stores(
+    stores: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str, str], Path]:
+    """Some of the same stores as 4 shards, with and without extents. Never write into one."""
+    root = tmp_path_factory.mktemp("sharded")
+    return {
+        (layout, compression, way): sharded(
+            stores[layout, compression], root / f"{layout} {way}", 4, extents=way == "shards"
+        )
+        for layout, compression, way in WAYS
+        if way.endswith("shards")
+    }
+
+
 @pytest.fixture(params=WAYS, ids="-".join)
 def store(
     request: pytest.FixtureRequest,
     stores: dict[tuple[str, str], Path],
     bare_stores: dict[tuple[str, str], Path],
+    sharded_stores: dict[tuple[str, str, str], Path],
 ) -> Store:
     """A store of each kind in turn, newly opened, and read in each way."""
     layout, compression, way = request.param
+    if way.endswith("shards"):
+        return open_store(sharded_stores[request.param])
     if way == "lmdb":
         return open_store(bare_stores[layout, compression])
     return open_store(stores[layout, compression], mode=way)

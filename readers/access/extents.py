@@ -9,12 +9,14 @@ They are kept as one safetensors file, mapped, so that processes share it. On op
 with its checksum (some 20 ns a record), since a flipped bit could lead to another record's pixels.
 """
 
+import hashlib
 import json
 import mmap
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +86,11 @@ class Extents:
     def __len__(self) -> int:
         return len(self.keys)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What they were made from, as text: equal for equal data files."""
-        return json.dumps([dict(entry) for entry in self.files], sort_keys=True)
+        files = json.dumps([dict(entry) for entry in self.files], sort_keys=True)
+        return hashlib.sha256(files.encode()).hexdigest()
 
     def key(self, position: int) -> str:
         """The key at a position."""
@@ -204,6 +207,26 @@ def read_extents(
         StoreMissing, StoreUnreadable: a data file is gone or cannot be opened.
         FormatUnknown: a data file has the format of another LMDB.
     """
+    extents, reason = load_extents(store, shards, largest)
+    for entry in extents.files if extents is not None else ():
+        file = open_file(require_inside(store, entry["path"]))
+        try:
+            same = {"path": entry["path"], **facts_of(file)} == entry
+        except StoreDamaged as error:
+            return None, f"{store / EXTENTS} cannot be compared with its data file ({error})"
+        if not same:
+            return None, made_from_another(store, entry["path"])
+    return extents, reason
+
+
+def load_extents(
+    store: Path, shards: Sequence[str], largest: int = RECORD_LIMIT
+) -> tuple[Extents | None, str]:
+    """The extents beside a store, not yet checked against its data files; or None, and why not.
+
+    Raises:
+        StoreUnreadable: there are no file descriptors left.
+    """
     path = store / EXTENTS
     try:
         extents = _load(require_inside(store, EXTENTS))
@@ -218,15 +241,12 @@ def read_extents(
         return None, f"{path} cannot be used ({error})"
     if [entry["path"] for entry in extents.files] != list(shards):
         return None, f"{path} is of other data files"
-    for entry in extents.files:
-        file = open_file(require_inside(store, entry["path"]))
-        try:
-            facts = facts_of(file)
-        except StoreDamaged as error:
-            return None, f"{path} cannot be compared with its data file ({error})"
-        if {"path": entry["path"], **facts} != entry:
-            return None, f"{path} was made from another {entry['path']}"
     return extents, ""
+
+
+def made_from_another(store: Path, data: str) -> str:
+    """The sentence about extents that tell of another data file than the one that is there."""
+    return f"{store / EXTENTS} was made from another {data}"
 
 
 def _load(path: Path) -> Extents:

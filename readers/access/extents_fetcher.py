@@ -1,13 +1,15 @@
 """`ExtentsFetcher`: records by their position in the extents, straight from the data files."""
 
 import logging
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.access.extents import UNKNOWN, Extents
+from patchpress.readers.access.extents import UNKNOWN, Extents, made_from_another
 from patchpress.readers.access.fetcher import (
     Array,
     Handle,
@@ -18,8 +20,10 @@ from patchpress.readers.access.fetcher import (
     rows_of_bytes,
 )
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.open_shard import OpenShard
 from patchpress.readers.access.plan import Plan
-from patchpress.readers.access.watch import Watch
+from patchpress.readers.access.shards import Shards, most_open
+from patchpress.readers.errors import ExtentsUnusable
 
 try:
     import resource
@@ -33,16 +37,24 @@ FROM_CACHE = 1024
 reads 4 KiB at a time and costs some twenty times the record read at once, so it must be rarer."""
 
 
-class ExtentsFetcher:
-    """Records straight from the data files: a handle is the record's position in the extents."""
+_Group = tuple[int, Sequence[int], list[int]]
+"""The records of a batch that are in one shard: its number, rows of the batch, offsets."""
 
-    def __init__(
-        self, extents: Extents, files: Sequence[DataFile], watch: Watch, mode: Mode
-    ) -> None:
+
+class ExtentsFetcher:
+    """Records straight from the data files: a handle is the record's position in the extents.
+
+    Whether the extents were made from a shard's data file shows when that is opened. If not, its
+    records are searched in its tree, by their keys.
+    """
+
+    def __init__(self, store: Path, extents: Extents, shards: Shards, mode: Mode) -> None:
         self.extents = extents
         # Without counters of a thread, which only Linux has, `auto` cannot choose: it copies.
         self.mode = Mode.MAP if mode is Mode.AUTO and not _has_counters() else mode
-        self._files, self._watch = files, watch
+        self._store, self._shards = store, shards
+        self._compared: set[int] = set()
+        self._stale: set[int] = set()
         self._buffers = ThreadBuffers()
         # Of all threads together: what one has seen of the page cache holds for the next.
         self._copies = self.mode is Mode.MAP
@@ -69,14 +81,23 @@ class ExtentsFetcher:
         return None if number == UNKNOWN else self.extents.headers[number]
 
     def locate(self, handle: Handle) -> tuple[DataFile, int, int]:
-        """(data file, offset, length) of a record."""
+        """(data file, offset, length) of a record.
+
+        Raises:
+            KeyError: no such record in a data file that the extents were not made from.
+        """
         position = int(handle)
-        file = self._files[int(self.extents.shard[position])]
-        return file, int(self.extents.offset[position]), int(self.extents.length[position])
+        number = int(self.extents.shard[position])
+        file = self._open(number).file
+        if number not in self._stale:
+            return file, int(self.extents.offset[position]), int(self.extents.length[position])
+        value = self._shards.open(number).tree.find(bytes(self.extents.keys[position]))
+        if value is None:
+            raise KeyError(handle)
+        return file, value.offset, value.length
 
     def value(self, handle: Handle) -> memoryview:
         """The bytes on the map, or read into this thread's scratch buffer."""
-        self._watch.check()
         file, offset, length = self.locate(handle)
         if self.mode is Mode.MAP:
             return file.bytes[offset : offset + length]
@@ -88,7 +109,6 @@ class ExtentsFetcher:
     def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
         """Copy or read the records, as the mode says."""
         positions = np.asarray(handles, np.int64)
-        self._watch.check()
         numbers = self.extents.header_number[positions]
         if numbers[0] == UNKNOWN or (numbers != numbers[0]).any():
             for position, row in zip(positions.tolist(), out, strict=True):
@@ -106,9 +126,10 @@ class ExtentsFetcher:
         """Let the kernel fetch what the plan reads, unless the records are copied from the map."""
         if self._copies:
             return
-        for _, file, offset in self._in_file_order(np.asarray(handles, np.int64)):
-            for request in plan.requests:
-                file.announce(offset + request.record_offset, request.nbytes)
+        for number, _, offsets in self._groups(np.asarray(handles, np.int64)):
+            shard = self._open(number)
+            if number not in self._stale:
+                _announce(plan, shard.file, offsets)
 
     def _choose(self, before: Any, after: Any, records: int) -> None:
         """Choose in `auto` between copying and reading for the next batch.
@@ -129,79 +150,123 @@ class ExtentsFetcher:
     def _copy(
         self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
     ) -> None:
-        """Copy records from the mapped files."""
-        if len(self._files) == 1:
-            self._copy_from(self._files[0], plan, positions, out, read_one)
-            return
-        shards = self.extents.shard[positions]
-        for index, file in enumerate(shards.tolist()):
-            some = slice(index, index + 1)
-            self._copy_from(self._files[file], plan, positions[some], out[some], read_one)
-
-    def _copy_from(
-        self,
-        file: DataFile,
-        plan: Plan,
-        positions: npt.NDArray[np.int64],
-        out: Array,
-        read_one: ReadOne,
-    ) -> None:
-        """Copy records of one data file: the loop that training waits for."""
+        """Copy records from the mapped files: the loop that training waits for."""
         header, length = plan.header, len(plan.header)
-        data, pixels = file.bytes, file.map
         copies = plan.copies
         whole = copies[0][:2] if copies and copies[0][2:] == (0, plan.nbytes) else None
-        rows = zip(self.extents.offset[positions].tolist(), rows_of_bytes(out), strict=True)
-        for index, (offset, row) in enumerate(rows):
-            if data[offset : offset + length].tobytes() != header:
-                read_one(plan, int(positions[index]), out[index])
+        rows = rows_of_bytes(out)
+        for number, indices, offsets in self._groups(positions, in_order=False):
+            file = self._open(number, mapped=True).file
+            if number in self._stale:
+                _read_each(plan, positions, indices, out, read_one)
                 continue
-            # NumPy's assignment lets other threads run meanwhile; one between memoryviews does not.
-            if whole is not None:
-                row[:] = pixels[offset + whole[0] : offset + whole[1]]
-                continue
-            for start, end, target, target_end in copies:
-                row[target:target_end] = pixels[offset + start : offset + end]
-            if plan.coarse:
-                plan.repeat(data[offset : offset + plan.size], out[index])
+            data, pixels = file.bytes, file.map
+            for index, offset in zip(indices, offsets, strict=True):
+                if data[offset : offset + length].tobytes() != header:
+                    read_one(plan, int(positions[index]), out[index])
+                    continue
+                # NumPy's assignment lets other threads run meanwhile; memoryviews' does not.
+                row = rows[index]
+                if whole is not None:
+                    row[:] = pixels[offset + whole[0] : offset + whole[1]]
+                    continue
+                for start, end, target, target_end in copies:
+                    row[target:target_end] = pixels[offset + start : offset + end]
+                if plan.coarse:
+                    plan.repeat(data[offset : offset + plan.size], out[index])
 
     def _read(
         self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
     ) -> None:
-        """Announce all records of a batch to the kernel, then read them in the files' order."""
+        """Announce the records of a batch to the kernel, then read them in the files' order.
+
+        All of them, or those of some shards after the others if these are very many: a file stays
+        open between both.
+        """
         header, length = plan.header, len(plan.header)
         target = rows_of_bytes(out).reshape(-1).data
-        ordered = self._in_file_order(positions)
-        for _, file, offset in ordered:
-            for request in plan.requests:
-                file.announce(offset + request.record_offset, request.nbytes)
         scratch = self._buffers.scratch(plan.scratch_size)
         reads_header = any(request.record_offset == 0 for request in plan.requests)
-        for index, file, offset in ordered:
-            base = index * plan.nbytes
-            for request in plan.requests:
-                buffers = [
-                    target[base + part.offset : base + part.offset + part.nbytes]
-                    if part.in_array
-                    else scratch[part.offset : part.offset + part.nbytes]
-                    for part in request.parts
-                ]
-                file.read_into(buffers, offset + request.record_offset, request.nbytes)
-            if reads_header and scratch[:length].tobytes() != header:
-                read_one(plan, int(positions[index]), out[index])
-            elif plan.coarse:
-                plan.repeat_scratch(scratch, out[index])
+        groups = self._groups(positions)
+        together = max(most_open() // 8, 1) if len(groups) > 1 else 1
+        for first in range(0, len(groups), together):
+            opened = [(group, self._open(group[0]).file) for group in groups[first:][:together]]
+            for (number, _, offsets), file in opened:
+                if number not in self._stale:
+                    _announce(plan, file, offsets)
+            for (number, indices, offsets), file in opened:
+                if number in self._stale:
+                    _read_each(plan, positions, indices, out, read_one)
+                    continue
+                for index, offset in zip(indices, offsets, strict=True):
+                    base = index * plan.nbytes
+                    for request in plan.requests:
+                        buffers = [
+                            target[base + part.offset : base + part.offset + part.nbytes]
+                            if part.in_array
+                            else scratch[part.offset : part.offset + part.nbytes]
+                            for part in request.parts
+                        ]
+                        file.read_into(buffers, offset + request.record_offset, request.nbytes)
+                    if reads_header and scratch[:length].tobytes() != header:
+                        read_one(plan, int(positions[index]), out[index])
+                    elif plan.coarse:
+                        plan.repeat_scratch(scratch, out[index])
 
-    def _in_file_order(self, positions: npt.NDArray[np.int64]) -> list[tuple[int, DataFile, int]]:
-        """(row of the batch, data file, offset) of each record, in the order of the files."""
-        offsets, shards = self.extents.offset[positions], self.extents.shard[positions]
-        order = np.lexsort((offsets, shards))
-        return [
-            (index, self._files[shard], offset)
-            for index, shard, offset in zip(
-                order.tolist(), shards[order].tolist(), offsets[order].tolist(), strict=True
-            )
-        ]
+    def _groups(self, positions: npt.NDArray[np.int64], *, in_order: bool = True) -> list[_Group]:
+        """The records of a batch, shard by shard, and if wanted in the order of their bytes."""
+        offsets = self.extents.offset[positions]
+        if len(self._shards) == 1 and not in_order:
+            return [(0, range(len(positions)), offsets.tolist())]
+        shards = self.extents.shard[positions]
+        if len(positions) == 1:
+            return [(int(shards[0]), (0,), offsets.tolist())]
+        order = np.lexsort((offsets, shards)) if in_order else np.argsort(shards, kind="stable")
+        rows, ordered, numbers = order.tolist(), offsets[order].tolist(), shards[order].tolist()
+        groups: list[_Group] = []
+        first = 0
+        for index, number in enumerate(numbers[1:], 1):  # numpy takes longer for a batch
+            if number != numbers[first]:
+                groups.append((numbers[first], rows[first:index], ordered[first:index]))
+                first = index
+        return [*groups, (numbers[first], rows[first:], ordered[first:])]
+
+    def _open(self, number: int, *, mapped: bool = False) -> OpenShard:
+        """A shard, of which is known from then on whether the extents were made from it."""
+        shard = self._shards.mapped(number) if mapped else self._shards.open(number)
+        if number not in self._compared:
+            self._compare(number, shard)
+        return shard
+
+    def _compare(self, number: int, shard: OpenShard) -> None:
+        entry = self.extents.files[number]
+        if (shard.file.size, shard.identity) != (entry["bytes"], entry["identity"]):
+            reason = made_from_another(self._store, entry["path"])
+            _log.info("%s", reason)
+            if not self._stale:
+                warnings.warn(
+                    f"{reason}: its records are read without extents, which is slower; run "
+                    f"`patchpress index {self._store}`",
+                    ExtentsUnusable,
+                    stacklevel=2,
+                )
+            self._stale.add(number)
+        self._compared.add(number)
+
+
+def _read_each(
+    plan: Plan, positions: npt.NDArray[np.int64], rows: Sequence[int], out: Array, one: ReadOne
+) -> None:
+    """Read some records of a batch one by one."""
+    for index in rows:
+        one(plan, int(positions[index]), out[index])
+
+
+def _announce(plan: Plan, file: DataFile, offsets: Sequence[int]) -> None:
+    """Let the kernel fetch what the plan reads of some records."""
+    for offset in offsets:
+        for request in plan.requests:
+            file.announce(offset + request.record_offset, request.nbytes)
 
 
 def _has_counters() -> bool:

@@ -7,6 +7,7 @@ which is left out then, and `preadv`, instead of which bytes are copied from the
 import mmap
 import os
 import stat
+import sys
 import threading
 import weakref
 from functools import cached_property
@@ -19,6 +20,8 @@ import numpy.typing as npt
 from patchpress.readers.errors import StoreDamaged, StoreMissing, cannot_read
 from patchpress.readers.format.store_files import irregular, open_regular
 
+UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""A map need not keep a descriptor of its own, as it does in older versions of Python."""
 _files: "weakref.WeakValueDictionary[tuple[int, int, int, bool], DataFile]" = (
     weakref.WeakValueDictionary()
 )
@@ -47,7 +50,7 @@ class DataFile:
             StoreUnreadable: there are no file descriptors left, of which a map takes one.
         """
         try:
-            mapped = mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ, **UNTRACKED)
         except OSError as error:
             raise cannot_read(self.path, error) from None
         if not self.readahead and hasattr(mmap, "MADV_RANDOM"):

@@ -6,7 +6,6 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -15,7 +14,12 @@ import numpy as np
 
 from patchpress.readers.access.bands import BandNames
 from patchpress.readers.access.checksums import Checksums
-from patchpress.readers.access.extents import Extents, read_extents
+from patchpress.readers.access.extents import (
+    Extents,
+    load_extents,
+    made_from_another,
+    read_extents,
+)
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.fetcher import (
     Array,
@@ -25,11 +29,10 @@ from patchpress.readers.access.fetcher import (
     Mode,
     ThreadBuffers,
 )
-from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.access.plan import Plan, size_advice
 from patchpress.readers.access.planner import Planner
+from patchpress.readers.access.shards import Shards
 from patchpress.readers.access.tree_fetcher import TreeFetcher
-from patchpress.readers.access.watch import Watch
 from patchpress.readers.errors import (
     BufferUnfit,
     ExtentsUnusable,
@@ -39,15 +42,12 @@ from patchpress.readers.errors import (
     PatchpressError,
     StoreDamaged,
     StoreError,
-    StoreMissing,
     StoreUnreadable,
     ViewImpossible,
 )
-from patchpress.readers.format.btree import Tree
-from patchpress.readers.format.manifest import Manifest, Shard, read_manifest
+from patchpress.readers.format.manifest import Manifest, read_manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.record import is_compressed
-from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest
 
@@ -85,43 +85,22 @@ class RecordReader:
             raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
         self.mode, self.readahead = Mode(mode), readahead
         self.manifest: Manifest = read_manifest(path)
-        self._files = [self._open_file(shard) for shard in self.manifest.shards]
+        self._shards = Shards(path, self.manifest.shards, readahead=readahead)
         self._checksums = Checksums(path, self.manifest) if checksums else None
         self._planner = Planner(path, self.manifest)
         self._buffers = ThreadBuffers(self.manifest.record_limit)
-        self._watch = Watch(self._files)
         self._fetcher: Fetcher = self._open_fetcher()
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = (str(self.mode), self.readahead, self._checksums is not None)
         return _reopen, (str(self.path), *options)
 
-    def _open_file(self, shard: Shard) -> DataFile:
-        """The data file of a shard, if it is as long as the manifest says."""
-        path = require_inside(self.path, shard.path)
-        try:
-            file = open_file(path, readahead=self.readahead)
-        except StoreMissing:
-            raise StoreDamaged(
-                f"{path} is absent though the manifest lists it: copy the store again"
-            ) from None
-        if file.size:
-            # A file of another format is told as such, whatever its size; damage shows when read.
-            with suppress(StoreDamaged):
-                Tree(file.pages, path)
-        if file.size != shard.bytes:
-            raise StoreDamaged(
-                f"{path} has {file.size} bytes where the manifest promises {shard.bytes}: copy the "
-                "store again, or if another program compacted or changed it run "
-                f"`patchpress index {self.path}`"
-            )
-        return file
-
     def _open_fetcher(self) -> Fetcher:
-        shards = [shard.path for shard in self.manifest.shards]
-        extents, reason = read_extents(self.path, shards, self.manifest.record_limit)
+        if len(self._shards) == 1:
+            self._shards.open(0)  # of many each is opened, and looked at, when it is first read
+        extents, reason = self._usable_extents()
         if extents is not None:
-            fetcher = ExtentsFetcher(extents, self._files, self._watch, self.mode)
+            fetcher = ExtentsFetcher(self.path, extents, self._shards, self.mode)
             _log.info("%s: records are read by extents, mode %s", self.path, fetcher.mode)
             return fetcher
         _log.info(
@@ -141,7 +120,23 @@ class RecordReader:
                 f"mode {self.mode!s} needs extents, which {self.path} does not have: run "
                 f"`patchpress index {self.path}`"
             )
-        return TreeFetcher(self._files, self._watch)
+        return TreeFetcher(self._shards)
+
+    def _usable_extents(self) -> tuple[Extents | None, str]:
+        """The extents of the store, or None, and why not (empty if there are none).
+
+        Of a store of many shards they are compared with what the manifest says of each, and with
+        its data file not before that is read.
+        """
+        shards, limit = self.manifest.shards, self.manifest.record_limit
+        paths = [shard.path for shard in shards]
+        if len(shards) == 1:
+            return read_extents(self.path, paths, limit)
+        extents, reason = load_extents(self.path, paths, limit)
+        for entry, shard in zip(extents.files if extents else (), shards, strict=False):
+            if entry["bytes"] != shard.bytes:
+                return None, made_from_another(self.path, shard.path)
+        return extents, reason
 
     @property
     def extents(self) -> Extents | None:
@@ -240,7 +235,7 @@ class RecordReader:
         try:
             value = self._fetcher.value(handle)
         except KeyError:
-            raise self._missing(handle) from None
+            raise self._missing(self._fetcher.key(handle)) from None
         if self._checksums is not None:
             self._checksums.check(self._fetcher.key(handle), value)
         if not is_compressed(value):
@@ -274,8 +269,10 @@ class RecordReader:
             StoreDamaged: (if asked) the record differs from its checksum.
         """
         (handle,) = self.find([key])
-        file, offset, length = self._fetcher.locate(handle)
-        self._watch.check()
+        try:
+            file, offset, length = self._fetcher.locate(handle)
+        except KeyError:
+            raise self._missing(key) from None
         value = file.map[offset : offset + length].data
         if self._checksums is not None:
             self._checksums.check(key, value)
@@ -290,7 +287,7 @@ class RecordReader:
         headers and files that are not there.
         """
         try:
-            self._watch.check()
+            self._shards.check()
         except StoreDamaged as overwritten:
             return overwritten
         if isinstance(error, PatchpressError):
@@ -303,8 +300,7 @@ class RecordReader:
     def close(self) -> None:
         """Let go of the data files; reading raises StoreUnreadable from now on."""
         self._fetcher = cast("Fetcher", _Closed(self.path))
-        self._files = []
-        self._watch = Watch([])
+        self._shards.close()
 
     def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
         """Fill one patch (bands, height, width), whatever its record is."""
@@ -326,6 +322,11 @@ class RecordReader:
             if manifest.records < NAMES_COMPARED:
                 names = [name for modality in manifest.modalities
                          for name in record_keys(self.path, manifest, modality)]  # fmt: skip
+                if key in names:
+                    return KeyMissing(
+                        f"the store has no record {key!r}, though its table has: run "
+                        f"`patchpress verify {self.path}`"
+                    )
             else:
                 names = self._fetcher.near(key, NEIGHBOURS)
             near = nearest(key, names, most=3, cutoff=0.8)

@@ -4,8 +4,6 @@ The shard follows from the record's key and the number of shards alone: so it is
 writes the store, in whatever order, and a reader without extents knows where to look.
 """
 
-import xxhash
-
 ONE_FILE = "data.mdb"
 """The data file of a store that has no shards, and of each shard in its folder."""
 SHARDS = "shards"
@@ -23,6 +21,8 @@ def shard_of(key: str, shards: int) -> int:
         key: the record's key.
         shards: how many shards the store has; at least one.
     """
+    import xxhash  # here, since most reading needs none
+
     return xxhash.xxh3_64_intdigest(key.encode()) % shards
 
 
