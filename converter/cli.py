@@ -173,6 +173,13 @@ def convert(
         bool, typer.Option("--check-md5", help="Compare archives with their published MD5.")
     ] = False,
     zstd_window: ZstdWindow = "128MiB",
+    shards: Annotated[
+        int | None, whole("Make a store of N data files, which may be made one by one.")
+    ] = None,
+    shard: Annotated[
+        int | None,
+        whole("Make only this one of the shards, from 0; `merge STORE` finishes the store.", "I"),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done; nothing is written.")
     ] = False,
@@ -198,14 +205,21 @@ def convert(
         writer=writer,
         check_md5=check_md5,
         zstd_window=zstd_window,
+        shards=shards,
     )
     if dry:
         _foretell(dataset, source, store, options)
     from patchpress.converter.commands.convert import convert as convert_dataset
+    from patchpress.converter.commands.convert_shards import ShardReport, convert_shard
     from patchpress.converter.progress import progress_for_terminal
+    from patchpress.converter.storage.report import Report
 
+    report: Report | ShardReport
     with going_on_later(), progress_for_terminal() as progress:
-        report = convert_dataset(dataset, source, store, progress=progress, **options)
+        if shard is None:
+            report = convert_dataset(dataset, source, store, progress=progress, **options)
+        else:
+            report = convert_shard(dataset, source, store, shard, progress=progress, **options)
     output(report.text())
     raise typer.Exit(report.exit_code)
 
@@ -219,6 +233,35 @@ def _foretell(dataset: str, source: Path, store: Path, options: ConvertKeywords)
     if forecast.lack:
         raise TargetError(forecast.lack)
     raise typer.Exit(forecast.exit_code)
+
+
+@_command()
+def merge(
+    stores: Annotated[
+        list[Path],
+        typer.Argument(metavar="STORE", help="Folder of the store whose shards are all made."),
+    ],
+    verbose: Verbose = 0,
+) -> None:
+    """Finish a store that was made shard by shard."""
+    from patchpress.converter.commands.finish import merge as finish_store
+    from patchpress.converter.progress import progress_for_terminal
+
+    with going_on_later(), progress_for_terminal() as progress:
+        report = finish_store(stores[0], progress=progress)
+    output(report.text())
+    raise typer.Exit(report.exit_code)
+
+
+@_command()
+def missing(store: Store, verbose: Verbose = 0) -> None:
+    """Print the numbers of the shards that a store lacks, as `sbatch --array` takes them."""
+    from patchpress.converter.commands.missing import missing as missing_shards
+    from patchpress.converter.text import number_ranges
+
+    numbers = missing_shards(store)
+    if numbers:
+        output(number_ranges(numbers))
 
 
 @_command()

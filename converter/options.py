@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.sizes import size_option
 from patchpress.readers.errors import OptionError
+from patchpress.readers.format.shard_rule import MOST_SHARDS
 from patchpress.readers.hints import hint
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -128,6 +129,7 @@ class ConvertKeywords(TypedDict, total=False):
     check_md5: bool
     writer: Writer | Literal["auto", "pages", "lmdb"]
     zstd_window: int | str
+    shards: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +174,8 @@ class ConvertOptions:
     zstd_window: int | str = 128 << 20
     """Memory that a zstd archive may ask for (its window) while it is read: bytes, or a text such
     as `2GiB`, 1 KiB to 2 GiB. Each archive that is read at a time may take so much."""
+    shards: int | None = None
+    """How many shards the store has, each a data file of its own; None for one file."""
 
     def __post_init__(self) -> None:
         """Check them, and give names and paths their types.
@@ -184,6 +188,7 @@ class ConvertOptions:
         _check_whole("limit", self.limit, 1)
         _check_whole("level", self.level, 1, 22)
         window_bytes(self.zstd_window)
+        _check_whole("shards", self.shards, 1, MOST_SHARDS)
         if self.level is not None and self.compression is Codec.none:
             raise OptionError(f"level {self.level} has no effect without compression zstd")
         resamples = self.layout is Layout.stacked or self.size is Size.resize
@@ -256,7 +261,7 @@ def _check_whole(name: str, value: Any, least: int, most: int | None = None) -> 
         return
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
-        which = f"{least} or more" if most is None else f"{least} to {most}"
+        which = f"{least} or more" if most is None else f"{least} to {most:,}"
         raise OptionError(f"{name} must be {which}, not {value!r}")
 
 

@@ -91,3 +91,14 @@ def shortened(value: object, most: int = 80) -> str:
     """A value as Python writes it, cut if it is long."""
     text = repr(value)
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def number_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as SLURM takes them for an array: ``3,7-9``."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1][1:] = [number]
+        else:
+            found.append([number])
+    return ",".join("-".join(map(str, ends)) for ends in found)

@@ -215,7 +215,7 @@ class _Adoption:
             self._description,
             joined,
             modalities=modalities,
-            shard=shard,
+            shards=(shard,),
             options={
                 "dataset": self._description.dataset.name,
                 "split": "official",

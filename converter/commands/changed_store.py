@@ -282,6 +282,6 @@ class _Update:
             self._description,
             joined,
             modalities=modalities,
-            shard=shard,
+            shards=(shard,),
             options=options,
         )

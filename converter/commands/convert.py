@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
+from patchpress.converter.commands.convert_shards import convert_shards
+from patchpress.converter.commands.converted import (
+    converted_manifest,
+    converted_report,
+    findings,
+)
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.stream import EncodedChunk, Encoding, encoding
 from patchpress.converter.options import ConvertKeywords, ConvertOptions, OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.planning.limited_patches import are_spread, find_limited_patches
+from patchpress.converter.planning.limited_patches import find_limited_patches
 from patchpress.converter.planning.rehearsal import Rehearsal
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.selection import IncompletePatch, Selection, select_patches
@@ -28,19 +34,17 @@ from patchpress.converter.sources.places import Places
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim, writing
 from patchpress.converter.storage.journal import Journal
-from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
-from patchpress.converter.storage.report import FittedPatches, Report, report_of, save_report
+from patchpress.converter.storage.report import Report, save_report
 from patchpress.converter.storage.resume import clear_or_go_on, goes_on, skip_stored
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.converter.storage.writer_choice import check_same_writer, choose_pages
-from patchpress.converter.tables.metadata import Joined, join, write_metadata
+from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.access.extents import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError
-from patchpress.readers.format.manifest import DATA, METADATA, Manifest, Shard, write_manifest
-from patchpress.readers.format.modality import Compression
+from patchpress.readers.format.manifest import DATA, METADATA, Shard, write_manifest
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +73,8 @@ def convert(
     """
     folder, begun = local_path(store), time.monotonic()
     asked = prepare_request(dataset, local_path(source), folder, convert_options(options))
+    if asked.options.shards is not None:
+        return convert_shards(asked, folder, progress or NoProgress())
     conversion = _Conversion(asked, folder, progress or NoProgress())
     with claim(folder, overwrite=asked.options.overwrite) as target:
         report = conversion.run(target)
@@ -131,12 +137,14 @@ class _Conversion:
             is_part=bool(self.options.limit),
         )
         shard = Shard(DATA, writer.records, (self.store / DATA).stat().st_size, writer.digest)
+        records = {name: len(log) for name, log in self.logs.items()}
         with writing(self.store):
             write_extents(self.store, build(self.store, [DATA], writer.headers))
             write_metadata(self.store / METADATA, joined.table)
-            manifest = self._manifest(joined, shard)
+            manifest = converted_manifest(self.request, self.store, joined, records, (shard,))
             write_manifest(self.store, manifest)
-        return self._report(joined, manifest, chosen)
+        found = findings(chosen, self.skipped)
+        return converted_report(self.request, self.store, joined, manifest, found, self.other_size)
 
     def _log_options(self) -> None:
         options = self.options
@@ -221,42 +229,3 @@ class _Conversion:
         writer.remove([key for patch in patches for key in patch.keys.values()])
         for log in self.logs.values():
             log.remove_rows({patch.identity for patch in patches})
-
-    def _manifest(self, joined: Joined, shard: Shard) -> Manifest:
-        options, description = self.options, self.description
-        compression = Compression(str(options.compression), options.zstd_level)
-        modalities = {
-            name: stored_modality(
-                description,
-                name,
-                layout=str(options.layout),
-                resampling=str(options.resampling),
-                size=self.request.size_rule(name),
-                compression=compression,
-                records=len(log),
-            )
-            for name, log in self.logs.items()
-        }
-        settings = self.request.settings()
-        return new_manifest(
-            self.store, description, joined, modalities=modalities, shard=shard, options=settings
-        )
-
-    def _report(self, joined: Joined, manifest: Manifest, chosen: Selection) -> Report:
-        parts = self.parts
-        report = report_of(
-            self.store, self.description, joined, manifest, parts.files, parts.absent
-        )
-        if self.options.limit:  # then most rows are left out on purpose
-            report.rows_without_pixels = 0
-            report.limit, report.is_spread = self.options.limit, are_spread(parts)
-            report.published = {}
-        report.defects = chosen.defects.met()
-        report.skipped, report.passed_over = self.skipped, chosen.passed_over
-        report.passed_over_in_archives = chosen.passed_over_in_archives
-        report.notes = [*parts.notes, *chosen.leftovers]
-        report.other_size = {
-            name: FittedPatches(self.request.size_rule(name), names)
-            for name, names in self.other_size.items()
-        }
-        return report

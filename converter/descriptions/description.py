@@ -122,6 +122,15 @@ class ModalitySource:
     limited: bool = field(default=True, compare=False)
     """Whether its expressions are stopped after a while: not if they come with this package."""
 
+    def key_of(self, name: str) -> str:
+        """The key of the record of a patch of that published name."""
+        return self.key.replace(f"{{{self.key_column}}}", name)
+
+    def name_of(self, key: str) -> str:
+        """The published name of the patch whose record has that key."""
+        before, after = self.key.split(f"{{{self.key_column}}}")
+        return key[len(before) : len(key) - len(after)]
+
     @property
     def key_column(self) -> str:
         """The table column that names its records."""

@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import record_columns
-from patchpress.converter.descriptions.parse import find_description
+from patchpress.converter.descriptions.parse import (
+    built_in_descriptions,
+    description_file,
+    find_description,
+)
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions, Layout, Size
 from patchpress.converter.paths import StrPath
@@ -18,7 +22,7 @@ from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import DecisiveSettings
 from patchpress.converter.storage.ownership import VERSION
-from patchpress.converter.storage.settings_difference import DESCRIPTION
+from patchpress.converter.storage.settings_difference import DESCRIPTION, REQUEST
 from patchpress.converter.storage.writer_choice import check_writer
 from patchpress.converter.tables.official import Tables, check_tables, with_splits_of_tables
 from patchpress.converter.tables.recordlog import RecordLog
@@ -31,6 +35,10 @@ class ConversionRequest(NamedTuple):
     description: Description
     options: ConvertOptions
     parts: SourceParts
+    dataset: str
+    """Name of a built-in description, or the whole path of a TOML file."""
+    source: Path
+    """The folder with the dataset as published, as a whole path."""
 
     @property
     def split_options(self) -> SplitOptions:
@@ -66,9 +74,19 @@ class ConversionRequest(NamedTuple):
         return {
             VERSION: version("patchpress"),
             **settings,
+            "shards": self.options.shards,
             DESCRIPTION: asdict(self.description),
             **{f"path {name}": _resolved(paths) for name, paths in self.parts.paths.items()},
         }
+
+    def marker_settings(self) -> DecisiveSettings:
+        """The decisive settings, and how to ask for the same again: what `merge` needs of it."""
+        asked = asdict(self.options)
+        for name in ("workers", "overwrite", "on_error"):
+            del asked[name]
+        asked["paths"] = {name: str(path.resolve()) for name, path in asked["paths"].items()}
+        request = {"dataset": self.dataset, "source": str(self.source), "options": asked}
+        return {**self.decisive_settings(), REQUEST: request}
 
     def recipes(self) -> dict[str, Recipe]:
         """Modality -> how its records are made."""
@@ -162,7 +180,9 @@ def prepare_request(
     description = with_splits_of_tables(description, tables.values())
     read = [location.folder for location in parts.modalities.values() if location.folder]
     require_apart(store, [source, *read])
-    request = ConversionRequest(description, options, parts)
+    file = description_file(dataset)
+    name = file.stem if file in built_in_descriptions().values() else _resolved([file])
+    request = ConversionRequest(description, options, parts, name, source.resolve())
     check_writer(options.writer, request.recipes().values())
     return request
 

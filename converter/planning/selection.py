@@ -1,12 +1,15 @@
 """Which patches of a source a conversion takes: all or those of a limit, and only complete ones."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import merge
+from operator import attrgetter
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.planning.defects import KnownDefects
 from patchpress.converter.planning.limited_patches import LimitedPatches
+from patchpress.converter.planning.shard_listing import ShardListing
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
@@ -20,6 +23,7 @@ from patchpress.converter.sources.order import (
 from patchpress.converter.sources.passed_over import PassedOver
 from patchpress.converter.sources.patch import Patch, Problem
 from patchpress.readers.errors import PatchError
+from patchpress.readers.format.shard_rule import shard_of
 
 _log = logging.getLogger(__name__)
 Takes = Callable[[Patch], bool]
@@ -50,6 +54,23 @@ class Selection:
         """Begin to read the patches themselves: folders are walked once more."""
         patches = patches_in_key_order(self.walks, self.streams, self._takes)
         return SourcePass(patches, self.required)
+
+    def read_shards(self, listing: ShardListing, numbers: Collection[int]) -> "SourcePass":
+        """Begin to read the patches of some shards: folders as they were listed.
+
+        The files of an archive's other patches must not be read: `StreamOptions.reads`.
+        """
+        # What belongs together lies in several shards: to know which patches are incomplete, all
+        # are looked at.
+        listed = listing.patches(self.walks, None if self.required else numbers)
+        patches = merge(*listed, *self.streams, key=attrgetter("key"))
+        complete = (patch for patch in patches if patch.identity not in self.incomplete)
+        wanted = frozenset(numbers)
+        return SourcePass(
+            complete if self.incomplete else patches,
+            self.required,
+            lambda patch: shard_of(patch.key, listing.shards) in wanted,
+        )
 
     def _takes(self, patch: Patch) -> bool:
         if self.wanted is not None and not self.wanted.has(patch):
@@ -127,8 +148,12 @@ class SourcePass:
     pass tells which patches lack a modality.
     """
 
-    def __init__(self, patches: Iterator[Patch], required: Sequence[str]) -> None:
+    def __init__(
+        self, patches: Iterator[Patch], required: Sequence[str], gives: Takes | None = None
+    ) -> None:
+        """Take the patches; those are noted, and not given, for which `gives` is false."""
         self._patches: Iterator[Patch] | None = patches
+        self._gives = gives
         self._partners = PartnerCheck(required)
         self._ended = False
 
@@ -141,7 +166,8 @@ class SourcePass:
     def _noted(self, patches: Iterator[Patch]) -> Iterator[Patch]:
         for patch in patches:
             self._partners.add(patch)
-            yield patch
+            if self._gives is None or self._gives(patch):
+                yield patch
         self._ended = True
 
     def incomplete_patches(self) -> list[IncompletePatch]:

@@ -34,6 +34,8 @@ class StreamOptions:
 
     takes: Callable[[Patch], bool] = every_patch
     """Whether a patch is wanted; the files of others are not read."""
+    reads: Callable[[Patch], bool] = every_patch
+    """Whether a wanted patch comes with its files, and not only by name."""
     most: Mapping[str, int] | None = None
     """Modality -> how many patches are wanted: after so many, nothing more is read."""
     cells: CellPool | None = None
@@ -140,6 +142,7 @@ class ArchiveStream:
                     self._paths,
                     self._on_problem,
                     takes=self._options.takes,
+                    reads=self._options.reads,
                     cells=self._options.cells,
                     names_only=self._options.names_only,
                     absent=self._absent,

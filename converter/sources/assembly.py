@@ -51,6 +51,7 @@ class PatchAssembler:
         on_problem: Problem,
         *,
         takes: Callable[[Patch], bool],
+        reads: Callable[[Patch], bool],
         cells: CellPool | None,
         names_only: bool,
         absent: Collection[str] = (),
@@ -61,7 +62,8 @@ class PatchAssembler:
         """
         self._absent = absent
         self._stream, self._paths, self._on_problem = stream, paths, on_problem
-        self._takes, self._cells, self._names_only = takes, cells, names_only
+        self._takes, self._reads = takes, reads
+        self._cells, self._names_only = cells, names_only
         self._largest = {path.modality.name: largest_file(path.modality) for path in paths}
         self.passed_over = PassedOver()
         """Files that belong to no patch, so far."""
@@ -223,7 +225,7 @@ class PatchAssembler:
         if modality.sidecar is not None:
             names.add(modality.sidecar.file.replace(f"{{{modality.key_column}}}", patch.name))
         is_wanted = self._takes(patch)
-        if is_wanted and not self._names_only:
+        if is_wanted and not self._names_only and self._reads(patch):
             cell = self._cells.take() if self._cells is not None else None
             patch = patch.with_archived(ArchivedFiles(cell))
         return _PartialPatch(

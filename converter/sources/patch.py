@@ -72,7 +72,7 @@ def named_patch(
     identity = modality.identity_template
     return Patch(
         modality=modality.name,
-        key=modality.key.replace(f"{{{modality.key_column}}}", name),
+        key=modality.key_of(name),
         name=name,
         identity=identity.format_map(fields) if identity else "",
         folder=folder,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, pages_of
-from patchpress.converter.storage.ownership import OWN_FILES
+from patchpress.converter.storage.ownership import OWN_FILES, shard_folders
 from patchpress.readers.errors import TargetError
+from patchpress.readers.format.manifest import DATA
 
 # Bytes in a page of the tree: of a node, of the pointer to it, and of a page number.
 _NODE, _POINTER, _NUMBER = 8, 2, 8
@@ -100,6 +101,6 @@ def _kind(path: Path) -> str:
 
 def room_there(store: Path) -> int:
     """Bytes that the files of a store take on the disk already; they are used again or removed."""
-    return sum(
-        (store / name).lstat().st_blocks * 512 for name in OWN_FILES if (store / name).is_file()
-    )
+    folders = (store / name for name in shard_folders(store))
+    files = [store / name for name in OWN_FILES] + [f / DATA for f in folders]
+    return sum(file.lstat().st_blocks * 512 for file in files if file.is_file())

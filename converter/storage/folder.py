@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import Any
 import lmdb
 
 from patchpress.converter.shortage import shortage
+from patchpress.converter.storage.marker import close_marker, lock, locked_marker
 from patchpress.converter.storage.ownership import (
     MARKER_BEGIN,
     is_begun,
@@ -23,6 +23,7 @@ from patchpress.converter.storage.ownership import (
     other_things,
     own_files,
     parsed_settings,
+    remove_folders,
     require_known_records,
     require_replaceable,
 )
@@ -31,19 +32,11 @@ from patchpress.readers.format.manifest import JOURNAL, MANIFEST, MARKER, Manife
 from patchpress.readers.format.whole_file import flush_folder
 
 NO_ROOM = 8 << 20  # bytes, two commits of LMDB: with less, a disk is full
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 DecisiveSettings = Mapping[str, Any]
 """All that decides what a conversion stores, by names that a user knows: the marker has them.
 
 Values are text, numbers, None, or for the description all of its fields."""
-
-_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
-
-# Descriptors of the markers that this process has locked. A forked worker closes its copies: it may
-# live a moment longer than a conversion that was killed, and must not hold the lock then.
-_markers: set[int] = set()
-os.register_at_fork(after_in_child=lambda: _close_markers())
 
 
 class Target:
@@ -81,6 +74,7 @@ class Target:
             for name in sorted(names, key=lambda name: name != MANIFEST):
                 if name != MARKER:
                     (self.store / name).unlink(missing_ok=True)
+            remove_folders(self.store)
             self.begun = True
             self._write(json.dumps(settings, indent=1).encode())
 
@@ -121,15 +115,14 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
         TargetError: there is a finished store and no `overwrite`; the folder has something else;
             another conversion writes it; it cannot be written.
     """
-    _check(store, overwrite=overwrite)
+    check_target(store, overwrite=overwrite)
     with writing(store):
         new = _made(store)
-        marker = _locked_marker(store)
-    _markers.add(marker)
+        marker = locked_marker(store)
     target = Target(store, marker, overwrite=overwrite)
     try:
         # Once more, now that nobody else writes it: another conversion may just have ended.
-        _check(store, overwrite=overwrite)
+        check_target(store, overwrite=overwrite)
         target.begun = os.fstat(marker).st_size > 0 or (store / JOURNAL).exists()
         yield target
         target.end(new=new)
@@ -138,8 +131,7 @@ def claim(store: Path, *, overwrite: bool) -> Iterator[Target]:
         target.give_up(new=new)
         raise
     finally:
-        _markers.discard(marker)
-        os.close(marker)
+        close_marker(marker)
 
 
 def look_at_target(store: Path, *, overwrite: bool) -> DecisiveSettings | None:
@@ -148,7 +140,7 @@ def look_at_target(store: Path, *, overwrite: bool) -> DecisiveSettings | None:
     Raises:
         TargetError: as `claim`.
     """
-    _check(store, overwrite=overwrite)
+    check_target(store, overwrite=overwrite)
     existing = store.absolute()
     while not os.path.lexists(existing):
         existing = existing.parent
@@ -160,7 +152,7 @@ def look_at_target(store: Path, *, overwrite: bool) -> DecisiveSettings | None:
         if not (store / MARKER).exists():
             return None
         with (store / MARKER).open("rb") as marker:
-            _lock(marker.fileno(), store, fcntl.LOCK_SH)
+            lock(marker.fileno(), store, fcntl.LOCK_SH)
             return None if overwrite else parsed_settings(marker.read())
 
 
@@ -177,36 +169,6 @@ def _made(store: Path) -> bool:
             raise
         return False
     return True
-
-
-def _locked_marker(store: Path) -> int:
-    """The descriptor of the marker, new or as it is there, locked for this process.
-
-    Whoever has the lock of the file that the folder names has the store. A file that another
-    conversion removed after it was opened here is none: then there may be a new one.
-
-    Raises:
-        TargetError: another conversion has it.
-        OSError: it cannot be made, or is a link.
-    """
-    while True:
-        marker = os.open(store / MARKER, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
-        try:
-            _lock(marker, store)
-            if os.path.samestat(os.fstat(marker), os.lstat(store / MARKER)):
-                return marker
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(marker)  # it stays there: it is another conversion's
-            raise
-        os.close(marker)
-
-
-def _close_markers() -> None:
-    """Close the markers that a forked process inherited; the parent keeps its locks."""
-    while _markers:
-        os.close(_markers.pop())
 
 
 @contextmanager
@@ -244,7 +206,12 @@ def _is_full(store: Path, error: Exception) -> bool:
         return False
 
 
-def _check(store: Path, *, overwrite: bool) -> None:
+def check_target(store: Path, *, overwrite: bool) -> None:
+    """Make sure that a conversion may begin or go on in a folder; it need not be there.
+
+    Raises:
+        TargetError: it may not, as `claim` says.
+    """
     if not os.path.lexists(store):
         return
     if not store.is_dir():
@@ -282,20 +249,3 @@ def _finished(store: Path, manifest: Manifest | None) -> str:
     if manifest is not None and is_of_another_program(manifest):
         return f"{store} is a store of records that another program wrote: choose another place"
     return f"{store} is a finished store: choose another place, or give --overwrite to replace it"
-
-
-def _lock(marker: int, store: Path, kind: int = fcntl.LOCK_EX) -> None:
-    try:
-        fcntl.flock(marker, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise TargetError(
-            f"another conversion is writing {store}: wait for its end, or choose another place"
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        warnings.warn(
-            f"the file system of {store} has no locks ({error.strerror}): make sure that no other "
-            "conversion writes this store",
-            stacklevel=2,
-        )

@@ -56,20 +56,24 @@ class Entry(NamedTuple):
     result: Encoded | PatchError
     header_number: int
     """Number of its header among all so far; see `readers.access.scan.HeaderList`."""
+    identity: str = ""
+    """The identity of its row, if the journal keeps it, and if names tell it."""
 
 
 class Journal:
     """The lines of one store: those that are there, and those still to be written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, identities: bool = False) -> None:
         """Open it, or make an empty one.
 
-        Lines count up to the first that is cut or changed; `keep` removes the others.
+        Lines count up to the first that is cut or changed; `keep` removes the others. With
+        `identities` it keeps for each record the row that it belongs to, for a reader who does not
+        have the source.
 
         Raises:
             TargetError: it cannot be read or written.
         """
-        self.path = path
+        self.path, self._identities = path, identities
         self._ends = array("Q", [0])
         self._pending: list[Noted] = []
         with writing(path):
@@ -159,11 +163,26 @@ class Journal:
             *(record.ground, record.values),
         )
         # Few patches are of another size, so the line of all others is shorter.
-        self._pending.append((*noted, record.found_size) if record.found_size else noted)
+        if self._identities:
+            noted = (*noted, record.found_size, patch.identity)
+        elif record.found_size:
+            noted = (*noted, record.found_size)
+        self._pending.append(noted)
 
     def note_failed(self, patch: Patch, error: PatchError) -> None:
         """Note for the next line that a patch has no record."""
         self._pending.append((patch.modality, patch.key, str(error)))
+
+    def append_rest(self) -> None:
+        """Write a line of what was noted after the last record: patches that have none.
+
+        Raises:
+            TargetError: as `append`.
+        """
+        if self._pending:
+            last = self.last
+            mark = last.mark._replace(removed=()) if last is not None else Mark()
+            self.append(mark)
 
     def take_noted(self) -> list[Noted]:
         """Remove and return what was noted since the last line, for a line that is written later.
@@ -323,6 +342,7 @@ def _entry(
     ground: list[Any] | None = None,
     values: Sequence[object] = (),
     found_size: str = "",
+    identity: str = "",
 ) -> Entry:
     """An entry of the values that `note` or `note_failed` gave; then `length` is the error."""
     result: Encoded | PatchError
@@ -343,6 +363,7 @@ def _entry(
         key=_text(key, "key"),
         result=result,
         header_number=header_number,
+        identity=_text(identity, "identity"),
     )
 
 

@@ -54,10 +54,10 @@ def new_manifest(
     joined: Joined,
     *,
     modalities: Mapping[str, Modality],
-    shard: Shard,
+    shards: tuple[Shard, ...],
     options: Settings,
 ) -> Manifest:
-    """The manifest of a store whose data file and metadata.parquet are written."""
+    """The manifest of a store whose data files and metadata.parquet are written."""
     columns = joined.table.column_names
     classes = {name: of for name, of in description.classes.items() if name in columns}
     return Manifest(
@@ -70,10 +70,15 @@ def new_manifest(
         split_column=description.split_column or "split",
         flagged=flagged_counts(description, joined.table, modalities),
         metadata_digest=file_digest(store / METADATA),
-        shards=(shard,),
+        shards=shards,
         options=options,
-        software={
-            package: version(package)
-            for package in ("patchpress", "lmdb", "numpy", "pyarrow", "zstandard")
-        },
+        software=software(),
     )
+
+
+def software() -> dict[str, str]:
+    """The versions of the packages that decide the bytes of a store."""
+    return {
+        package: version(package)
+        for package in ("patchpress", "lmdb", "numpy", "pyarrow", "zstandard")
+    }

@@ -6,8 +6,10 @@ of an unfinished store the marker or the journal shows that a conversion began i
 
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from patchpress.readers.format.manifest import (
     file_digest,
     from_bytes,
 )
+from patchpress.readers.format.shard_rule import SHARDS
 from patchpress.readers.format.whole_file import name_when_whole
 
 LOCK = "lock.mdb"
@@ -36,6 +39,15 @@ ASIDE = f"{DATA}.pages"
 PROBE = "probe.mdb"
 """A small data file that shows whether LMDB reads here what is written in pages."""
 OWN_FILES = (MANIFEST, METADATA, DATA, ASIDE, PROBE, LOCK, MARKER, JOURNAL, EXTENTS, STATISTICS)
+SHARD_FILE = "shard.json"
+"""The file that says what a finished shard has; it is written last."""
+SHARD_JOURNAL = "shard.records"
+"""The journal of a finished shard."""
+SORTED = "sorted"
+"""The folder of a shard in which its records are written again in the order of their keys."""
+SHARD_FILES = (SHARD_FILE, SHARD_JOURNAL, DATA, ASIDE, PROBE, LOCK, MARKER, JOURNAL, EXTENTS)
+SHARD_FOLDER = re.compile(r"\d{5}|\.\d{5}\.[0-9a-f]{16}")
+"""The name of a shard's folder, or of one that is to take its place."""
 VERSION = "patchpress"
 """The setting that is the version of this package. The marker begins with it, whatever follows."""
 MARKER_BEGIN = f'{{\n "{VERSION}": "'.encode()
@@ -45,23 +57,87 @@ _NO_JOURNAL_LINE = 10  # bytes: fewer than the checksum of a line
 
 
 def own_files(store: Path) -> list[str]:
-    """The names of the files of a store that are in its folder, also half-written ones.
+    """The paths of the files of a store in its folder, also half-written ones, shards included.
 
     Raises:
         TargetError: there is something else, or a link in the place of one of them.
     """
     names = sorted(os.listdir(store))
+    found = []
     for name in names:
-        if not {name, name_when_whole(name)} & set(OWN_FILES):
+        if name == SHARDS and _is_folder(store / name):
+            found += _files_of_shards(store)
+        elif name == SORTED and _is_folder(store / name):
+            found += _files_of_shard(store, SORTED)
+        elif not {name, name_when_whole(name)} & {*OWN_FILES, *SHARD_FILES}:
             raise other_things(store, name)
-        mode = (store / name).lstat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a link" if stat.S_ISLNK(mode) else "no file"
-            raise TargetError(
-                f"{store / name} is {kind}, and a store has plain files: remove it, or choose "
-                "another place"
-            )
-    return names
+        else:
+            _require_file(store / name)
+            found.append(name)
+    return found
+
+
+def shard_folders(store: Path) -> list[str]:
+    """The paths of the folders of a store's shards that are there, relative to the store, in order.
+
+    Folders that are to take the place of one are among them.
+    """
+    try:
+        names = os.listdir(store / SHARDS)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [f"{SHARDS}/{name}" for name in sorted(names) if SHARD_FOLDER.fullmatch(name)]
+
+
+def _files_of_shards(store: Path) -> list[str]:
+    found = []
+    for name in sorted(os.listdir(store / SHARDS)):
+        folder = f"{SHARDS}/{name}"
+        if not (SHARD_FOLDER.fullmatch(name) and _is_folder(store / folder)):
+            raise other_things(store, folder)
+        found += _files_of_shard(store, folder)
+    return found
+
+
+def _files_of_shard(store: Path, folder: str) -> list[str]:
+    found = []
+    for name in sorted(os.listdir(store / folder)):
+        path = f"{folder}/{name}"
+        if not os.path.lexists(store / path):
+            continue  # another process makes this shard
+        if name == SORTED and not folder.endswith(SORTED) and _is_folder(store / path):
+            found += _files_of_shard(store, path)
+        elif not {name, name_when_whole(name)} & set(SHARD_FILES):
+            raise other_things(store, path)
+        else:
+            _require_file(store / path)
+            found.append(path)
+    return found
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
+def _require_file(path: Path) -> None:
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "no file"
+        raise TargetError(
+            f"{path} is {kind}, and a store has plain files: remove it, or choose another place"
+        )
+
+
+def remove_folders(store: Path) -> None:
+    """Remove the folders of shards, which are empty, if there are any.
+
+    Raises:
+        OSError: one is not empty, or may not be removed.
+    """
+    folders = shard_folders(store)
+    for folder in (*(f"{folder}/{SORTED}" for folder in folders), *folders, SHARDS, SORTED):
+        with suppress(FileNotFoundError):
+            (store / folder).rmdir()
 
 
 def manifest_in(store: Path) -> Manifest | None:
@@ -86,7 +162,9 @@ def manifest_in(store: Path) -> Manifest | None:
 
 
 def is_begun(store: Path) -> bool:
-    """Whether a conversion began the unfinished store in a folder."""
+    """Whether a conversion began the unfinished store, or made the shard, in a folder."""
+    if (store / SHARD_FILE).exists():
+        return True
     try:
         with (store / MARKER).open("rb") as marker:
             if marker.read(len(MARKER_BEGIN)) == MARKER_BEGIN:
@@ -143,8 +221,10 @@ def _difference(store: Path, manifest: Manifest) -> str:
         path = store / shard.path
         if path.exists() and path.stat().st_size != shard.bytes:
             return shard.path
-    if DATA not in {shard.path for shard in manifest.shards} and (store / DATA).exists():
-        return DATA
+    listed = {shard.path for shard in manifest.shards}
+    for name in (DATA, *(f"{folder}/{DATA}" for folder in shard_folders(store))):
+        if name not in listed and (store / name).exists():
+            return name
     if (store / METADATA).exists() and file_digest(store / METADATA) != manifest.metadata_digest:
         return METADATA
     if (store / EXTENTS).exists():
@@ -171,16 +251,19 @@ def _are_statistics(store: Path, manifest: Manifest) -> bool:
 
 
 def require_known_records(store: Path) -> None:
-    """Make sure that a journal tells of the records of an unfinished store, before it is removed.
+    """Make sure that journals tell of the records of an unfinished store, before it is removed.
 
     Raises:
         TargetError: there are records, and no journal: somebody else may have put them there.
     """
-    try:
-        journal = (store / JOURNAL).stat().st_size
-    except FileNotFoundError:
-        journal = 0
-    if journal or not (store / DATA).exists():
+    for folder in (store, *(store / name for name in shard_folders(store))):
+        _require_journal(folder)
+
+
+def _require_journal(store: Path) -> None:
+    if any(_size(store / name) for name in (JOURNAL, SHARD_JOURNAL)):
+        return
+    if not (store / DATA).exists():
         return
     try:
         file = open_file(store / DATA)
@@ -192,6 +275,13 @@ def require_known_records(store: Path) -> None:
             f"{store / DATA} has {records:,} records that no conversion has noted in {JOURNAL}: "
             "move it away, or remove the folder yourself"
         )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def parsed_settings(marker: bytes) -> dict[str, Any] | None:

@@ -79,6 +79,8 @@ class Report:
     """Values of an adopted data file that are no records of the dataset."""
     kinds_of_other_values: str = ""
     """What these are, for people."""
+    shards: int | None = None
+    """How many data files the store has; None for a single one beside the manifest."""
     notes: list[str] = field(default_factory=list)
     """A sentence for each part of the source that is there and was not read."""
 
@@ -116,6 +118,8 @@ class Report:
             f"  data               {size(self.bytes)} in {self.seconds:,.1f} s",
             f"  rows               {self.rows:,}",
         ]
+        if self.shards is not None:
+            lines.insert(3, line("shards", f"{self.shards:,}"))
         if self.limit is not None:
             lines.insert(1, line("limit", limit_text(self.limit, is_spread=self.is_spread)))
         for split, found in self.splits.items():

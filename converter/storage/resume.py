@@ -20,8 +20,21 @@ from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.folder import DecisiveSettings, Target, writing
-from patchpress.converter.storage.journal import Journal, Line, boot, has_records, sorted_records
-from patchpress.converter.storage.ownership import ASIDE, VERSION
+from patchpress.converter.storage.journal import (
+    Entry,
+    Journal,
+    Line,
+    boot,
+    has_records,
+    sorted_records,
+)
+from patchpress.converter.storage.ownership import (
+    ASIDE,
+    SHARD_FILE,
+    SHARD_JOURNAL,
+    VERSION,
+    shard_folders,
+)
 from patchpress.converter.storage.pages import TRANSACTION, Pages
 from patchpress.converter.storage.settings_difference import differences, told
 from patchpress.readers.access.files import open_file
@@ -31,13 +44,16 @@ from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import DATA, JOURNAL
 
 _log = logging.getLogger(__name__)
+JOURNALS = (JOURNAL, SHARD_JOURNAL)
 
 
-def clear_or_go_on(target: Target, settings: DecisiveSettings) -> Journal:
+def clear_or_go_on(
+    target: Target, settings: DecisiveSettings, *, identities: bool = False
+) -> Journal:
     """Make the folder ready: as an interrupted conversion left it, or empty of any earlier store.
 
     `settings` are the options, the version of this package, the parts of the source and their
-    paths. The journal has what is stored already.
+    paths. The journal has what is stored already; `identities` as for `Journal`.
 
     Raises:
         TargetError: the interrupted conversion had other settings; a finished store without
@@ -45,7 +61,7 @@ def clear_or_go_on(target: Target, settings: DecisiveSettings) -> Journal:
     """
     path, loss = target.store / JOURNAL, ""
     if goes_on(target.store, target.interrupted_settings(), settings):
-        journal = Journal(path)
+        journal = Journal(path, identities=identities)
         loss = _cut_to_stored(target.store / DATA, journal)
         if not loss and len(journal):
             _log.info("%s goes on after %d lines of its journal", target.store, len(journal))
@@ -54,7 +70,7 @@ def clear_or_go_on(target: Target, settings: DecisiveSettings) -> Journal:
     target.clear(settings)
     if loss:
         warnings.warn(f"{loss}: the conversion begins anew", stacklevel=2)
-    return Journal(path)
+    return Journal(path, identities=identities)
 
 
 def skip_stored(
@@ -75,17 +91,27 @@ def skip_stored(
         nbytes = 0
         for entry in line.entries:
             patch = next(stream, None)
-            if patch is None or (patch.modality, patch.key) != (entry.modality, entry.key):
-                found = f"{patch.modality} {patch.key}" if patch else "nothing"
-                raise SourceError(
-                    f"the source is not as it was when {journal.path.parent} was begun: it has "
-                    f"{found} where {entry.modality} {entry.key} came; put it back, or give "
-                    "--overwrite to begin anew"
-                )
-            tell(patch, entry.result)
+            require_same(patch, entry, journal)
+            if patch is not None:
+                tell(patch, entry.result)
             nbytes += 0 if isinstance(entry.result, PatchError) else entry.result.length
         progress.advance(len(line.entries), nbytes)
     yield from stream
+
+
+def require_same(patch: Patch | None, entry: Entry, journal: Journal) -> None:
+    """Make sure that a patch is the one that the journal tells of next.
+
+    Raises:
+        SourceError: it is another one, or there is none.
+    """
+    if patch is None or (patch.modality, patch.key) != (entry.modality, entry.key):
+        found = f"{patch.modality} {patch.key}" if patch else "nothing"
+        raise SourceError(
+            f"the source is not as it was when {journal.path.parent} was begun: it has {found} "
+            f"where {entry.modality} {entry.key} came; put it back, or give --overwrite to begin "
+            "anew"
+        )
 
 
 def goes_on(store: Path, before: DecisiveSettings | None, settings: DecisiveSettings) -> bool:
@@ -97,18 +123,29 @@ def goes_on(store: Path, before: DecisiveSettings | None, settings: DecisiveSett
         TargetError: its settings were others; the sentence says which.
     """
     # Older versions left no journal, and did not note their number.
-    if before is None or VERSION not in before or not (store / JOURNAL).exists():
+    begun = (store / JOURNAL).exists() or bool(shard_folders(store))
+    if before is None or VERSION not in before or not begun:
         return False
     differ = differences(before, settings)
     if not differ:
         return True
-    if not has_records(store / JOURNAL):
+    if not _has_stored(store):
         _log.info("%s begins anew: nothing is stored, and %s", store, told(differ))
         return False
     raise TargetError(
         f"{store} was begun with {told(differ)}: give the same to go on, or --overwrite to begin "
         "anew"
     )
+
+
+def _has_stored(store: Path) -> bool:
+    """Whether a record is stored, in the store itself or in one of its shards."""
+    for folder in (store, *(store / name for name in shard_folders(store))):
+        if (folder / SHARD_FILE).exists():
+            return True
+        if any((folder / name).exists() and has_records(folder / name) for name in JOURNALS):
+            return True
+    return False
 
 
 class _FileState(NamedTuple):

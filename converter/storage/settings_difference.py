@@ -6,6 +6,8 @@ from typing import Any
 
 DESCRIPTION = "description"
 """The setting that is the whole description of the dataset."""
+REQUEST = "request"
+"""What a marker has besides settings: how the conversion was asked for. It decides nothing."""
 DIFFERENCES_TOLD = 3
 _LONGEST = 60  # characters of a value of a description in a sentence
 
@@ -19,7 +21,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{_name(path)} {_value(path, old.get(path))}, not {_value(path, new.get(path))}"
         for path in {**old, **new}
-        if old.get(path) != new.get(path)
+        if old.get(path) != new.get(path) and path[0] != REQUEST
     ]
 
 

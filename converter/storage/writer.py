@@ -103,6 +103,11 @@ class ShardWriter:
         """The digest over keys and checksums."""
         return self._digest.text()
 
+    @property
+    def in_key_order(self) -> bool:
+        """Whether the file depends on its records alone: their keys came in order, and all stay."""
+        return self._ascending and not self._removed
+
     def put(
         self, patch: Patch, result: Encoded | PatchError, frame: memoryview
     ) -> Encoded | PatchError:

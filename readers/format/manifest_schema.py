@@ -23,7 +23,7 @@ from patchpress.readers.format.shard_rule import MOST_SHARDS, ONE_FILE, SHARD_PA
 KEY = r"[^{}]*\{[^{}:!\[\].]+\}[^{}]*"
 LEAST_RECORD = 16  # bytes that a record takes in its data file at the very least
 _NAME = Text(least=1)
-_SHA256 = Text(r"sha256:[0-9a-f]{64}", "`sha256:` and 64 hexadecimal digits")
+SHA256 = Text(r"sha256:[0-9a-f]{64}", "`sha256:` and 64 hexadecimal digits")
 _SCALAR = Optional(EitherOf((Truth(), Whole(least=-(1 << 53)), Number(), Text())))
 _COUNTS = Table(Table(Whole()))  # split -> rows, or modality -> count
 
@@ -60,7 +60,7 @@ SHARD = Fields(
         "path": Text(SHARD_PATH, "`data.mdb` or `shards/00000/data.mdb`"),
         "records": Whole(),
         "bytes": Whole(least=1),
-        "digest": _SHA256,
+        "digest": SHA256,
     }
 )
 MANIFEST = Fields(
@@ -79,7 +79,7 @@ MANIFEST = Fields(
         "flagged": Fields(
             {"columns": List(_NAME, different=True), "rows": Whole(), "splits": _COUNTS}
         ),
-        "metadata_digest": _SHA256,
+        "metadata_digest": SHA256,
         "shards": List(SHARD, least=1, most=MOST_SHARDS),
         "options": Table(_SCALAR),
         "software": Table(Text()),

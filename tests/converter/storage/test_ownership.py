@@ -13,6 +13,7 @@ import pytest
 
 from patchpress import convert, index, open_store, stats
 from patchpress.converter.storage import folder as module
+from patchpress.converter.storage import marker as marker_module
 from patchpress.converter.storage import report as reports
 from patchpress.converter.storage.folder import claim
 from patchpress.converter.storage.ownership import OWN_FILES
@@ -93,7 +94,7 @@ def test_a_link_that_appears_meanwhile_is_not_followed(
     """Even if nothing was wrong when the folder was looked at."""
     (unfinished / name).unlink()
     (unfinished / name).symlink_to(precious)
-    monkeypatch.setattr(module, "_check", lambda *_, **__: None)
+    monkeypatch.setattr(module, "check_target", lambda *_, **__: None)
     for writer in ("pages", "lmdb"):
         with pytest.raises(TargetError):
             made(raw, unfinished, writer=writer)
@@ -226,7 +227,7 @@ def test_records_that_another_program_added_are_never_replaced(
 def windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Between the look at a folder and its lock, wait until the other conversion has begun."""
     looked, go_on = threading.Event(), threading.Event()
-    locked = module._locked_marker
+    locked = marker_module.locked_marker
 
     def slow(store: Path) -> int:
         if threading.current_thread().name == "second":
@@ -234,7 +235,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, 
             assert go_on.wait(60)
         return locked(store)
 
-    monkeypatch.setattr(module, "_locked_marker", slow)
+    monkeypatch.setattr(module, "locked_marker", slow)
     yield looked, go_on
 
 

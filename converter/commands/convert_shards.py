@@ -1,0 +1,179 @@
+"""`convert --shards N`: all shards of a store by one process, or with `--shard I` one of them."""
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Unpack
+
+from patchpress.converter.commands.finish import finish
+from patchpress.converter.commands.make_shards import ShardMaker, check_number, make_shard
+from patchpress.converter.options import ConvertKeywords, convert_options
+from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.planning.request import ConversionRequest, prepare_request
+from patchpress.converter.planning.space import require_room
+from patchpress.converter.progress import NoProgress, Progress
+from patchpress.converter.storage.folder import Target, claim
+from patchpress.converter.storage.journal import Journal
+from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL
+from patchpress.converter.storage.report import Report, save_report
+from patchpress.converter.storage.resume import goes_on
+from patchpress.converter.storage.shard_file import FinishedShard
+from patchpress.converter.storage.shard_place import (
+    deliver_shard,
+    new_folder_beside,
+    remove_working_files,
+    shared_store,
+)
+from patchpress.converter.storage.writer_choice import choose_pages
+from patchpress.converter.text import as_text, line, named, size
+from patchpress.readers.errors import OptionError, PatchError
+from patchpress.readers.format.shard_rule import shard_folder
+
+
+def convert_shards(request: ConversionRequest, store: Path, progress: Progress) -> Report:
+    """Make all shards of a store that are not there, then put them together.
+
+    Raises:
+        SourceError, PatchError, TableError, TargetError, StoreDamaged: as `convert`.
+    """
+    begun = time.monotonic()
+    with claim(store, overwrite=request.options.overwrite) as target:
+        _make_all(request, store, target, progress)
+        report = finish(store, request, progress)
+        report.seconds = time.monotonic() - begun
+        save_report(report, store)
+    remove_working_files(store)
+    return report
+
+
+def _make_all(request: ConversionRequest, store: Path, target: Target, progress: Progress) -> None:
+    shards = request.options.shards or 0
+    with ShardMaker(request, progress) as maker:
+        maker.choose(store, rehearse=True)
+        settings = request.decisive_settings()
+        is_begun = goes_on(store, target.interrupted_settings(), settings)
+        require_room(store, maker.needed(), goes_on=is_begun)
+        # Before an earlier store is removed: the writer that is asked for may not be possible.
+        choose_pages(request.options.writer, request.recipes().values(), store)
+        if not is_begun:
+            target.clear(request.marker_settings())
+        maker.make({number: store / shard_folder(number) for number in range(shards)})
+
+
+@dataclass
+class ShardReport:
+    """The outcome of a conversion of one shard."""
+
+    store: str
+    shard: FinishedShard
+    seconds: float = 0.0
+    was_there: bool = False
+    """Whether an earlier run, or another process, had made it."""
+    skipped: list[str] = field(default_factory=list)
+    """One sentence for each patch of this shard that was left out."""
+    missing: int = 0
+    """How many shards the store lacks still."""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if patches were left out."""
+        return 1 if self.skipped else 0
+
+    def text(self) -> str:
+        """The report for people."""
+        shard = self.shard
+        which = f"shard {shard.number} of {shard.shards:,}"
+        if self.was_there:
+            lines = [f"{self.store}: {which} is there already"]
+        else:
+            lines = [f"{self.store}: {which}"]
+        lines.append(line("records", f"{shard.records:,}"))
+        lines.append(line("data", f"{size(shard.bytes)} in {self.seconds:,.1f} s"))
+        if self.missing:
+            lines.append(line("missing", f"{self.missing:,} of {shard.shards:,} shards"))
+        else:
+            done = f"no shard is missing: `patchpress merge {self.store}` finishes the store"
+            lines.append(line("missing", done))
+        lines += named("patches left out because of errors", self.skipped, "")
+        return as_text(lines)
+
+
+def convert_shard(
+    dataset: StrPath,
+    source: StrPath,
+    store: StrPath,
+    number: int,
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[ConvertKeywords],
+) -> ShardReport:
+    """Make one shard of a store, beside other processes that make others of it.
+
+    What ``patchpress convert … --shards N --shard I`` calls. `merge` finishes the store when all
+    shards are there, in whatever order they were made.
+
+    Args:
+        dataset: as for `convert`.
+        source: as for `convert`.
+        store: the folder of the whole store.
+        number: which shard, from 0.
+        progress: told of every chunk of patches.
+        options: as for `convert`; `shards` must be given, and all are the same for each shard.
+
+    Raises:
+        OptionError: there is no shard of that number; `overwrite` is given.
+        TargetError: the store is finished, or was begun with other options; another process makes
+            this shard at this moment; it cannot be written.
+        DescriptionError, SourceError, PatchError, TableError, StoreDamaged: as `convert`.
+    """
+    place, begun = local_path(store), time.monotonic()
+    asked = convert_options(options)
+    check_number(number, asked.shards)
+    if asked.overwrite:
+        raise OptionError(
+            f"--overwrite is for a whole store, and shard {number} is a part of one: remove "
+            f"{place / shard_folder(number)} to make it anew, or {place} to begin anew"
+        )
+    request = prepare_request(dataset, local_path(source), place, asked)
+    with shared_store(place, request.marker_settings()) as has_locks:
+        report = _made(request, place, number, progress or NoProgress(), has_locks=has_locks)
+        folder = place / shard_folder(number)
+        if report.shard.left_out:
+            with Journal(folder / SHARD_JOURNAL) as journal:
+                errors = (entry.result for entry in journal.entries())
+                report.skipped = [str(e) for e in errors if isinstance(e, PatchError)]
+        others = (n for n in range(report.shard.shards) if n != number)
+        there = (place / shard_folder(n) / SHARD_FILE for n in others)
+        report.missing = sum(not file.exists() for file in there)
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+def _made(
+    request: ConversionRequest, store: Path, number: int, progress: Progress, *, has_locks: bool
+) -> ShardReport:
+    settings, place = request.decisive_settings(), store / shard_folder(number)
+    there = ShardMaker(request).finished(number, place)
+    if there is not None:
+        return ShardReport(str(store), there, was_there=True)
+    _warn_of_archives(request)
+    if has_locks:
+        return ShardReport(str(store), make_shard(request, number, place, progress=progress))
+    # Then nobody can tell whether another process makes this shard: each makes its own.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="the file system of .* has no locks")
+        folder = new_folder_beside(store, number)
+        shard = make_shard(request, number, folder, progress=progress)
+    is_new = deliver_shard(folder, store, number, settings)
+    return ShardReport(str(store), shard, was_there=not is_new)
+
+
+def _warn_of_archives(request: ConversionRequest) -> None:
+    packed = request.parts.packed
+    if packed and request.options.shards != 1:
+        warnings.warn(
+            f"the archives of {', '.join(packed)} are read from beginning to end for this one "
+            "shard: without --shard, one pass makes all of them",
+            stacklevel=2,
+        )

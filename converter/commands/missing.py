@@ -1,0 +1,35 @@
+"""`missing`: the numbers of a store's shards that are not finished."""
+
+import warnings
+
+from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.storage.ownership import manifest_in
+from patchpress.converter.storage.shard_file import finished_shard
+from patchpress.converter.storage.shard_place import settings_of
+from patchpress.readers.errors import StoreDamaged, TargetError
+from patchpress.readers.format.manifest import MARKER
+from patchpress.readers.format.shard_rule import shard_folder
+
+
+def missing(store: StrPath) -> list[int]:
+    """The shards that a store still lacks, in order; none if it is finished.
+
+    ``patchpress missing STORE`` prints them as ``3,7-9``, as SLURM takes them for ``--array``. A
+    shard that is not as its conversion wrote it is one of them; a warning says what is wrong.
+
+    Raises:
+        StoreMissing: no sharded store was begun there.
+    """
+    folder = local_path(store)
+    if folder.is_dir() and not (folder / MARKER).exists() and manifest_in(folder) is not None:
+        return []
+    settings, found = settings_of(folder), []
+    for number in range(settings["shards"]):
+        try:
+            shard = finished_shard(folder / shard_folder(number), number, settings)
+        except (StoreDamaged, TargetError) as error:
+            warnings.warn(str(error), stacklevel=2)
+            shard = None
+        if shard is None:
+            found.append(number)
+    return found

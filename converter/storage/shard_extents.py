@@ -1,0 +1,70 @@
+"""The extents of a store out of those of its shards: nothing of a data file is read again."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.readers.access.extents import UNKNOWN, Extents, read_extents
+from patchpress.readers.access.scan import HEADERS_KEPT
+from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.format.manifest import DATA
+
+
+def join_extents(store: Path, shards: list[str]) -> Extents:
+    """Extents of all data files of a store; those of each shard lie beside its data file.
+
+    They are the same that `build` makes of the data files.
+
+    Args:
+        store: the folder.
+        shards: the paths of the data files in it, in the order of the manifest.
+
+    Raises:
+        StoreDamaged: a shard has none, or they are not those of its data file.
+    """
+    known: dict[bytes, int] = {}
+    keys, offset, length, numbers, files = [], [], [], [], []
+    for path in shards:
+        # Copies, because a map of each file would take a descriptor.
+        extents = _extents_of(store / path)
+        keys.append(extents.keys.copy())
+        offset.append(extents.offset.copy())
+        length.append(extents.length.copy())
+        numbers.append(_numbers_in(known, extents))
+        files.append({**extents.files[0], "path": path})
+    counts = [len(some) for some in keys]
+    shard = np.repeat(np.arange(len(shards), dtype=np.uint16), counts)
+    all_keys = np.concatenate(keys)
+    del keys
+    order = np.argsort(all_keys, kind="stable")
+    return Extents(
+        keys=all_keys[order],
+        shard=shard[order],
+        offset=np.concatenate(offset)[order],
+        length=np.concatenate(length)[order],
+        header_number=np.concatenate(numbers)[order],
+        headers=tuple(known),
+        files=tuple(files),
+    )
+
+
+def _numbers_in(known: dict[bytes, int], extents: Extents) -> npt.NDArray[np.uint16]:
+    """The number of each record's header among those of all shards; new ones become known."""
+    for header in extents.headers:
+        if header not in known and len(known) < HEADERS_KEPT:
+            known[header] = len(known)
+    numbers = [known.get(header, UNKNOWN) for header in extents.headers]
+    own = np.minimum(extents.header_number.astype(np.int64), len(numbers))
+    return np.array([*numbers, UNKNOWN], np.uint16)[own]
+
+
+def _extents_of(data: Path) -> Extents:
+    extents, why = read_extents(data.parent, [DATA])
+    if extents is None:
+        reason = why or "it has no extents"
+        raise StoreDamaged(
+            f"{data.parent} is not as its conversion wrote it ({reason}): remove the folder, and "
+            "make that shard again"
+        )
+    return extents

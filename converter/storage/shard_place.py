@@ -1,0 +1,291 @@
+"""Where the shards of one store are made, by one process or by many at once, and put together.
+
+The marker of the store says with what settings it was begun, and of how many shards. Whoever makes
+a single shard shares the lock of that marker; who makes all of them, or finishes the store, has it
+alone. Each shard's folder has a marker and a lock of its own.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from patchpress.converter.storage.folder import (
+    DecisiveSettings,
+    Target,
+    check_target,
+    writing,
+)
+from patchpress.converter.storage.marker import (
+    close_marker,
+    is_marker_of,
+    is_taken,
+    locked_marker,
+    open_marker,
+    try_lock,
+)
+from patchpress.converter.storage.ownership import own_files, parsed_settings, shard_folders
+from patchpress.converter.storage.resume import goes_on
+from patchpress.converter.storage.settings_difference import differences, told
+from patchpress.converter.storage.shard_file import FinishedShard, finished_shard
+from patchpress.converter.storage.shard_folder import FINISHED_FILES
+from patchpress.readers.errors import StoreDamaged, StoreMissing, TargetError
+from patchpress.readers.format.manifest import DATA, MANIFEST, MARKER
+from patchpress.readers.format.shard_rule import SHARDS, shard_folder
+from patchpress.readers.format.whole_file import flush_folder
+
+_PATIENCE = 10.0  # seconds: others have the lock alone for moments only while they begin a store
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+
+
+@contextmanager
+def shared_store(store: Path, settings: DecisiveSettings) -> Iterator[bool]:
+    """Take part in making a sharded store, beside other processes; begin it if nobody has.
+
+    `settings` are those for its marker. Gives whether the file system has locks; without them two
+    processes must not make a shard in one folder.
+
+    Raises:
+        TargetError: there is a finished store, or one that was begun with other settings; another
+            process makes all of it, or finishes it; the folder has something else, or cannot be
+            written.
+    """
+    if (store / MANIFEST).exists():
+        raise TargetError(
+            f"{store} is a finished store, so that no shard is to be made: choose another place, "
+            "or remove it"
+        )
+    if not (store / MARKER).exists():
+        check_target(store, overwrite=False)
+    with writing(store):
+        store.mkdir(parents=True, exist_ok=True)
+        marker, has_locks = _shared_marker(store, settings)
+    try:
+        yield has_locks
+    finally:
+        close_marker(marker)
+
+
+def _shared_marker(store: Path, settings: DecisiveSettings) -> tuple[int, bool]:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        marker = open_marker(store)
+        try:
+            taken = _begun(marker, store, settings)
+            if taken is not None and is_marker_of(marker, store):
+                return marker, taken
+        except BaseException:
+            close_marker(marker)
+            raise
+        close_marker(marker)
+        if time.monotonic() > end:
+            raise is_taken(store)
+        time.sleep(0.05)
+
+
+def _begun(marker: int, store: Path, settings: DecisiveSettings) -> bool | None:
+    """Share the lock of a store that was begun with these settings; begin it if this is the first.
+
+    Gives whether the file system has locks; None if others have the lock at this moment.
+
+    Raises:
+        TargetError: it was begun with other settings.
+    """
+    alone = try_lock(marker, fcntl.LOCK_EX)
+    before = _settings_in(marker)
+    if alone is False:
+        if not try_lock(marker, fcntl.LOCK_SH):
+            return None
+        before = _settings_in(marker)
+        if before is None:
+            return None  # who begins it has not written all of it
+        require_same_settings(store, before, settings)
+        return True
+    if before is None or differences(before, settings):
+        # Others that were stopped before they stored anything have decided nothing.
+        goes_on(store, before, settings)
+        Target(store, marker, overwrite=False).clear(settings)
+    return False if alone is None else _share(marker)
+
+
+def require_same_settings(
+    store: Path, before: DecisiveSettings, settings: DecisiveSettings
+) -> None:
+    """Make sure that a store was begun with the same settings.
+
+    Raises:
+        TargetError: it was not; the sentence says what differs.
+    """
+    differ = differences(before, settings)
+    if differ:
+        raise TargetError(
+            f"{store} was begun with {told(differ)}: give the same to go on, or choose another "
+            "place"
+        )
+
+
+def _settings_in(marker: int) -> dict[str, Any] | None:
+    return parsed_settings(os.pread(marker, os.fstat(marker).st_size, 0))
+
+
+def _share(marker: int) -> bool | None:
+    return True if try_lock(marker, fcntl.LOCK_SH) else None
+
+
+@contextmanager
+def store_to_finish(store: Path) -> Iterator[dict[str, Any]]:
+    """Lock a store whose shards are made, to put them together; gives the settings of its marker.
+
+    Raises:
+        StoreMissing: no sharded store was begun there.
+        TargetError: another process makes a shard of it, or finishes it; it cannot be written.
+    """
+    settings_of(store)
+    with writing(store):
+        marker = locked_marker(store, make=False)
+    try:
+        settings = _settings_in(marker)
+        if settings is None:
+            raise is_taken(store)
+        yield settings
+        with writing(store):
+            (store / MARKER).unlink()
+            flush_folder(store)
+    finally:
+        close_marker(marker)
+
+
+def settings_of(store: Path) -> dict[str, Any]:
+    """The settings with which the sharded store in a folder was begun.
+
+    Raises:
+        StoreMissing: none was begun there, or it was begun as a single data file.
+    """
+    try:
+        settings = parsed_settings((store / MARKER).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        what = "it has no unfinished store" if store.is_dir() else "there is no such folder"
+        raise StoreMissing(
+            f"{store} has no shards to finish: {what}; begin with `patchpress convert … --shards N`"
+        ) from None
+    except OSError as error:
+        raise TargetError(f"{store / MARKER} cannot be read ({error.strerror})") from None
+    if settings is None or not isinstance(settings.get("shards"), int):
+        raise StoreMissing(
+            f"{store} was not begun in shards: run the same `patchpress convert` again to finish it"
+        )
+    return settings
+
+
+def shards_there(store: Path, settings: DecisiveSettings) -> dict[int, FinishedShard | None]:
+    """For each shard of a store what it has, or None if it is not finished.
+
+    Raises:
+        StoreDamaged, TargetError: as `finished_shard`.
+    """
+    return {
+        number: finished_shard(store / shard_folder(number), number, settings)
+        for number in range(settings["shards"])
+    }
+
+
+def new_folder_beside(store: Path, number: int) -> Path:
+    """The path of a new folder beside the place of a shard, on the same disk."""
+    place = store / shard_folder(number)
+    return place.with_name(f".{place.name}.{os.urandom(8).hex()}")
+
+
+def deliver_shard(made: Path, store: Path, number: int, settings: DecisiveSettings) -> bool:
+    """Move a finished shard into its place in a store, from whatever disk; gives whether it did.
+
+    It appears there whole or not at all. If the store has that shard already, this one is removed:
+    both have the same bytes.
+
+    Args:
+        made: the folder in which `make_shard` made it; it is gone afterwards.
+        store: the store, which was begun.
+        number: which shard it is.
+        settings: of the request that both were made with.
+
+    Raises:
+        TargetError: another process makes that shard in the store; the store cannot be written.
+        StoreDamaged: a file that was copied is not as it was.
+    """
+    place = store / shard_folder(number)
+    if finished_shard(place, number, settings) is not None:
+        shutil.rmtree(made)
+        return False
+    with writing(store):
+        (store / SHARDS).mkdir(exist_ok=True)
+        beside = new_folder_beside(store, number)
+        try:
+            os.rename(made, beside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(made, beside, number, settings)
+        try:
+            os.rename(beside, place)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            return _replace_unfinished(beside, place, number, settings)
+        flush_folder(place.parent)
+    return True
+
+
+def _copy(made: Path, beside: Path, number: int, settings: DecisiveSettings) -> None:
+    """Copy the files of a shard to another disk, and remove them here."""
+    beside.mkdir()
+    for name in FINISHED_FILES:
+        with (made / name).open("rb") as read, (beside / name).open("xb") as written:
+            shutil.copyfileobj(read, written, 1 << 22)
+            written.flush()
+            os.fsync(written.fileno())
+    flush_folder(beside)
+    if finished_shard(beside, number, settings) is None:
+        raise StoreDamaged(f"{beside} is not what {made} was: check the disk, and try again")
+    shutil.rmtree(made)
+
+
+def _replace_unfinished(beside: Path, place: Path, number: int, settings: DecisiveSettings) -> bool:
+    """Put a finished shard in the place where another run has begun or ended the same shard."""
+    if finished_shard(place, number, settings) is not None:
+        shutil.rmtree(beside)
+        return False
+    marker = locked_marker(place)  # who has it makes that shard at this moment
+    try:
+        for name in own_files(place):
+            if name != MARKER:
+                (place / name).unlink(missing_ok=True)
+        for name in FINISHED_FILES:
+            os.replace(beside / name, place / name)
+        (place / MARKER).unlink()
+        flush_folder(place)
+        beside.rmdir()
+    finally:
+        close_marker(marker)
+    return True
+
+
+def remove_working_files(store: Path) -> None:
+    """Remove what only the making of shards needed, when the store has its manifest.
+
+    Raises:
+        TargetError: it cannot be removed.
+    """
+    with writing(store):
+        for folder in shard_folders(store):
+            path = store / folder
+            if path.name.startswith("."):
+                shutil.rmtree(path)  # of a run that was killed before it could rename it
+                continue
+            for name in os.listdir(path):
+                if name != DATA:
+                    (path / name).unlink()
+            flush_folder(path)
