@@ -32,9 +32,13 @@ class DataValues:
     """XXH3-64 of each value, in the order of the keys."""
 
     def value(self, position: int) -> memoryview:
-        """The bytes of a value."""
+        """The bytes of a value.
+
+        Raises:
+            StoreDamaged: the disk does not give them.
+        """
         offset, length = int(self.found.offset[position]), int(self.found.length[position])
-        return open_file(self.path).bytes[offset : offset + length]
+        return memoryview(open_file(self.path).pages[offset : offset + length])
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ from patchpress.readers.access.scan import Scan
 def values_in(path: Path, found: Scan) -> Iterator[tuple[bytes, memoryview]]:
     """Each key of a data file and its value, in the order of the keys, as `found` has them.
 
-    A value is a view of the mapped file.
+    Each is read from the file: under a map, a disk that fails would end the process.
+
+    Raises:
+        StoreDamaged: the disk does not give a value.
     """
-    data = open_file(path, readahead=True).bytes
+    data = open_file(path, readahead=True).pages
     records = zip(found.keys.tolist(), found.offset.tolist(), found.length.tolist(), strict=True)
     for key, offset, length in records:
         yield key, data[offset : offset + length]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.tables.splits import split_by_position
-from patchpress.converter.tables.tablefiles import reading
+from patchpress.converter.tables.tablefiles import check_size, read_group, reading
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def rewrite_table(
         with _replaced(target) as partial, _writer(partial, schema, opened) as writer:
             for index in range(opened.num_row_groups):
                 with reading(path):
-                    group = opened.read_row_group(index)
+                    group = read_group(path, opened, index)
                 splits = _assigned(path, strategy, group[identity])
                 counts.update(value for value in splits.to_pylist() if value is not None)
                 writer.write_table(
@@ -115,6 +115,7 @@ def _opened(path: Path) -> Iterator["pq.ParquetFile"]:
 
     with reading(path):
         file = pq.ParquetFile(path)
+    check_size(path, file.metadata)
     with file:
         yield file
 

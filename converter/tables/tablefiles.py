@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.contents import PARQUET, START, TEXT, content
 from patchpress.converter.tables.arrow import is_string, is_string_list
-from patchpress.converter.text import size
+from patchpress.converter.text import several, size
 from patchpress.readers.errors import PatchpressError, SourceMissing, TableError
 from patchpress.readers.format.arrow_kinds import plain_table, plain_type
+from patchpress.readers.format.parquet_bounds import Unfolds, read_bounded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +37,8 @@ STRING_LISTS = "list of strings"
 ROWS = 10_000_000
 """Rows of a table, at most: many times those of any data set, and names of them fit in memory."""
 _UNFOLDED = 16 << 30  # bytes of a table, as its footer says, at most
+_OF_A_ROW, _BESIDES = 4 << 10, 16 << 20
+"""A row group may unfold to so many bytes a row, and so many besides; published ones have 250."""
 _CSV = 1 << 30  # bytes of a CSV table, at most
 
 
@@ -90,11 +93,11 @@ def read_schema(path: Path) -> "pa.Schema":
     import pyarrow.parquet as pq
 
     with reading(path), pq.ParquetFile(path) as file:
-        _check_size(path, file.metadata)
+        check_size(path, file.metadata)
         return file.schema_arrow.remove_metadata()
 
 
-def _check_size(path: Path, footer: "pq.FileMetaData") -> None:
+def check_size(path: Path, footer: "pq.FileMetaData") -> None:
     """Refuse a table of few bytes that unfolds to more than memory has, before it is read.
 
     Raises:
@@ -122,10 +125,29 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator["p
     import pyarrow.parquet as pq
 
     with reading(path), pq.ParquetFile(path) as file:
-        _check_size(path, file.metadata)
-        for index in range(file.num_row_groups):
-            group = file.read_row_group(index, columns=columns, use_threads=False)
-            yield group.replace_schema_metadata(None)
+        check_size(path, file.metadata)
+        for number in range(file.num_row_groups):
+            yield read_group(path, file, number, columns).replace_schema_metadata(None)
+
+
+def read_group(
+    path: Path, file: "pq.ParquetFile", number: int, columns: Sequence[str] | None = None
+) -> "pa.Table":
+    """A row group of a Parquet table, all columns or some, if it is not far larger than others.
+
+    Raises:
+        TableError: it unfolds to more bytes than so many rows of a table may have.
+        OSError, pyarrow.ArrowException: as pyarrow.
+    """
+    rows = file.metadata.row_group(number).num_rows
+    try:
+        return read_bounded(file, path, [number], columns, _OF_A_ROW * rows + _BESIDES)
+    except Unfolds as error:
+        raise TableError(
+            f"{path} unfolds to {size(error.nbytes)} or more in {several(rows, 'row')}, and "
+            f"{size(error.allowed)} are allowed: write it again with shorter values, or leave out "
+            "columns that are not needed"
+        ) from None
 
 
 def read_columns(path: Path, columns: list[str]) -> "pa.Table":
@@ -137,15 +159,19 @@ def read_columns(path: Path, columns: list[str]) -> "pa.Table":
     """
     import pyarrow as pa
     import pyarrow.csv as pv
-    import pyarrow.parquet as pq
 
     is_parquet = path.suffix == ".parquet"
     with reading(path, "Parquet" if is_parquet else "CSV"):
         # As text: a name of digits is no number, and may begin with zeros.
         as_text = pv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
         if is_parquet:
-            read_schema(path)  # checks its size
-            table = pq.read_table(path)
+            schema = read_schema(path)  # checks its size
+            for column in columns:
+                check_column(path, schema, column, STRINGS)
+            # By name: other columns may be of any size.
+            groups = read_groups(path, list(dict.fromkeys(columns)))
+            chosen = pa.schema([schema.field(column) for column in dict.fromkeys(columns)])
+            table = pa.concat_tables([chosen.empty_table(), *groups])
         else:
             if path.stat().st_size > _CSV:
                 raise TableError(

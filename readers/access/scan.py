@@ -13,10 +13,12 @@ from patchpress.readers.access.extents import UNKNOWN, Extents, facts_of
 from patchpress.readers.access.files import open_file
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
-from patchpress.readers.format.record import header_of, parse_header
+from patchpress.readers.format.metapages import PAGE
+from patchpress.readers.format.record import HEADER_LIMIT, header_of, parse_header
 from patchpress.readers.format.store_files import require_inside
 
 ANNOUNCED = 1024  # first pages of records announced to the kernel together, before they are read
+FIRST = 4096 - PAGE.size  # bytes that the first page of a record has of it, if pages are small
 HEADERS_KEPT = 256  # more are sizes of patches that vary; they stand in the header of the file
 
 
@@ -101,14 +103,20 @@ class HeaderList:
         """The index in `known` of each record's header, or `UNKNOWN`."""
         return np.frombuffer(self._numbers, np.uint16)
 
-    def add(self, record: memoryview) -> int:
-        """Add the next record; gives the number of its header, or `UNKNOWN`."""
+    def add(self, record: memoryview, length: int | None = None) -> int:
+        """Add the next record; gives the number of its header, or `UNKNOWN`.
+
+        Args:
+            record: its bytes, or only its beginning with the whole header.
+            length: of the record, if these are not all of its bytes.
+        """
+        nbytes = len(record) if length is None else length
         try:
             header = header_of(record)
             number = self._numbers_of.get(header)
             if number is None:
                 number = self._new(header) if len(self._sizes) < HEADERS_KEPT else UNKNOWN
-            if number != UNKNOWN and self._sizes[number] != len(record):
+            if number != UNKNOWN and self._sizes[number] != nbytes:
                 number = UNKNOWN
         except StoreDamaged:
             number = UNKNOWN
@@ -181,12 +189,17 @@ def _read_headers(
     path: Path, records: Scan, headers: HeaderList, progress: Callable[[int], None] | None
 ) -> None:
     file = open_file(path)
+    data = file.pages  # not the map: a disk that fails is an error here, and ends no process
     offset, length = records.offset.tolist(), records.length.tolist()
     for begin in range(0, len(offset), ANNOUNCED):
         some = slice(begin, begin + ANNOUNCED)
         for start in offset[some]:
             file.announce(start, 1)
         for start, nbytes in zip(offset[some], length[some], strict=True):
-            headers.add(file.bytes[start : start + nbytes])
+            begins = data[start : start + min(nbytes, FIRST)]
+            size = 8 + int.from_bytes(begins[:8], "little")
+            if FIRST < size <= min(nbytes, 8 + HEADER_LIMIT):
+                begins = data[start : start + size]
+            headers.add(begins, nbytes)
         if progress is not None:
             progress(len(offset[some]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from patchpress.readers.errors import NO_DESCRIPTORS, OptionError, StoreDamaged, cannot_read
 from patchpress.readers.format.arrow_kinds import plain_type
 from patchpress.readers.format.manifest import METADATA, Manifest
+from patchpress.readers.format.parquet_bounds import Unfolds, read_bounded
 from patchpress.readers.format.store_files import open_regular, require_inside
 from patchpress.readers.hints import hint
 
@@ -82,7 +83,13 @@ def read_columns(
             if missing is not None:
                 raise _damaged(path, f"it has no column {missing!r}")
             # One thread: the table is small, and a reader should not start a pool of them.
-            return wanted, file.read(read, use_threads=False)
+            allowed = _allowed_bytes(manifest.rows)
+            groups = range(file.num_row_groups)
+            return wanted, read_bounded(file, path, list(groups), read, allowed)
+    except Unfolds as error:
+        raise _damaged(
+            path, f"it unfolds to {error.nbytes:,} bytes or more of {manifest.rows:,} rows"
+        ) from None
     except MemoryError:  # pyarrow's, too: the table is not damaged
         raise
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
@@ -100,7 +107,7 @@ def _require_digest(file: BufferedReader, path: Path, manifest: Manifest) -> Non
         StoreDamaged: they differ.
     """
     status = os.fstat(file.fileno())
-    if status.st_size > BYTES_OF_A_ROW * manifest.rows + BYTES_BESIDES:
+    if status.st_size > _allowed_bytes(manifest.rows):
         raise _damaged(path, f"it has {status.st_size:,} bytes for {manifest.rows:,} rows")
     wanted = manifest.metadata_digest
     seen = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, wanted
@@ -112,6 +119,10 @@ def _require_digest(file: BufferedReader, path: Path, manifest: Manifest) -> Non
             "it was written anew since it was opened, else copy or convert it again"
         )
     _compared[path] = seen
+
+
+def _allowed_bytes(rows: int) -> int:
+    return BYTES_OF_A_ROW * rows + BYTES_BESIDES
 
 
 def _checked_names(
@@ -131,7 +142,7 @@ def _checked_names(
         )
     groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
     nbytes = sum(group.total_byte_size for group in groups)
-    if nbytes > BYTES_OF_A_ROW * facts.num_rows + BYTES_BESIDES:
+    if nbytes > _allowed_bytes(facts.num_rows):
         raise _damaged(path, f"it unfolds to {nbytes:,} bytes of {facts.num_rows:,} rows")
     if sum(group.num_rows for group in groups) != facts.num_rows:
         raise _damaged(path, "its parts have other numbers of rows than it says")

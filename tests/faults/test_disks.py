@@ -1,6 +1,7 @@
 """Disks that fail or give less than was asked for: no wrong pixel, one sentence, and a way on."""
 
 import errno
+import mmap
 import os
 import shutil
 import signal
@@ -9,9 +10,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from patchpress import index
 from patchpress.readers.format.manifest import DATA, EXTENTS, JOURNAL, MANIFEST, METADATA
 from tests.support.faulty import faulty
 from tests.support.helpers import Ended, command, made, python
@@ -147,6 +150,36 @@ def test_a_store_that_cannot_be_read_is_named(whole: Path, part: str) -> None:
     assert last.startswith("patchpress: ")
     assert part in last
     assert "Input/output error" in last
+
+
+@pytest.mark.parametrize("skip", [0, 10, 20, 40])
+def test_a_store_that_is_indexed_from_a_failing_disk_is_named(
+    whole: Path, tmp_path: Path, skip: int
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(whole, store)
+    ended = command("index", store, env=faulty("read", DATA, error=errno.EIO, skip=skip))
+    assert ended.code == 1, ended.err
+    assert f"{store / DATA} cannot be read (Input/output error)" in ended.sentence
+    same(store, whole)
+    assert command("index", store, env=faulty("read", DATA)).code == 0  # short reads
+    same(store, whole)
+
+
+def test_no_page_of_the_data_file_is_mapped_to_index_it(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that cannot be read under a map ends the process (SIGBUS)."""
+    shutil.copytree(whole, tmp_path / "store")
+    data, real = (tmp_path / "store" / DATA).stat().st_ino, mmap.mmap
+
+    def mapped(descriptor: int, *options: Any, **more: Any) -> mmap.mmap:
+        assert os.fstat(descriptor).st_ino != data
+        return real(descriptor, *options, **more)
+
+    monkeypatch.setattr(mmap, "mmap", mapped)
+    index(tmp_path / "store")
+    same(tmp_path / "store", whole)
 
 
 def test_a_file_that_goes_while_others_are_read_is_named(

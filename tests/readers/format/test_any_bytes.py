@@ -307,6 +307,21 @@ def test_a_table_that_unfolds_to_millions_of_rows_is_not_unfolded(
         read_table(folder, manifest)
 
 
+def test_a_value_that_many_rows_share_is_not_unfolded(stacked: Path, tmp_path: Path) -> None:
+    numbers = pa.array([0] * 15, pa.int32())
+    folder, manifest = table_of(
+        stacked,
+        tmp_path,
+        lambda t: t.append_column("a", pa.DictionaryArray.from_arrays(numbers, ["x" * 30_000_000])),
+    )
+    assert (tmp_path / METADATA).stat().st_size < 2 << 20
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(StoreDamaged, match=r"unfolds to \d+,\d+,\d+ bytes or more of 15 rows"):
+        read_table(folder, manifest)
+    assert pa.default_memory_pool().max_memory() - before < 100 << 20
+    assert read_table(folder, manifest, "train", ["patch_id"]).num_rows  # without that column
+
+
 @pytest.fixture(scope="module")
 def counted(
     stores: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory

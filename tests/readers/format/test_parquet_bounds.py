@@ -1,0 +1,115 @@
+"""What columns unfold to is told before they are decoded, whatever the footer says of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from patchpress.readers.format.parquet_bounds import Unfolds, read_bounded
+
+LONG = "x" * 300_000
+ROWS = 20_000
+ALLOWED = 100 << 20
+
+
+def written(path: Path, table: pa.Table, **options: Any) -> Path:
+    pq.write_table(table, path, compression="zstd", store_schema=False, **options)
+    return path
+
+
+def read(path: Path, columns: list[str] | None = None, allowed: int = ALLOWED) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return read_bounded(file, path, range(file.num_row_groups), columns, allowed)
+
+
+def repeated(values: list[str], count: int = ROWS) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array(values))
+
+
+def listed(values: pa.Array, each: int = 1) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(range(0, len(values) + 1, each), pa.int32()), values)
+
+
+BOMBS = {
+    "text": repeated([LONG]),
+    "lists": listed(repeated([LONG])),
+    "one list": listed(repeated([LONG]), ROWS),
+    "lists of lists": listed(listed(repeated([LONG]))),
+    "numbers of a category": repeated(["a" * 50_000, "b"]),
+    "text in a struct": pa.StructArray.from_arrays([repeated([LONG])], ["a"]),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_value_that_is_repeated_often_is_refused_unread(tmp_path: Path, kind: str) -> None:
+    path = written(tmp_path / "a.parquet", pa.table({"a": BOMBS[kind], "b.c": BOMBS[kind]}))
+    assert path.stat().st_size < 400_000
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(Unfolds) as error:
+        read(path)
+    assert error.value.nbytes > ALLOWED
+    with pytest.raises(Unfolds):
+        read(path, ["b.c"])
+    assert pa.default_memory_pool().max_memory() - before < 10 << 20
+
+
+def test_values_that_begin_like_the_one_before_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    values = pa.array([f"{LONG}{number % 7}" for number in range(2_000)])
+    path = written(
+        tmp_path / "a.parquet",
+        pa.table({"a": values}),
+        use_dictionary=False,
+        column_encoding={"a": "DELTA_BYTE_ARRAY"},
+    )
+    del values
+    before = pa.total_allocated_bytes()
+    with pytest.raises(Unfolds):
+        read(path)
+    assert pa.total_allocated_bytes() - before < ALLOWED
+    names = pa.table({"a": [f"patch_{number:06}" for number in range(ROWS)]})
+    written(path, names, use_dictionary=False, column_encoding={"a": "DELTA_BYTE_ARRAY"})
+    assert read(path).equals(names)
+
+
+def test_columns_that_are_not_asked_for_do_not_count(tmp_path: Path) -> None:
+    small = pa.array(range(ROWS))
+    path = written(tmp_path / "a.parquet", pa.table({"a": BOMBS["text"], "b": small}))
+    assert read(path, ["b"]).column("b").to_pylist() == small.to_pylist()
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_usual_tables_are_read_as_they_are(tmp_path: Path, version: str, dictionary: bool) -> None:
+    table = pa.table(
+        {
+            "name": [f"patch_{number:06}" for number in range(ROWS)],
+            "labels": [["Sea", "Pastures"][: number % 3] for number in range(ROWS)],
+            "split": ["train", None, "test", "train"] * (ROWS // 4),
+            "number": [number / 7 for number in range(ROWS)],
+            "flag": [True, False] * (ROWS // 2),
+        }
+    )
+    path = written(
+        tmp_path / "a.parquet",
+        table,
+        data_page_version=version,
+        use_dictionary=dictionary,
+        row_group_size=7_000,
+        data_page_size=4_096,
+    )
+    assert read(path).equals(table)
+    with pytest.raises(Unfolds):
+        read(path, allowed=100_000)
+    empty = written(tmp_path / "b.parquet", table.slice(0, 0))
+    assert read(empty).equals(table.slice(0, 0))
+
+
+def test_pages_without_headers_are_damage(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.parquet", pa.table({"a": list(range(ROWS))}))
+    data = bytearray(path.read_bytes())
+    data[4:40] = b"\xff" * 36
+    path.write_bytes(data)
+    with pytest.raises((pa.ArrowException, OSError)):
+        read(path)
