@@ -32,7 +32,7 @@ class Unfolds(Exception):
         self.nbytes, self.allowed = nbytes, allowed
 
 
-class _Page(NamedTuple):
+class _PageHeader(NamedTuple):
     kind: int
     nbytes: int
     """After decompression."""
@@ -147,7 +147,7 @@ def _longest(file: Path, number: int, path: str, most: int) -> int:
     return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
 
 
-def _pages(file: BufferedReader, chunk: "pq.ColumnChunkMetaData") -> Iterator[_Page]:
+def _pages(file: BufferedReader, chunk: "pq.ColumnChunkMetaData") -> Iterator[_PageHeader]:
     """The pages of a column in a row group, as far as they have its values.
 
     Raises:
@@ -168,7 +168,7 @@ def _pages(file: BufferedReader, chunk: "pq.ColumnChunkMetaData") -> Iterator[_P
         at += length + packed
         if said:  # others are passed over by decoders
             values += count if kind != _DICTIONARY else 0
-            yield _Page(kind, nbytes, count, encoding)
+            yield _PageHeader(kind, nbytes, count, encoding)
 
 
 def _header(file: BufferedReader, at: int) -> tuple[dict[int, Any], int]:
