@@ -116,6 +116,7 @@ def _checked_directory(data: bytes, expected: Expected) -> Directory | None:
         # GDAL tells their dtype, but takes seconds to open a file of a hundred thousand bands.
         least = np.dtype(np.uint8)
         check_image(expected._replace(dtype=None), least, *shape_of(directory))
+        check_blocks(directory, len(data))
         check_deflated(data, directory)
         return None
     check_image(expected, plain_dtype(directory), *shape_of(directory))

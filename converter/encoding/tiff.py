@@ -161,6 +161,8 @@ def _entries(data: bytes, order: str, start: int, *, classic: bool) -> Directory
         position += head + inline
     if not tags.keys().isdisjoint(_TILED) and not tags.keys() >= _TILED:
         raise struct.error("tiles without all of their tags")
+    if TILE_WIDTH in tags and not tags.keys().isdisjoint((STRIP_OFFSETS, STRIP_COUNTS)):
+        raise struct.error("tiles and strips, of which readers take the one or the other")
     following = data[position : position + inline]
     return Directory(
         tags=tags,

@@ -2,6 +2,7 @@
 
 import json
 import random
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ _ODD: tuple[Any, ...] = (
     *("", "x", "\0", "\ud800", "../..", "/", "s2", "native", "uint16", "1", "a" * 300),
     *([], [0], [[]], {}, {"x": 1}, ["x", "x"], [1, 1]),
 )
+# Tags of TIFFs that say what the pixels are, and numbers of types and what they may say.
+_TAGS = (*range(254, 285), 317, *range(320, 326), 338, 339, 33550, 33922, 34264, 34735, 42113)
+_SAID = (*range(9), 16, 17, 32, 64, 255, 256, 5000, 8, 32773, 32946, 34925, 50000, 65535, 1 << 31)
 _FILL = (0, 1, 0x7F, 0x80, 0xFF, 0x20, 0x22, 0x2D, 0x39, 0x5B, 0x7B)
 
 
@@ -63,6 +67,46 @@ def of_lines(data: bytes, draw: random.Random) -> bytes:
     at = draw.randrange(len(lines))
     lines[at] = of_json(lines[at], draw)
     return b"\n".join(lines)
+
+
+def of_tags(data: bytes, draw: random.Random) -> bytes:
+    """Some entries of a TIFF's directory changed: tag, type, count or value; or bytes, as else."""
+    order, out = "<" if data[:2] == b"II" else ">", bytearray(data)
+    if draw.random() < 0.3:
+        return of_bytes(data, draw)
+    try:
+        classic = struct.unpack_from(f"{order}H", data, 2)[0] == 42
+        word, count, entry = ("I", "H", "HHII") if classic else ("Q", "Q", "HHQQ")
+        start = struct.unpack_from(order + word, data, 4 if classic else 8)[0]
+        number = struct.unpack_from(order + count, data, start)[0]
+        size, first = struct.calcsize(f"={entry}"), start + struct.calcsize(f"={count}")
+        places = [first + size * n for n in range(min(number, 64))]
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            place = draw.choice(places)
+            fields = list(struct.unpack_from(order + entry, data, place))
+            kind = draw.randrange(8)
+            if kind == 0:
+                fields[0] = draw.choice(_TAGS)
+            elif kind == 1:
+                fields[1] = draw.choice((*range(1, 14), 16, draw.randrange(99)))
+            elif kind == 2:
+                fields[2] = draw.choice((0, 1, 2, 3, 8, 64, fields[2] + 1, max(fields[2] - 1, 0)))
+            elif kind == 3:  # as another entry has it
+                fields[draw.randrange(1, 4)] = struct.unpack_from(
+                    order + entry, data, draw.choice(places)
+                )[draw.randrange(1, 4)]
+            elif kind == 4:
+                fields[3] = max(fields[3] + draw.choice((-8, -4, -2, -1, 1, 2, 4, 8)), 0)
+            else:  # a short value lies in the first two bytes
+                value = draw.choice((*_SAID, draw.randrange(1 << 16)))
+                short = struct.pack(f"{order}H", value & 0xFFFF) + bytes(struct.calcsize(word) - 2)
+                fields[3] = value
+                if fields[1] == 3:
+                    fields[3] = struct.unpack(order + word, short)[0]
+            struct.pack_into(order + entry, out, place, *fields)
+    except (struct.error, IndexError, OverflowError):
+        return of_bytes(data, draw)
+    return bytes(out)
 
 
 def _changed(content: Any, draw: random.Random) -> Any:

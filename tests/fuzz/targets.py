@@ -37,7 +37,7 @@ from patchpress.readers.errors import (
 from patchpress.readers.format import manifest, record
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.table import read_table
-from tests.fuzz.mutate import of_header, of_json, of_lines
+from tests.fuzz.mutate import of_header, of_json, of_lines, of_tags
 from tests.fuzz.target import Check, Target, lasting_folder
 from tests.support.helpers import Array, geotiff, patch_named
 from tests.support.packing import ended, entry
@@ -80,6 +80,13 @@ def _tiffs() -> list[bytes]:
             np.repeat(np.repeat(one, 2, 1), 2, 2),
             {"tiled": True, "blockxsize": 16, "blockysize": 16},
         ),
+        (one.astype(np.float32), {"compress": "deflate", "predictor": 3, "blockysize": 4}),
+        (one.astype(np.int16), {"endianness": "big", "compress": "zstd", "predictor": 2}),
+        (
+            np.repeat(np.repeat(np.repeat(one, 3, 0), 3, 1), 3, 2),
+            {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"},
+        ),
+        (np.repeat(one, 2, 0), {"interleave": "pixel", "compress": "lzma"}),
     ]
     return [
         geotiff(folder / f"{number}.tif", array, **options).read_bytes()
@@ -358,6 +365,7 @@ TARGETS = {
             (f"{_CONVERTER}encoding.tiff", f"{_CONVERTER}encoding.raster"),
             _tiffs,
             _tiff,
+            mutation=of_tags,
         ),
         Target(
             "record",

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from patchpress.converter.encoding.raster import decode
 from patchpress.readers.errors import PatchError
 from tests.support.helpers import geotiff
 
-COUNTS, PHOTOMETRIC, TILE_HEIGHT = 279, 262, 323
+OFFSETS, ROWS_PER_STRIP, COUNTS, PHOTOMETRIC = 273, 278, 279, 262
+TILE_WIDTH, TILE_HEIGHT = 322, 323
 
 
 def entry(data: bytes, tag: int) -> int:
@@ -69,3 +71,35 @@ def test_a_tag_of_no_known_type_is_passed_over(deflated: bytes) -> None:
     changed = bytearray(with_tag(deflated, 339, tag_to=65_001))
     struct.pack_into("<H", changed, entry(bytes(changed), 65_001) + 2, 0xF0CA)
     assert decode(bytes(changed)).array.ravel().tolist() == list(range(64))
+
+
+def test_tiles_and_strips_in_one_image(tmp_path: Path) -> None:
+    """GDAL takes the offsets that stand last."""
+    pixels = np.arange(256, dtype=np.uint16).reshape(1, 16, 16)
+    path = geotiff(tmp_path / "a.tif", pixels, tiled=True, blockxsize=16, blockysize=16)
+    with pytest.raises(PatchError, match="its directory is cut or damaged"):
+        decode(with_tag(path.read_bytes(), 339, tag_to=OFFSETS))
+
+
+def test_a_tile_with_more_deflated_pixels_than_fit(tmp_path: Path) -> None:
+    """The checksum is right, but a tag is not: GDAL reads other pixels in the last rows."""
+    pixels = np.arange(64 * 9, dtype=np.uint16).reshape(1, 24, 24).repeat(3, 0)
+    options: dict[str, Any] = {
+        "tiled": True,
+        "blockxsize": 16,
+        "blockysize": 16,
+        "compress": "deflate",
+    }
+    data = geotiff(tmp_path / "a.tif", pixels, **options).read_bytes()
+    with pytest.raises(PatchError, match="tile 1: its deflated data has more pixels than fit"):
+        decode(with_tag(data, TILE_WIDTH, value=14))
+
+
+def test_strips_of_pixels_that_only_gdal_knows_are_counted(tmp_path: Path) -> None:
+    """GDAL gives other pixels each time if there are too few strips of that predictor."""
+    pixels = np.arange(64, dtype=np.float32).reshape(1, 8, 8)
+    options: dict[str, Any] = {"compress": "deflate", "predictor": 3, "blockysize": 4}
+    data = geotiff(tmp_path / "a.tif", pixels, **options).read_bytes()
+    odd = with_tag(with_tag(data, PHOTOMETRIC, value=5000), ROWS_PER_STRIP, value=2)
+    with pytest.raises(PatchError, match="has no pixels for a part of its image"):
+        decode(odd)
