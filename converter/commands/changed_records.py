@@ -74,9 +74,14 @@ def read_values(path: Path, found: Scan, progress: Progress) -> DataValues:
     return DataValues(path, found, checksums)
 
 
-def headers_and_digest(data: DataValues, without: Collection[bytes]) -> tuple[HeaderList, str]:
-    """How each record of a data file begins, and the digest of all; `without` are no records."""
-    headers, digest = HeaderList(), ContentDigest()
+def headers_and_digest(
+    data: DataValues, without: Collection[bytes], before: HeaderList | None = None
+) -> tuple[HeaderList, str]:
+    """How each record of a data file begins, and the digest of all; `without` are no records.
+
+    `before` are the headers of the shards before this one, to which those of this are added.
+    """
+    headers, digest = before if before is not None else HeaderList(), ContentDigest()
     for position, key in enumerate(data.found.keys.tolist()):
         if key not in without:
             headers.add(data.value(position))

@@ -24,7 +24,8 @@ from patchpress.readers.access.extents import (
     read_extents,
     write_extents,
 )
-from patchpress.readers.access.scan import Scan, build, scan
+from patchpress.readers.access.scan import HeaderList, Scan, build, scan
+from patchpress.readers.access.shards import Shards
 from patchpress.readers.errors import OptionError, StoreDamaged, StoreMissing
 from patchpress.readers.format.manifest import (
     DATA,
@@ -37,6 +38,7 @@ from patchpress.readers.format.manifest import (
     read_manifest,
     write_manifest,
 )
+from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import read_table, record_keys
 
 
@@ -158,7 +160,8 @@ class _Index:
     def run(self) -> Indexed:
         """Rebuild the extents; if the data file is not as it was, find out what changed."""
         manifest, files = self._manifest, [shard.path for shard in self._manifest.shards]
-        scans = [scan(self._store / name) for name in files]
+        Shards(self._store, manifest.shards)  # says which lack
+        scans = [scan(require_inside(self._store, name)) for name in files]
         count = sum(len(one.keys) + len(one.nameless) for one in scans)
         others = int(manifest.options.get(OTHER_VALUES) or 0)
         if count == manifest.records + others and self._is_as_before(scans):
@@ -166,10 +169,7 @@ class _Index:
             without = self._other_keys(scans[0]) if others else frozenset[bytes]()
             return self._rebuilt(files, without)
         if len(files) > 1:
-            raise StoreDamaged(
-                f"{self._store} has {count:,} records in {len(files)} data files where the "
-                f"manifest counts {manifest.records:,}: copy or convert the store again"
-            )
+            return self._compacted(scans)
         return self._changed(scans[0])
 
     def _is_as_before(self, scans: Sequence[Scan]) -> bool:
@@ -210,6 +210,28 @@ class _Index:
                 write_manifest(self._store, manifest)
         nbytes = (self._store / EXTENTS).stat().st_size
         return Indexed(str(self._store), len(extents), nbytes, resized=manifest is not None)
+
+    def _compacted(self, scans: Sequence[Scan]) -> Indexed:
+        """Read every value of all shards, which must be what they were: only their pages differ.
+
+        Raises:
+            StoreDamaged: a shard has other records.
+        """
+        store, manifest = self._store, self._manifest
+        self._refuse_options()
+        headers, shards = HeaderList(), []
+        for found, shard in zip(scans, manifest.shards, strict=True):
+            data = read_values(store / shard.path, found, self._progress)
+            _, digest = headers_and_digest(data, (), headers)
+            if digest != shard.digest:
+                raise StoreDamaged(
+                    f"{store / shard.path} has other records than the manifest says, and those of "
+                    "a store in shards are not changed: put back the file, or convert again"
+                )
+            shards.append(replace(shard, bytes=int(found.facts["bytes"])))
+        extents = build(store, [shard.path for shard in shards], headers)
+        is_same = manifest.shards == tuple(shards)
+        return self._written(extents, None if is_same else replace(manifest, shards=tuple(shards)))
 
     def _changed(self, found: Scan) -> Indexed:
         """Read every value, and take what another program changed."""

@@ -5,8 +5,8 @@ import os
 import numpy as np
 
 from patchpress.converter.paths import StrPath
-from patchpress.converter.text import as_text, size
-from patchpress.readers.format.manifest import Manifest
+from patchpress.converter.text import as_text, several, size
+from patchpress.readers.format.manifest import DATA, Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import key_column
 from patchpress.readers.showing import columns_of
@@ -35,6 +35,7 @@ def _store_text(store: Store, path: str) -> str:
         f"{path}: {dataset.title}, version {dataset.version}",
         f"  licence {dataset.licence}, {dataset.url}",
         f"  {len(store):,} records, {size(nbytes)}, {manifest.rows:,} rows",
+        *_shard_lines(manifest),
     ]
     if flagged.columns:
         lines.append(
@@ -48,6 +49,18 @@ def _store_text(store: Store, path: str) -> str:
     for column, classes in manifest.classes.items():
         lines += ["", f"  column {column}: {len(classes)} classes"]
     return as_text(lines)
+
+
+def _shard_lines(manifest: Manifest) -> list[str]:
+    """How many shards there are, and how even; nothing for a store of one file."""
+    shards = manifest.shards
+    if shards[0].path == DATA:
+        return []
+    counts, sizes = [s.records for s in shards], [s.bytes for s in shards]
+    return [
+        f"  {several(len(shards), 'shard')} of {min(counts):,} to {max(counts):,} records, "
+        f"{size(min(sizes))} to {size(max(sizes))}"
+    ]
 
 
 def _split_lines(manifest: Manifest) -> list[str]:

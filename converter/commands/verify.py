@@ -1,7 +1,7 @@
 """`verify`: every record of a store read back, alone or against the source it was made from.
 
-What is checked stands in the modules `verify_records`, `verify_extents`, `verify_table`,
-`verify_labels` and, with a source, `verify_pixels`.
+What is checked stands in the modules `verify_records`, `verify_shards`, `verify_extents`,
+`verify_table`, `verify_labels` and, with a source, `verify_pixels`.
 """
 
 import logging
@@ -14,6 +14,7 @@ from patchpress.converter.commands.verify_extents import extents_problems
 from patchpress.converter.commands.verify_labels import LabelsOfMaps
 from patchpress.converter.commands.verify_pixels import compare_pixels
 from patchpress.converter.commands.verify_records import RecordsReadBack
+from patchpress.converter.commands.verify_shards import stray_files
 from patchpress.converter.commands.verify_statistics import statistics_problems
 from patchpress.converter.commands.verify_table import (
     is_table_as_written,
@@ -207,18 +208,21 @@ def _read_back(
     """Read every record in the order of the keys, then compare with all that is beside them."""
     records = RecordsReadBack(store)
     labels = LabelsOfMaps(store, description)
-    try:
-        for key, value in records.values():
-            problem = records.check(key, value) or labels.derive(key, value)
-            if problem:
-                verdict.problems.append(f"record {key}: {problem}")
-            progress.advance(1, len(value))
-    except StoreDamaged as error:
+    damaged = []
+    for number in range(len(store.manifest.shards)):
+        try:
+            for key, value in records.values(number):
+                problem = records.check(key, value) or labels.derive(key, value)
+                if problem:
+                    verdict.problems.append(f"record {key}: {problem}")
+                progress.advance(1, len(value))
+        except StoreDamaged as error:
+            damaged.append(str(error))
+    verdict.records, verdict.others = len(records.keys), len(records.others)
+    verdict.problems += [*damaged, *stray_files(store)]
+    if damaged:
         # What else is wrong cannot be told: each record that was not reached would be called lost.
-        verdict.problems.append(str(error))
         return
-    finally:
-        verdict.records, verdict.others = len(records.keys), len(records.others)
     verdict.problems += records.problems()
     looks: tuple[Callable[[], object], ...] = (
         lambda: _compare_table(store, records, labels, verdict),

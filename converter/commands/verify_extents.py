@@ -20,14 +20,15 @@ def extents_problems(
     `headers` are those of the records, as they were read; `others` are keys of no records.
     """
     files = [shard.path for shard in store.manifest.shards]
-    extents, _ = read_extents(store.path, files)
+    again = f"run `patchpress index {store.path}`"
+    extents, reason = read_extents(store.path, files)
     if extents is None:
-        return []
+        # What shows when a store is opened was told then.
+        return [f"{reason}: {again}"] if reason and store.has_extents else []
     try:
         fresh = build(store.path, files, headers, without=others)
     except StoreDamaged as error:
         return [str(error)]
-    again = f"run `patchpress index {store.path}`"
     if len(fresh) != len(extents):
         return [f"the extents have {len(extents):,} of {len(fresh):,} records: {again}"]
     differs = (

@@ -5,8 +5,10 @@ from contextlib import suppress
 
 import xxhash
 
-from patchpress.readers.access.files import open_file
+from patchpress.converter.text import first_few, several
+from patchpress.readers.access.extents import read_extents
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList
+from patchpress.readers.access.shards import Shards
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import OTHER_VALUES, ContentDigest
@@ -17,6 +19,7 @@ from patchpress.readers.format.record import (
     form_in,
     is_compressed,
 )
+from patchpress.readers.format.shard_rule import shard_of
 from patchpress.readers.store import Store
 
 
@@ -36,28 +39,34 @@ class RecordsReadBack:
         self._others = int(store.manifest.options.get(OTHER_VALUES) or 0)
         self._listed = frozenset(store.keys()) if self._others else frozenset()
         self._counts = dict.fromkeys(store.manifest.modalities, 0)
+        self._shards = Shards(store.path, store.manifest.shards, readahead=True)
+        # Of each shard that was read.
         self._digests: list[ContentDigest] = []
+        self._misplaced: list[list[str]] = []
         self._decompress = Decompressor(store.manifest.record_limit)
         self._read_by_library: set[bytes] = set()
 
-    def values(self) -> Iterator[tuple[str, memoryview]]:
-        """Each key and its record as stored, from the file that readers read, too.
+    def values(self, number: int) -> Iterator[tuple[str, memoryview]]:
+        """Each key and its record as stored, from the file of a shard that readers read, too.
+
+        All shards are to be read, in their order.
 
         Raises:
-            StoreDamaged: LMDB would not find its way in the data file.
+            StoreDamaged: it is not as long as the manifest says, or LMDB would not find its way.
         """
-        for shard in self._store.manifest.shards:
-            path = self._store.path / shard.path
-            data = open_file(path, readahead=True).pages
-            tree = Tree(data, path)
-            tree.check_pages()
-            self._digests.append(ContentDigest())
-            for value in tree.values():
-                key = value.key.decode(errors="backslashreplace")
-                if self._others and key not in self._listed:
-                    self.others.append(value.key)
-                else:
-                    yield key, data[value.offset : value.offset + value.length]
+        self._digests.append(ContentDigest())
+        self._misplaced.append([])
+        data = self._shards.open(number).file.pages
+        tree = Tree(data, self._shards.path(number))
+        tree.check_pages()
+        for value in tree.values():
+            key = value.key.decode(errors="backslashreplace")
+            if self._others and key not in self._listed:
+                self.others.append(value.key)
+                continue
+            if len(self._shards) > 1 and shard_of(key, len(self._shards)) != number:
+                self._misplaced[-1].append(key)
+            yield key, data[value.offset : value.offset + value.length]
 
     def check(self, key: str, value: memoryview) -> str | None:
         """Note a record; what is wrong with its bytes, None if nothing is."""
@@ -104,16 +113,27 @@ class RecordsReadBack:
                 f"{len(self.others):,} values that are no records where the manifest counts "
                 f"{self._others:,}: run `patchpress index {self._store.path}`"
             )
-        digests = [digest.text() for digest in self._digests]
-        if digests != [shard.digest for shard in manifest.shards]:
-            problems.append(
-                f"keys and checksums differ from the digest in the manifest: {self._way_out()}"
-            )
+        for shard, digest, misplaced in zip(
+            manifest.shards, self._digests, self._misplaced, strict=True
+        ):
+            if digest.text() != shard.digest:
+                where = f" of {shard.path}" if len(manifest.shards) > 1 else ""
+                problems.append(
+                    f"keys and checksums{where} differ from the digest in the manifest: "
+                    f"{self._way_out()}"
+                )
+            if misplaced:
+                problems.append(
+                    f"{shard.path} has {several(len(misplaced), 'record')} of other shards, by "
+                    f"their keys ({first_few(misplaced)}): put the files of the shards where they "
+                    "belong, or convert the store again"
+                )
         return problems
 
     def _way_out(self) -> str:
         """What to do about other records than the manifest's."""
-        if self._store.has_extents:
+        files = [shard.path for shard in self._store.manifest.shards]
+        if read_extents(self._store.path, files)[0] is not None:
             # They were made from this very data file: no program has written it since.
             return "the file is damaged, so copy or convert the store again"
         return (

@@ -21,19 +21,23 @@ from patchpress.readers.format.manifest import (
 from patchpress.readers.format.shard_rule import shard_of, shard_path
 
 
-def sharded(store: Path, out: Path, shards: int, *, extents: bool = True) -> Path:
+def sharded(store: Path, out: Path, shards: int, *, extents: bool = True, wrong: int = 0) -> Path:
     """Make a store of so many shards with the records of a single one; gives `out`.
 
-    Statistics are left out: they name the digests of the data files.
+    Statistics are left out: they name the digests of the data files. The first `wrong` records of
+    the second shard lie in the first one, against the rule.
     """
     with lmdb.open(str(store), readonly=True, lock=False) as env, env.begin() as txn:
         values = [(bytes(key), bytes(value)) for key, value in txn.cursor()]
     left_out = shutil.ignore_patterns("*.mdb", EXTENTS, STATISTICS, "manifest.json")
     shutil.copytree(store, out, ignore=left_out)
+    numbers = {key: shard_of(key.decode(), shards) for key, _ in values}
+    for key in [key for key, _ in values if numbers[key] == 1][:wrong]:
+        numbers[key] = 0
     entries = []
     for number in range(shards):
         path = out / shard_path(number)
-        own = [(k, v) for k, v in values if shard_of(k.decode(), shards) == number]
+        own = [(k, v) for k, v in values if numbers[k] == number]
         write_environment(path.parent, own)
         digest = ContentDigest()
         for key, value in own:
