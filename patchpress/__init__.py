@@ -11,11 +11,14 @@ TYPE_CHECKING = False  # as `typing` has it, which would take time to load; type
 if TYPE_CHECKING:
     from patchpress.converter.commands.bench import BenchReport, bench
     from patchpress.converter.commands.convert import convert
+    from patchpress.converter.commands.copied import Copied
+    from patchpress.converter.commands.copy_store import copy_store, split_store
     from patchpress.converter.commands.datasets import datasets
     from patchpress.converter.commands.dry_run import dry_run
     from patchpress.converter.commands.forecast import Forecast
     from patchpress.converter.commands.index import Indexed, index
     from patchpress.converter.commands.inspect import inspect
+    from patchpress.converter.commands.merge_stores import merge_stores
     from patchpress.converter.commands.plot import plot
     from patchpress.converter.commands.split_table import split_table
     from patchpress.converter.commands.stats import stats
@@ -78,6 +81,7 @@ __all__ = [
     "BufferUnfit",
     "Codec",
     "ConvertOptions",
+    "Copied",
     "DescriptionError",
     "ExtentsUnusable",
     "Forecast",
@@ -123,13 +127,16 @@ __all__ = [
     "__version__",
     "bench",
     "convert",
+    "copy_store",
     "datasets",
     "dry_run",
     "index",
     "inspect",
+    "merge_stores",
     "normalize",
     "open_store",
     "plot",
+    "split_store",
     "split_table",
     "stats",
     "to_device",
@@ -139,11 +146,14 @@ __all__ = [
 _NAMES = {
     "converter.commands.bench": ("BenchReport", "bench"),
     "converter.commands.convert": ("convert",),
+    "converter.commands.copied": ("Copied",),
+    "converter.commands.copy_store": ("copy_store", "split_store"),
     "converter.commands.datasets": ("datasets",),
     "converter.commands.dry_run": ("dry_run",),
     "converter.commands.forecast": ("Forecast",),
     "converter.commands.index": ("Indexed", "index"),
     "converter.commands.inspect": ("inspect",),
+    "converter.commands.merge_stores": ("merge_stores",),
     "converter.commands.plot": ("plot",),
     "converter.commands.split_table": ("split_table",),
     "converter.commands.stats": ("stats",),

@@ -73,6 +73,28 @@ def clear_or_go_on(
     return Journal(path, identities=identities)
 
 
+def continued_journal(folder: Path) -> Journal:
+    """The journal of a folder whose data file goes on, cut to what is in that file; or a new one.
+
+    For a shard of a store that is claimed as a whole. If the data file is of no use, it is removed,
+    and a warning says so.
+
+    Raises:
+        TargetError: the folder cannot be written.
+    """
+    journal = Journal(folder / JOURNAL)
+    loss = _cut_to_stored(folder / DATA, journal) if len(journal) else ""
+    if len(journal) and not loss:
+        return journal
+    journal.close()
+    with writing(folder):
+        for name in (DATA, JOURNAL):
+            (folder / name).unlink(missing_ok=True)
+    if loss:
+        warnings.warn(f"{loss}: {folder} is begun anew", stacklevel=2)
+    return Journal(folder / JOURNAL)
+
+
 def skip_stored(
     patches: Iterable[Patch],
     journal: Journal,

@@ -23,7 +23,7 @@ from patchpress.converter.storage.pagedfile import PagedFile
 from patchpress.converter.storage.pages import Pages
 from patchpress.converter.storage.readback import ReadBackSample, refusal
 from patchpress.readers.errors import OptionError, TargetError
-from patchpress.readers.format.modality import record_form
+from patchpress.readers.format.modality import Modality, record_form
 
 _log = logging.getLogger(__name__)
 # Bytes of the probe's records: on one page, just as many as fit on it, and on two.
@@ -34,13 +34,30 @@ def why_not_in_pages(recipes: Iterable[Recipe]) -> str:
     """Why records cannot be written in pages; empty if they can."""
     for recipe in recipes:
         modality = recipe.modality
-        if recipe.codec != "none":
-            return f"{modality.name} records are compressed"
-        if recipe.keeps_sizes:
-            return f"{modality.name} records are of any size"
-        size = record_form(modality.name, recipe.layout, modality.bands).size
-        if size < SMALLEST:
-            return f"{modality.name} records have {size:,} bytes, fewer than {SMALLEST:,}"
+        form = record_form(modality.name, recipe.layout, modality.bands)
+        reason = _why_not(modality.name, recipe.codec, form.size, any_size=recipe.keeps_sizes)
+        if reason:
+            return reason
+    return ""
+
+
+def why_not_of_modalities(modalities: Iterable[Modality]) -> str:
+    """The same for records as a manifest describes them."""
+    for one in modalities:
+        size = one.form.size
+        reason = _why_not(one.name, one.compression.codec, size, any_size=one.any_size)
+        if reason:
+            return reason
+    return ""
+
+
+def _why_not(name: str, codec: str, size: int, *, any_size: bool) -> str:
+    if codec != "none":
+        return f"{name} records are compressed"
+    if any_size:
+        return f"{name} records are of any size"
+    if size < SMALLEST:
+        return f"{name} records have {size:,} bytes, fewer than {SMALLEST:,}"
     return ""
 
 
@@ -84,12 +101,21 @@ def choose_pages(
         TargetError: pages are asked for, but LMDB does not read them here; the folder cannot be
             written.
     """
+    reason = why_not_in_pages(recipes)
     if goes_on:
-        return asked is not Writer.lmdb and not why_not_in_pages(recipes)
+        return asked is not Writer.lmdb and not reason
+    return choose_pages_for(asked, reason, store)
+
+
+def choose_pages_for(asked: Writer, reason: str, store: Path) -> bool:
+    """The same for a new file of records that cannot be written in pages for a reason, if any.
+
+    Raises:
+        TargetError: as `choose_pages`.
+    """
     if asked is Writer.lmdb:
         _log.info("writer lmdb, because it is asked for")
         return False
-    reason = why_not_in_pages(recipes)
     if reason:
         _log.info("writer lmdb, because %s", reason)
         return False

@@ -206,13 +206,19 @@ def split_counts(
     description: Description, rows: "pa.Table", modalities: Iterable[str]
 ) -> dict[str, dict[str, int]]:
     """Split -> ``rows`` and modality -> count, for the splits that have rows, in their order."""
+    return counts_of_splits(description.split_column, description.split_names, rows, modalities)
+
+
+def counts_of_splits(
+    column: str | None, splits: Iterable[str], rows: "pa.Table", modalities: Iterable[str]
+) -> dict[str, dict[str, int]]:
+    """The same for the splits that a column has, given in their order."""
     import pyarrow.compute as pc
 
-    column = description.split_column
     if column is None or column not in rows.column_names:
         return {}
     counts = {}
-    for split in description.split_names:
+    for split in splits:
         part = rows.filter(pc.equal(rows[column], split))
         if len(part):
             present = {m: int(pc.sum(part[presence_column(m)]).as_py()) for m in modalities}
@@ -225,8 +231,21 @@ def flagged_counts(
 ) -> Flagged:
     """The rows that their publisher does not recommend, by the flag columns that the table has."""
     columns = tuple(c for c in description.flag_columns if c in rows.column_names)
+    names = description.split_names
+    return flagged_rows(columns, description.split_column, names, rows, modalities)
+
+
+def flagged_rows(
+    columns: tuple[str, ...],
+    split_column: str | None,
+    splits: Iterable[str],
+    rows: "pa.Table",
+    modalities: Iterable[str],
+) -> Flagged:
+    """The rows that some columns flag, counted by splits, too."""
     flagged = rows.filter(flag_mask(columns, rows))
-    return Flagged(columns, len(flagged), split_counts(description, flagged, modalities))
+    counts = counts_of_splits(split_column, splits, flagged, modalities)
+    return Flagged(columns, len(flagged), counts)
 
 
 def write_metadata(path: Path, rows: "pa.Table") -> None:

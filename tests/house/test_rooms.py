@@ -19,6 +19,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
     "converter": (
         {"cli", "arguments", "exits"},
         {"commands"},
+        {"transfer"},
         {"planning"},
         {"storage"},
         {"tables"},

@@ -19,6 +19,7 @@ from patchpress.converter.encoding import stream
 from patchpress.converter.sources.files import DiskFiles
 from patchpress.converter.storage import transactions
 from patchpress.converter.storage.journal import Journal
+from patchpress.converter.transfer import frames
 
 SECONDS = float(os.environ.get("SECONDS_A_COMMIT", "0"))
 append = Journal.append
@@ -44,5 +45,5 @@ if NAME:
     DiskFiles._open = open_and_wait  # type: ignore[method-assign,assignment]
 if SECONDS:
     Journal.append = append_and_wait  # type: ignore[method-assign,assignment]
-stream.CHUNK_BYTES = transactions.COMMIT_BYTES = int(sys.argv.pop(1))
+stream.CHUNK_BYTES = transactions.COMMIT_BYTES = frames.CHUNK_BYTES = int(sys.argv.pop(1))
 main()

@@ -1,0 +1,211 @@
+"""What a new store is to have, before any of it is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.converter.storage.ownership import CHANGED
+from patchpress.converter.tables.metadata import counts_of_splits, flagged_rows
+from patchpress.converter.transfer.records import StoredRecords, records_of
+from patchpress.converter.transfer.reframe import BandPicker, band_picker, with_bands
+from patchpress.converter.transfer.row_choice import ChosenRows
+from patchpress.converter.transfer.source_store import SourceStore
+from patchpress.readers.choice import Bands, bands_by_modality
+from patchpress.readers.errors import OptionError
+from patchpress.readers.format.manifest import DATA, OTHER_VALUES, Manifest
+from patchpress.readers.format.modality import Modality
+from patchpress.readers.format.shard_rule import MOST_SHARDS
+from patchpress.readers.format.table import checksum_column, presence_column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Options = Mapping[str, str | int | float | None]
+ADOPTED = "adopted"
+COPIED = "copied"
+"""The option of a manifest that says what of its store was copied."""
+OF_ANOTHER_PROGRAM = (ADOPTED, CHANGED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyPlan:
+    """A new store: records, rows, and what its manifest says of them."""
+
+    sources: Sequence[SourceStore]
+    modalities: Mapping[str, Modality]
+    pickers: Mapping[int, BandPicker]
+    """Modality, as `StoredRecords.modality` counts it -> what makes its records, if they change."""
+    records: StoredRecords
+    table: "pa.Table"
+    """Its rows; the checksums of records that change are still those of their source."""
+    manifest: Manifest
+    """Its manifest, but for what only the written files tell."""
+    shards: int
+    """How many shards; 0 for one data file."""
+    unchanged: bool = False
+    """Whether it has all that its one source has, so that table and statistics are the same."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each thing that is left out or assumed."""
+
+    @property
+    def names(self) -> list[str]:
+        """The modalities, as `StoredRecords.modality` counts them."""
+        return list(self.modalities)
+
+
+def check_shards(shards: int | None) -> None:
+    """Refuse a number of shards that no store can have.
+
+    Raises:
+        OptionError: it is none.
+    """
+    whole = isinstance(shards, int) and not isinstance(shards, bool)
+    if shards is not None and not (whole and 0 <= shards <= MOST_SHARDS):
+        raise OptionError(
+            f"shards must be 1 to {MOST_SHARDS:,}, or 0 for one data file, not {shards!r}"
+        )
+
+
+def shards_of(manifest: Manifest) -> int:
+    """How many shards a store has; 0 if it has one data file."""
+    return 0 if manifest.shards[0].path == DATA else len(manifest.shards)
+
+
+def modalities_asked(
+    manifest: Manifest, names: Sequence[str] | None, bands: Bands
+) -> dict[str, Modality]:
+    """The modalities of a part of a store, with the bands that are asked for.
+
+    Bands are those of images; a map stays whole, unless the mapping of `bands` names it.
+
+    Raises:
+        SelectionEmpty: no such modality.
+        BandMissing, OptionError: as `bands_by_modality`; bands that cannot be without others.
+    """
+    if names is not None and not names:
+        raise OptionError("modalities must name at least one")
+    asked = (
+        set(manifest.modalities) if names is None else {manifest.modality(n).name for n in names}
+    )
+    chosen = {name: one for name, one in manifest.modalities.items() if name in asked}
+    if bands is None:
+        return chosen
+    named = set(bands) if isinstance(bands, Mapping) else set()
+    images = [one for one in chosen.values() if one.kind == "image" or one.name in named]
+    for name, found in bands_by_modality(images, bands).items():
+        if found is not None:
+            chosen[name] = with_bands(chosen[name], found)
+    return chosen
+
+
+def plan_part(
+    source: SourceStore,
+    modalities: Mapping[str, Modality],
+    rows: ChosenRows,
+    shards: int | None,
+    choice: str,
+) -> CopyPlan:
+    """What a part of a store is to have, or all of it.
+
+    Args:
+        source: the store.
+        modalities: those of the part, with their bands.
+        rows: of its table.
+        shards: how many; as the source has them for None, 0 for one data file.
+        choice: how the part was asked for, in words; empty for all.
+
+    Raises:
+        StoreDamaged: the source is.
+    """
+    manifest, table = source.manifest, source.table
+    everything = len(rows.numbers) == len(table)
+    if not everything:
+        table = table.take(rows.numbers)
+    table = without_modalities(table, [n for n in manifest.modalities if n not in modalities])
+    kept = list(modalities.values())
+    whole = [manifest.modalities[name] for name in modalities]
+    records = records_of(source, 0, table, np.arange(len(table)), whole)
+    pickers = _pickers(whole, kept)
+    unchanged = everything and len(kept) == len(manifest.modalities) and not pickers
+    options = _options(manifest, "" if unchanged else choice)
+    return CopyPlan(
+        sources=[source],
+        modalities=counted(kept, records.modality),
+        pickers=pickers,
+        records=records,
+        table=table,
+        manifest=described(manifest, table, kept, manifest.splits, options),
+        shards=shards_of(manifest) if shards is None else shards,
+        unchanged=unchanged,
+        notes=_notes(source, modalities),
+    )
+
+
+def described(
+    manifest: Manifest,
+    table: "pa.Table",
+    modalities: Sequence[Modality],
+    splits: Sequence[str] | Mapping[str, object],
+    options: Options,
+) -> Manifest:
+    """A manifest with the counts of other rows, and without what only written files tell."""
+    names = [modality.name for modality in modalities]
+    column = manifest.split_column
+    return replace(
+        manifest,
+        rows=len(table),
+        splits=counts_of_splits(column, splits, table, names),
+        flagged=flagged_rows(manifest.flagged.columns, column, splits, table, names),
+        options=options,
+    )
+
+
+def counted(modalities: Sequence[Modality], numbers: npt.NDArray[np.uint16]) -> dict[str, Modality]:
+    """Modalities by name, with the number of their records; `numbers` has one a record."""
+    counts = np.bincount(numbers, minlength=len(modalities)).tolist()
+    return {m.name: replace(m, records=n) for m, n in zip(modalities, counts, strict=True)}
+
+
+def without_modalities(table: "pa.Table", names: Sequence[str]) -> "pa.Table":
+    """A table without the columns that tell of the records of some modalities."""
+    columns = [c for name in names for c in (presence_column(name), checksum_column(name))]
+    return table.drop_columns(columns) if columns else table
+
+
+def _pickers(whole: Sequence[Modality], kept: Sequence[Modality]) -> dict[int, BandPicker]:
+    made = {at: band_picker(*pair) for at, pair in enumerate(zip(whole, kept, strict=True))}
+    return {at: picker for at, picker in made.items() if picker is not None}
+
+
+def _options(manifest: Manifest, choice: str) -> Options:
+    """The options of a part: those of the whole, and how it was chosen.
+
+    A copy is written by this package, whoever wrote the records first, so that it may be replaced
+    as any store.
+    """
+    kept = {
+        k: v for k, v in manifest.options.items() if k not in (*OF_ANOTHER_PROGRAM, OTHER_VALUES)
+    }
+    foreign = "records of another program" if len(kept) < len(manifest.options) else ""
+    before = str(kept.pop(COPIED, ""))
+    told = "; ".join(part for part in (before, foreign, choice) if part)
+    return {**kept, **({COPIED: told} if told else {})}
+
+
+def _notes(source: SourceStore, modalities: Mapping[str, Modality]) -> list[str]:
+    """What of a store is not in a part of it."""
+    notes = []
+    if source.other_values:
+        notes.append(
+            f"{source.other_values:,} values of {source.name} that are no records are not copied"
+        )
+    for name, modality in modalities.items():
+        before = source.manifest.modalities[name]
+        if before.rgb and not modality.rgb:
+            notes.append(f"{name} has no set of bands rgb any more: not all of them are copied")
+        if before.codes and not modality.codes:
+            notes.append(f"the codes of {name} are told by {before.bands[0].name}, not copied")
+    return notes

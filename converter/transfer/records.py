@@ -1,0 +1,123 @@
+"""The records that a store is to have: their keys, and where each lies in its source."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchpress.converter.transfer.source_store import SourceStore
+from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.format.modality import Modality
+from patchpress.readers.format.shard_rule import shard_of
+from patchpress.readers.format.table import (
+    checksum_column,
+    key_column,
+    keys_in,
+    presence_column,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRecords:
+    """Records in ascending order of their keys. Arrays of one length, (records,)."""
+
+    keys: npt.NDArray[np.bytes_]
+    modality: npt.NDArray[np.uint16]
+    """Which modality of the new store, counted in the manifest's order."""
+    row: npt.NDArray[np.int64]
+    """Which row of the new table."""
+    source: npt.NDArray[np.uint16]
+    """Which of the stores that it is taken from."""
+    shard: npt.NDArray[np.uint16]
+    """Which data file of that store."""
+    offset: npt.NDArray[np.uint64]
+    length: npt.NDArray[np.uint64]
+    """Bytes as stored there."""
+    checksum: npt.NDArray[np.uint64]
+    """XXH3-64 as the table there has it."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def at(self, positions: npt.NDArray[Any]) -> "StoredRecords":
+        """The records at some positions, or those for which a mask is true."""
+        names = [field.name for field in fields(self)]
+        return StoredRecords(**{name: getattr(self, name)[positions] for name in names})
+
+    def in_shards(self, shards: int) -> list[npt.NDArray[np.int64]]:
+        """The positions of the records of each of so many shards."""
+        number = np.fromiter(
+            (shard_of(key.decode(), shards) for key in self.keys.tolist()), np.int64, len(self)
+        )
+        order = np.argsort(number, kind="stable")
+        ends = np.cumsum(np.bincount(number, minlength=shards))[:-1]
+        return np.split(order, ends)
+
+
+def records_of(
+    source: SourceStore,
+    number: int,
+    rows: "pa.Table",
+    row_numbers: npt.NDArray[np.int64],
+    modalities: Sequence[Modality],
+) -> StoredRecords:
+    """The records that some rows of a store's table have, of some modalities.
+
+    Args:
+        source: the store.
+        number: what `StoredRecords.source` is to be.
+        rows: of its table.
+        row_numbers: what `StoredRecords.row` is to be of each.
+        modalities: all those of the new store; not all of them need be in this one.
+
+    Raises:
+        StoreDamaged: the table has a record that the data files lack.
+    """
+    parts: list[StoredRecords] = []
+    for index, modality in enumerate(modalities):
+        if modality.name not in source.manifest.modalities:
+            continue
+        present = np.asarray(rows[presence_column(modality.name)].combine_chunks(), bool)
+        some = rows.filter(present)
+        keys = np.array([k.encode() for k in keys_in(modality, some[key_column(modality)])], "S")
+        places = source.find(keys)
+        count = len(keys)
+        parts.append(
+            StoredRecords(
+                keys=keys,
+                modality=np.full(count, index, np.uint16),
+                row=row_numbers[present],
+                source=np.full(count, number, np.uint16),
+                shard=places.shard,
+                offset=places.offset,
+                length=places.length,
+                checksum=_checksums(source, some[checksum_column(modality.name)].to_pylist()),
+            )
+        )
+    return joined(parts)
+
+
+def joined(parts: Sequence[StoredRecords]) -> StoredRecords:
+    """Records of several kinds, in the order of their keys."""
+    names = [field.name for field in fields(StoredRecords)]
+    together = StoredRecords(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
+    return together.at(np.argsort(together.keys, kind="stable"))
+
+
+def _checksums(source: SourceStore, digits: list[str | None]) -> npt.NDArray[np.uint64]:
+    try:
+        whole = bytes.fromhex("".join(text or "?" for text in digits))
+        found = np.frombuffer(whole, ">u8").astype(np.uint64)
+    except ValueError:
+        found = np.empty(0, np.uint64)
+    if len(found) != len(digits):
+        raise StoreDamaged(
+            f"the table of {source.path} lacks checksums of its records: run `patchpress verify "
+            f"{source.path}`"
+        )
+    return found
