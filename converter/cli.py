@@ -581,6 +581,10 @@ def bench(
     ] = None,
     batch: Annotated[int, whole("Records in a batch.")] = 64,
     seconds: Annotated[float, decimal("How long each measurement takes.", "SECONDS")] = 1.0,
+    stage: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Stage the store in this folder, and measure it there."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the results to a JSON file, too.")
     ] = None,
@@ -592,11 +596,35 @@ def bench(
 
     with progress_for_terminal() as progress:
         report = measure_store(
-            store, modality=modality, batch=batch, seconds=seconds, progress=progress
+            store,
+            modality=modality,
+            batch=batch,
+            seconds=seconds,
+            stage=stage,
+            progress=progress,
         )
     output(report.text())
     if out is not None:
         report.save(out)
+
+
+@_command()
+def stage(
+    store: Store,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder on a local disk.")],
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="The most bytes of all copies in DIR, as in 200GB."),
+    ] = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Copy the data files of a store to a disk of this machine, for jobs that read it there."""
+    from patchpress.converter.commands.stage import stage as stage_store
+    from patchpress.converter.progress import progress_for_terminal
+
+    with progress_for_terminal() as progress:
+        staged = stage_store(store, folder, size=size, progress=progress)
+    output(staged.text())
 
 
 @_command()

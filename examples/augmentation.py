@@ -1,6 +1,6 @@
 """Learn from patches that are flipped and turned at random in each epoch.
 
-python examples/augmentation.py STORE [--modality s2] [--epochs 3] [--batch-size 64]
+python examples/augmentation.py STORE [--modality s2] [--epochs 3] [--batch-size 64] [--stage DIR]
 """
 
 import argparse
@@ -51,13 +51,14 @@ def main() -> None:
     parser.add_argument("--modality", help="the store's first by default")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--stage", help="folder on a local disk that the store is copied to")
     args = parser.parse_args()
     if args.epochs < 1:
         parser.error("--epochs must be 1 or more")
     torch.manual_seed(0)  # of the network, and of the order of the samples
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    store = open_store(args.store)
+    store = open_store(args.store, stage=args.stage)
     split = "train" if "train" in store.manifest.splits else None
     samples = Samples(store, split, modalities=args.modality)
     loss_of = loss_for(samples).to(device)

@@ -1,6 +1,6 @@
 """Learn from Sentinel-1 and Sentinel-2 together, as one image of all their bands.
 
-python examples/fusion.py STORE [--modalities s1 s2] [--epochs 3] [--batch-size 64]
+python examples/fusion.py STORE [--modalities s1 s2] [--epochs 3] [--batch-size 64] [--stage DIR]
 """
 
 import argparse
@@ -38,13 +38,14 @@ def main() -> None:
     parser.add_argument("--modalities", nargs="+", default=["s1", "s2"])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--stage", help="folder on a local disk that the store is copied to")
     args = parser.parse_args()
     if args.epochs < 1:
         parser.error("--epochs must be 1 or more")
     torch.manual_seed(0)  # of the network, and of the order of the samples
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    store = open_store(args.store)
+    store = open_store(args.store, stage=args.stage)
     split = "train" if "train" in store.manifest.splits else None
     # Each band of each modality is a channel, in the order asked for: VV, VH, B01, B02, ...
     # With joined=False a batch has a dict of images instead, one for each modality.

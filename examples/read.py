@@ -1,6 +1,6 @@
 """Read batches of a store at random, as a training loop does, and say how fast.
 
-python examples/read.py STORE
+python examples/read.py STORE [--stage DIR]
 """
 
 import argparse
@@ -18,7 +18,9 @@ ROUNDS = 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store")
-    store = open_store(parser.parse_args().store)
+    parser.add_argument("--stage", help="folder on a local disk that the store is copied to")
+    args = parser.parse_args()
+    store = open_store(args.store, stage=args.stage)
     print(store)
     modality = next(iter(store.manifest.modalities.values()))
     split = next(iter(store.manifest.splits), None)  # train, if there are splits

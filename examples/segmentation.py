@@ -1,6 +1,7 @@
 """Learn the class of each pixel from the reference map (BigEarthNet v2, SEN12MS).
 
 python examples/segmentation.py STORE [--modality s2] [--map map] [--epochs 3] [--batch-size 32]
+    [--stage DIR]
 """
 
 import argparse
@@ -38,13 +39,14 @@ def main() -> None:
     parser.add_argument("--map", help="the store's first by default")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--stage", help="folder on a local disk that the store is copied to")
     args = parser.parse_args()
     if args.epochs < 1:
         parser.error("--epochs must be 1 or more")
     torch.manual_seed(0)  # of the network, and of the order of the samples
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    store = open_store(args.store)
+    store = open_store(args.store, stage=args.stage)
     split = "train" if "train" in store.manifest.splits else None
     maps = [m.name for m in store.manifest.modalities.values() if m.kind == "classes"]
     target = args.map or (maps or ["map"])[0]

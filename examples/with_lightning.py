@@ -1,6 +1,7 @@
 """Train and validate with Lightning.
 
 python examples/with_lightning.py STORE [--epochs 3] [--batch-size 64] [--num-workers 0]
+    [--stage DIR]
 """
 
 import argparse
@@ -58,12 +59,13 @@ def main() -> None:
     parser.add_argument("store")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--stage", help="folder on a local disk that the store is copied to")
     parser.add_argument("--num-workers", type=int, default=0, help="0: threads, which are faster")
     args = parser.parse_args()
     if args.epochs < 1:
         parser.error("--epochs must be 1 or more")
 
-    store = open_store(args.store)
+    store = open_store(args.store, stage=args.stage)
     split = "train" if "train" in store.manifest.splits else None
     modality = next(iter(store.manifest.modalities))
     data = PatchDataModule(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from patchpress.converter.commands.merge_stores import merge_stores
     from patchpress.converter.commands.plot import plot
     from patchpress.converter.commands.split_table import split_table
+    from patchpress.converter.commands.stage import Staged, stage
     from patchpress.converter.commands.stats import stats
     from patchpress.converter.commands.verify import Verdict, verify
     from patchpress.converter.options import (
@@ -110,6 +111,7 @@ __all__ = [
     "SourceMissing",
     "SplitBy",
     "StageUnusable",
+    "Staged",
     "Statistics",
     "StatisticsMissing",
     "StatisticsStale",
@@ -138,6 +140,7 @@ __all__ = [
     "plot",
     "split_store",
     "split_table",
+    "stage",
     "stats",
     "to_device",
     "verify",
@@ -156,6 +159,7 @@ _NAMES = {
     "converter.commands.merge_stores": ("merge_stores",),
     "converter.commands.plot": ("plot",),
     "converter.commands.split_table": ("split_table",),
+    "converter.commands.stage": ("Staged", "stage"),
     "converter.commands.stats": ("stats",),
     "converter.commands.verify": ("Verdict", "verify"),
     "converter.options": (

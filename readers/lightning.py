@@ -20,8 +20,9 @@ from patchpress.readers.normalize import normalize
 from patchpress.readers.order import check_batch_size
 from patchpress.readers.samples import Samples
 from patchpress.readers.showing import columns_of, html_table, plain
+from patchpress.readers.staging.options import StageFolder
 from patchpress.readers.statistics import Statistics
-from patchpress.readers.store import Store, open_store
+from patchpress.readers.store import Store, opened
 from patchpress.readers.torch_dataset import PatchDataset, Transform
 from patchpress.readers.worker_loader import WorkerLoader
 
@@ -66,6 +67,7 @@ class PatchDataModule(LightningDataModule):
         train: Split = TRAIN,
         validation: Split = VALIDATION,
         test: Split = TEST,
+        stage: StageFolder = None,
         **choice: Unpack[Choice],
     ) -> None:
         """Say what is wanted; the store is read when a stage is set up.
@@ -86,6 +88,7 @@ class PatchDataModule(LightningDataModule):
                 fold.
             validation: the same for validation; None for none.
             test: the same for test and prediction.
+            stage: as `open_store`, if the store is given as a path.
             **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
@@ -105,7 +108,7 @@ class PatchDataModule(LightningDataModule):
         check_batch_size(batch_size)
         if not isinstance(num_workers, int) or num_workers < 0:
             raise OptionError(f"num_workers must be 0 or more, not {num_workers!r}")
-        self.store = store if isinstance(store, Store) else open_store(store)
+        self.store = opened(store, stage)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.statistics, self.choice = statistics, choice
         self.train_transform, self.eval_transform = train_transform, eval_transform

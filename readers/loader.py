@@ -15,6 +15,7 @@ from patchpress.readers.format.table import Split
 from patchpress.readers.order import Indices
 from patchpress.readers.samples import Samples, samples_of
 from patchpress.readers.showing import columns_of, html_table
+from patchpress.readers.staging.options import StageFolder
 from patchpress.readers.store import Store
 
 OUTPUTS = ("torch", "numpy")
@@ -95,6 +96,7 @@ class PatchLoader(EpochLoader):
         pin_memory: bool | None = None,
         rank: int | None = None,
         world_size: int | None = None,
+        stage: StageFolder = None,
         **choice: Unpack[Choice],
     ) -> None:
         """Find the samples; nothing is read before the first batch is drawn.
@@ -126,6 +128,7 @@ class PatchLoader(EpochLoader):
                 what is taken without it.
             world_size: how many these are. Each has equally many samples: if they do not come
                 out even, the first ones are seen twice (or the last not at all, with `drop_last`).
+            stage: as `open_store`, if the store is given as a path.
             **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
@@ -138,7 +141,7 @@ class PatchLoader(EpochLoader):
         check_transform(transform)
         pins = _pins(output, pin_memory)
         super().__init__(
-            samples_of(store, split, choice, type(self)),
+            samples_of(store, split, choice, type(self), stage),
             batch_size=batch_size,
             shuffle=shuffle,
             sampler=sampler,

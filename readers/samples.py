@@ -42,8 +42,9 @@ from patchpress.readers.rows import FLAGGED, rows_labelled, rows_of, rows_with
 from patchpress.readers.sample_format import KEY, LABEL, MASK, SampleFormat
 from patchpress.readers.sample_parts import Label, SampleParts
 from patchpress.readers.showing import columns_of, html_table, listed, plain
+from patchpress.readers.staging.options import StageFolder
 from patchpress.readers.statistics import Statistics
-from patchpress.readers.store import Store, open_store
+from patchpress.readers.store import Store, opened
 from patchpress.readers.targets import (
     CodeTable,
     check_class_order,
@@ -86,6 +87,8 @@ class Samples(SampleParts):
         self,
         store: Store | str | os.PathLike[str],
         split: Split = None,
+        *,
+        stage: StageFolder = None,
         **choice: Unpack[Choice],
     ) -> None:
         """Find the rows and their records.
@@ -94,6 +97,7 @@ class Samples(SampleParts):
             store: path of a store, or an opened one.
             split: `train`, `validation` (or `val`), `test`, or several; samples, whose rows are
                 taken in their order; all rows by default.
+            stage: as `open_store`, if the store is given as a path.
             **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
@@ -101,7 +105,7 @@ class Samples(SampleParts):
             BandMissing, OptionError: a band, modality, column or option that is not there.
         """
         chosen = completed(choice, type(self))
-        self.store = store if isinstance(store, Store) else open_store(store)
+        self.store = opened(store, stage)
         self.choice = chosen
         self._selected = _described(self.store.manifest, split)
         manifest = self.store.manifest
@@ -470,7 +474,11 @@ def _stack_level_of_caller() -> int:
 
 
 def samples_of(
-    store: "Store | Samples | str | os.PathLike[str]", split: Split, choice: Choice, asking: type
+    store: "Store | Samples | str | os.PathLike[str]",
+    split: Split,
+    choice: Choice,
+    asking: type,
+    stage: StageFolder = None,
 ) -> Samples:
     """The samples of a data set or loader: `store` itself if it is samples, else chosen now.
 
@@ -479,13 +487,15 @@ def samples_of(
         split: as `Samples` takes it.
         choice: as `Samples` takes it.
         asking: the class that was called with it, for messages.
+        stage: as `open_store`, if the store is given as a path.
 
     Raises:
-        OptionError: samples, and a split or choice beside them; or an unknown keyword.
+        OptionError: samples, and a split, stage or choice beside them; or an unknown keyword.
     """
     completed(choice, asking)
     if not isinstance(store, Samples):
-        return Samples(store, split, **choice)
+        return Samples(store, split, stage=stage, **choice)
     if split is not None or choice:
         raise OptionError("samples are chosen already: give split and choice to Samples")
+    opened(store.store, stage)
     return store

@@ -5,9 +5,9 @@ fork. Nothing is ever written, so a read-only file system is fine.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy.typing as npt
 
@@ -15,16 +15,19 @@ from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.fetcher import Mode
 from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.access.view import band_view, stack_view
+from patchpress.readers.errors import OptionError
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import HasRowNumbers, Split, read_table, record_keys
 from patchpress.readers.records import Records
 from patchpress.readers.showing import columns_of, html_table, plain
+from patchpress.readers.staging.options import STAGE, StageFolder, StageSize, stage_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from patchpress.readers.choice import Where
+    from patchpress.readers.staging.stage import Stage
     from patchpress.readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
@@ -36,6 +39,8 @@ def open_store(
     mode: str = Mode.AUTO,
     readahead: bool = False,
     checksums: bool = False,
+    stage: StageFolder = None,
+    stage_size: StageSize = None,
 ) -> "Store":
     """Open a finished store.
 
@@ -47,6 +52,14 @@ def open_store(
             the last records came from the disk, which only Linux tells: elsewhere it is ``map``.
         readahead: let the kernel read beyond what is asked for, as a network disk may want.
         checksums: compare each record with its checksum in the table when it is read.
+        stage: a folder on a disk of this machine, such as ``"$TMPDIR"``, where data files are
+            copied to by one of the machine's processes, in the background, and read from by all as
+            soon as they are there; by default that of the environment variable PATCHPRESS_STAGE;
+            False for none. What cannot be staged is read where the store is, and a warning
+            (`StageUnusable`) says so.
+        stage_size: the most bytes that all copies in that folder take, as a number or as text:
+            ``"200GB"``; by default PATCHPRESS_STAGE_SIZE, or what leaves 10 GiB of the disk (a
+            twentieth, if that is less) free. Copies that no process uses are removed for others.
 
     Raises:
         StoreMissing: there is none at the path.
@@ -54,9 +67,33 @@ def open_store(
         StoreDamaged: its manifest or data file is not what it should be.
         StoreUnreadable: there are no file descriptors left.
         FormatUnknown: a newer version wrote it, or its data file is of another version of LMDB.
-        OptionError: no such mode, or one that needs extents and there are none.
+        OptionError: no such mode, or one that needs extents and there are none; a folder or size
+            for staging that cannot be.
     """
-    return Store(path, mode=mode, readahead=readahead, checksums=checksums)
+    return Store(
+        path,
+        mode=mode,
+        readahead=readahead,
+        checksums=checksums,
+        stage=stage,
+        stage_size=stage_size,
+    )
+
+
+def opened(store: "Store | str | os.PathLike[str]", stage: StageFolder) -> "Store":
+    """A store that is open already, or the one of a path.
+
+    Raises:
+        StoreError, OptionError: as `open_store`; also an open store and a folder for staging.
+    """
+    if not isinstance(store, Store):
+        return open_store(store, stage=stage)
+    if stage is not None:
+        raise OptionError(
+            f"stage {stage!r} goes with the path of a store, and this one is open already: give it "
+            "to open_store"
+        )
+    return store
 
 
 class Store:
@@ -72,12 +109,20 @@ class Store:
         mode: str = Mode.AUTO,
         readahead: bool = False,
         checksums: bool = False,
+        stage: StageFolder = None,
+        stage_size: StageSize = None,
     ) -> None:
         """Open a store, as `open_store` says."""
         self._name = os.fspath(path)
         # Absolute, so that it is the same folder after os.chdir and in other processes.
         folder = Path(os.path.abspath(os.path.expanduser(path)))
-        self._reader = RecordReader(folder, mode=mode, readahead=readahead, checksums=checksums)
+        self._reader = RecordReader(
+            folder,
+            mode=mode,
+            readahead=readahead,
+            checksums=checksums,
+            nearby=stage_options(stage, stage_size),
+        )
 
     @property
     def path(self) -> Path:
@@ -107,11 +152,19 @@ class Store:
     def __repr__(self) -> str:
         counts = ", ".join(f"{m.records:,} {m.name}" for m in self.manifest.modalities.values())
         title = f"Store({self._name!r}: {self.manifest.dataset.name}, {counts})"
-        return "\n".join([plain(title), *columns_of(self.manifest.contents())])
+        return "\n".join([plain(title), *columns_of(self._contents())])
 
     def _repr_html_(self) -> str:
         title = f"Store {self._name}: {self.manifest.dataset.name}"
-        return html_table(title, ("", "", ""), self.manifest.contents())
+        return html_table(title, ("", "", ""), self._contents())
+
+    def _contents(self) -> list[tuple[str, str, str]]:
+        told = self.manifest.contents()
+        return told if self._stage is None else [*told, ("stage", "", str(self._stage))]
+
+    @property
+    def _stage(self) -> "Stage | None":
+        return cast("Stage | None", self._reader.nearby)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The reader by itself, so that what shares it (`Records`) shares it after a pickle, too.
@@ -129,6 +182,42 @@ class Store:
         A store that is not closed lets go of them when nothing refers to it any more.
         """
         self._reader.close()
+
+    @property
+    def reads_from(self) -> str:
+        """Where its data files are read, in words: the folder of the store, or the stage."""
+        return f"read from {self.path}" if self._stage is None else str(self._stage)
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it was opened with a stage: its data files are read there, or soon will be."""
+        return self._stage is not None
+
+    def data_files(self) -> list[Path]:
+        """The data files that are read, by shard: staged copies, and else those of the store.
+
+        Raises:
+            StoreError: one cannot be opened.
+        """
+        return self._reader.data_files()
+
+    def stage(self, progress: Callable[[int], None] | None = None) -> None:
+        """Copy all data files to the stage that this store was opened with, and wait for that.
+
+        Args:
+            progress: told of bytes as they are copied, or found there.
+
+        Raises:
+            OptionError: it was opened without a stage.
+            TargetError: there is no room for all, or the folder cannot be used.
+            StoreError: a data file cannot be read, or was overwritten.
+        """
+        if self._stage is None:
+            raise OptionError(
+                f"{self.path} was opened without a stage: open_store(path, stage=FOLDER), or set "
+                f"{STAGE}"
+            )
+        self._stage.fill(progress)
 
     def __len__(self) -> int:
         """How many records there are, over all modalities."""

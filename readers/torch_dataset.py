@@ -19,6 +19,7 @@ from patchpress.readers.format.table import Split
 from patchpress.readers.samples import Samples, samples_of
 from patchpress.readers.showing import columns_of, html_table
 from patchpress.readers.slots import Slot, Slots, batch_tensor
+from patchpress.readers.staging.options import StageFolder
 from patchpress.readers.store import Store
 
 Transform = Callable[[Any], Any]
@@ -56,6 +57,7 @@ class PatchDataset(Dataset[Any]):
         split: Split = None,
         *,
         transform: Transform | None = None,
+        stage: StageFolder = None,
         **choice: Unpack[Choice],
     ) -> None:
         """Find the samples.
@@ -67,6 +69,7 @@ class PatchDataset(Dataset[Any]):
             transform: applied to each sample, in the form that it has, by the process that reads
                 it. Random numbers of torch, NumPy and Python are seeded in workers as `DataLoader`
                 does it.
+            stage: as `open_store`, if the store is given as a path.
             **choice: see `patchpress.readers.choice.Choice`.
 
         Raises:
@@ -75,7 +78,7 @@ class PatchDataset(Dataset[Any]):
             OptionError: samples that were chosen before, and a split or choice.
         """
         check_transform(transform)
-        self.samples = samples_of(store, split, choice, type(self))
+        self.samples = samples_of(store, split, choice, type(self), stage)
         if not isinstance(store, Samples) and "dtype" not in choice:
             self.samples = self.samples.as_float()
         self.transform = transform

@@ -24,7 +24,12 @@ from benchmarks.adapters.patchpress import (
     PatchpressStackedCold,
     PatchpressStackedRGB,
 )
-from benchmarks.adapters.patchpress_loaders import BareLoop, DatasetLoader, PatchLoaderEpochs
+from benchmarks.adapters.patchpress_loaders import (
+    BareLoop,
+    DatasetLoader,
+    PatchLoaderEpochs,
+    StagedLoaderEpochs,
+)
 from benchmarks.adapters.per_item import PerItemLoader
 from benchmarks.adapters.plain import LmdbGet, Preadv, PreadvAnnounced
 from benchmarks.adapters.protocol import Converter, Loader, Peer, Reader, Sequential
@@ -76,6 +81,7 @@ COLD_READERS: tuple[Reader, ...] = (
 LOADERS: tuple[Loader, ...] = (
     BareLoop(),
     PatchLoaderEpochs(),
+    StagedLoaderEpochs(),
     DatasetLoader(),
     PerItemLoader(),
     MdsLoader(),

@@ -3,6 +3,7 @@
 All that the benchmarks know of `loader` and `patchpress.readers.torch_dataset` stands here.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,29 @@ class PatchLoaderEpochs(StackedStore, Loader):
     def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
         """Shuffle, read ahead."""
         return Epochs(patch_loader(self.path, batch), keyed)
+
+
+class StagedLoaderEpochs(PatchLoaderEpochs):
+    """PatchLoader over a store that is staged in its first epoch."""
+
+    name = "Patchpress, PatchLoader, staged"
+    note = "nothing is staged before its first epoch, which ends when all is"
+
+    def epochs(self, batch: int, workers: int) -> Iterable[KeyedBatch]:
+        """Shuffle, read ahead: at first from the store, then from the copy."""
+        stage = self.path.parent / "stage"
+        shutil.rmtree(stage, ignore_errors=True)
+        return StagedEpochs(patch_loader(self.path, batch, stage=stage))
+
+
+class StagedEpochs:
+    """Epochs of a loader, the first of which waits until all is staged."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader, self.staged = loader, False
+
+    def __iter__(self) -> Iterator[KeyedBatch]:
+        yield from map(keyed, self.loader)
+        if not self.staged:
+            self.loader.samples.store.stage()
+            self.staged = True

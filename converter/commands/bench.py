@@ -25,6 +25,7 @@ from patchpress.readers.errors import ExtentsUnusable, OptionError, SamplesLeftO
 from patchpress.readers.loader import PatchLoader
 from patchpress.readers.samples import Samples
 from patchpress.readers.showing import columns_of, plain
+from patchpress.readers.staging.options import StageFolder
 from patchpress.readers.store import Store, open_store
 
 RECORDS = 4_000  # that are read at most: they must fit into the page cache
@@ -68,12 +69,15 @@ class BenchReport:
     """What `bench` measured."""
 
     measurements: list[Measurement]
+    reads_from: str = ""
+    """Where the store was read, in words; empty if it was not staged."""
 
     def text(self) -> str:
         """The measurements as a table."""
         head = ["", "mode", "cache", "patches/s", "us/patch", "MB/s", "from disk / asked"]
         rows = [_row(measured) for measured in self.measurements]
-        title = f"{self.measurements[0].modality}, one process"
+        where = f", {self.reads_from}" if self.reads_from else ""
+        title = f"{self.measurements[0].modality}, one process{where}"
         return "\n".join([plain(title), *columns_of([head, *rows])])
 
     def save(self, path: StrPath) -> None:
@@ -107,6 +111,7 @@ def bench(
     modality: str | None = None,
     batch: int = 64,
     seconds: float = 1.0,
+    stage: StageFolder = None,
     progress: Progress | None = None,
 ) -> BenchReport:
     """Measure single reads, batches and the loader, warm and cold, in each read mode.
@@ -116,13 +121,15 @@ def bench(
         modality: which to read, of kind image; the store's first one by default.
         batch: records in a batch.
         seconds: how long each measurement takes.
+        stage: as `open_store`; all is staged there before it is measured.
         progress: told of each measurement.
 
     Raises:
         StoreError: there is no finished store.
         SelectionEmpty, OptionError: no such modality, a batch or a time that cannot be.
+        TargetError: it cannot be staged.
     """
-    opened = open_store(store)
+    opened = open_store(store, stage=stage)
     samples = _samples(opened, modality)
     name = modality or opened.modality_of(samples.key(0)).name
     if batch < 1 or seconds <= 0:
@@ -133,14 +140,16 @@ def bench(
         for case, mode in _cases(opened)
     ]
     progress = progress or NoProgress()
+    if opened.is_staged:
+        opened.stage()
     progress.start("measuring", len(readings), "measurements")
     measurements = []
     for reading in readings:
         with ProcessPoolExecutor(1, mp_context=SpawnWithoutMain()) as pool:
-            measured = pool.submit(measure, opened.path, reading, seconds).result()
+            measured = pool.submit(measure, opened.path, reading, seconds, stage).result()
         measurements.append(measured)
         progress.advance(1, measured.asked)
-    return BenchReport(measurements)
+    return BenchReport(measurements, opened.reads_from if opened.is_staged else "")
 
 
 def _samples(store: Store, modality: str | None) -> Samples:
@@ -161,14 +170,16 @@ def _cases(store: Store) -> Iterator[tuple[str, str]]:
             yield case, mode
 
 
-def measure(path: Path, reading: Reading, seconds: float) -> Measurement:
+def measure(
+    path: Path, reading: Reading, seconds: float, stage: StageFolder = False
+) -> Measurement:
     """One measurement, in a process that has not opened the store before."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtentsUnusable)  # the command has said it already
-        store = open_store(path, mode=reading.mode)
+        store = open_store(path, mode=reading.mode, stage=stage)
     reader = _Reader(store, reading)
     if reading.cache == "cold":
-        stayed = drop_from_cache([store.path / shard.path for shard in store.manifest.shards])
+        stayed = drop_from_cache(store.data_files())
         if stayed > STILL_THERE:
             return reader.result(
                 reason=f"{stayed:.0%} of the file stayed in the page cache: someone else reads it"

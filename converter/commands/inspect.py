@@ -23,7 +23,7 @@ def inspect(store: StrPath, key: str | None = None) -> str:
         StoreError: there is no finished store.
         KeyMissing: there is no such record.
     """
-    opened = open_store(store)
+    opened = open_store(store, stage=False)
     return _store_text(opened, os.fspath(store)) if key is None else _record_text(opened, key)
 
 

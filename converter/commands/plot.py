@@ -47,7 +47,7 @@ def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPat
         raise OptionError(
             "plotting needs matplotlib, which is not installed: pip install 'patchpress[plot]'"
         ) from None
-    opened, file = open_store(store), local_path(out)
+    opened, file = open_store(store, stage=False), local_path(out)
     require_no_source(file)
     names = [keys] if isinstance(keys, str) else list(keys or _first_keys(opened))
     if not names:

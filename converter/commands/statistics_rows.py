@@ -57,7 +57,7 @@ def parse_where(store: StrPath, entries: Sequence[str]) -> dict[str, list[object
         return None
     import pyarrow as pa
 
-    schema = open_store(store).table().schema
+    schema = open_store(store, stage=False).table().schema
     found: dict[str, list[object]] = {}
     for entry in entries:
         column, equals, text = entry.partition("=")

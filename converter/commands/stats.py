@@ -115,7 +115,7 @@ def compute(
         StoreError: there is no finished store, or it is damaged.
     """
     count = worker_count(workers)
-    opened = open_store(store)
+    opened = open_store(store, stage=False)
     names = [modalities] if isinstance(modalities, str) else modalities
     rows = select_rows(opened, split, flagged, where)
     chosen = _images(opened.manifest, names)

@@ -129,7 +129,7 @@ def verify(
     verdict = Verdict(os.fspath(store))
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", ExtentsUnusable)
-        opened = open_store(store)
+        opened = open_store(store, stage=False)
     unusable = [str(warning.message) for warning in raised]
     description = _description_of(opened, dataset, is_needed=against is not None)
     name = "none" if description is None else description.dataset.name

@@ -184,7 +184,7 @@ class _Comparer:
         self, path: Path, sources: Mapping[str, ModalitySource], files: SharedMemory | None
     ) -> None:
         """`files` is where the parent process puts files out of archives."""
-        self._store, self._sources, self._shared = open_store(path), sources, files
+        self._store, self._sources, self._shared = open_store(path, stage=False), sources, files
 
     def __call__(self, patches: list[Patch]) -> list[str | None]:
         """What is wrong with each patch's record, None if it is what the files say."""

@@ -29,6 +29,7 @@ from patchpress.readers.access.fetcher import (
     Mode,
     ThreadBuffers,
 )
+from patchpress.readers.access.nearby import Nearby, OpensNearby
 from patchpress.readers.access.plan import Plan, size_advice
 from patchpress.readers.access.planner import Planner
 from patchpress.readers.access.shards import Shards
@@ -78,21 +79,33 @@ def _explained(method: _Method) -> _Method:
 class RecordReader:
     """The records of one store; safe in threads and after a fork, pickled as path and options."""
 
-    def __init__(self, path: Path, *, mode: str, readahead: bool, checksums: bool) -> None:
-        """Open a store, as `open_store` says."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mode: str,
+        readahead: bool,
+        checksums: bool,
+        nearby: OpensNearby | None = None,
+    ) -> None:
+        """Open a store, as `open_store` says; with `nearby`, copies are read as they come."""
         self.path = path
         if mode not in set(Mode):
             raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
         self.mode, self.readahead = Mode(mode), readahead
         self.manifest: Manifest = read_manifest(path)
-        self._shards = Shards(path, self.manifest.shards, readahead=readahead)
+        self._opens_nearby = nearby
+        self.nearby: Nearby | None = None
+        if nearby is not None:
+            self.nearby = nearby.of(path, self.manifest.shards)
+        self._shards = Shards(path, self.manifest.shards, readahead=readahead, nearby=self.nearby)
         self._checksums = Checksums(path, self.manifest) if checksums else None
         self._planner = Planner(path, self.manifest)
         self._buffers = ThreadBuffers(self.manifest.record_limit)
         self._fetcher: Fetcher = self._open_fetcher()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = (str(self.mode), self.readahead, self._checksums is not None)
+        options = (str(self.mode), self.readahead, self._checksums is not None, self._opens_nearby)
         return _reopen, (str(self.path), *options)
 
     def _open_fetcher(self) -> Fetcher:
@@ -142,6 +155,14 @@ class RecordReader:
     def extents(self) -> Extents | None:
         """Where the records lie; None if they are read without extents."""
         return self._fetcher.extents if isinstance(self._fetcher, ExtentsFetcher) else None
+
+    def data_files(self) -> list[Path]:
+        """The data files that are read, by shard: copies that are nearby, else those of the store.
+
+        Raises:
+            StoreError: one cannot be opened.
+        """
+        return [self._shards.open(number).file.path for number in range(len(self._shards))]
 
     def has(self, key: object) -> bool:
         """Whether there is a record of that name."""
@@ -301,6 +322,8 @@ class RecordReader:
         """Let go of the data files; reading raises StoreUnreadable from now on."""
         self._fetcher = cast("Fetcher", _Closed(self.path))
         self._shards.close()
+        if self.nearby is not None:
+            self.nearby.close()
 
     def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
         """Fill one patch (bands, height, width), whatever its record is."""
@@ -371,5 +394,9 @@ def list_of(keys: Sequence[str], way_out: str) -> Sequence[str]:
     return keys if isinstance(keys, (list, tuple)) else list(keys)
 
 
-def _reopen(path: str, mode: str, readahead: bool, checksums: bool) -> RecordReader:
-    return RecordReader(Path(path), mode=mode, readahead=readahead, checksums=checksums)
+def _reopen(
+    path: str, mode: str, readahead: bool, checksums: bool, nearby: OpensNearby | None
+) -> RecordReader:
+    return RecordReader(
+        Path(path), mode=mode, readahead=readahead, checksums=checksums, nearby=nearby
+    )

@@ -14,6 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from patchpress.readers.access.files import UNTRACKED, open_file
+from patchpress.readers.access.nearby import Nearby
 from patchpress.readers.access.open_shard import TRUSTED, OpenShard, overwritten
 from patchpress.readers.errors import (
     StoreDamaged,
@@ -45,13 +46,23 @@ if hasattr(os, "register_at_fork"):
 class Shards:
     """The data files of one store; safe in threads and after a fork."""
 
-    def __init__(self, store: Path, shards: Sequence[Shard], *, readahead: bool = False) -> None:
+    def __init__(
+        self,
+        store: Path,
+        shards: Sequence[Shard],
+        *,
+        readahead: bool = False,
+        nearby: Nearby | None = None,
+    ) -> None:
         """Open nothing yet, but make sure that no folder of a shard lacks.
+
+        Copies that are `nearby` are opened instead of the store's files, as soon as they are there.
 
         Raises:
             StoreDamaged: one does.
         """
         self._store, self._shards, self._readahead = store, shards, readahead
+        self._nearby = nearby
         self._open: dict[int, OpenShard] = {}
         # Of each that was open once: (file, size and time, identity).
         self._known: dict[int, tuple[tuple[int, int], tuple[int, int], str | None]] = {}
@@ -71,6 +82,8 @@ class Shards:
             FormatUnknown: it has the format of another LMDB.
             StoreUnreadable: there are no file descriptors left.
         """
+        if self._nearby is not None and self._nearby.stirred:
+            self._take_up(self._nearby.refresh())
         shard = self._open.get(number)
         if shard is None:
             shard = self._opened(number)
@@ -134,7 +147,8 @@ class Shards:
         known = self._known.get(number)
         path = self._store / self._shards[number].path if known else self.path(number)
         try:
-            file = open_file(path, readahead=self._readahead)
+            near = self._nearby and self._nearby.open(number)
+            file = near or open_file(path, readahead=self._readahead)
         except StoreMissing:
             raise _absent(path) from None
         shard = OpenShard(file, trusted=TRUSTED if len(self._shards) > 1 else 0)
@@ -156,6 +170,12 @@ class Shards:
             raise overwritten(path)
         self._known[number] = shard.inode, shard.seen, shard.identity
         return shard
+
+    def _take_up(self, numbers: Sequence[int]) -> None:
+        """Let some shards be opened anew, since there are copies of them now."""
+        with _lock:
+            for number in numbers:
+                self._open.pop(number, None)
 
     def _require_folders(self) -> None:
         """Look at the names of the folders, and at nothing in them: there may be thousands."""

@@ -48,6 +48,8 @@ class Copies:
         self._source, self._shards, self._folder, self._limit = source, shards, folder, limit
         self._names = [_name(source, shard) for shard in shards]
         whole = hashlib.sha256("".join(self._names).encode()).hexdigest()[:40]
+        # Of each that was looked at: by what it is known again.
+        self._known: dict[int, tuple[int, ...]] = {}
         self._used = room.use(folder, whole, self._names)
 
     def close(self) -> None:
@@ -69,7 +71,12 @@ class Copies:
             file = self._folder.find(name, shard.bytes)
             if file is None:
                 return None
+            status = os.fstat(file.descriptor)
+            seen = status.st_dev, status.st_ino, status.st_mtime_ns
+            if self._known.get(number) == seen:
+                return file
             if identity_of(file) == self._source.identity(shard.path):
+                self._known[number] = seen
                 return file
             wrong = "has other records"
         except CopyBroken as error:

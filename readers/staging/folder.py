@@ -24,6 +24,8 @@ from patchpress.readers.format.btree import Tree
 from patchpress.readers.staging import locks
 from patchpress.readers.staging.locks import Lock
 
+OFTEN = 10**9
+"""Nanoseconds after which another use of a copy is noted."""
 WHOLE, PARTIAL, USER, LOCK = ".mdb", ".partial", ".user", "lock"
 
 
@@ -76,8 +78,7 @@ class CopyFolder:
         """A whole copy, or None if there is none; it counts as used.
 
         Raises:
-            CopyBroken: something else is in its place.
-            StoreError: it cannot be opened, or is no data file.
+            CopyBroken: something else is in its place, or it cannot be opened.
         """
         path = self.path / (name + WHOLE)
         try:
@@ -91,10 +92,14 @@ class CopyFolder:
             raise CopyBroken(wrong)
         if status.st_size != size:
             raise CopyBroken(f"has {status.st_size:,} of {size:,} bytes")
-        with suppress(OSError):
-            # Not the time of writing, by which a reader sees that a file is not what it was.
-            os.utime(path, ns=(time.time_ns(), status.st_mtime_ns), follow_symlinks=False)
-        return open_file(path)
+        if time.time_ns() - status.st_atime_ns > OFTEN:
+            with suppress(OSError):
+                # Not the time of writing, by which readers see that a file is not what it was.
+                os.utime(path, ns=(time.time_ns(), status.st_mtime_ns), follow_symlinks=False)
+        try:
+            return open_file(path)
+        except StoreError as error:
+            raise CopyBroken(f"cannot be opened ({error})") from None
 
     def remove(self, path: Path) -> None:
         """Remove a file or link of the folder, if it is still there.

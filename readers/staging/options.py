@@ -2,10 +2,16 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from patchpress.readers.errors import OptionError
+
+if TYPE_CHECKING:
+    from patchpress.readers.format.manifest import Shard
+    from patchpress.readers.staging.stage import Stage
 
 STAGE, STAGE_SIZE = "PATCHPRESS_STAGE", "PATCHPRESS_STAGE_SIZE"
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -40,6 +46,14 @@ class StageOptions:
                 "which is not set: set it, or name a folder"
             )
         return Path(os.path.abspath(text))
+
+    def of(self, store: Path, shards: "Sequence[Shard]") -> "Stage":
+        """The copies of a store's data files, in this process."""
+        # Loaded if something is staged, not whenever a store is opened.
+        from patchpress.readers.staging.source import LocalSource
+        from patchpress.readers.staging.stage import Stage
+
+        return Stage(self.path, self.size, shards, LocalSource(store))
 
 
 def stage_options(stage: StageFolder, size: StageSize) -> StageOptions | None:

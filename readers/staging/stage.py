@@ -7,9 +7,11 @@ from the copy. Which process of a machine copies it is decided by a lock.
 import logging
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from patchpress.readers.access.files import DataFile
 from patchpress.readers.errors import StageUnusable, StoreError, TargetError
@@ -17,7 +19,6 @@ from patchpress.readers.format.manifest import Shard
 from patchpress.readers.staging.copies import Copies
 from patchpress.readers.staging.folder import CopyFolder, FolderUnusable
 from patchpress.readers.staging.locks import Busy
-from patchpress.readers.staging.options import StageOptions
 from patchpress.readers.staging.room import NoRoom
 from patchpress.readers.staging.source import ShardSource
 
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 PAUSE = 0.2
 """Seconds until one looks again whether another process has made a copy."""
+
+AGAIN = 60.0
+"""Seconds after which a shard may be wanted again that found no room."""
 
 
 class Stopped(Exception):
@@ -34,13 +38,18 @@ class Stopped(Exception):
 class Stage:
     """The staged copies of one store in this process; safe in threads and after a fork."""
 
-    def __init__(self, options: StageOptions, shards: Sequence[Shard], source: ShardSource) -> None:
+    def __init__(
+        self, folder: Path, size: int | None, shards: Sequence[Shard], source: ShardSource
+    ) -> None:
         """Find the folder. If nothing can be staged there, a warning says so, and nothing is.
 
-        Raises:
-            OptionError: the folder names a variable that is not set.
+        Args:
+            folder: where copies are made.
+            size: the most bytes of all copies there; None for what leaves a reserve of the disk.
+            shards: as the manifest has them.
+            source: where they are.
         """
-        self._work = _Work(options, shards, source)
+        self._work = _Work(folder, size, shards, source)
         # The thread knows the work alone, so that it ends when nobody has this any more.
         self._end = weakref.finalize(self, self._work.stop)
 
@@ -80,23 +89,24 @@ class Stage:
 class _Work:
     """What a `Stage` and its thread share."""
 
-    def __init__(self, options: StageOptions, shards: Sequence[Shard], source: ShardSource) -> None:
-        self._options, self._shards, self._source = options, shards, source
-        self._path = options.path
+    def __init__(
+        self, folder: Path, size: int | None, shards: Sequence[Shard], source: ShardSource
+    ) -> None:
+        self._path, self._shards, self._source = folder, shards, source
         self.stirred = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._wanted: dict[int, None] = {}  # in the order in which they were
+        self._refused: dict[int, float] = {}  # when it may be wanted again
         self._staged: set[int] = set()
         self._came: list[int] = []
         self._copies: Copies | None = None
-        self._why_not = ""
+        self._why_not, self._is_told = "", False
         try:
-            self._copies = Copies(source, shards, CopyFolder(self._path), options.size)
+            self._copies = Copies(source, shards, CopyFolder(folder), size)
         except (FolderUnusable, Busy, OSError) as error:
-            busy = "another process has kept it locked" if isinstance(error, Busy) else str(error)
-            self._give_up(busy)
+            self._give_up(_said(error, folder))
         _works.add(self)
 
     def open(self, number: int) -> DataFile | None:
@@ -109,13 +119,16 @@ class _Work:
         except FolderUnusable as error:
             self._give_up(str(error))
             return None
+        except StoreError:
+            return None  # the reader opens the file of the store, and says what is wrong with it
         with self._lock:
             if file is not None:
                 self._staged.add(number)
                 return file
             self._staged.discard(number)
-            self._wanted[number] = None
-            self._start()
+            if time.monotonic() >= self._refused.get(number, 0.0):
+                self._wanted[number] = None
+                self._start()
         return None
 
     def refresh(self) -> list[int]:
@@ -143,7 +156,7 @@ class _Work:
             else:
                 tell(shard.bytes)
             if self._copies is None:
-                raise TargetError(f"nothing can be staged in {self._path}: {self._why_not}")
+                raise TargetError(f"nothing can be staged: {self._why_not}")
             self._note(number)
 
     def stop(self) -> None:
@@ -172,9 +185,7 @@ class _Work:
     def _start(self) -> None:
         """Start the thread if none runs; the lock is held."""
         if self._thread is None and not self._stop.is_set():
-            self._thread = threading.Thread(
-                target=self._stage_wanted, name="patchpress-stage", daemon=True
-            )
+            self._thread = threading.Thread(target=self._stage_wanted, name="staging", daemon=True)
             self._thread.start()
 
     def _stage_wanted(self) -> None:
@@ -209,6 +220,7 @@ class _Work:
             _log.warning("%s cannot be staged: %s", self._shards[number].path, error)
         with self._lock:
             self._wanted.pop(number, None)
+            self._refused[number] = time.monotonic() + AGAIN
         return True
 
     def _go_on(self, nbytes: int) -> None:
@@ -223,18 +235,17 @@ class _Work:
             self.stirred = True
 
     def _sentence(self, number: int, why: str) -> str:
-        rest = len(self._shards) - len(self._staged)
+        shard = self._shards[number]
         return (
-            f"there is no room in {self._path} for {self._shards[number].path} "
-            f"({self._shards[number].bytes:,} bytes): {why}; "
-            f"{rest:,} of {len(self._shards):,} shards are read from {self._source.name}"
+            f"there is no room in {self._path} for {shard.path} ({shard.bytes:,} bytes): {why}; it "
+            f"is read from {self._source.name}, and so is what else finds no room"
         )
 
     def _tell(self, sentence: str) -> None:
         """Warn once."""
-        if self._why_not:
+        if self._is_told:
             return
-        self._why_not = sentence
+        self._is_told = True
         _log.info("%s", sentence)
         try:
             warnings.warn(sentence, StageUnusable, stacklevel=2)
@@ -243,8 +254,15 @@ class _Work:
                 raise
 
     def _give_up(self, why: str) -> None:
-        self._copies = None
-        self._tell(f"nothing is staged in {self._path}, and the store is read directly: {why}")
+        self._copies, self._why_not = None, why
+        self._tell(f"nothing is staged, and {self._source.name} is read directly: {why}")
+
+
+def _said(error: Exception, folder: Path) -> str:
+    if isinstance(error, Busy):
+        return f"another process keeps {folder} locked"
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return f"{folder} cannot be written ({strerror})" if strerror else str(error)
 
 
 _works: "weakref.WeakSet[_Work]" = weakref.WeakSet()

@@ -15,7 +15,7 @@ from tests.support.helpers import DATASET, Ended, command, python, tiny_dataset
 from tests.support.synthetic import FLAGGED_TABLE, TABLE, Row
 
 Command = Callable[..., Ended]
-COMMANDS = ["convert", "verify", "inspect", "datasets", "plot", "stats", "bench", "index"]
+COMMANDS = ["convert", "verify", "inspect", "datasets", "plot", "stats", "bench", "stage", "index"]
 
 
 def test_patchpress_is_the_command() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from patchpress.readers.format.manifest import read_manifest
-from patchpress.readers.staging import locks, room
+from patchpress.readers.staging import folder, locks, room
 from patchpress.readers.staging.copies import Copies
 from patchpress.readers.staging.folder import PARTIAL, WHOLE, CopyFolder, FolderUnusable
 from patchpress.readers.staging.locks import Busy, Lock
@@ -178,11 +178,11 @@ def test_what_lies_in_the_place_of_a_partial_copy_is_not_written_through(
     copies = copies_of(parts, tmp_path / "stage")
     copies.make(0)
     (name,) = names(tmp_path / "stage")
-    folder = folder_in(tmp_path / "stage")
-    (folder / name).unlink()
+    place = folder_in(tmp_path / "stage")
+    (place / name).unlink()
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    (folder / name).with_suffix(PARTIAL).symlink_to(victim)
+    (place / name).with_suffix(PARTIAL).symlink_to(victim)
     copies.make(0)
     assert copies.find(0) is not None
     assert victim.read_text() == "mine"
@@ -247,8 +247,12 @@ def test_what_a_dead_process_left_behind_is_removed(parts: Path, tmp_path: Path)
 
 
 def test_copies_that_nobody_uses_go_first_the_oldest(
-    stores: dict[tuple[str, str], Path], parts: Path, tmp_path: Path
+    stores: dict[tuple[str, str], Path],
+    parts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(folder, "OFTEN", 0)
     stage = tmp_path / "stage"
     sizes = [shard.bytes for shard in read_manifest(parts).shards]
     first = copies_of(parts, stage)
