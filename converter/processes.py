@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from multiprocessing.context import ForkContext, SpawnContext, SpawnProcess
 from pathlib import Path
@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _TASKS = Path("/proc/self/task")  # a folder for each thread of this process
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
 _EXPECT_FORK = {"jemalloc_bg_thd"}  # names of threads that jemalloc stops around a fork by itself
 
 
@@ -254,7 +255,7 @@ def _kill(executor: ProcessPoolExecutor) -> None:
 
 
 def become_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end when it does."""
+    """Leave Ctrl-C to the parent, end when it does, and before it if memory is short."""
     # A terminal sends Ctrl-C to the whole group of processes; only the parent reacts to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -262,6 +263,10 @@ def become_worker(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+        # If memory ends, the kernel kills what takes most, which may be the parent: nobody could
+        # tell then. So workers offer themselves.
+        with suppress(OSError):
+            _OOM_SCORE.write_text("1000")
 
 
 # What this worker process does with a task. A process pool hands state to its tasks no other way.
