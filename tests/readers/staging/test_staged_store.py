@@ -373,6 +373,38 @@ def test_others_take_over_from_a_process_that_is_killed(parts: Path, tmp_path: P
     assert list(tmp_path.glob("stage/*/*.partial")) == []
 
 
+ORPHAN = """
+import os, signal, sys, time
+from pathlib import Path
+from patchpress import open_store
+from patchpress.readers.staging import options
+from patchpress.readers.staging.stage import Stage
+from tests.support.counting_source import CountingSource
+store, stage, log = map(Path, sys.argv[1:])
+options.StageOptions.of = lambda self, path, shards: Stage(
+    self.path, self.size, shards, CountingSource(path, log, seconds=0.5))
+opened = open_store(store, stage=stage)
+opened.read_batch(opened.keys("s2"))
+while not log.exists():
+    time.sleep(0.01)
+if os.fork():
+    os.kill(os.getpid(), signal.SIGKILL)
+while not all(stage in path.parents for path in opened.data_files()):
+    opened.read_batch(opened.keys("s2"))
+print(opened.reads_from)
+"""
+
+
+@pytest.mark.slow
+def test_a_child_goes_on_if_its_parent_is_killed_while_it_copies(
+    parts: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-c", ORPHAN, *map(str, (parts, tmp_path / "stage", tmp_path / "log"))]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stdout == f"staged in {tmp_path / 'stage'}\n", ended.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_of_torch_read_the_copies(parts: Path, tmp_path: Path, method: str) -> None:
