@@ -39,6 +39,13 @@ def fill_column(rows: "pa.Table", column: str, values: Any) -> "pa.Table":
     return set_column(rows, column, values)
 
 
+def release_memory() -> None:
+    """Give the memory back that Arrow has freed: it keeps several times the size of a table."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
 def is_list(kind: Any) -> bool:
     """Whether a type is that of lists."""
     import pyarrow.types as pt

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.column_checks import SPLIT
 from patchpress.converter.descriptions.description import Description, Splits
-from patchpress.converter.tables.arrow import first_repeated, is_in, set_column
+from patchpress.converter.tables.arrow import first_repeated, is_in, release_memory, set_column
 from patchpress.converter.tables.naming import Respelling, respelling, stripped
 from patchpress.converter.tables.published_columns import PublishedColumns, published_columns
 from patchpress.converter.tables.table_values import (
@@ -78,6 +78,8 @@ class Tables:
             given = self.names(column)
             spelled = respelling(given, names)
             if not len(spelled.given):
+                del given
+                release_memory()
                 continue
             found[column] = spelled
             notes += spelled.note(f"column {column} of the tables")
@@ -141,9 +143,7 @@ def check_tables(description: Description, paths: Mapping[str, Path]) -> Tables:
             _log.info("labels in %s get their canonical names: %s", column, names)
     rows = _count_distinct(identities)
     del identities
-    # Arrow keeps the memory that it has freed, several times the size of the tables; the conversion
-    # of the patches needs it.
-    pa.default_memory_pool().release_unused()
+    release_memory()  # the conversion of the patches needs it
     return Tables(
         description=description,
         paths=dict(paths),

@@ -116,13 +116,16 @@ class RecordLog:
             len(self), pa.py_buffer(ends), pa.py_buffer(digits)
         ).cast(pa.string())
 
-    def epsg(self) -> npt.NDArray[np.int32]:
-        """EPSG code of each record, int32 (records,); 0 if unknown."""
-        return self._array()["epsg"]
+    def grounds(
+        self, positions: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """(EPSG codes, bounds) of the records at some positions.
 
-    def bounds(self) -> npt.NDArray[np.float64]:
-        """Left, bottom, right, top in units of the CRS, float64 (records, 4); NaN if unknown."""
-        return self._array()["bounds"]
+        Codes are int32 (records,), 0 if unknown; bounds are left, bottom, right, top in units of
+        the CRS, float64 (records, 4), NaN if unknown.
+        """
+        facts = np.frombuffer(self._facts, _FACTS)[positions]  # a copy of these only
+        return facts["epsg"], facts["bounds"]
 
     def _array(self) -> npt.NDArray[Any]:
         """A copy of the facts: a bytearray that an array looks into cannot grow."""

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.descriptions.patterns import name_pattern
-from patchpress.converter.tables.arrow import first_repeated, is_in, set_column
+from patchpress.converter.tables.arrow import (
+    first_repeated,
+    is_in,
+    one_array,
+    release_memory,
+    set_column,
+)
 from patchpress.converter.tables.filling import (
     Logs,
     as_official,
@@ -85,15 +94,19 @@ def build_rows(
 
     known = _names_by_column(description, logs)
     notes = mixed_types(logs)
-    official = None
+    there = None
     if tables is not None:
         tables = tables.respelled(known)
         notes = [*tables.notes, *notes]
-        official = _rows_with_pixels(description, logs, tables)
-        if not len(official) and tables.rows:
+        there = _have_pixels(tables, known)
+        if not there.any() and tables.rows:
             _check_part(description, tables, known, is_part=is_part)
     paired = read_pairs(description, pairs, known, notes, is_part=is_part)
+    del known  # of a large data set all names take a hundred megabytes
+    release_memory()
+    official = None if tables is None or there is None else _chosen_rows(tables, there)
     unmatched = [_unmatched(description.modalities[name], logs[name], official) for name in logs]
+    release_memory()
     new = _new_rows(description, unmatched, paired, notes)
     _log.info(
         "%d rows of the official tables have pixels; %d rows are new",
@@ -105,13 +118,17 @@ def build_rows(
     else:
         new = unflagged(description, as_official(new, official, notes), official)
         # A column that only one of the two has is null in the rows of the other.
-        table = pa.concat_tables([official, new], promote_options="default")
-        table = filled(description, table, logs)
         without_pixels = tables.rows - len(official)
+        table = pa.concat_tables([official, new], promote_options="default")
+        del official, new
+        table = filled(description, table, logs)
         names = {one.modality.name: one.names.to_pylist() for one in unmatched}
         without_row = {modality: lacking for modality, lacking in names.items() if lacking}
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    fields = table.schema
+    del table
     return TableRows(
-        table=table.sort_by(description.identity).combine_chunks(),
+        table=_sorted_by(description.identity, fields, columns),
         without_pixels=without_pixels,
         without_row=without_row,
         notes=tuple(notes),
@@ -119,14 +136,38 @@ def build_rows(
 
 
 def _names_by_column(description: Description, logs: Logs) -> dict[str, "pa.Array"]:
-    """Key column -> the names of the stored records that it names, of all modalities."""
+    """Key column -> the names of the stored records that it names, each once."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     found: dict[str, list[pa.Array]] = {}
     for name, log in logs.items():
         if len(log):
             found.setdefault(description.modalities[name].key_column, []).append(log.names())
-    return {column: pa.concat_arrays(names) for column, names in found.items()}
+    known = {column: pc.unique(pa.chunked_array(found.pop(column))) for column in list(found)}
+    release_memory()
+    return known
+
+
+def _sorted_by(
+    identity: str, schema: "pa.Schema", columns: "dict[str, pa.ChunkedArray]"
+) -> "pa.Table":
+    """The rows in the order of their identities, each column in one piece.
+
+    The columns are taken out of `columns` one by one, so that a large table is never there twice.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    order = pc.sort_indices(columns[identity])
+    is_sorted = order.equals(pa.array(np.arange(len(order), dtype=np.uint64)))
+    arrays = []
+    for name in schema.names:
+        values = one_array(columns.pop(name))
+        arrays.append(values if is_sorted else values.take(order))
+        del values
+        release_memory()
+    return pa.table(arrays, schema=schema)
 
 
 def _check_part(
@@ -157,20 +198,27 @@ def _check_part(
         return
 
 
-def _rows_with_pixels(description: Description, logs: Logs, tables: Tables) -> "pa.Table":
-    """The official rows that name a stored record."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _have_pixels(tables: Tables, known: Mapping[str, "pa.Array"]) -> npt.NDArray[np.bool_]:
+    """For each official row whether it names a stored record; `known` are these by column."""
+    there = np.zeros(tables.rows, bool)
+    for column, stored in known.items():
+        # All names at once: what looks names up in others is made anew for each call.
+        found = is_in(tables.names(column), stored)
+        there |= found.to_numpy()
+        release_memory()
+    return there
 
-    # Not a dict: modalities may have the same column.
-    names = [(description.modalities[name].key_column, log.names()) for name, log in logs.items()]
-    kept = []
+
+def _chosen_rows(tables: Tables, chosen: npt.NDArray[np.bool_]) -> "pa.Table":
+    """Some of the official rows."""
+    import pyarrow as pa
+
+    kept, begin = [], 0
     for group in tables.groups():
-        there = None
-        for column, stored in names:
-            found = is_in(group[column], stored)
-            there = found if there is None else pc.or_(there, found)
-        kept.append(group.filter(there))
+        kept.append(group.filter(pa.array(chosen[begin : begin + len(group)])))
+        begin += len(group)
+        del group
+        release_memory()
     return pa.concat_tables(kept)
 
 
@@ -180,10 +228,11 @@ def _unmatched(modality: ModalitySource, log: RecordLog, official: "pa.Table | N
 
     names = log.names()
     if official is None:
-        positions = pa.array(range(len(names)), pa.int64())
+        positions = pa.array(np.arange(len(names)))
     else:
         known = is_in(names, official[modality.key_column])
         positions = pc.indices_nonzero(pc.invert(known))
+        release_memory()
     return _Unmatched(modality, log, positions, names.take(positions))
 
 
