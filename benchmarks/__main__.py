@@ -14,7 +14,7 @@ from benchmarks.picture import draw
 from benchmarks.report import CaseTable, markdown, read_json, write_json
 from benchmarks.tree import find_patches, synthetic_tree
 
-CASES = ("convert", "archive", "costs", "read", "rgb", "cold", "loader", "memory")
+CASES = ("convert", "archive", "costs", "read", "rgb", "shards", "cold", "loader", "memory")
 DEFAULT = ("convert", "read")
 OTHERS = ("environments", "report")
 
@@ -79,6 +79,7 @@ class Cases:
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),
+            "shards": lambda: read.run_shards(self.sources(), a.batch, a.rounds, a.seconds),
             "cold": lambda: cold.run(self.sources(), a.batch[0], a.cold_patches, a.rounds),
             "loader": lambda: loader.run(self.sources(), a.batch, a.rounds, a.loader_seconds),
         }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.adapters import READERS, RGB_READERS
+from benchmarks.adapters import READERS, RGB_READERS, SHARD_READERS
 from benchmarks.adapters.protocol import Reader, Sequential
 from benchmarks.cache import resident
 from benchmarks.child import Contestant, in_turns
@@ -13,6 +13,7 @@ from benchmarks.report import CaseTable
 from benchmarks.tree import warm
 from benchmarks.trial import Trial, fitting, times, trial, us
 
+SHORTER = 8  # times, the turns of the case shards
 WARM = 0.99  # the report tells of whom a smaller share was in the page cache
 NOTES = (
     "Random Sentinel-2 patches, (12, 120, 120) uint16. One process and one thread each, page cache "
@@ -55,6 +56,25 @@ def run_rgb(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) ->
     title = f"Reading B04, B03 and B02 in batches of {trials[0].batch}, {rounds} rounds"
     notes = (*NOTES, *notes, "A quarter of the bytes: 4 times as fast is the limit.")
     return CaseTable("rgb", title, notes, head, tuple(rows), tuple(map(asdict, trials)))
+
+
+def run_shards(sources: Path, sizes: Sequence[int], rounds: int, seconds: float) -> CaseTable:
+    """Read whole patches of a store of one data file, and of one of many."""
+    # A few hundredths decide: more and shorter turns, so that others on the machine hit both.
+    rounds, seconds = rounds * SHORTER, seconds / SHORTER
+    trials, notes = race("shards", SHARD_READERS, sources, sizes, rounds, seconds)
+    half = len(trials) // 2
+    rows = []
+    for one, many in zip(trials[:half], trials[half:], strict=True):
+        for each in (one, many):
+            cells = (us(each), times(each, one), each.spread) if each.rates else ("-",) * 3
+            rows.append((str(each.batch), each.name, *cells, each.unavailable or ""))
+    head = ("batch", "reader", "us/patch", "of one data file", "best - worst", "")
+    title = f"Reading from one data file and from shards, {rounds} rounds of {seconds:g} s"
+    note = "Each batch has records of nearly all shards."
+    return CaseTable(
+        "shards", title, (*NOTES, note, *notes), head, tuple(rows), tuple(map(asdict, trials))
+    )
 
 
 def race(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from benchmarks.adapters.patchpress import PatchpressSharded
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
 from benchmarks.report import CaseTable
 
@@ -12,6 +13,7 @@ OF_CONVERTING = ("convert", "archive", "costs", "memory")  # the cases without a
 CONVERTER, USUAL = "Patchpress", "rasterio, process pool"
 FROM_ARCHIVE = PATCHPRESS.format(layout="stacked")
 STACKED, BARE = "Patchpress, stacked", "Patchpress, bare read_batch loop"
+SHARDED = PatchpressSharded.name
 STOCK, LOADER = "Patchpress, stock DataLoader", "Patchpress, PatchLoader"
 PER_ITEM = "per item, default collate"
 DIRECT = ("Patchpress, stacked, direct", "Patchpress, native, direct")
@@ -186,6 +188,11 @@ GOALS = (
         "B04 B03 B02 against all 12 bands",
         2.5,
         lambda m: m.ratio("rgb", f"{STACKED}, B04 B03 B02", STACKED),
+    ),
+    Goal(
+        "a store of 16 shards against one data file",
+        0.95,
+        lambda m: m.ratio("shards", SHARDED, STACKED),
     ),
 )
 

@@ -20,6 +20,7 @@ from benchmarks.adapters.patchpress import (
     PatchpressNative,
     PatchpressNativeCold,
     PatchpressNativeRGB,
+    PatchpressSharded,
     PatchpressStacked,
     PatchpressStackedCold,
     PatchpressStackedRGB,
@@ -66,6 +67,7 @@ RGB_READERS: tuple[Reader, ...] = (
     PatchpressNative(),
     PatchpressNativeRGB(),
 )
+SHARD_READERS: tuple[Reader, ...] = (PatchpressStacked(), PatchpressSharded())
 COLD_READERS: tuple[Reader, ...] = (
     Preadv(),
     PreadvAnnounced(),
@@ -92,6 +94,7 @@ LOADERS: tuple[Loader, ...] = (
 PEERS: dict[str, tuple[Peer, ...]] = {
     "read": READERS,
     "rgb": RGB_READERS,
+    "shards": SHARD_READERS,
     "cold": COLD_READERS,
     "loader": LOADERS,
 }

@@ -1,5 +1,7 @@
 """Patchpress: its command, and its reader over both layouts."""
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +18,12 @@ from benchmarks.adapters.protocol import (
     StackedStore,
     missing,
 )
-from benchmarks.tree import S2_BANDS
+from benchmarks.tree import REPOSITORY, S2_BANDS
 
 if TYPE_CHECKING:
     from patchpress import Store
+
+SHARDS = 16
 
 
 class PatchpressConverter:
@@ -79,6 +83,25 @@ class PatchpressNative(PatchpressStacked):
     def source(self, sources: Sources) -> Path:
         """Give the native store."""
         return sources.native
+
+
+class PatchpressSharded(PatchpressStacked):
+    """The same on a stacked store of 16 shards, converted afresh, with the others' options."""
+
+    name = f"Patchpress, stacked, {SHARDS} shards"
+    note = "into the reused buffer"
+
+    def source(self, sources: Sources) -> Path:
+        """Give the store, beside the one of a single file."""
+        return sources.stacked.with_name(f"{sources.stacked.name}-{SHARDS}")
+
+    def write(self, sources: Sources) -> None:
+        """Convert the tree."""
+        store = self.source(sources)
+        shutil.rmtree(store, ignore_errors=True)
+        job = Job(sources.tree, store, "stacked", ("s2",), 1)
+        command = [*PatchpressConverter().command(job), "--shards", str(SHARDS)]
+        subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
 
 
 class PatchpressStackedRGB(PatchpressStacked):

@@ -21,7 +21,7 @@ KEYS = ("a", "b", "c", "d")
 
 @pytest.mark.slow
 def test_all_cases_run_on_a_small_tree(tmp_path: Path) -> None:
-    cases = ["convert", "read", "cold", "memory"]
+    cases = ["convert", "read", "shards", "cold", "memory"]
     if shutil.which("tar") and shutil.which("zstd"):
         cases += ["archive", "costs"]
     words = ["--n", "16", "--memory-n", "4", "--s2", "--batch", "4", "--rounds", "1"]
@@ -70,7 +70,7 @@ def every(case: str, **more: object) -> CaseTable:
 
 
 def test_every_goal_of_reading_finds_its_contestants() -> None:
-    sections = [every(case) for case in ("read", "rgb", "cold")]
+    sections = [every(case) for case in ("read", "rgb", "shards", "cold")]
     found = [row for goal in GOALS if (row := goal.row(Medians(sections)))]
     assert len(found) >= 10
     assert {float(value) for _, _, value, _ in found} == {1.0}
