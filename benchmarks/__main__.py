@@ -8,13 +8,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import archive, cold, convert, costs, forms, loader, read, targets, venvs
+from benchmarks import archive, cold, convert, copies, costs, forms, loader, read, targets, venvs
 from benchmarks.machine import machine, versions
 from benchmarks.picture import draw
 from benchmarks.report import CaseTable, markdown, read_json, write_json
 from benchmarks.tree import find_patches, synthetic_tree
 
-CASES = ("convert", "archive", "costs", "read", "rgb", "shards", "cold", "loader", "memory")
+CASES = (
+    "convert",
+    "archive",
+    "costs",
+    "copy",
+    "read",
+    "rgb",
+    "shards",
+    "cold",
+    "loader",
+    "memory",
+)
 DEFAULT = ("convert", "read")
 OTHERS = ("environments", "report")
 
@@ -76,6 +87,7 @@ class Cases:
             "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds, alone=a.s2),
             "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
             "costs": lambda: costs.run(self.tree(), self.out, a.workers),
+            "copy": lambda: copies.run(self.tree(), self.out, a.workers, a.rounds),
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),

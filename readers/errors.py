@@ -55,7 +55,7 @@ class StoreMissing(StoreError, FileNotFoundError):
 
 
 class StoreUnfinished(StoreError, RuntimeError):
-    """The folder holds records but no manifest: its conversion did not end."""
+    """The folder holds records but no manifest: what wrote it did not end."""
 
 
 class StoreDamaged(StoreError, ValueError):

@@ -63,7 +63,7 @@ def open_store(
 
     Raises:
         StoreMissing: there is none at the path.
-        StoreUnfinished: its conversion did not end.
+        StoreUnfinished: what wrote it did not end.
         StoreDamaged: its manifest or data file is not what it should be.
         StoreUnreadable: there are no file descriptors left.
         FormatUnknown: a newer version wrote it, or its data file is of another version of LMDB.

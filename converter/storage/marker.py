@@ -117,5 +117,5 @@ def lock(marker: int, store: Path, kind: int = fcntl.LOCK_EX) -> None:
 def is_taken(store: Path) -> TargetError:
     """The error about a store that another process writes."""
     return TargetError(
-        f"another conversion is writing {store}: wait for its end, or choose another place"
+        f"another process is writing {store}: wait for its end, or choose another place"
     )

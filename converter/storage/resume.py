@@ -69,7 +69,7 @@ def clear_or_go_on(
         journal.close()
     target.clear(settings)
     if loss:
-        warnings.warn(f"{loss}: the conversion begins anew", stacklevel=2)
+        warnings.warn(f"{loss}: {target.store} begins anew", stacklevel=2)
     return Journal(path, identities=identities)
 
 
@@ -91,7 +91,7 @@ def continued_journal(folder: Path) -> Journal:
         for name in (DATA, JOURNAL):
             (folder / name).unlink(missing_ok=True)
     if loss:
-        warnings.warn(f"{loss}: {folder} is begun anew", stacklevel=2)
+        warnings.warn(f"{loss}: {folder} begins anew", stacklevel=2)
     return Journal(folder / JOURNAL)
 
 

@@ -294,8 +294,8 @@ def _unfinished(store: Path) -> str:
     what = f"{store} has records but no {MANIFEST}"
     if (store / MARKER).exists():
         return (
-            f"{store} has no {MANIFEST}: its conversion did not end; run the same `patchpress "
-            "convert` again, and it goes on where it stopped"
+            f"{store} has no {MANIFEST}: what wrote it did not end; run the same command "
+            "(`patchpress convert`, `copy` or `merge`) again, and it goes on where it stopped"
         )
     return (
         f"{what}: if it is a copy of a store, copy {MANIFEST} and {METADATA}, too; if another "

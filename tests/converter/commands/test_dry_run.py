@@ -431,7 +431,7 @@ def test_a_conversion_at_work_is_told(raw: Path, tmp_path: Path, unfinished: Pat
 
     with (unfinished / MARKER).open("rb") as marker:
         fcntl.flock(marker, fcntl.LOCK_EX)
-        assert "another conversion is writing" in refused(tmp_path, raw, unfinished)[1]
+        assert "another process is writing" in refused(tmp_path, raw, unfinished)[1]
 
 
 def test_a_place_that_may_not_be_written_is_told(

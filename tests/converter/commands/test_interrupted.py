@@ -205,7 +205,7 @@ def test_a_second_conversion_at_once_is_refused(
     options = ["--overwrite"] * overwrite
     ended = command("convert", "bigearthnet-v2", raw, tmp_path / "store", *options)
     assert ended.code == 2
-    assert "another conversion is writing" in ended.sentence
+    assert "another process is writing" in ended.sentence
     assert conversion.process.poll() is None
     first = conversion.ended()
     assert (first.code, first.err) == (0, "")

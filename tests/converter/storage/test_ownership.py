@@ -282,7 +282,7 @@ def test_of_two_conversions_that_begin_at_once_one_is_refused_and_none_loses_any
         assert isinstance(error, InterruptedError)
         return
     assert isinstance(error, TargetError)
-    assert ("another conversion" if ends == "goes on" else "finished store") in str(error)
+    assert ("another process" if ends == "goes on" else "finished store") in str(error)
     assert len(open_store(store)) == 15
     assert not (store / MARKER).exists()
 

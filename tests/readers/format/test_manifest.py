@@ -367,7 +367,7 @@ def test_records_without_a_manifest_are_unfinished(tmp_path: Path) -> None:
         open_store(tmp_path)
     (tmp_path / "unfinished.json").write_bytes(b"")
     with pytest.raises(
-        StoreUnfinished, match="patchpress convert` again, and it goes on where it stopped$"
+        StoreUnfinished, match="`copy` or `merge`\\) again, and it goes on where it stopped$"
     ):
         open_store(tmp_path)
 
