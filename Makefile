@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DEMO := demo
+MEASURED := .coverage-data
 TORCH := torch==2.13.0
 
-.PHONY: help install torch demo test fuzz check format bench clean
+.PHONY: help install torch demo test fuzz coverage mutants check format bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +44,17 @@ fuzz: $(STAMP) ## odd bytes to every parser, TIME=60 seconds or RUNS=20000 input
 	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,fuzz]'
 	$(BIN)/python -m tests.fuzz $(TARGETS) $(if $(RUNS),--runs $(RUNS),--seconds $(or $(TIME),60))
 
+coverage: $(STAMP) ## branches of both packages that the tests reach, in all processes; TESTS="tests/readers" for a part
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,proof]'
+	mkdir -p $(MEASURED) && rm -f $(MEASURED)/*
+	-COVERAGE_FILE=$(CURDIR)/$(MEASURED)/data $(BIN)/python -m coverage run -m pytest $(if $(SLOW),,-m 'not slow') $(TESTS) $(PYTEST)
+	COVERAGE_FILE=$(CURDIR)/$(MEASURED)/data $(BIN)/python -m coverage combine --quiet
+	COVERAGE_FILE=$(CURDIR)/$(MEASURED)/data $(BIN)/python -m coverage report
+
+mutants: $(STAMP) ## deliberate faults in modules of the format, COUNT=60 each; NAMES="record btree"
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,proof]'
+	$(BIN)/python -m tests.mutants $(NAMES) --count $(or $(COUNT),60)
+
 check: $(STAMP) ## linters and type checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,4 +69,4 @@ bench: $(STAMP) ## compare with the peers; CASES="read cold" TREE=DIR N=2000 OUT
 	$(BIN)/python -m benchmarks $(CASES) $(if $(TREE),--tree $(TREE)) $(if $(N),--n $(N)) --out $(or $(OUT),bench)
 
 clean: ## remove what was made
-	rm -rf $(VENV) $(DEMO) bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(DEMO) bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz $(MEASURED)

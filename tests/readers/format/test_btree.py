@@ -17,6 +17,8 @@ from patchpress.converter.storage.transactions import LMDB_09
 from patchpress.readers.format.btree import Tree, _as_number
 
 PAGE = 4096
+META_AT = Struct("<16x24x48x40xQ")  # of a meta page: the page number of the root of the main tree
+FREE_FLAGS = Struct("<H")
 Records = dict[bytes, bytes]
 
 
@@ -332,3 +334,36 @@ def test_a_page_with_two_owners_is_found(tmp_path: Path) -> None:
     data[lists[0].offset + 8 : lists[0].offset + 16] = taken
     with pytest.raises(StoreDamaged, match="is used twice"):
         Tree(memoryview(bytes(data)), tmp_path).check_pages()
+
+
+def test_each_meta_page_and_the_root_are_of_the_identity(tmp_path: Path) -> None:
+    """A store's extents belong to one data file: whatever wrote another one changed one of them."""
+    file = written(tmp_path, MIXED, commits=2)
+    data = file.read_bytes()
+    first = tree_of(file).identity()
+    root = META_AT.unpack_from(data, PAGE * (tree_of(file).transaction % 2))[0]
+    for place in (PAGE - 1, 2 * PAGE - 1, (root + 1) * PAGE - 1):
+        changed = bytearray(data)
+        changed[place] ^= 1  # the end of the page: nothing is there that is looked at
+        assert Tree(memoryview(bytes(changed)), file).identity() != first
+
+
+@pytest.mark.parametrize("flags", [0x00, 0x0C, 0x18])
+def test_lists_of_free_pages_must_be_of_numbers(tmp_path: Path, flags: int) -> None:
+    file = written(tmp_path, MIXED)
+    changed = bytearray(file.read_bytes())
+    for page in (0, 1):
+        FREE_FLAGS.pack_into(changed, page * PAGE + 16 + 24 + 4, flags)
+    with pytest.raises(StoreDamaged, match="say of the free pages what cannot be"):
+        Tree(memoryview(bytes(changed)), file).check_pages()
+
+
+@pytest.mark.parametrize("more", range(2, 9))
+def test_the_page_number_of_a_big_value_lies_inside_its_page(tmp_path: Path, more: int) -> None:
+    file = written(tmp_path, {b"k": bytes(100_000)})
+    data = bytearray(file.read_bytes())
+    place = data.rindex(b"\x01\0\x01\0k")  # flags of a big value, a key of one byte
+    assert place % PAGE + 5 + 8 in (PAGE, PAGE - 1)  # the last thing of its page, but for padding
+    data[place + 2] += more
+    with pytest.raises(StoreDamaged, match="beyond its page"):
+        list(Tree(memoryview(bytes(data)), file).values())

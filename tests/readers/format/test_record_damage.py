@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.record import (
+    DIMENSION_LIMIT,
+    HEADER_LIMIT,
+    NDIM_LIMIT,
     Compressor,
     Decompressor,
     decode,
@@ -199,3 +202,36 @@ def test_any_flipped_bit_of_a_frame_is_damaged(level: int) -> None:
 def test_a_frame_without_checksum_is_read() -> None:
     record = noise()
     assert bytes(Decompressor()(zstandard.ZstdCompressor(level=3).compress(record))) == record
+
+
+def test_bytes_after_a_frame_are_damage() -> None:
+    with pytest.raises(StoreDamaged, match="no whole zstd frame"):
+        Decompressor()(FRAME + b"\0")
+
+
+def test_a_header_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    content = {"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
+    for length, is_one in ((HEADER_LIMIT, True), (HEADER_LIMIT + 8, False)):
+        record = written(json.dumps(content).encode().ljust(length)) + b"\7"
+        if is_one:
+            assert decode(record)["a"].tolist() == [7]
+            continue
+        with pytest.raises(StoreDamaged, match="is no safetensors"):
+            decode(record)
+
+
+def test_a_tensor_has_no_more_dimensions_than_numpy_can_describe() -> None:
+    for count in (NDIM_LIMIT, NDIM_LIMIT + 1):
+        entry = {"dtype": "U8", "shape": [1] * count, "data_offsets": [0, 1]}
+        record = written(json.dumps({"a": entry}).encode()) + b"\7"
+        if count == NDIM_LIMIT:
+            assert decode(record)["a"].shape == (1,) * count
+            continue
+        with pytest.raises(StoreDamaged, match="has the shape"):
+            decode(record)
+
+
+def test_a_tensor_of_none_has_no_dimension_that_numpy_cannot_describe() -> None:
+    entry = {"dtype": "U8", "shape": [0, DIMENSION_LIMIT + 1], "data_offsets": [0, 0]}
+    with pytest.raises(StoreDamaged, match="has the shape"):
+        decode(written(json.dumps({"a": entry}).encode()))
