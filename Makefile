@@ -17,13 +17,13 @@ help: ## what can be made
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Patchpress needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev,plot]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,dask]'
 	touch $@
 
 # This build of torch is small. If pip chose one for another package, it would take gigabytes.
 torch: $(STAMP) ## add torch and Lightning to .venv, for the tests and benchmarks that need them
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
-	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,torch,lightning]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,dask,torch,lightning]'
 
 install: $(STAMP) ## a virtual environment in .venv with the package in it
 
@@ -41,7 +41,7 @@ test: $(STAMP) ## all tests but the slow ones; SLOW=1 for these, too; PYTEST=...
 	$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow') $(PYTEST)
 
 fuzz: $(STAMP) ## odd bytes to every parser, TIME=60 seconds or RUNS=20000 inputs each; TARGETS="tiff tar"
-	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,fuzz]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,dask,fuzz]'
 	$(BIN)/python -m tests.fuzz $(TARGETS) $(if $(RUNS),--runs $(RUNS),--seconds $(or $(TIME),60))
 
 coverage: $(STAMP) ## branches of both packages that the tests reach, in all processes; TESTS="tests/readers" for a part

@@ -184,6 +184,19 @@ def convert(
         int | None,
         whole("Make only this one of the shards, from 0; `merge STORE` finishes the store.", "I"),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|FILE|local",
+            help="Let the workers of a Dask scheduler make the shards; local starts some here.",
+        ),
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder on each worker's disk for its shard; else the worker's own."
+        ),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done; nothing is written.")
     ] = False,
@@ -210,6 +223,8 @@ def convert(
         check_md5=check_md5,
         zstd_window=zstd_window,
         shards=shards,
+        scheduler=scheduler,
+        scratch=scratch,
     )
     if dry:
         _foretell(dataset, source, store, options)

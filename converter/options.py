@@ -130,6 +130,8 @@ class ConvertKeywords(TypedDict, total=False):
     writer: Writer | Literal["auto", "pages", "lmdb"]
     zstd_window: int | str
     shards: int | None
+    scheduler: str | None
+    scratch: StrPath | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +178,11 @@ class ConvertOptions:
     as `2GiB`, 1 KiB to 2 GiB. Each archive that is read at a time may take so much."""
     shards: int | None = None
     """How many shards the store has, each a data file of its own; None for one file."""
+    scheduler: str | None = None
+    """The scheduler of Dask whose workers make the shards: ``tcp://HOST:PORT``, the path of its
+    file, or ``local`` for workers on this machine; None for this process."""
+    scratch: Path | None = None
+    """A folder on each of those workers' disks, for the shard that it makes; None for its own."""
 
     def __post_init__(self) -> None:
         """Check them, and give names and paths their types.
@@ -189,6 +196,10 @@ class ConvertOptions:
         _check_whole("level", self.level, 1, 22)
         window_bytes(self.zstd_window)
         _check_whole("shards", self.shards, 1, MOST_SHARDS)
+        if self.scheduler is not None and self.shards is None:
+            raise OptionError("a scheduler gives each worker a shard at a time: give shards, too")
+        if self.scratch is not None and self.scheduler is None:
+            raise OptionError("scratch is a folder of a scheduler's workers: give scheduler, too")
         if self.level is not None and self.compression is Codec.none:
             raise OptionError(f"level {self.level} has no effect without compression zstd")
         resamples = self.layout is Layout.stacked or self.size is Size.resize
@@ -204,6 +215,8 @@ class ConvertOptions:
             object.__setattr__(self, name, member(kind, name, getattr(self, name)))
         paths = {name: local_path(path) for name, path in self.paths.items()}
         object.__setattr__(self, "paths", paths)
+        if self.scratch is not None:
+            object.__setattr__(self, "scratch", local_path(self.scratch).absolute())
         asked = self.modalities
         names = (asked,) if isinstance(asked, str) else asked
         object.__setattr__(self, "modalities", None if names is None else tuple(names))

@@ -125,13 +125,20 @@ class _Process(SpawnProcess):
 
     def start(self) -> None:
         """Start it."""
-        main = sys.modules["__main__"]
-        before = main.__spec__
-        main.__spec__ = ModuleSpec("patchpress.__main__", None)
-        try:
+        with without_main():
             super().start()
-        finally:
-            main.__spec__ = before
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Let processes that are spawned in this block not import the user's script."""
+    main = sys.modules["__main__"]
+    before = main.__spec__
+    main.__spec__ = ModuleSpec("patchpress.__main__", None)
+    try:
+        yield
+    finally:
+        main.__spec__ = before
 
 
 class SpawnWithoutMain(SpawnContext):

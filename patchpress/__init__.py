@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from patchpress.readers.errors import (
         BandMissing,
         BufferUnfit,
+        ClusterError,
         DescriptionError,
         ExtentsUnusable,
         FormatUnknown,
@@ -80,6 +81,7 @@ __all__ = [
     "BandMissing",
     "BenchReport",
     "BufferUnfit",
+    "ClusterError",
     "Codec",
     "ConvertOptions",
     "Copied",
@@ -178,6 +180,7 @@ _NAMES = {
     "readers.errors": (
         "BandMissing",
         "BufferUnfit",
+        "ClusterError",
         "DescriptionError",
         "ExtentsUnusable",
         "FormatUnknown",

@@ -23,7 +23,8 @@
     │   ├── SourceMissing      FileNotFoundError   a folder or file that is not there
     │   ├── PatchError                             one patch: what ``--on-error`` decides about
     │   └── TableError                             a table of labels and splits
-    └── TargetError            OSError             the store cannot be written there
+    ├── TargetError            OSError             the store cannot be written there
+    └── ClusterError           RuntimeError        machines that were to do the work together
 
 A message names the offending value and the way out, in one sentence. No class takes other
 arguments than its message, so that each crosses a process boundary by pickle.
@@ -128,6 +129,10 @@ class TableError(SourceError):
 
 class TargetError(PatchpressError, OSError):
     """The store cannot be written at the path."""
+
+
+class ClusterError(PatchpressError, RuntimeError):
+    """A scheduler, or one of its workers, cannot do its part of the work."""
 
 
 class SamplesLeftOut(UserWarning):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
+from patchpress.converter.commands.convert_cluster import convert_on_cluster
 from patchpress.converter.commands.convert_shards import convert_shards
 from patchpress.converter.commands.converted import (
     converted_manifest,
@@ -68,11 +69,15 @@ def convert(
             each means and what it is by default. Names are plain strings: ``layout="native"``.
 
     Raises:
-        DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError: as their
-            names say; the store is left without a manifest.
+        DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError,
+        ClusterError: as their names say; the store is left without a manifest.
     """
-    folder, begun = local_path(store), time.monotonic()
-    asked = prepare_request(dataset, local_path(source), folder, convert_options(options))
+    folder, begun, checked = local_path(store), time.monotonic(), convert_options(options)
+    if checked.scheduler is not None:
+        return convert_on_cluster(
+            dataset, local_path(source), folder, checked, progress or NoProgress()
+        )
+    asked = prepare_request(dataset, local_path(source), folder, checked)
     if asked.options.shards is not None:
         return convert_shards(asked, folder, progress or NoProgress())
     conversion = _Conversion(asked, folder, progress or NoProgress())

@@ -130,6 +130,11 @@ def convert_shard(
     place, begun = local_path(store), time.monotonic()
     asked = convert_options(options)
     check_number(number, asked.shards)
+    if asked.scheduler is not None:
+        raise OptionError(
+            f"--shard {number} makes one shard here, and --scheduler lets workers make all: give "
+            "one of the two"
+        )
     if asked.overwrite:
         raise OptionError(
             f"--overwrite is for a whole store, and shard {number} is a part of one: remove "

@@ -21,12 +21,19 @@ from patchpress.converter.options import OnError
 from patchpress.converter.planning.limited_patches import find_limited_patches
 from patchpress.converter.planning.rehearsal import Rehearsal
 from patchpress.converter.planning.request import ConversionRequest
-from patchpress.converter.planning.selection import IncompletePatch, Selection, select_patches
+from patchpress.converter.planning.selection import (
+    IncompletePatch,
+    Selection,
+    SourcePass,
+    select_patches,
+)
 from patchpress.converter.planning.shard_listing import ShardListing
+from patchpress.converter.planning.shard_patches import ShardPatches
 from patchpress.converter.planning.space import RoomNeeded, require_room
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.archives import StreamOptions
-from patchpress.converter.sources.patch import Patch, stopping
+from patchpress.converter.sources.order import walks_of
+from patchpress.converter.sources.patch import Patch, ignore_problem, stopping
 from patchpress.converter.sources.places import Places
 from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim
@@ -94,6 +101,40 @@ def make_shard(
         return maker.make({number: folder})[number]
 
 
+def make_listed_shard(
+    request: ConversionRequest,
+    number: int,
+    folder: Path,
+    patches: ShardPatches,
+    *,
+    progress: Progress | None = None,
+) -> FinishedShard:
+    """Make one shard as `make_shard` does, of patches that another process has listed.
+
+    The source must have folders only. It is not looked over again: with many shards on a network
+    disk that would take longer than all else.
+
+    Args:
+        request: as for `make_shard`.
+        number: as for `make_shard`.
+        folder: as for `make_shard`.
+        patches: those of this shard, from `ShardMaker.listed`.
+        progress: as for `make_shard`.
+
+    Raises:
+        OptionError, PatchError, SourceError, TargetError, StoreDamaged: as `make_shard`.
+    """
+    check_number(number, request.options.shards)
+    maker = ShardMaker(request, progress)
+    shard = maker.finished(number, folder)
+    if shard is not None:
+        return shard
+    with maker:
+        maker.take(patches)
+        require_room(folder, maker.needed(), goes_on=folder.exists())
+        return maker.make({number: folder})[number]
+
+
 def check_number(number: int, shards: int | None) -> None:
     """Make sure that there is a shard of that number.
 
@@ -132,6 +173,7 @@ class ShardMaker:
         self._stack = ExitStack()
         self._skipped: dict[str, None] = {}  # sentences, in their order
         self._reading: frozenset[int] = frozenset()
+        self._taken: ShardPatches | None = None
         self.tables: Tables | None = None
 
     def __enter__(self) -> Self:
@@ -204,6 +246,21 @@ class ShardMaker:
         if rehearsal is not None:
             rehearsal.run(self._chosen, self.tables)
 
+    def take(self, patches: ShardPatches) -> None:
+        """Make one shard, of patches that another process has listed, instead of `choose`."""
+        request = self._request
+        walks = walks_of(request.description, request.parts, ignore_problem)
+        self._taken, self._chosen = patches, Selection(walks, dict(patches.counts))
+
+    def listed(self, number: int) -> ShardPatches:
+        """The patches of a shard, for another process that makes it; there are no archives."""
+        patches = self._chosen.read_shards(self._listing, [number])
+        return ShardPatches.of(patches, self._findings())
+
+    def count(self, numbers: Collection[int]) -> int:
+        """How many patches some shards have in folders."""
+        return sum(self._listing.count(numbers).values())
+
     @property
     def chosen(self) -> Selection:
         """The patches of all shards."""
@@ -233,11 +290,15 @@ class ShardMaker:
         left = [number for number in folders if number not in done]
         if not left:
             return done
-        total = None if self._chosen.streams else sum(self._listing.count(left).values())
-        self._progress.start("converting", total)
+        self._progress.start("converting", self._total(left))
         for group in self._groups(left):
             done |= self._pass({number: folders[number] for number in group})
         return {number: done[number] for number in folders}
+
+    def _total(self, numbers: Collection[int]) -> int | None:
+        if self._taken is not None:
+            return sum(self._taken.counts.values())
+        return None if self._chosen.streams else self.count(numbers)
 
     def _groups(self, numbers: list[int]) -> Iterator[list[int]]:
         """The shards that are written in one pass."""
@@ -268,7 +329,7 @@ class ShardMaker:
             if shards:
                 self._reading = frozenset(shards)
                 self._store_records(shards)
-                source = findings(self._chosen, list(self._skipped))
+                source = self._findings()
                 for number, shard in shards.items():
                     done[number] = self._sealed(number, shard, source)
             return done
@@ -305,8 +366,18 @@ class ShardMaker:
                         raise stopping(entry.result)
         return shard
 
+    def _findings(self) -> SourceFindings:
+        if self._taken is not None:
+            return self._taken.source
+        return findings(self._chosen, list(self._skipped))
+
+    def _source_pass(self, numbers: Collection[int]) -> SourcePass:
+        if self._taken is not None:
+            return SourcePass(iter(self._taken), ())
+        return self._chosen.read_shards(self._listing, numbers)
+
     def _store_records(self, shards: Mapping[int, _Open]) -> None:
-        patches = self._chosen.read_shards(self._listing, shards)
+        patches = self._source_pass(shards)
         left = self._skip_stored(patches, shards)
         for chunk in self._encode(left):
             self._write(chunk, shards)

@@ -82,7 +82,7 @@ class ConversionRequest(NamedTuple):
     def marker_settings(self) -> DecisiveSettings:
         """The decisive settings, and how to ask for the same again: what `merge` needs of it."""
         asked = asdict(self.options)
-        for name in ("workers", "overwrite", "on_error"):
+        for name in ("workers", "overwrite", "on_error", "scheduler", "scratch"):
             del asked[name]
         asked["paths"] = {name: str(path.resolve()) for name, path in asked["paths"].items()}
         request = {"dataset": self.dataset, "source": str(self.source), "options": asked}

@@ -20,6 +20,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
         {"cli", "arguments", "exits"},
         {"commands"},
         {"transfer"},
+        {"cluster"},
         {"planning"},
         {"storage"},
         {"tables"},

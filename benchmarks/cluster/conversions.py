@@ -1,0 +1,139 @@
+"""Conversions by one and by two workers of Dask, beside those of one process, in turns."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from benchmarks.cluster.processes import DaskProcesses, peak_memory
+from benchmarks.process import check
+from benchmarks.report import CaseTable
+from benchmarks.tree import REPOSITORY, warm
+
+NOTES = (
+    "The whole command, with its start and the join of the table; schedulers and workers run "
+    "before. A worker of Dask is one process that reads, encodes and writes, as `--workers 0` is; "
+    "`--workers 1` is two processes, one of which writes. All files of all stores were compared "
+    "before anything was timed. Memory is the peak (RSS) of the command, and of a worker.",
+)
+HEADER = ("stacked, all modalities", "s", "best to worst", "patches/s", "command", "a worker")
+ONE, TWO = "one worker of Dask", "two workers of Dask"
+ALONE = "this process alone (`--workers 0`)"
+WITH_ONE = "a process that writes and one that decodes (`--workers 1`)"
+
+
+@dataclass
+class Way:
+    """A way to convert, and what was measured of it."""
+
+    name: str
+    options: tuple[str, ...]
+    workers: DaskProcesses | None = None
+    seconds: list[float] = field(default_factory=list)
+    peak: int = 0
+
+
+def run(tree: Path, out: Path, shards: int, rounds: int) -> CaseTable:
+    """Convert a tree in each way, `rounds` times; all is in the page cache, or in memory."""
+    warm(tree)
+    patches = sum(1 for _ in (tree / "BigEarthNet-S2").glob("*/*"))
+    with ExitStack() as stack:
+        ways = list(_ways(stack, out))
+        _require_equal(ways, tree, out, shards)
+        for turn in range(rounds):
+            for way in ways if turn % 2 else ways[::-1]:
+                seconds, peak = _convert(way, tree, out / "store", shards)
+                way.seconds.append(seconds)
+                way.peak = max(way.peak, peak)
+        rows = tuple(_row(way, patches) for way in ways)
+        raw: tuple[dict[str, object], ...] = tuple(
+            {"name": way.name, "seconds": way.seconds} for way in ways
+        )
+    times = {way.name: median(way.seconds) for way in ways}
+    return CaseTable(
+        "cluster",
+        f"Conversions by workers of Dask: {patches:,} patches, {shards} shards",
+        (*NOTES, ratios(times)),
+        HEADER,
+        rows,
+        raw,
+    )
+
+
+def ratios(times: Mapping[str, float]) -> str:
+    """What two workers bring, and what one costs."""
+    return (
+        f"Two workers are {times[ONE] / times[TWO]:.2f} times as fast as one. One worker takes "
+        f"{times[ONE] / times[ALONE]:.2f} of the time of one process alone, and "
+        f"{times[ONE] / times[WITH_ONE]:.2f} of that of two processes."
+    )
+
+
+def _ways(stack: ExitStack, out: Path) -> Iterator[Way]:
+    yield Way(ALONE, ("--workers", "0"))
+    yield Way(WITH_ONE, ("--workers", "1"))
+    for name, count in ((ONE, 1), (TWO, 2)):
+        machines = stack.enter_context(DaskProcesses(out / f"machines-{count}"))
+        for _ in range(count):
+            machines.add_worker()
+        yield Way(name, ("--scheduler", machines.address), machines)
+
+
+def _require_equal(ways: list[Way], tree: Path, out: Path, shards: int) -> None:
+    """Stop unless each way gives the same files."""
+    first: dict[str, bytes] = {}
+    for way in ways:
+        _convert(way, tree, out / "store", shards)
+        found = {
+            str(path.relative_to(out / "store")): _digest(path)
+            for path in sorted((out / "store").rglob("*"))
+            if path.is_file()
+        }
+        assert len(found) == shards + 3
+        first = first or found
+        assert found == first, f"{way.name} gives other files"
+
+
+def _digest(path: Path) -> bytes:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _convert(way: Way, tree: Path, store: Path, shards: int) -> tuple[float, int]:
+    """Run the command; gives its seconds and the most memory that it had."""
+    shutil.rmtree(store, ignore_errors=True)
+    command = [sys.executable, "-m", "patchpress", "convert", "bigearthnet-v2", str(tree)]
+    command += [str(store), "--shards", str(shards), *way.options]
+    log = store.with_suffix(".log")
+    with log.open("wb") as written:
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=written, stderr=written)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    check(process.returncode, command, log.read_bytes())
+    return seconds, used.ru_maxrss * 1024
+
+
+def _row(way: Way, patches: int) -> tuple[str, ...]:
+    times = sorted(way.seconds)
+    middle = median(times)
+    peak: Callable[[int], str] = lambda nbytes: f"{nbytes / 1e6:,.0f} MB"  # noqa: E731
+    workers = way.workers.workers if way.workers else []
+    worker = max((peak_memory(one.pid) for one in workers), default=0)
+    return (
+        way.name,
+        f"{middle:.2f}",
+        f"{times[0]:.2f} to {times[-1]:.2f}",
+        f"{patches / middle:,.0f}",
+        peak(way.peak),
+        peak(worker) if worker else "",
+    )
