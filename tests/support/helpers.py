@@ -199,15 +199,18 @@ def write_sealed(path: Path, content: dict[str, Any]) -> None:
 def stored_values(store: Path) -> dict[str, bytes]:
     """Key -> value of every record, read by lmdb alone, in the order of the keys.
 
-    It reads a copy: lmdb opens a path only once in a process, which may be reading the store.
+    It reads copies: lmdb opens a path only once in a process, which may be reading the store.
     """
-    with TemporaryDirectory() as copy:
-        shutil.copyfile(store / "data.mdb", f"{copy}/data.mdb")
-        with (
-            lmdb.open(copy, readonly=True, lock=False) as environment,
-            environment.begin() as transaction,
-        ):
-            return {bytes(key).decode(): bytes(value) for key, value in transaction.cursor()}
+    values: dict[str, bytes] = {}
+    for data in list(store.glob("shards/*/data.mdb")) or [store / "data.mdb"]:
+        with TemporaryDirectory() as copy:
+            shutil.copyfile(data, f"{copy}/data.mdb")
+            with (
+                lmdb.open(copy, readonly=True, lock=False) as environment,
+                environment.begin() as transaction,
+            ):
+                values |= {bytes(key).decode(): bytes(value) for key, value in transaction.cursor()}
+    return dict(sorted(values.items()))
 
 
 def patch_named(key: str) -> Patch:
