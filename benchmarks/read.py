@@ -62,7 +62,7 @@ def run_shards(sources: Path, sizes: Sequence[int], rounds: int, seconds: float)
     """Read whole patches of a store of one data file, and of one of many."""
     # A few hundredths decide: more and shorter turns, so that others on the machine hit both.
     rounds, seconds = rounds * SHORTER, seconds / SHORTER
-    trials, notes = race("shards", SHARD_READERS, sources, sizes, rounds, seconds)
+    trials, notes = race("shards", SHARD_READERS, sources, sizes, rounds, seconds, typical=True)
     half = len(trials) // 2
     rows = []
     for one, many in zip(trials[:half], trials[half:], strict=True):
@@ -71,7 +71,7 @@ def run_shards(sources: Path, sizes: Sequence[int], rounds: int, seconds: float)
             rows.append((str(each.batch), each.name, *cells, each.unavailable or ""))
     head = ("batch", "reader", "us/patch", "of one data file", "best - worst", "")
     title = f"Reading from one data file and from shards, {rounds} rounds of {seconds:g} s"
-    note = "Each batch has records of nearly all shards."
+    note = "Each batch has records of nearly all shards. The median batch of each round counts."
     return CaseTable(
         "shards", title, (*NOTES, note, *notes), head, tuple(rows), tuple(map(asdict, trials))
     )
@@ -84,6 +84,8 @@ def race(
     sizes: Sequence[int],
     rounds: int,
     seconds: float,
+    *,
+    typical: bool = False,
 ) -> tuple[list[Trial], tuple[str, ...]]:
     """Open all contestants, check them, read their files once, then let them take turns."""
     listed = load_sources(sources)
@@ -99,7 +101,10 @@ def race(
         # Again: the kernel may have dropped pages while the others had their turns.
         warm(contestant.peer.source(listed))
         for batch in batches:
-            rate = contestant.ask("time", batch=batch, turn=turn, seconds=seconds)
+            asked: dict[str, object] = {"batch": batch, "turn": turn, "seconds": seconds}
+            if typical:
+                asked["typical"] = True
+            rate = contestant.ask("time", **asked)
             rates.setdefault((contestant.peer.name, batch), []).append(rate)
     for contestant in contestants:
         contestant.close()

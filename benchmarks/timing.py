@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 import numpy as np
@@ -71,20 +72,32 @@ def check_reader(reader: Reader, sources: Sources, batch: int) -> str | None:
     return None
 
 
-def time_reader(reader: Reader, sources: Sources, batch: int, turn: int, seconds: float) -> float:
-    """Read batches for some seconds, at least one; give patches a second."""
+def time_reader(
+    reader: Reader,
+    sources: Sources,
+    batch: int,
+    turn: int,
+    seconds: float,
+    typical: bool = False,
+) -> float:
+    """Read batches for some seconds, at least one; give patches a second.
+
+    Of all batches together; or (`typical`) of the median batch, which says more about hundredths if
+    others use the machine, too.
+    """
     drawn = batches(sources.keys, batch, turn, DRAWN)
     out = buffer(reader, batch)
     reader.read(drawn[-1], out)  # not timed: what others left in the processor's cache goes
-    done = 0
-    before = time.perf_counter()
+    times: list[float] = []
+    begun = before = time.perf_counter()
     for keys in cycle(drawn):
         reader.read(keys, out)
-        done += len(keys)
-        spent = time.perf_counter() - before
-        if spent >= seconds:
+        now = time.perf_counter()
+        times.append(now - before)
+        before = now
+        if now - begun >= seconds:
             break
-    return done / spent
+    return batch / median(times) if typical else batch * len(times) / sum(times)
 
 
 def cold(reader: Reader, sources: Sources, batch: int, turn: int, patches: int) -> dict[str, float]:
