@@ -352,6 +352,9 @@ class Samples(SampleParts):
         indices = self.numbers(indices)
         if out is None:
             out = {f.name: np.empty((len(indices), *f.shape), f.dtype) for f in self.fields}
+        if self.store.url is not None:
+            # Of all modalities together; what was announced before is not requested again.
+            self.announce(indices)
         for image in self._images:
             image.read(indices, out[image.field.name])
         for part in (self._label, *self._numbers):

@@ -35,6 +35,7 @@ from patchpress.readers.format.schema import (
     Whole,
 )
 from patchpress.readers.format.sealed import parse, seal, unsealed
+from patchpress.readers.format.shown_paths import shown
 from patchpress.readers.format.store_files import read_small, require_inside
 from patchpress.readers.format.table import (
     HasRowNumbers,
@@ -99,7 +100,11 @@ def read_statistics(
         StoreDamaged: the file does not parse.
     """
     is_store = Path(path).is_dir()
-    again = f"patchpress stats {path}" if is_store else f"patchpress stats STORE --out {path}"
+    again = (
+        f"patchpress stats {shown(Path(path))}"
+        if is_store
+        else f"patchpress stats STORE --out {path}"
+    )
     name = image_modality(manifest, modality).name
     entry = entry_name(manifest, split, flagged)
     again += _options(manifest, split, flagged)
@@ -108,7 +113,7 @@ def read_statistics(
     if (name, entry) not in entries:
         there = ", ".join(f"{m} {s}" for m, s in entries) or "none"
         raise StatisticsMissing(
-            f"{file} has no statistics of {name} {entry}, only of {there}: run "
+            f"{shown(file)} has no statistics of {name} {entry}, only of {there}: run "
             f"`{again} --modality {name}`"
         )
     return entries[name, entry]
@@ -130,10 +135,12 @@ def read_file(path: Path, manifest: Manifest, again: str) -> Entries:
     except (FileNotFoundError, NotADirectoryError):
         there = ", ".join(manifest.splits) or "none"
         raise StatisticsMissing(
-            f"there is no {file}: run `{again}` (splits of the store: {there})"
+            f"there is no {shown(file)}: run `{again}` (splits of the store: {there})"
         ) from None
     except OSError as error:
-        raise StoreDamaged(f"{file} cannot be read ({error.strerror}): run `{again}`") from None
+        raise StoreDamaged(
+            f"{shown(file)} cannot be read ({error.strerror}): run `{again}`"
+        ) from None
     return from_bytes(data, manifest, file, again)
 
 
@@ -230,8 +237,8 @@ def from_bytes(data: bytes, manifest: Manifest, file: Path, again: str) -> Entri
         STATISTICS_FILE.check(content, "")
     except FieldError as error:
         raise StoreDamaged(
-            f"{file} is no file of statistics as it was written ({error}): remove it and run "
-            f"`{again}`"
+            f"{shown(file)} is no file of statistics as it was written ({error}): remove it and "
+            f"run `{again}`"
         ) from None
     entries = {
         (modality, split): Statistics(
@@ -242,12 +249,15 @@ def from_bytes(data: bytes, manifest: Manifest, file: Path, again: str) -> Entri
     }
     identity = {key: content[key] for key in _identity(manifest)}
     if identity != _identity(manifest):
-        raise StatisticsStale(f"{file} was made from other data than the store has: run `{again}`")
+        raise StatisticsStale(
+            f"{shown(file)} was made from other data than the store has: run `{again}`"
+        )
     for (modality, split), one in entries.items():
         known = manifest.modalities.get(modality)
         if known is None or one.band_names != known.band_names:
             raise StatisticsStale(
-                f"{file} has other bands of {modality!r} {split!r} than the store: run `{again}`"
+                f"{shown(file)} has other bands of {modality!r} {split!r} than the store: run "
+                f"`{again}`"
             )
     return entries
 

@@ -5,7 +5,7 @@ fork. Nothing is ever written, so a read-only file system is fine.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -20,6 +20,7 @@ from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import HasRowNumbers, Split, read_table, record_keys
 from patchpress.readers.records import Records
+from patchpress.readers.remote.url import is_url
 from patchpress.readers.showing import columns_of, html_table, plain
 from patchpress.readers.staging.options import STAGE, StageFolder, StageSize, stage_options
 
@@ -41,11 +42,14 @@ def open_store(
     checksums: bool = False,
     stage: StageFolder = None,
     stage_size: StageSize = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> "Store":
     """Open a finished store.
 
     Args:
-        path: folder of the store; `~` is the user's home.
+        path: folder of the store; `~` is the user's home. Or a URL, as text: ``s3://``, ``gs://``,
+            ``az://``, ``https://``, ``http://``; then the small files are fetched into a cache
+            folder, and records by range requests.
         mode: how records are read if the store has extents: ``map`` copies them from the mapped
             file (fastest while the page cache has them), ``direct`` announces a batch to the kernel
             and reads each record in one request (fastest from a disk), ``auto`` chooses by whether
@@ -60,15 +64,20 @@ def open_store(
         stage_size: the most bytes that all copies in that folder take, as a number or as text:
             ``"200GB"``; by default PATCHPRESS_STAGE_SIZE, or what leaves 10 GiB of the disk (a
             twentieth, if that is less) free. Copies that no process uses are removed for others.
+        storage_options: of a URL, what `obstore.store.from_url` takes besides: credentials,
+            ``endpoint``, ``region``, ``skip_signature``, ``client_options``. What is not given is
+            taken from the environment, as obstore does.
 
     Raises:
         StoreMissing: there is none at the path.
         StoreUnfinished: what wrote it did not end.
         StoreDamaged: its manifest or data file is not what it should be.
-        StoreUnreadable: there are no file descriptors left.
+        StoreUnreadable: there are no file descriptors left; or of a URL, access is refused,
+            requests fail, or the store there has no extents.
         FormatUnknown: a newer version wrote it, or its data file is of another version of LMDB.
         OptionError: no such mode, or one that needs extents and there are none; a folder or size
-            for staging that cannot be.
+            for staging that cannot be; or an option that is not for such a path, a URL of another
+            kind, or obstore is not installed.
     """
     return Store(
         path,
@@ -77,6 +86,7 @@ def open_store(
         checksums=checksums,
         stage=stage,
         stage_size=stage_size,
+        storage_options=storage_options,
     )
 
 
@@ -111,8 +121,20 @@ class Store:
         checksums: bool = False,
         stage: StageFolder = None,
         stage_size: StageSize = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Open a store, as `open_store` says."""
+        self._reader: RecordReader
+        if is_url(path):
+            options = {"mode": mode != Mode.AUTO, "readahead": readahead, "stage": bool(stage)}
+            self._reader = _at_url(os.fspath(path), storage_options, checksums, options)
+            self._name = str(self._reader.url)
+            return
+        if storage_options is not None:
+            raise OptionError(
+                f"storage_options are for a store at a URL, and {os.fspath(path)} is none: leave "
+                "them out"
+            )
         self._name = os.fspath(path)
         # Absolute, so that it is the same folder after os.chdir and in other processes.
         folder = Path(os.path.abspath(os.path.expanduser(path)))
@@ -126,8 +148,13 @@ class Store:
 
     @property
     def path(self) -> Path:
-        """The folder of the store."""
+        """The folder of the store; of one at a URL, a cache folder with its small files."""
         return self._reader.path
+
+    @property
+    def url(self) -> str | None:
+        """The URL of the store, without secrets that it was opened with; None of a folder."""
+        return self._reader.url
 
     @property
     def manifest(self) -> Manifest:
@@ -186,7 +213,7 @@ class Store:
     @property
     def reads_from(self) -> str:
         """Where its data files are read, in words: the folder of the store, or the stage."""
-        return f"read from {self.path}" if self._stage is None else str(self._stage)
+        return f"read from {self.url or self.path}" if self._stage is None else str(self._stage)
 
     @property
     def is_staged(self) -> bool:
@@ -401,6 +428,22 @@ class Store:
         if band is None:
             return stack_view(modality, value, key)
         return band_view(modality, value, modality.indices([band])[0])
+
+
+def _at_url(
+    url: str, options: Mapping[str, Any] | None, checksums: bool, local: Mapping[str, bool]
+) -> RecordReader:
+    """The reader of a store at a URL; `local` are options of folders, and whether they are set."""
+    from patchpress.readers.remote.client import Client
+    from patchpress.readers.remote.remote_reader import RemoteReader
+
+    client = Client(url, options)
+    for name, is_set in local.items():
+        if is_set:
+            raise OptionError(
+                f"{name} is for a store on a disk, and {client.name} is none: leave it out"
+            )
+    return RemoteReader(client, checksums=checksums)
 
 
 def _store_of(reader: RecordReader, name: str) -> Store:

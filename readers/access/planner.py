@@ -9,6 +9,7 @@ from patchpress.readers.errors import GridsDiffer, StoreDamaged
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.record import header_of, parse_header
+from patchpress.readers.format.shown_paths import shown
 from patchpress.readers.format.table import record_keys
 
 PLANS_KEPT = 1_000  # combinations of bands and sizes; more would be a leak
@@ -53,7 +54,7 @@ class Planner:
         if len(record) != size:
             raise StoreDamaged(
                 f"record {key!r} has {len(record)} bytes, not {size}: run "
-                f"`patchpress verify {self._store}`"
+                f"`patchpress verify {shown(self._store)}`"
             )
 
     def modality(self, header: bytes, key: str) -> Modality:
@@ -115,5 +116,5 @@ class Planner:
     def _unknown(self, key: str) -> StoreDamaged:
         return StoreDamaged(
             f"record {key!r} has a header that the manifest does not describe: "
-            f"run `patchpress verify {self._store}`"
+            f"run `patchpress verify {shown(self._store)}`"
         )

@@ -49,6 +49,7 @@ from patchpress.readers.errors import (
 from patchpress.readers.format.manifest import Manifest, read_manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.record import is_compressed
+from patchpress.readers.format.shown_paths import shown
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest
 
@@ -79,6 +80,9 @@ def _explained(method: _Method) -> _Method:
 class RecordReader:
     """The records of one store; safe in threads and after a fork, pickled as path and options."""
 
+    url: str | None = None
+    """The URL of the store, as messages show it; None of a folder."""
+
     def __init__(
         self,
         path: Path,
@@ -99,10 +103,14 @@ class RecordReader:
         if nearby is not None:
             self.nearby = nearby.of(path, self.manifest.shards)
         self._shards = Shards(path, self.manifest.shards, readahead=readahead, nearby=self.nearby)
-        self._checksums = Checksums(path, self.manifest) if checksums else None
-        self._planner = Planner(path, self.manifest)
-        self._buffers = ThreadBuffers(self.manifest.record_limit)
+        self._prepare(checksums=checksums)
         self._fetcher: Fetcher = self._open_fetcher()
+
+    def _prepare(self, *, checksums: bool) -> None:
+        """Make what works on records, wherever they are from."""
+        self._checksums = Checksums(self.path, self.manifest) if checksums else None
+        self._planner = Planner(self.path, self.manifest)
+        self._buffers = ThreadBuffers(self.manifest.record_limit)
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = (str(self.mode), self.readahead, self._checksums is not None, self._opens_nearby)
@@ -363,7 +371,7 @@ class _Closed:
         self._store = store
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise StoreUnreadable(f"{self._store} was closed: open it again with open_store")
+        raise StoreUnreadable(f"{shown(self._store)} was closed: open it again with open_store")
 
 
 def array_for(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -12,6 +12,7 @@ from patchpress.readers.errors import NO_DESCRIPTORS, OptionError, StoreDamaged,
 from patchpress.readers.format.arrow_kinds import plain_type
 from patchpress.readers.format.manifest import METADATA, Manifest
 from patchpress.readers.format.parquet_bounds import Unfolds, read_bounded
+from patchpress.readers.format.shown_paths import shown
 from patchpress.readers.format.store_files import open_regular, require_inside
 from patchpress.readers.hints import hint
 
@@ -76,7 +77,9 @@ def read_columns(
             names = _checked_names(file, path, manifest, kinds)
             for column in columns or ():
                 if column not in names and column not in kinds:
-                    raise OptionError(f"{path} has no column {column!r}; {hint(column, names)}")
+                    raise OptionError(
+                        f"{shown(path)} has no column {column!r}; {hint(column, names)}"
+                    )
             wanted = list(columns) if columns is not None else names
             read = list(dict.fromkeys([*wanted, *needed]))
             missing = next((column for column in read if column not in names), None)
@@ -115,8 +118,8 @@ def _require_digest(file: BufferedReader, path: Path, manifest: Manifest) -> Non
         return
     if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != wanted:
         raise StoreDamaged(
-            f"{path} is not the file that was written with the manifest: open the store again if "
-            "it was written anew since it was opened, else copy or convert it again"
+            f"{shown(path)} is not the file that was written with the manifest: open the store "
+            "again if it was written anew since it was opened, else copy or convert it again"
         )
     _compared[path] = seen
 
@@ -165,4 +168,4 @@ def _is_of(kind: str, found: "pa.DataType") -> bool:
 
 
 def _damaged(path: Path, reason: str) -> StoreDamaged:
-    return StoreDamaged(f"{path} cannot be read ({reason}): copy or convert the store again")
+    return StoreDamaged(f"{shown(path)} cannot be read ({reason}): copy or convert the store again")

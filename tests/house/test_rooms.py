@@ -32,6 +32,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
     "readers": (
         {OTHERS},
         {"staging"},
+        {"remote"},
         {"access"},
         {"format"},
         {"errors", "hints", "showing"},

@@ -1,0 +1,1 @@
+"""Stores at a URL: small files in a cache folder, records by range requests, through obstore."""

@@ -1,0 +1,88 @@
+"""`RemoteReader`: the records of a store at a URL, as `RecordReader` has those of a folder."""
+
+from typing import Any, NoReturn, cast
+
+from patchpress.readers.access.extents import Extents, load_extents
+from patchpress.readers.access.fetcher import Array, Fetcher, Handles, Mode
+from patchpress.readers.access.plan import Plan
+from patchpress.readers.access.reader import RecordReader, _Closed
+from patchpress.readers.errors import OptionError, PatchpressError, StoreDamaged, ViewImpossible
+from patchpress.readers.remote.client import Client
+from patchpress.readers.remote.range_fetcher import RangeFetcher
+from patchpress.readers.remote.remote_file import RemoteFile
+from patchpress.readers.remote.small_files import fetch_small
+
+
+class RemoteReader(RecordReader):
+    """The records of one store at a URL; safe in threads and after a fork, pickled as its client.
+
+    `path` is the cache folder with the store's small files.
+    """
+
+    def __init__(self, client: Client, *, checksums: bool = False) -> None:
+        """Open a store, as `open_store` says."""
+        self._client = client
+        self.url = self._client.name
+        self.path, self.manifest = fetch_small(self._client)
+        self.mode, self.readahead = Mode.AUTO, False
+        self.nearby = None
+        self._prepare(checksums=checksums)
+        shards = self.manifest.shards
+        extents, reason = load_extents(
+            self.path, [shard.path for shard in shards], self.manifest.record_limit
+        )
+        if extents is None:
+            raise StoreDamaged(f"{reason or self.path}: open the store again")
+        files = [RemoteFile(self._client, shard, extents.files) for shard in shards]
+        self._ranges = RangeFetcher(self._client, extents, files, whole=checksums)
+        self._fetcher = self._ranges
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._client, self._checksums is not None)
+
+    @property
+    def extents(self) -> Extents | None:
+        """Where the records lie."""
+        return self._ranges.extents
+
+    def fill(self, plan: Plan, handles: Handles, out: Array) -> None:
+        """As that of any reader; records are requested together if they are compared, too."""
+        self._fetcher.batch(plan, handles, out, self._fill_one)
+
+    def data_files(self) -> NoReturn:
+        """Nothing.
+
+        Raises:
+            OptionError: there is no file on this machine.
+        """
+        raise OptionError(
+            f"the data files of {self.url} are not on this machine: copy the store to a disk"
+        )
+
+    def mapped(self, key: str) -> NoReturn:
+        """Nothing.
+
+        Raises:
+            KeyMissing: no such record.
+            ViewImpossible: there is no file on this machine.
+        """
+        (handle,) = self.find([key])
+        self._fetcher.locate(handle)
+        raise ViewImpossible(f"the records of {self.url} are not on this machine")
+
+    def explanation(self, error: Exception) -> Exception:
+        """What is wrong if a record could not be read."""
+        if isinstance(error, PatchpressError):
+            return error
+        return StoreDamaged(
+            f"{self.url} cannot be read ({type(error).__name__}: {error}): open the store again"
+        )
+
+    def close(self) -> None:
+        """End all requests; reading raises StoreUnreadable from now on."""
+        self._ranges.close()
+        self._fetcher = cast("Fetcher", _Closed(self.path))
+
+
+def _reopen(client: Client, checksums: bool) -> RemoteReader:
+    return RemoteReader(client, checksums=checksums)
