@@ -4,6 +4,7 @@ import patchpress.converter.startup  # noqa: F401 -- before all others
 
 # isort: split
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -39,6 +40,7 @@ from patchpress.converter.options import (
     TableSplit,
     Writer,
 )
+from patchpress.converter.stderr import say
 from patchpress.readers.errors import OptionError, TargetError
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -197,6 +199,10 @@ def convert(
             metavar="DIR", help="Folder on each worker's disk for its shard; else the worker's own."
         ),
     ] = None,
+    shard_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="So many shards that each has about this size: 10GB."),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done; nothing is written.")
     ] = False,
@@ -226,6 +232,20 @@ def convert(
         scheduler=scheduler,
         scratch=scratch,
     )
+    from patchpress.converter.commands.which_shard import shards_of_size, which_shard
+
+    environment = {} if dry or scheduler is not None else os.environ
+    if shard_size is not None:
+        if shards is not None or shard is not None:
+            raise OptionError(
+                f"give --shard-size {shard_size} or --shards, not both; for one shard give --shards"
+            )
+        sharding = shards_of_size(dataset, source, store, shard_size, options, environment)
+    else:
+        sharding = which_shard(store, shards, shard, environment)
+    if sharding.told:
+        say(f"patchpress: {sharding.told}")
+    options["shards"] = sharding.shards
     if dry:
         _foretell(dataset, source, store, options)
     from patchpress.converter.commands.convert import convert as convert_dataset
@@ -235,10 +255,12 @@ def convert(
 
     report: Report | ShardReport
     with going_on_later(), progress_for_terminal() as progress:
-        if shard is None:
+        if sharding.shard is None:
             report = convert_dataset(dataset, source, store, progress=progress, **options)
         else:
-            report = convert_shard(dataset, source, store, shard, progress=progress, **options)
+            report = convert_shard(
+                dataset, source, store, sharding.shard, progress=progress, **options
+            )
     output(report.text())
     raise typer.Exit(report.exit_code)
 
@@ -257,7 +279,7 @@ def _foretell(dataset: str, source: Path, store: Path, options: ConvertKeywords)
 @_command()
 def missing(store: Store, verbose: Verbose = 0) -> None:
     """Print the numbers of the shards that a store lacks, as `sbatch --array` takes them."""
-    from patchpress.converter.commands.missing import missing as missing_shards
+    from patchpress.converter.commands.missing import missing_shards
     from patchpress.converter.text import number_ranges
 
     numbers = missing_shards(store)
@@ -572,7 +594,7 @@ def merge(
         )
     with going_on_later(), progress_for_terminal() as progress:
         if not parts:
-            from patchpress.converter.commands.finish import merge as finish_store
+            from patchpress.converter.commands.finish import finish_store
 
             report = finish_store(out, progress=progress)
             text, code = report.text(), report.exit_code

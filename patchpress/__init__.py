@@ -11,14 +11,17 @@ TYPE_CHECKING = False  # as `typing` has it, which would take time to load; type
 if TYPE_CHECKING:
     from patchpress.converter.commands.bench import BenchReport, bench
     from patchpress.converter.commands.convert import convert
+    from patchpress.converter.commands.convert_shards import ShardReport, convert_shard
     from patchpress.converter.commands.copied import Copied
     from patchpress.converter.commands.copy_store import copy_store, split_store
     from patchpress.converter.commands.datasets import datasets
     from patchpress.converter.commands.dry_run import dry_run
+    from patchpress.converter.commands.finish import FinishedBefore, finish_store
     from patchpress.converter.commands.forecast import Forecast
     from patchpress.converter.commands.index import Indexed, index
     from patchpress.converter.commands.inspect import inspect
     from patchpress.converter.commands.merge_stores import merge_stores
+    from patchpress.converter.commands.missing import missing_shards
     from patchpress.converter.commands.plot import plot
     from patchpress.converter.commands.split_table import split_table
     from patchpress.converter.commands.stage import Staged, stage
@@ -87,6 +90,7 @@ __all__ = [
     "Copied",
     "DescriptionError",
     "ExtentsUnusable",
+    "FinishedBefore",
     "Forecast",
     "FormatUnknown",
     "GridsDiffer",
@@ -108,6 +112,7 @@ __all__ = [
     "Samples",
     "SamplesLeftOut",
     "SelectionEmpty",
+    "ShardReport",
     "SourceError",
     "SourceIncomplete",
     "SourceMissing",
@@ -131,12 +136,15 @@ __all__ = [
     "__version__",
     "bench",
     "convert",
+    "convert_shard",
     "copy_store",
     "datasets",
     "dry_run",
+    "finish_store",
     "index",
     "inspect",
     "merge_stores",
+    "missing_shards",
     "normalize",
     "open_store",
     "plot",
@@ -151,14 +159,17 @@ __all__ = [
 _NAMES = {
     "converter.commands.bench": ("BenchReport", "bench"),
     "converter.commands.convert": ("convert",),
+    "converter.commands.convert_shards": ("ShardReport", "convert_shard"),
     "converter.commands.copied": ("Copied",),
     "converter.commands.copy_store": ("copy_store", "split_store"),
     "converter.commands.datasets": ("datasets",),
     "converter.commands.dry_run": ("dry_run",),
+    "converter.commands.finish": ("FinishedBefore", "finish_store"),
     "converter.commands.forecast": ("Forecast",),
     "converter.commands.index": ("Indexed", "index"),
     "converter.commands.inspect": ("inspect",),
     "converter.commands.merge_stores": ("merge_stores",),
+    "converter.commands.missing": ("missing_shards",),
     "converter.commands.plot": ("plot",),
     "converter.commands.split_table": ("split_table",),
     "converter.commands.stage": ("Staged", "stage"),

@@ -28,6 +28,7 @@ from patchpress.converter.storage.shard_place import (
 from patchpress.converter.storage.writer_choice import choose_pages
 from patchpress.converter.text import as_text, line, named, size
 from patchpress.readers.errors import OptionError, PatchError
+from patchpress.readers.format.manifest import MANIFEST, MARKER
 from patchpress.readers.format.shard_rule import shard_folder
 
 
@@ -38,6 +39,8 @@ def convert_shards(request: ConversionRequest, store: Path, progress: Progress) 
         SourceError, PatchError, TableError, TargetError, StoreDamaged: as `convert`.
     """
     begun = time.monotonic()
+    if (store / MANIFEST).exists() and not (store / MARKER).exists():
+        remove_working_files(store)  # of a run that was killed when all else was done
     with claim(store, overwrite=request.options.overwrite) as target:
         _make_all(request, store, target, progress)
         report = finish(store, request, progress)

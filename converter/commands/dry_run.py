@@ -17,6 +17,7 @@ from patchpress.converter.options import (
 )
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.limited_patches import are_spread
+from patchpress.converter.planning.parallel import parallel_parts
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.sample import encode_samples
 from patchpress.converter.planning.space import RoomNeeded, lack_of_room
@@ -24,6 +25,7 @@ from patchpress.converter.planning.survey import survey_source
 from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, room_there
 from patchpress.converter.storage.folder import look_at_target
 from patchpress.converter.storage.journal import Journal
+from patchpress.converter.storage.ownership import SHARD_JOURNAL, shard_folders
 from patchpress.converter.storage.resume import goes_on
 from patchpress.converter.storage.writer_choice import check_same_writer
 from patchpress.converter.tables.filling import mixed_types_of_sample
@@ -127,6 +129,8 @@ class _DryRun:
             disk=disk_of(self._store),
             lack=lack_of_room(self._store, need, goes_on=self._goes_on),
             workers=self._options.worker_count,
+            shards=self._options.shards,
+            parallel=parallel_parts(self._request),
         )
 
     def _modality(self, name: str) -> ModalityForecast:
@@ -264,12 +268,14 @@ def _stored(store: Path, writer: Writer) -> int:
     Raises:
         TargetError: it was begun with another writer.
     """
-    path = store / JOURNAL
-    if not path.is_file():
-        return 0
-    with Journal(path) as journal:
-        check_same_writer(writer, journal)
-        return sum(isinstance(entry.result, Encoded) for entry in journal.entries())
+    folders = (store, *(store / name for name in shard_folders(store)))
+    count = 0
+    for path in (folder / name for folder in folders for name in (JOURNAL, SHARD_JOURNAL)):
+        if path.is_file():
+            with Journal(path) as journal:
+                check_same_writer(writer, journal)
+                count += sum(isinstance(entry.result, Encoded) for entry in journal.entries())
+    return count
 
 
 def _with_any(rows: "pa.Table", modalities: Sequence[str]) -> int:

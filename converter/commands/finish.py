@@ -64,7 +64,7 @@ class FinishedBefore:
     exit_code = 0
 
 
-def merge(store: StrPath, *, progress: Progress | None = None) -> Report | FinishedBefore:
+def finish_store(store: StrPath, *, progress: Progress | None = None) -> Report | FinishedBefore:
     """Finish a store whose shards were made one by one; what ``patchpress merge STORE`` calls.
 
     The source is asked for its tables only. If this is interrupted, the next run ends with the same
@@ -121,7 +121,7 @@ def finish(store: Path, request: ConversionRequest, progress: Progress) -> Repor
     The store is locked for this process. Its shards keep their working files.
 
     Raises:
-        StoreUnfinished, StoreDamaged, SourceError, TableError, TargetError: as `merge`.
+        StoreUnfinished, StoreDamaged, SourceError, TableError, TargetError: as `finish_store`.
     """
     settings = request.decisive_settings()
     shards = _all_shards(store, settings)

@@ -137,6 +137,10 @@ class Forecast:
     """How long it would take; None if that is unknown."""
     workers: int = 0
     """Processes that would decode."""
+    shards: int | None = None
+    """How many data files the store would have; None for a single one beside the manifest."""
+    parallel: tuple[str, ...] = ()
+    """What of the source several processes can read at the same time, a sentence each."""
 
     @property
     def exit_code(self) -> int:
@@ -165,7 +169,7 @@ class Forecast:
             title = f"of another size among the {self.tried:,} patches that were tried"
             lines.append(f"  {title}: {self.other_size:,}")
         lines += named(f"damaged among the {self.tried:,} patches that were tried", self.damaged)
-        return as_text([*lines, *self._estimates()])
+        return as_text([*lines, *self._estimates(), *(f"  {each}" for each in self.parallel)])
 
     def _rows(self) -> list[str]:
         lines = []
@@ -204,6 +208,9 @@ class Forecast:
         if self.bytes is None or self.data is None:
             return [line("store", f"unknown before the archives are read; {free}")]
         lines = [line("store", f"about {size(self.bytes)}; {free}")]
+        if self.shards is not None:
+            each = size(self.data / self.shards)
+            lines.append(line("shards", f"{self.shards:,}, of about {each} on average"))
         if self.seconds:
             workers = several(self.workers, "worker") if self.workers else "no workers"
             text = f"about {span(self.seconds)} with {workers}"

@@ -11,7 +11,7 @@ from patchpress.readers.format.manifest import MARKER
 from patchpress.readers.format.shard_rule import shard_folder
 
 
-def missing(store: StrPath) -> list[int]:
+def missing_shards(store: StrPath) -> list[int]:
     """The shards that a store still lacks, in order; none if it is finished.
 
     ``patchpress missing STORE`` prints them as ``3,7-9``, as SLURM takes them for ``--array``. A

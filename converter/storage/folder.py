@@ -17,6 +17,7 @@ from patchpress.converter.shortage import shortage
 from patchpress.converter.storage.marker import close_marker, lock, locked_marker
 from patchpress.converter.storage.ownership import (
     MARKER_BEGIN,
+    PROBE,
     is_begun,
     is_of_another_program,
     manifest_in,
@@ -24,6 +25,7 @@ from patchpress.converter.storage.ownership import (
     own_files,
     parsed_settings,
     remove_folders,
+    remove_half_written,
     require_known_records,
     require_replaceable,
 )
@@ -88,6 +90,7 @@ class Target:
         with writing(self.store):
             if new:
                 flush_folder(self.store.parent)
+            remove_half_written(self.store)
             # In this order: a store that has a manifest and a marker, but no journal, is finished.
             (self.store / JOURNAL).unlink(missing_ok=True)
             (self.store / MARKER).unlink(missing_ok=True)
@@ -227,7 +230,9 @@ def _replaceable(store: Path, *, overwrite: bool) -> list[str]:
         TargetError: the sentence of `claim`.
     """
     names = own_files(store)
-    if names in ([], [MARKER]) and not (names and (store / MARKER).stat().st_size):
+    # A conversion that was killed before it began has a marker without a word, and perhaps a probe.
+    has_empty_marker = MARKER in names and not (store / MARKER).stat().st_size
+    if not names or (has_empty_marker and set(names) <= {MARKER, PROBE}):
         return names
     manifest = manifest_in(store)
     begun = is_begun(store)

@@ -128,6 +128,17 @@ def _require_file(path: Path) -> None:
         )
 
 
+def remove_half_written(store: Path) -> None:
+    """Remove the files beside a store's own whose writing was interrupted.
+
+    Raises:
+        OSError: one may not be removed.
+    """
+    for name in os.listdir(store):
+        if name_when_whole(name) in OWN_FILES:
+            (store / name).unlink()
+
+
 def remove_folders(store: Path) -> None:
     """Remove the folders of shards, which are empty, if there are any.
 

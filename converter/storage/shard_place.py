@@ -29,17 +29,25 @@ from patchpress.converter.storage.marker import (
     open_marker,
     try_lock,
 )
-from patchpress.converter.storage.ownership import own_files, parsed_settings, shard_folders
+from patchpress.converter.storage.ownership import (
+    SHARD_FILES,
+    SHARD_JOURNAL,
+    own_files,
+    parsed_settings,
+    remove_half_written,
+    shard_folders,
+)
 from patchpress.converter.storage.resume import goes_on
 from patchpress.converter.storage.settings_difference import differences, told
 from patchpress.converter.storage.shard_file import FinishedShard, finished_shard
-from patchpress.converter.storage.shard_folder import FINISHED_FILES
+from patchpress.converter.storage.shard_folder import FINISHED_FILES, take_sorted
 from patchpress.readers.errors import StoreDamaged, StoreMissing, TargetError
 from patchpress.readers.format.manifest import DATA, MANIFEST, MARKER
 from patchpress.readers.format.shard_rule import SHARDS, shard_folder
-from patchpress.readers.format.whole_file import flush_folder
+from patchpress.readers.format.whole_file import flush_folder, name_when_whole
 
 _PATIENCE = 10.0  # seconds: others have the lock alone for moments only while they begin a store
+_WORKING = {*SHARD_FILES} - {DATA}
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 
 
@@ -154,6 +162,7 @@ def store_to_finish(store: Path) -> Iterator[dict[str, Any]]:
             raise is_taken(store)
         yield settings
         with writing(store):
+            remove_half_written(store)
             (store / MARKER).unlink()
             flush_folder(store)
     finally:
@@ -180,6 +189,16 @@ def settings_of(store: Path) -> dict[str, Any]:
             f"{store} was not begun in shards: run the same `patchpress convert` again to finish it"
         )
     return settings
+
+
+def shards_begun(store: Path) -> int | None:
+    """With how many shards a store was begun that is not finished; None if it was not."""
+    try:
+        settings = parsed_settings((store / MARKER).read_bytes())
+    except OSError:
+        return None  # whoever begins it says what is wrong there
+    shards = settings.get("shards") if settings is not None else None
+    return shards if isinstance(shards, int) else None
 
 
 def shards_there(store: Path, settings: DecisiveSettings) -> dict[int, FinishedShard | None]:
@@ -263,8 +282,10 @@ def _replace_unfinished(beside: Path, place: Path, number: int, settings: Decisi
         for name in own_files(place):
             if name != MARKER:
                 (place / name).unlink(missing_ok=True)
-        for name in FINISHED_FILES:
-            os.replace(beside / name, place / name)
+        # The journal first: what a folder has without one may be somebody else's.
+        for name in (SHARD_JOURNAL, *FINISHED_FILES):
+            if (beside / name).exists():
+                os.replace(beside / name, place / name)
         (place / MARKER).unlink()
         flush_folder(place)
         beside.rmdir()
@@ -285,7 +306,8 @@ def remove_working_files(store: Path) -> None:
             if path.name.startswith("."):
                 shutil.rmtree(path)  # of a run that was killed before it could rename it
                 continue
+            take_sorted(path)
             for name in os.listdir(path):
-                if name != DATA:
+                if {name, name_when_whole(name)} & _WORKING:
                     (path / name).unlink()
             flush_folder(path)

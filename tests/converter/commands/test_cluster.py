@@ -20,9 +20,9 @@ from patchpress.converter.cluster import connection
 from patchpress.converter.cluster.scratch import scratch_folder
 from patchpress.converter.commands import cluster_task, convert_cluster
 from patchpress.converter.commands.convert_shards import convert_shard
-from patchpress.converter.commands.finish import merge
+from patchpress.converter.commands.finish import finish_store
 from patchpress.converter.commands.make_shards import ShardMaker, make_listed_shard, make_shard
-from patchpress.converter.commands.missing import missing
+from patchpress.converter.commands.missing import missing_shards
 from patchpress.converter.options import convert_options
 from patchpress.converter.planning.request import prepare_request
 from patchpress.converter.planning.shard_patches import ShardPatches
@@ -171,7 +171,7 @@ def test_pool_job_array_and_cluster_give_the_same_bytes(
     for number in (3, 0, 4, 1, 2):
         array = tmp_path / "array" / "store"
         convert_shard(DATASET, tree, array, number, shards=SHARDS, workers=0, **options)
-    merge(array)
+    finish_store(array)
     machines.add_worker()
     machines.add_worker()
     report = by(machines, tree, tmp_path / "dask" / "store", **options)
@@ -251,7 +251,7 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(
     )
     assert [line for line in others if not line.startswith("dashboard: ")] == []
     assert out == ""
-    left = missing(store)
+    left = missing_shards(store)
     assert 3 in left
     assert len(left) < SHARDS
     stuck.kill()

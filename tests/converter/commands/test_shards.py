@@ -8,9 +8,9 @@ import pytest
 
 from patchpress import convert, open_store
 from patchpress.converter.commands.convert_shards import ShardReport, convert_shard
-from patchpress.converter.commands.finish import FinishedBefore, merge
+from patchpress.converter.commands.finish import FinishedBefore, finish_store
 from patchpress.converter.commands.make_shards import make_shard
-from patchpress.converter.commands.missing import missing
+from patchpress.converter.commands.missing import missing_shards
 from patchpress.converter.options import convert_options
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.storage.report import Report
@@ -90,14 +90,14 @@ def test_shards_made_one_by_one_in_any_order_give_the_same_bytes(
     for done, number in enumerate(order):
         report = one(tree, store, number)
         assert (report.shard.number, report.missing) == (number, SHARDS - 1 - done)
-        assert missing(store) == sorted(order[done + 1 :])
-    report_of_merge = merge(store)
+        assert missing_shards(store) == sorted(order[done + 1 :])
+    report_of_merge = finish_store(store)
     assert isinstance(report_of_merge, Report)
     assert folder_bytes(store) == folder_bytes(sharded)
-    again = merge(store)
+    again = finish_store(store)
     assert isinstance(again, FinishedBefore)
     assert again.text() == f"{store} is finished already, with 3 shards"
-    assert missing(store) == []
+    assert missing_shards(store) == []
     assert folder_bytes(store) == folder_bytes(sharded)
 
 
@@ -107,7 +107,7 @@ def test_the_report_of_a_store_made_one_by_one_is_that_of_one_run(
     made(tree, tmp_path / "a" / "store", shards=SHARDS)
     for number in range(SHARDS):
         one(tree, tmp_path / "b" / "store", number)
-    report = merge(tmp_path / "b" / "store")
+    report = finish_store(tmp_path / "b" / "store")
     whole = made(tree, tmp_path / "c" / "store", shards=SHARDS)
     assert isinstance(report, Report)
     for each in (report, whole):
@@ -138,7 +138,7 @@ def test_a_shard_made_elsewhere_is_delivered(tree: Path, tmp_path: Path, sharded
             assert not deliver_shard(twin, store, number, request.decisive_settings())
             assert not scratch.exists()
             assert not twin.exists()
-    merge(store)
+    finish_store(store)
     assert folder_bytes(store) == folder_bytes(sharded)
 
 
@@ -175,7 +175,7 @@ def test_archives_in_another_order_give_the_same_shards(
     for number in range(SHARDS):
         with pytest.warns(UserWarning, match="read from beginning to end for this one shard"):
             one(tmp_path / "packed", tmp_path / "one", number, compression=compression)
-    merge(tmp_path / "one")
+    finish_store(tmp_path / "one")
     assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "folders")
 
 
@@ -193,7 +193,7 @@ def test_damaged_patches_are_left_out_and_told_by_the_merge(raw: Path, tmp_path:
     for other in range(SHARDS):
         if other != number:
             assert one(raw, tmp_path / "store", other).exit_code == 0
-    merged = merge(tmp_path / "store")
+    merged = finish_store(tmp_path / "store")
     assert merged.exit_code == 1
     assert isinstance(merged, Report)
     assert merged.skipped == report.skipped
@@ -259,10 +259,10 @@ def test_shards_of_a_store_that_is_finished_or_single_are_refused(
 def test_merge_refuses_what_is_not_whole(raw: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     with pytest.raises(StoreMissing, match="has no shards to finish: there is no such folder"):
-        merge(store)
+        finish_store(store)
     one(raw, store, 1)
     with pytest.raises(StoreUnfinished, match=r"lacks 2 of 3 shards \(0,2\): make them first"):
-        merge(store)
+        finish_store(store)
     for number in (0, 2):
         one(raw, store, number)
     for name in ("shard.json", "shard.records", "data.mdb", "extents.safetensors"):
@@ -272,10 +272,10 @@ def test_merge_refuses_what_is_not_whole(raw: Path, tmp_path: Path) -> None:
         if name == "data.mdb":  # a page of the tree: what it has of records, `verify` compares
             file.write_bytes(whole + bytes(4096))
         with pytest.raises(StoreDamaged, match="make that shard again"):
-            merge(store)
+            finish_store(store)
         if name in ("shard.json", "data.mdb"):
             with pytest.warns(UserWarning, match="make that shard again"):
-                assert missing(store) == [1]
+                assert missing_shards(store) == [1]
         file.write_bytes(whole)
     assert not (store / "manifest.json").exists()
-    merge(store)
+    finish_store(store)

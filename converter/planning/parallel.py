@@ -1,0 +1,26 @@
+"""What of a source several machines can read at the same time, said in a sentence."""
+
+from patchpress.converter.planning.request import ConversionRequest
+
+
+def parallel_parts(request: ConversionRequest) -> tuple[str, ...]:
+    """Which parts of a source run in parallel if each process makes one shard, and which cannot.
+
+    None if there is one shard, or none.
+    """
+    if (request.options.shards or 1) == 1:
+        return ()
+    locations = request.parts.modalities
+    folders = [name for name, location in locations.items() if not location.archives]
+    packed = request.parts.packed
+    streams = request.parts.stream_count
+    said = []
+    if folders:
+        said.append(f"in parallel, shard by shard: the folders of {', '.join(folders)}")
+    if packed:
+        archives = "one archive is one stream" if streams == 1 else f"{streams} streams of archives"
+        said.append(
+            f"not in parallel by shards: {', '.join(packed)} ({archives}): each process that makes "
+            "a single shard reads all of it, and one pass without --shard makes all shards"
+        )
+    return tuple(said)
