@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.encoding.tiff import (
+    BITS,
     COMPRESSION,
+    PHOTOMETRIC,
     PLANAR,
     PREDICTOR,
     ROWS_PER_STRIP,
@@ -33,7 +35,7 @@ from patchpress.readers.errors import PatchError
 _LZMA_MEMORY = 64 << 20
 _NO_FIT = "is damaged: its tags do not fit its deflated pixels"
 _KINDS = ("strip", "tile")  # of blocks: without tiles, and with
-_WIDEST = 16  # bytes of a sample: two floats of 64 bits
+_YCBCR = 6  # a value of the tag Photometric
 _ZSTD_WINDOW = 1 << 27  # the largest that libtiff writes; only what is filled takes memory
 
 
@@ -132,10 +134,14 @@ def decode_blocks(data: bytes, directory: Directory) -> Array | None:
 
 
 def check_deflated(data: bytes, directory: Directory) -> None:
-    """Compare the checksums of an image whose pixels only GDAL can read: GDAL does not.
+    """Compare checksums and sizes of an image whose pixels only GDAL can read: GDAL does not.
+
+    Args:
+        data: the file.
+        directory: of an image whose size and blocks were compared with what is expected.
 
     Raises:
-        PatchError: deflated data is damaged.
+        PatchError: deflated data is damaged, or has not as many pixels as its block.
     """
     if _CODECS.get(directory.first(COMPRESSION, 1)) is not _inflate:
         return
@@ -145,11 +151,24 @@ def check_deflated(data: bytes, directory: Directory) -> None:
     counts = directory.tags.get(TILE_COUNTS if tiled else STRIP_COUNTS, ())
     if not offsets or len(offsets) != len(counts):
         raise PatchError(_NO_FIT)
-    rows = directory.first(TILE_HEIGHT, height) if tiled else height
-    columns = directory.first(TILE_WIDTH, width) if tiled else width
-    most = rows * columns * bands * _WIDEST
-    for number, (start, count) in enumerate(zip(offsets, counts, strict=True), 1):
-        _decompressed(_inflate, data[start : start + count], most, f"{_KINDS[tiled]} {number}")
+    if tiled:
+        rows, columns = directory.first(TILE_HEIGHT, height), directory.first(TILE_WIDTH, width)
+    else:
+        rows, columns = min(directory.first(ROWS_PER_STRIP, height) or height, height), width
+    bits = directory.tags.get(BITS) or (1,)
+    if directory.first(PLANAR, 1) == 1:
+        row = sum(bits) if len(bits) == bands else bits[0] * bands
+    else:
+        row = max(bits)
+    row = -(-row * columns // 8)
+    strips = -(-height // rows)
+    for number, (start, count) in enumerate(zip(offsets, counts, strict=True)):
+        down = rows if tiled else min(rows, height - number % strips * rows)
+        name = f"{_KINDS[tiled]} {number + 1}"
+        raw = _decompressed(_inflate, data[start : start + count], row * down, name)
+        # Colours may be of several pixels together.
+        if len(raw) < row * down and directory.first(PHOTOMETRIC, 1) != _YCBCR:
+            raise PatchError(f"is damaged: {name}: its deflated data has fewer pixels than fit")
 
 
 def _decompressed(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patchpress.converter.encoding.blocks import check_deflated, decode_blocks
+from patchpress.converter.encoding.gdal import quiet_gdal
 from patchpress.converter.encoding.promises import ANYTHING, Expected, check_blocks, check_image
 from patchpress.converter.encoding.tiff import (
     GEO_KEYS,
@@ -161,25 +162,24 @@ def _read_by_gdal(data: bytes, expected: Expected, *, pixels: bool = True) -> Ra
     Raises:
         PatchError, OtherSize: as `decode_rasterio`.
     """
-    import warnings
-
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
-                dtype = np.dtype(source.dtypes[0])
-                check_image(expected, dtype, source.count, source.height, source.width)
-                rows, columns = source.block_shapes[0]
-                image = source.count * source.height * source.width
-                if rows * columns * dtype.itemsize > max(_TILE, 4 * image * dtype.itemsize):
-                    raise PatchError(f"has tiles of {rows} x {columns} pixels")
-                array = source.read() if pixels else np.empty(0, dtype)
-                epsg = source.crs.to_epsg() if source.crs else None
-                known = not source.transform.is_identity
-                transform = tuple(source.transform[:6])
+        with (
+            quiet_gdal(),
+            rasterio.MemoryFile(data) as memory,
+            memory.open(driver="GTiff") as source,
+        ):
+            dtype = np.dtype(source.dtypes[0])
+            check_image(expected, dtype, source.count, source.height, source.width)
+            rows, columns = source.block_shapes[0]
+            image = source.count * source.height * source.width
+            if rows * columns * dtype.itemsize > max(_TILE, 4 * image * dtype.itemsize):
+                raise PatchError(f"has tiles of {rows} x {columns} pixels")
+            array = source.read() if pixels else np.empty(0, dtype)
+            epsg = source.crs.to_epsg() if source.crs else None
+            known = not source.transform.is_identity
+            transform = tuple(source.transform[:6])
     except PatchError:
         raise
     except Exception as error:  # not all errors of GDAL are a RasterioError

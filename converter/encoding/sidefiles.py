@@ -4,9 +4,9 @@ Other files beside a TIFF (``.ovr``, ``.msk``, statistics in ``.aux.xml``) do no
 """
 
 import os
-import warnings
 from collections.abc import Collection
 
+from patchpress.converter.encoding.gdal import quiet_gdal
 from patchpress.converter.encoding.tiff import Georeference, Ground, ground_of
 from patchpress.readers.errors import PatchError
 
@@ -38,19 +38,16 @@ def ground_with_files_beside(path: str) -> Ground | None:
         PatchError: GDAL does not open it, or such a file is far too large.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
 
     for beside in files_beside(path):
         if os.path.isfile(beside) and os.path.getsize(beside) > _LARGEST:
             raise PatchError(f"{beside} is no file of a georeference: it has more than 1 MB")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver="GTiff") as source:
-                if source.transform.is_identity:
-                    return None
-                epsg = source.crs.to_epsg() if source.crs else None
-                known = Georeference(epsg, tuple(source.transform[:6]))
-                return ground_of(known, source.height, source.width)
+        with quiet_gdal(), rasterio.open(path, driver="GTiff") as source:
+            if source.transform.is_identity:
+                return None
+            epsg = source.crs.to_epsg() if source.crs else None
+            known = Georeference(epsg, tuple(source.transform[:6]))
+            return ground_of(known, source.height, source.width)
     except Exception as error:  # not all errors of GDAL are a RasterioError
         raise PatchError(f"{path} cannot be opened with the files beside it ({error})") from None

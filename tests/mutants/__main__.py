@@ -67,6 +67,7 @@ def main() -> int:
         for name in options.names or MODULES:
             count, noticed = tried.try_all(MODULES[name], options.count, options.seed)
             table.append(f"{name:<10} {count:>8} {noticed:>8} {noticed / max(count, 1):>6.0%}")
+            print(table[-1], flush=True)
     print(*table, sep="\n")
     return 0
 

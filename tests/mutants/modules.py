@@ -40,6 +40,7 @@ MODULES = {
             "tests/converter/storage/test_pages.py",
             "tests/converter/storage/test_journal.py",
             "tests/converter/storage/test_readback.py",
+            "tests/converter/storage/test_resume.py",
         ),
     ),
     "btree": Mutated(

@@ -12,6 +12,7 @@ from patchpress.readers.errors import PatchError
 from tests.support.helpers import geotiff
 
 OFFSETS, ROWS_PER_STRIP, COUNTS, PHOTOMETRIC = 273, 278, 279, 262
+BITS = 258
 TILE_WIDTH, TILE_HEIGHT = 322, 323
 
 
@@ -103,3 +104,33 @@ def test_strips_of_pixels_that_only_gdal_knows_are_counted(tmp_path: Path) -> No
     odd = with_tag(with_tag(data, PHOTOMETRIC, value=5000), ROWS_PER_STRIP, value=2)
     with pytest.raises(PatchError, match="has no pixels for a part of its image"):
         decode(odd)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "uint16"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_deflated_pixels_that_only_gdal_knows_fill_their_blocks(
+    tmp_path: Path, dtype: str, tiled: bool
+) -> None:
+    """GDAL gives other pixels each time if a block has more of them."""
+    pixels = np.arange(400).reshape(1, 20, 20).astype(dtype)
+    options: dict[str, Any] = {"blockxsize": 16} if tiled else {}
+    options |= {"nbits": 12} if dtype == "uint16" else {}
+    path = geotiff(
+        tmp_path / "a.tif", pixels, compress="deflate", tiled=tiled, blockysize=16, **options
+    )
+    data = path.read_bytes()
+    assert np.array_equal(decode(data).array, pixels)
+    for bits, how in ((9, "more"), (120, "fewer")):
+        with pytest.raises(PatchError, match=f"its deflated data has {how} pixels than fit"):
+            decode(with_tag(data, BITS, value=bits))
+
+
+def test_damaged_text_that_gdal_quotes_is_not_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.arange(64, dtype=np.uint16).reshape(1, 8, 8)
+    data = geotiff(tmp_path / "a.tif", pixels, compress="lerc").read_bytes()
+    damaged = data.replace(b'domain="IMA', b"domain=\xff\xff\xff\xff")
+    assert damaged != data
+    assert np.array_equal(decode(damaged).array, pixels)
+    assert capfd.readouterr().err == ""

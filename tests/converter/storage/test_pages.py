@@ -148,6 +148,18 @@ def test_a_value_takes_the_pages_that_lmdb_gives_it(tmp_path: Path, pages: int, 
         assert transaction.stat()["overflow_pages"] == pages_of(length)
 
 
+def test_lmdb_reads_values_whose_length_needs_more_than_two_bytes(tmp_path: Path) -> None:
+    draw = random.Random(1)  # noqa: S311
+    lengths = (1 << 16, 70_001, 140_003, (1 << 24) + 5)
+    items = [(b"%d" % number, draw.randbytes(length)) for number, length in enumerate(lengths)]
+    folder = write(tmp_path / "pages", items)
+    with opened(folder, readonly=True) as environment:
+        assert by_lmdb(environment) == items
+    data = (folder / "data.mdb").read_bytes()
+    values = Tree(memoryview(data), folder).values()
+    assert [(v.key, data[v.offset : v.offset + v.length]) for v in values] == items
+
+
 def test_the_statistics_are_those_of_lmdb(tmp_path: Path) -> None:
     items = items_of(2_900, 59)
     with opened(write(tmp_path / "a", items), readonly=True) as environment:
