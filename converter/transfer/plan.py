@@ -153,12 +153,15 @@ def described(
 ) -> Manifest:
     """A manifest with the counts of other rows, and without what only written files tell."""
     names = [modality.name for modality in modalities]
-    column = manifest.split_column
+    column, flags = manifest.split_column, manifest.flagged.columns
+    # Of these columns alone: a filter copies all that there are.
+    needed = {column, *flags, *map(presence_column, names)}
+    some = table.select([name for name in table.column_names if name in needed])
     return replace(
         manifest,
         rows=len(table),
-        splits=counts_of_splits(column, splits, table, names),
-        flagged=flagged_rows(manifest.flagged.columns, column, splits, table, names),
+        splits=counts_of_splits(column, splits, some, names),
+        flagged=flagged_rows(flags, column, splits, some, names),
         options=options,
     )
 

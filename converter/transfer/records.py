@@ -1,6 +1,6 @@
 """The records that a store is to have: their keys, and where each lies in its source."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from patchpress.readers.format.table import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_AT_ONCE = 1 << 15  # values that are Python's objects at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +53,10 @@ class StoredRecords:
 
     def in_shards(self, shards: int) -> list[npt.NDArray[np.int64]]:
         """The positions of the records of each of so many shards."""
-        number = np.fromiter(
-            (shard_of(key.decode(), shards) for key in self.keys.tolist()), np.int64, len(self)
-        )
+        number = np.empty(len(self), np.int64)
+        for begin in range(0, len(self), _AT_ONCE):
+            names = self.keys[begin : begin + _AT_ONCE].tolist()
+            number[begin : begin + len(names)] = [shard_of(n.decode(), shards) for n in names]
         order = np.argsort(number, kind="stable")
         ends = np.cumsum(np.bincount(number, minlength=shards))[:-1]
         return np.split(order, ends)
@@ -83,8 +86,10 @@ def records_of(
         if modality.name not in source.manifest.modalities:
             continue
         present = np.asarray(rows[presence_column(modality.name)].combine_chunks(), bool)
-        some = rows.filter(present)
-        keys = np.array([k.encode() for k in keys_in(modality, some[key_column(modality)])], "S")
+        # Of these columns alone: a filter copies all that there are.
+        needed = {key_column(modality), checksum_column(modality.name)}
+        some = rows.select(sorted(needed)).filter(present)
+        keys = _keys(modality, some[key_column(modality)])
         places = source.find(keys)
         count = len(keys)
         parts.append(
@@ -96,7 +101,7 @@ def records_of(
                 shard=places.shard,
                 offset=places.offset,
                 length=places.length,
-                checksum=_checksums(source, some[checksum_column(modality.name)].to_pylist()),
+                checksum=_checksums(source, some[checksum_column(modality.name)]),
             )
         )
     return joined(parts)
@@ -104,20 +109,38 @@ def records_of(
 
 def joined(parts: Sequence[StoredRecords]) -> StoredRecords:
     """Records of several kinds, in the order of their keys."""
+    if len(parts) == 1 and (parts[0].keys[:-1] < parts[0].keys[1:]).all():
+        return parts[0]
     names = [field.name for field in fields(StoredRecords)]
     together = StoredRecords(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
     return together.at(np.argsort(together.keys, kind="stable"))
 
 
-def _checksums(source: SourceStore, digits: list[str | None]) -> npt.NDArray[np.uint64]:
-    try:
-        whole = bytes.fromhex("".join(text or "?" for text in digits))
-        found = np.frombuffer(whole, ">u8").astype(np.uint64)
-    except ValueError:
-        found = np.empty(0, np.uint64)
-    if len(found) != len(digits):
-        raise StoreDamaged(
-            f"the table of {source.path} lacks checksums of its records: run `patchpress verify "
-            f"{source.path}`"
-        )
-    return found
+def _keys(modality: Modality, names: "pa.ChunkedArray") -> npt.NDArray[np.bytes_]:
+    """The keys of a modality's records, of the values of its column."""
+    parts = [
+        np.array([key.encode() for key in keys_in(modality, some)], "S") for some in _slices(names)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, "S1")
+
+
+def _checksums(source: SourceStore, digits: "pa.ChunkedArray") -> npt.NDArray[np.uint64]:
+    parts = [np.empty(0, np.uint64)]
+    for some in _slices(digits):
+        try:
+            whole = bytes.fromhex("".join(text or "?" for text in some.to_pylist()))
+        except ValueError:
+            whole = b""
+        if len(whole) != 8 * len(some):
+            raise StoreDamaged(
+                f"the table of {source.path} lacks checksums of its records: run `patchpress "
+                f"verify {source.path}`"
+            )
+        parts.append(np.frombuffer(whole, ">u8").astype(np.uint64))
+    return np.concatenate(parts)
+
+
+def _slices(values: "pa.ChunkedArray") -> "Iterator[pa.ChunkedArray]":
+    """Some values at a time: as Python's objects, all of them would take much memory."""
+    for begin in range(0, len(values), _AT_ONCE):
+        yield values.slice(begin, _AT_ONCE)

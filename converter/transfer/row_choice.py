@@ -40,6 +40,12 @@ class RowChoice:
     """The label column of `fraction` and `per_class`; by default the manifest's target."""
     seed: int = 0
 
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether all rows are wanted."""
+        wishes = (self.split, self.where, self.flagged, self.keys, self.fraction, self.per_class)
+        return all(wish is None for wish in wishes)
+
     def check(self) -> None:
         """Refuse wishes that no store can fulfil.
 
@@ -89,6 +95,8 @@ def choose_rows(source: SourceStore, choice: RowChoice, modalities: Collection[s
 
     manifest = source.manifest
     choice.check()
+    if choice.asks_nothing and set(modalities) == set(manifest.modalities):
+        return ChosenRows(np.arange(manifest.rows))
     rows = rows_of(source.path, manifest, choice.split, choice.where, choice.flagged)
     rows = _in_order(rows)
     absent: tuple[str, ...] = ()

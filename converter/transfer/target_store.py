@@ -176,8 +176,8 @@ def _settings(plan: CopyPlan, command: str) -> Mapping[str, Any]:
     The sources are known by what they hold, so that they may be moved meanwhile.
     """
     records = plan.records
-    content = xxhash.xxh3_128(records.keys.tobytes())
-    content.update(records.checksum.tobytes())
+    content = xxhash.xxh3_128(records.keys.view(np.uint8).data)
+    content.update(records.checksum.data)
     return {
         VERSION: version("patchpress"),
         "dataset": plan.manifest.dataset.name,
