@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from patchpress.readers.choice import Where
+    from patchpress.readers.remote.client import Client
+    from patchpress.readers.staging.options import StageOptions
     from patchpress.readers.staging.stage import Stage
     from patchpress.readers.statistics import Statistics
 
@@ -126,8 +128,13 @@ class Store:
         """Open a store, as `open_store` says."""
         self._reader: RecordReader
         if is_url(path):
-            options = {"mode": mode != Mode.AUTO, "readahead": readahead, "stage": bool(stage)}
-            self._reader = _at_url(os.fspath(path), storage_options, checksums, options)
+            client = _client(os.fspath(path), storage_options)
+            for name, is_set in (("mode", mode != Mode.AUTO), ("readahead", readahead)):
+                if is_set:
+                    raise OptionError(
+                        f"{name} is for a store on a disk, and {client.name} is none: leave it out"
+                    )
+            self._reader = _at_url(client, checksums, stage_options(stage, stage_size))
             self._name = str(self._reader.url)
             return
         if storage_options is not None:
@@ -430,20 +437,17 @@ class Store:
         return band_view(modality, value, modality.indices([band])[0])
 
 
-def _at_url(
-    url: str, options: Mapping[str, Any] | None, checksums: bool, local: Mapping[str, bool]
-) -> RecordReader:
-    """The reader of a store at a URL; `local` are options of folders, and whether they are set."""
+def _client(url: str, options: Mapping[str, Any] | None) -> "Client":
     from patchpress.readers.remote.client import Client
+
+    return Client(url, options)
+
+
+def _at_url(client: "Client", checksums: bool, stage: "StageOptions | None") -> RecordReader:
+    """The reader of a store at a URL."""
     from patchpress.readers.remote.remote_reader import RemoteReader
 
-    client = Client(url, options)
-    for name, is_set in local.items():
-        if is_set:
-            raise OptionError(
-                f"{name} is for a store on a disk, and {client.name} is none: leave it out"
-            )
-    return RemoteReader(client, checksums=checksums)
+    return RemoteReader(client, checksums=checksums, stage=stage)
 
 
 def _store_of(reader: RecordReader, name: str) -> Store:

@@ -129,8 +129,16 @@ class Client:
         """Do something that asks this client for one thing after another, in the background."""
         return self._state.pool.submit(work)
 
-    def copy_to(self, name: str, file: Any, known: Found) -> None:
+    def copy_to(
+        self,
+        name: str,
+        file: Any,
+        known: Found,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         """Write all bytes of a file into one that is open for writing, `PART` by `PART`.
+
+        `progress` is told of the bytes of each part; what it raises ends this.
 
         Raises:
             StoreError: as `read`.
@@ -143,7 +151,10 @@ class Client:
             for start in parts[number + len(coming) : number + 8]:
                 end = min(start + PART, known.size)
                 coming.append(self.submit(name, start, end, known))
-            file.write(coming.pop(0).result())
+            part = coming.pop(0).result()
+            file.write(part)
+            if progress is not None:
+                progress(len(part))
 
     def close(self) -> None:
         """End what is under way."""

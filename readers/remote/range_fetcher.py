@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.access.extents import UNKNOWN, Extents
+from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.fetcher import (
     Array,
     Handle,
@@ -29,6 +30,7 @@ from patchpress.readers.errors import ViewImpossible
 from patchpress.readers.remote.client import Client
 from patchpress.readers.remote.ranges import Wanted, together
 from patchpress.readers.remote.remote_file import RemoteFile
+from patchpress.readers.remote.staged import StagedShards
 
 KEPT = 512 << 20
 """Bytes that were announced and not read yet; of more, those that were announced first are let go,
@@ -54,12 +56,20 @@ class RangeFetcher:
     """Records by their position in the extents, from a URL; safe in threads and after a fork."""
 
     def __init__(
-        self, client: Client, extents: Extents, files: Sequence[RemoteFile], *, whole: bool
+        self,
+        client: Client,
+        extents: Extents,
+        files: Sequence[RemoteFile],
+        *,
+        whole: bool,
+        copies: tuple[StagedShards, ExtentsFetcher] | None = None,
     ) -> None:
         """Take the files in the order of the extents; `whole` if records are read as they are.
 
-        Which is so if each is compared with its checksum.
+        Which is so if each is compared with its checksum. Files that are staged are read from
+        their `copies`.
         """
+        self._copies = copies
         self.extents = extents
         self.whole = whole
         self._client, self._files = client, files
@@ -87,12 +97,14 @@ class RangeFetcher:
         return None if number == UNKNOWN else self.extents.headers[number]
 
     def locate(self, handle: Handle) -> tuple[DataFile, int, int]:
-        """Nothing: there is no file on this machine.
+        """As `ExtentsFetcher` in the copy of a data file.
 
         Raises:
-            ViewImpossible: always.
+            ViewImpossible: there is no file on this machine.
         """
-        self._no_view()
+        position = int(handle)
+        copies = self._copies_of(position)
+        return copies.locate(position) if copies is not None else self._no_view()
 
     def value(self, handle: Handle) -> memoryview:
         """The bytes of a record as stored."""
@@ -100,12 +112,37 @@ class RangeFetcher:
         held = self._here.records.get(position)
         if held is not None:
             return held
+        copies = self._copies_of(position)
+        if copies is not None:
+            return copies.value(position)
         (pieces,) = self._pieces(None, np.array([position], np.int64))
         return _bytes_of(pieces[0])
 
     def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
         """Request all records at once, and fill `out` as they come."""
         positions = np.asarray(handles, np.int64)
+        staged = self._staged(positions)
+        if staged is not None and self._copies is not None:
+            _, copies = self._copies
+            if staged.all() and not self.whole:
+                copies.batch(plan, positions, out, read_one)
+                return
+            # For as long as some shards are on their way.
+            for row in np.flatnonzero(staged).tolist():
+                read_one(plan, int(positions[row]), out[row])
+            apart = np.flatnonzero(~staged)
+            if not len(apart):
+                return
+            if len(apart) < len(positions):
+                rest = np.empty((len(apart), *out.shape[1:]), out.dtype)
+                self._fill(plan, positions[apart], rest, read_one)
+                out[apart] = rest
+                return
+        self._fill(plan, positions, out, read_one)
+
+    def _fill(
+        self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
+    ) -> None:
         if self._needs_whole(positions):
             self._one_by_one(plan, positions, out, read_one)
             return
@@ -133,6 +170,12 @@ class RangeFetcher:
     def announce(self, plan: Plan, handles: Handles) -> None:
         """Send the requests for a batch that will be read soon."""
         positions = np.asarray(handles, np.int64)
+        staged = self._staged(positions)
+        if staged is not None:
+            if self._copies is not None and staged.all():
+                self._copies[1].announce(plan, positions)
+                return
+            positions = positions[~staged]
         wanted = None if self._needs_whole(positions) else plan
         fresh = self._announced.missing(self._number(wanted), np.unique(positions))
         if len(fresh):
@@ -142,6 +185,8 @@ class RangeFetcher:
     def close(self) -> None:
         """End what is under way."""
         self._announced.forget()
+        if self._copies is not None:
+            self._copies[0].close()
         self._client.close()
 
     def _number(self, plan: Plan | None) -> int:
@@ -149,6 +194,19 @@ class RangeFetcher:
         if plan is None:
             return WHOLE
         return self._numbers.setdefault((plan.header, plan.requests), len(self._numbers) + 1)
+
+    def _staged(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_] | None:
+        """Which of some records lie in copies; None if nothing is staged."""
+        if self._copies is None:
+            return None
+        shards = self.extents.shard[positions]
+        there = [number for number in np.unique(shards).tolist() if self._copies[0].has(number)]
+        return np.isin(shards, there)
+
+    def _copies_of(self, position: int) -> ExtentsFetcher | None:
+        if self._copies is None or not self._copies[0].has(int(self.extents.shard[position])):
+            return None
+        return self._copies[1]
 
     def _no_view(self) -> NoReturn:
         raise ViewImpossible(

@@ -37,6 +37,11 @@ class RemoteFile:
             self._known = self._compared()
         return self._known
 
+    @property
+    def identity(self) -> str:
+        """What tells it from any other data file, as `Tree.identity`: as the extents have it."""
+        return str(self._facts["identity"])
+
     def look(self) -> None:
         """Look at it now, as `known` does."""
         _ = self.known

@@ -3,14 +3,16 @@
 from typing import Any, NoReturn, cast
 
 from patchpress.readers.access.extents import Extents, load_extents
+from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.fetcher import Array, Fetcher, Handles, Mode
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.access.reader import RecordReader, _Closed
-from patchpress.readers.errors import OptionError, PatchpressError, StoreDamaged, ViewImpossible
+from patchpress.readers.errors import OptionError, PatchpressError, StoreDamaged
 from patchpress.readers.remote.client import Client
 from patchpress.readers.remote.range_fetcher import RangeFetcher
 from patchpress.readers.remote.remote_file import RemoteFile
 from patchpress.readers.remote.small_files import fetch_small
+from patchpress.readers.remote.staged import OpensStage, RemoteSource, StagedShards
 
 
 class RemoteReader(RecordReader):
@@ -19,13 +21,15 @@ class RemoteReader(RecordReader):
     `path` is the cache folder with the store's small files.
     """
 
-    def __init__(self, client: Client, *, checksums: bool = False) -> None:
+    def __init__(
+        self, client: Client, *, checksums: bool = False, stage: OpensStage | None = None
+    ) -> None:
         """Open a store, as `open_store` says."""
         self._client = client
         self.url = self._client.name
         self.path, self.manifest = fetch_small(self._client)
         self.mode, self.readahead = Mode.AUTO, False
-        self.nearby = None
+        self.nearby, self._opens_stage = None, stage
         self._prepare(checksums=checksums)
         shards = self.manifest.shards
         extents, reason = load_extents(
@@ -34,11 +38,17 @@ class RemoteReader(RecordReader):
         if extents is None:
             raise StoreDamaged(f"{reason or self.path}: open the store again")
         files = [RemoteFile(self._client, shard, extents.files) for shard in shards]
-        self._ranges = RangeFetcher(self._client, extents, files, whole=checksums)
+        copies = None
+        if stage is not None:
+            source = RemoteSource(client, {file.name: file for file in files})
+            self.nearby = stage.from_source(source, shards)
+            staged = StagedShards(self.path, shards, self.nearby)
+            copies = staged, ExtentsFetcher(self.path, extents, staged, self.mode)
+        self._ranges = RangeFetcher(client, extents, files, whole=checksums, copies=copies)
         self._fetcher = self._ranges
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._client, self._checksums is not None)
+        return _reopen, (self._client, self._checksums is not None, self._opens_stage)
 
     @property
     def extents(self) -> Extents | None:
@@ -59,17 +69,6 @@ class RemoteReader(RecordReader):
             f"the data files of {self.url} are not on this machine: copy the store to a disk"
         )
 
-    def mapped(self, key: str) -> NoReturn:
-        """Nothing.
-
-        Raises:
-            KeyMissing: no such record.
-            ViewImpossible: there is no file on this machine.
-        """
-        (handle,) = self.find([key])
-        self._fetcher.locate(handle)
-        raise ViewImpossible(f"the records of {self.url} are not on this machine")
-
     def explanation(self, error: Exception) -> Exception:
         """What is wrong if a record could not be read."""
         if isinstance(error, PatchpressError):
@@ -81,8 +80,10 @@ class RemoteReader(RecordReader):
     def close(self) -> None:
         """End all requests; reading raises StoreUnreadable from now on."""
         self._ranges.close()
+        if self.nearby is not None:
+            self.nearby.close()
         self._fetcher = cast("Fetcher", _Closed(self.path))
 
 
-def _reopen(client: Client, checksums: bool) -> RemoteReader:
-    return RemoteReader(client, checksums=checksums)
+def _reopen(client: Client, checksums: bool, stage: OpensStage | None) -> RemoteReader:
+    return RemoteReader(client, checksums=checksums, stage=stage)

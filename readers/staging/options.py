@@ -11,6 +11,7 @@ from patchpress.readers.errors import OptionError
 
 if TYPE_CHECKING:
     from patchpress.readers.format.manifest import Shard
+    from patchpress.readers.staging.source import ShardSource
     from patchpress.readers.staging.stage import Stage
 
 STAGE, STAGE_SIZE = "PATCHPRESS_STAGE", "PATCHPRESS_STAGE_SIZE"
@@ -51,9 +52,14 @@ class StageOptions:
         """The copies of a store's data files, in this process."""
         # Loaded if something is staged, not whenever a store is opened.
         from patchpress.readers.staging.source import LocalSource
+
+        return self.from_source(LocalSource(store), shards)
+
+    def from_source(self, source: "ShardSource", shards: "Sequence[Shard]") -> "Stage":
+        """The copies of data files from any place, in this process."""
         from patchpress.readers.staging.stage import Stage
 
-        return Stage(self.path, self.size, shards, LocalSource(store))
+        return Stage(self.path, self.size, shards, source)
 
 
 def stage_options(stage: StageFolder, size: StageSize) -> StageOptions | None:

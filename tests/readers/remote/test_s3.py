@@ -430,6 +430,26 @@ def test_what_was_announced_is_requested_once(
     np.testing.assert_array_equal(records.read(range(8)), local.read_batch(keys[:8]))
 
 
+@pytest.mark.parametrize("shards", [0, 3])
+def test_staged_shards_are_fetched_once_and_then_read(
+    shards: int, stacked: Path, tmp_path: Path, s3: S3, uploaded: Uploaded
+) -> None:
+    path = sharded(stacked, tmp_path / "parts", shards) if shards else stacked
+    local, url = open_store(path), uploaded(path)
+    store = opened(s3, url, stage=tmp_path / "stage", stage_size="1GB")
+    same(store, local)  # whatever has come meanwhile
+    store.stage()
+    assert store.reads_from == f"staged in {tmp_path / 'stage'}"
+    for shard in local.manifest.shards:
+        s3.remove(f"{url.removeprefix('s3://bucket/')}/{shard.path}")
+    same(store, local)
+    same(pickled(store), local)
+    key = store.keys("s2")[0]
+    np.testing.assert_array_equal(store.view(key), local.view(key))
+    again = opened(s3, url, stage=tmp_path / "stage", checksums=True)
+    same(again, local)
+
+
 def test_a_closed_store_says_so(stacked: Path, s3: S3, uploaded: Uploaded) -> None:
     with opened(s3, uploaded(stacked)) as store:
         key = store.keys("s2")[0]
