@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from patchpress.converter.paths import place
 from patchpress.readers.errors import OptionError
 from patchpress.readers.hints import hint
 
@@ -76,7 +77,9 @@ DATASET = "Name of a dataset as in `patchpress datasets`, or a TOML file that de
 Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help=DATASET, autocompletion=_dataset_names)
 ]
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
+Store = Annotated[
+    str, typer.Argument(parser=place, metavar="STORE", help="Folder of the store, or its URL.")
+]
 ZstdWindow = Annotated[
     str,
     typer.Option(

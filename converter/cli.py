@@ -40,6 +40,7 @@ from patchpress.converter.options import (
     TableSplit,
     Writer,
 )
+from patchpress.converter.paths import place
 from patchpress.converter.stderr import say
 from patchpress.readers.errors import OptionError, TargetError
 
@@ -471,7 +472,9 @@ def stats(
 @_command()
 def copy(
     store: Store,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    out: Annotated[
+        str, typer.Argument(parser=place, metavar="OUT", help="Folder to write, or a URL.")
+    ],
     split: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Copy only this split; may be repeated."),

@@ -136,7 +136,7 @@ def bench(
         raise OptionError(f"{batch} records a batch and {seconds} seconds cannot be measured")
     readings = [
         Reading(modality=name, case=case, mode=mode, cache=cache, batch=batch)
-        for cache in ("warm", "cold")
+        for cache in (("warm", "cold") if opened.url is None else ("warm",))
         for case, mode in _cases(opened)
     ]
     progress = progress or NoProgress()
@@ -146,7 +146,8 @@ def bench(
     measurements = []
     for reading in readings:
         with ProcessPoolExecutor(1, mp_context=SpawnWithoutMain()) as pool:
-            measured = pool.submit(measure, opened.path, reading, seconds, stage).result()
+            place = opened.path if opened.url is None else os.fspath(store)
+            measured = pool.submit(measure, place, reading, seconds, stage).result()
         measurements.append(measured)
         progress.advance(1, measured.asked)
     return BenchReport(measurements, opened.reads_from if opened.is_staged else "")
@@ -164,14 +165,15 @@ def _cases(store: Store) -> Iterator[tuple[str, str]]:
 
     With single reads and the loader the modes differ in the same way.
     """
-    modes = [str(mode) for mode in Mode] if store.has_extents else [str(Mode.AUTO)]
+    on_disk = store.has_extents and store.url is None
+    modes = [str(mode) for mode in Mode] if on_disk else [str(Mode.AUTO)]
     for case, mode in product(("single", "batch", "loader"), modes):
         if case == "batch" or mode == Mode.AUTO:
             yield case, mode
 
 
 def measure(
-    path: Path, reading: Reading, seconds: float, stage: StageFolder = False
+    path: StrPath, reading: Reading, seconds: float, stage: StageFolder = False
 ) -> Measurement:
     """One measurement, in a process that has not opened the store before."""
     with warnings.catch_warnings():

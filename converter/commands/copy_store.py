@@ -1,17 +1,22 @@
 """`copy`: a part of a store as a store, or all of it; records as they are stored."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from patchpress.converter.commands.copied import Copied, write_copy
-from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.progress import Progress
+from patchpress.converter.paths import StrPath, local_path, shown_place
+from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.transfer.plan import check_shards, modalities_asked, plan_part
 from patchpress.converter.transfer.row_choice import RowChoice, choose_rows
 from patchpress.converter.transfer.source_store import SourceStore
+from patchpress.converter.transfer.upload import upload
 from patchpress.readers.choice import Bands, Where
 from patchpress.readers.errors import OptionError
+from patchpress.readers.format.manifest import read_manifest
 from patchpress.readers.format.table import HasRowNumbers, Split
+from patchpress.readers.remote.url import is_url
 
 
 def copy_store(
@@ -39,7 +44,7 @@ def copy_store(
 
     Args:
         store: folder of the store.
-        out: folder to write.
+        out: folder to write; or a URL, to which the whole store is sent as it is.
         split: a split, several, or samples; all rows for None.
         where: column -> value, or values of which a row must have one; or a pyarrow expression.
         flagged: rows that their publisher does not recommend: as `Store.table` has it.
@@ -75,6 +80,13 @@ def copy_store(
         seed=seed,
     )
     choice.check()
+    if is_url(out):
+        if shards is not None or choice != RowChoice(seed=seed) or modalities or bands:
+            raise OptionError(
+                f"{shown_place(out)} is a URL, to which whole stores are sent: copy the part to a "
+                "folder first, and then that folder to the URL"
+            )
+        return _sent(local_path(store), os.fspath(out), progress or NoProgress(), overwrite)
     source = SourceStore(store)
     names = [modalities] if isinstance(modalities, str) else modalities
     chosen = modalities_asked(source.manifest, names, bands)
@@ -84,6 +96,15 @@ def copy_store(
     return write_copy(
         local_path(out), os.fspath(out), plan, "copy", rows, progress, overwrite=overwrite
     )
+
+
+def _sent(store: Path, url: str, progress: Progress, overwrite: bool) -> Copied:
+    """Send a whole store to a URL."""
+    begun = time.monotonic()
+    is_new = upload(store, url, progress, overwrite=overwrite)
+    notes = () if is_new else ("that very store is there already: nothing was sent",)
+    taken = time.monotonic() - begun
+    return Copied(shown_place(url), read_manifest(store), taken, notes=notes)
 
 
 def _in_words(choice: RowChoice, modalities: Sequence[str] | None, bands: Bands, rows: int) -> str:
@@ -177,7 +198,7 @@ def split_store(
 
     Args:
         store: folder of the store.
-        out: folder to write.
+        out: folder to write; or a URL, to which the whole store is sent as it is.
         shards: how many; 0 for one ``data.mdb``.
         overwrite: replace a finished store.
         progress: told of each chunk of records.

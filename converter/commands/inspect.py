@@ -1,10 +1,8 @@
 """`inspect`: what is in a store, or in one of its records, as text."""
 
-import os
-
 import numpy as np
 
-from patchpress.converter.paths import StrPath
+from patchpress.converter.paths import StrPath, shown_place
 from patchpress.converter.text import as_text, several, size
 from patchpress.readers.format.manifest import DATA, Manifest
 from patchpress.readers.format.modality import Modality
@@ -24,7 +22,7 @@ def inspect(store: StrPath, key: str | None = None) -> str:
         KeyMissing: there is no such record.
     """
     opened = open_store(store, stage=False)
-    return _store_text(opened, os.fspath(store)) if key is None else _record_text(opened, key)
+    return _store_text(opened, shown_place(store)) if key is None else _record_text(opened, key)
 
 
 def _store_text(store: Store, path: str) -> str:

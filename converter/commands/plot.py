@@ -1,6 +1,5 @@
 """`plot`: pictures of records, with matplotlib (the extra `plot`)."""
 
-import os
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.sources.apart import require_no_source
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
@@ -51,7 +50,7 @@ def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPat
     require_no_source(file)
     names = [keys] if isinstance(keys, str) else list(keys or _first_keys(opened))
     if not names:
-        raise OptionError(f"{os.fspath(store)} has no record to draw")
+        raise OptionError(f"{shown_place(store)} has no record to draw")
     columns = min(COLUMNS, len(names))
     rows = ceil(len(names) / columns)
     figure = Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")

@@ -4,7 +4,7 @@ import os
 import warnings
 from dataclasses import dataclass
 
-from patchpress.converter.paths import StrPath
+from patchpress.converter.paths import StrPath, shown_place
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.text import size as as_text
 from patchpress.readers.errors import OptionError, StageUnusable
@@ -64,7 +64,7 @@ def stage(
         progress = progress or NoProgress()
         progress.start("staging", -(-nbytes // MIB), "MiB")
         opened.stage(_in_mib(progress))
-        return Staged(os.fspath(store), len(shards), nbytes, opened.reads_from)
+        return Staged(shown_place(store), len(shards), nbytes, opened.reads_from)
 
 
 class _in_mib:  # noqa: N801 -- it is called as a function

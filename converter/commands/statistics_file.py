@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 
-from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.sources.apart import require_no_source
 from patchpress.converter.storage.folder import writing
-from patchpress.readers.errors import StatisticsStale, StoreDamaged, TargetError
+from patchpress.readers.errors import OptionError, StatisticsStale, StoreDamaged, TargetError
 from patchpress.readers.format.manifest import STATISTICS, Manifest, read_manifest
 from patchpress.readers.format.store_files import read_small
 from patchpress.readers.format.whole_file import write_whole
+from patchpress.readers.remote.url import is_url
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.statistics_file import FILE_LIMIT, Entries, from_bytes, to_bytes
+from patchpress.readers.store import open_store
 
 
 def statistics_file(store: StrPath, out: StrPath | None = None) -> Path:
@@ -21,7 +23,14 @@ def statistics_file(store: StrPath, out: StrPath | None = None) -> Path:
     Raises:
         TargetError: there is a file that is something else, or the file would lie in a source.
     """
-    folder = local_path(store)
+    if is_url(store):
+        if out is None:
+            raise OptionError(
+                f"{shown_place(store)} is a URL, where no statistics are kept: give --out FILE"
+            )
+        folder = open_store(store, stage=False).path
+    else:
+        folder = local_path(store)
     file = folder / STATISTICS if out is None else local_path(out)
     if out is not None:
         require_no_source(file)
@@ -49,7 +58,7 @@ def save_statistics(store: StrPath, found: Sequence[Statistics], file: Path) -> 
     Raises:
         TargetError: the file cannot be written.
     """
-    manifest = read_manifest(local_path(store))
+    manifest = open_store(store, stage=False).manifest
     entries: Mapping[tuple[str, str], Statistics] = {
         **_kept(file, manifest),
         **{(statistics.modality, statistics.split): statistics for statistics in found},

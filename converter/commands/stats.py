@@ -6,7 +6,6 @@ result do not depend on how many workers there are.
 
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from patchpress.converter.commands.band_counter import BandCounter, CountedBand
 from patchpress.converter.commands.statistics_file import save_statistics, statistics_file
 from patchpress.converter.commands.statistics_rows import StatisticsRows, select_rows
 from patchpress.converter.options import worker_count
-from patchpress.converter.paths import StrPath
+from patchpress.converter.paths import StrPath, shown_place
 from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.readers.choice import Where
@@ -269,5 +268,5 @@ def _table(store: StrPath, statistics: Statistics) -> str:
         of = "all records"
     elif statistics.split.startswith(ROWS):
         of = statistics.split
-    title = f"{os.fspath(store)}: {statistics.modality}, {of}, {statistics.patches:,} patches"
+    title = f"{shown_place(store)}: {statistics.modality}, {of}, {statistics.patches:,} patches"
     return "\n".join([plain(title), *columns_of(rows)])

@@ -24,7 +24,7 @@ from patchpress.converter.commands.verify_table import (
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.options import window_bytes, worker_count
-from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.locate import locate
@@ -33,6 +33,7 @@ from patchpress.converter.text import as_text, first_few, line, several
 from patchpress.readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.format.table_file import any_table
+from patchpress.readers.remote.url import is_url
 from patchpress.readers.store import Store, open_store
 
 _log = logging.getLogger(__name__)
@@ -126,6 +127,11 @@ def verify(
         raise OptionError("--path says where parts of a source lie: give the source with --against")
     count, window = worker_count(workers), window_bytes(zstd_window)
     progress = progress or NoProgress()
+    if is_url(store):
+        raise OptionError(
+            f"{shown_place(store)} is a URL, and verify reads whole data files: verify a copy on a "
+            "disk, or read with open_store(url, checksums=True)"
+        )
     verdict = Verdict(os.fspath(store))
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", ExtentsUnusable)

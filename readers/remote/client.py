@@ -14,9 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
-from patchpress.readers.errors import OptionError, StoreDamaged, StoreError
+from patchpress.readers.errors import OptionError, StoreDamaged, StoreError, TargetError
 from patchpress.readers.remote.failures import Failure, failure, sentence
 from patchpress.readers.remote.library import leave, obstore
 from patchpress.readers.remote.url import WEB, checked_url, shown_url, without_user
@@ -120,6 +121,33 @@ class Client:
             return self._attempt(name, partial(self._get, name, 0, nbytes, None))
         except _Absent as absent:
             raise sentence(absent.args[0], self.name, name, 1) from None
+
+    def put(self, name: str, path: Path) -> None:
+        """Send a file, in parts if it is large; others see it when it is whole.
+
+        Raises:
+            TargetError: access is refused, there is no bucket, or requests fail.
+        """
+
+        def send(api: Any, store: Any) -> None:
+            api.put(store, name, path)
+
+        self._written(name, send)
+
+    def remove(self, name: str) -> None:
+        """Remove a file.
+
+        Raises:
+            TargetError: as `put`.
+        """
+        self._written(name, lambda api, store: api.delete(store, name))
+
+    def _written(self, name: str, request: Callable[[Any, Any], None]) -> None:
+        try:
+            self._attempt(name, request)
+        except (StoreError, _Absent) as error:
+            reason = str(error) if isinstance(error, StoreError) else "there is no such place"
+            raise TargetError(f"{self.name}/{name} cannot be written: {reason}") from None
 
     def submit(self, name: str, start: int, end: int, known: Found) -> "Future[memoryview]":
         """`read` in the background."""

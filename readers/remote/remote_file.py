@@ -1,9 +1,9 @@
 """`RemoteFile`: one data file at a URL, looked at when it is first needed."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from patchpress.readers.access.extents import Files
-from patchpress.readers.errors import StoreDamaged
+from patchpress.readers.errors import FormatUnknown, StoreDamaged
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import Shard
 from patchpress.readers.remote.client import Client, Found
@@ -62,6 +62,20 @@ class RemoteFile:
                 "whole store there again"
             )
         return found
+
+
+def identity_at(client: Client, name: str) -> str:
+    """`Tree.identity` of a file at a URL; empty if it is no data file.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    head, found = client.first(name, HEAD)
+    pages = _RemotePages(client, name, found, head)
+    try:
+        return Tree(pages, Path(f"{client.name}/{name}")).identity()
+    except (FormatUnknown, StoreDamaged):
+        return ""
 
 
 class _RemotePages:

@@ -29,8 +29,16 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     """
     text = os.fspath(path)
     if not isinstance(path, str) and _LOST_SLASH.match(text):
-        raise OptionError(f"{shown_url(text)} is a URL in a Path: give it as text")
+        raise OptionError(f"{shown_url(url_in(path) or text)} is a URL in a Path: give it as text")
     return isinstance(text, str) and _URL.match(text) is not None
+
+
+def url_in(path: str | os.PathLike[str]) -> str | None:
+    """The URL that a path is, or was before it became a `Path`; None if it is none."""
+    text = os.fspath(path)
+    if _URL.match(text):
+        return text
+    return _LOST_SLASH.sub(r"\1://", text, count=1) if _LOST_SLASH.match(text) else None
 
 
 def checked_url(url: str) -> str:
