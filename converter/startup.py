@@ -8,8 +8,12 @@ import gc
 import os
 
 from patchpress.converter.addressspace import spare_address_space
+from patchpress.converter.allocation import note_command
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# pyarrow's own pool keeps what is freed: of a large table as much again as it has.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+note_command()
 # What is imported is never garbage, but it would be searched for some again and again.
 gc.set_threshold(100_000, 50, 50)
 spare_address_space()

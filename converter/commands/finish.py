@@ -1,7 +1,7 @@
 """`merge STORE`: the finished shards of a store become the store, without a look at a patch.
 
 The journals of the shards tell what each record is. They are read shard after shard into logs of
-some 100 bytes a record; the extents of the shards become those of the store.
+some 20 bytes a record; the extents of the shards become those of the store.
 """
 
 import time
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from patchpress.converter.allocation import large_blocks_given_back
 from patchpress.converter.commands.converted import converted_manifest, converted_report
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.options import OnError, convert_options
@@ -115,6 +116,7 @@ def _request_of(store: Path, settings: Mapping[str, Any]) -> ConversionRequest:
     return request
 
 
+@large_blocks_given_back()
 def finish(store: Path, request: ConversionRequest, progress: Progress) -> Report:
     """Write what describes all shards of a store, and the manifest last.
 
@@ -137,7 +139,8 @@ def finish(store: Path, request: ConversionRequest, progress: Progress) -> Repor
         progress.advance(shard.records, 0)
     if not any(shard.records for shard in shards):
         raise SourceError(f"no patch could be converted: {gathered.found.skipped[0]}")
-    extents = join_extents(store, [shard_path(shard.number) for shard in shards])
+    with writing(store):  # before the join: both at a time take more memory
+        write_extents(store, join_extents(store, [shard_path(shard.number) for shard in shards]))
     joined = join(
         request.description,
         gathered.logs,
@@ -148,7 +151,6 @@ def finish(store: Path, request: ConversionRequest, progress: Progress) -> Repor
     )
     records = {name: len(log) for name, log in gathered.logs.items()}
     with writing(store):
-        write_extents(store, extents)
         write_metadata(store / METADATA, joined.table)
         entries = tuple(
             Shard(shard_path(shard.number), shard.records, shard.bytes, shard.content)

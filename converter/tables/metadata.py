@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.converter.allocation import large_blocks_given_back
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.tables.arrow import release_memory
@@ -87,6 +88,7 @@ def rows_with_all(table: "pa.Table", modalities: Iterable[str]) -> int:
     return int(pc.sum(there).as_py() or 0) if there is not None else 0
 
 
+@large_blocks_given_back()
 def join(
     description: Description,
     logs: Logs,
@@ -113,6 +115,7 @@ def join(
     """
     import pyarrow as pa
 
+    release_memory()
     found = build_rows(description, logs, tables, files.get("pairs"), is_part=is_part)
     derived = derive_columns(description, found.table, files, options, is_part=is_part)
     rows = derived.table
@@ -169,10 +172,12 @@ def _ground(description: Description, count: int, logs: Logs, indices: Indices) 
     bounds = np.full((count, 4), np.nan)
     differs = np.zeros(count, bool)
     for name, index in indices.items():
+        grounds = logs[name].grounds()
         for begin in range(0, count, ROW_GROUP):  # some at a time: it takes many times as much
             part = index.slice(begin, ROW_GROUP)
             at = begin + np.flatnonzero(pc.is_valid(part).to_numpy(zero_copy_only=False))
-            own_epsg, own_bounds = logs[name].grounds(pc.drop_null(part).to_numpy())
+            own = grounds[pc.drop_null(part).to_numpy()]
+            own_epsg, own_bounds = own["epsg"], own["bounds"]
             tolerance = _tolerance(description.modalities[name], own_bounds)
             both_known = ~np.isnan(bounds[at, 0]) & ~np.isnan(own_bounds[:, 0])
             shifted = (np.abs(bounds[at] - own_bounds) > tolerance[:, None]).any(axis=1)

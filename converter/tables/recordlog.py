@@ -1,12 +1,13 @@
 """What is known of the stored records of one modality: a compact log that becomes table columns."""
 
 import struct
-from array import array
+from collections.abc import Iterable
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import zstandard
 
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.sources.patch import Patch
@@ -15,17 +16,21 @@ from patchpress.converter.tables.one_type import of_one_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_FACTS = np.dtype([("checksum", np.uint64), ("epsg", np.int32), ("bounds", np.float64, 4)])
-_PACK = struct.Struct("=Qi4d").pack  # the same 44 bytes
+_GROUND = np.dtype([("epsg", np.int32), ("bounds", np.float64, 4)])
+_PACK = struct.Struct("=i4d").pack  # the same 36 bytes
+_CHECKSUM = struct.Struct("=Q").pack
+_LENGTH = struct.Struct("=I").pack
 _NO_BOUNDS = (np.nan,) * 4
+_CHUNK = 1 << 20
+"""Bytes of names or grounds after which they are compressed: to a fifth, or much less."""
 
 
 class RecordLog:
     """The records of one modality in the order in which they were stored.
 
     Of each record it keeps the published name, the row that it belongs to, its checksum, its ground
-    and its values for the table. That is about 110 bytes a record, because a large data set has
-    more than a million; values of columns that are equal share one object.
+    and its values for the table. A large data set has more than a million, so what can be is kept
+    compressed, about 20 bytes a record; values of columns that are equal share one object.
     """
 
     def __init__(self, columns: list[str], identity: str) -> None:
@@ -33,8 +38,10 @@ class RecordLog:
         """The table columns that the records fill."""
         self._identity_at = columns.index(identity) if identity in columns else None
         self._names, self._identities = _PackedStrings(), _PackedStrings()
-        self._facts = bytearray()
-        """One `_FACTS` a record."""
+        self._checksums = bytearray()
+        """Eight bytes a record."""
+        self._grounds = _PackedBytes()
+        """One `_GROUND` a record."""
         self._values: list[list[object]] = [[] for _ in columns]
         self._seen: dict[object, object] = {}
 
@@ -50,7 +57,8 @@ class RecordLog:
         self._identities.add(identity)
         ground = record.ground
         epsg, bounds = ((ground.epsg or 0), ground[1:]) if ground else (0, _NO_BOUNDS)
-        self._facts += _PACK(record.checksum, epsg, *bounds)
+        self._checksums += _CHECKSUM(record.checksum)
+        self._grounds.add(_PACK(epsg, *bounds))
         for values, value in zip(self._values, record.values, strict=True):
             values.append(self._shared(value))
 
@@ -86,7 +94,8 @@ class RecordLog:
 
     def _keep(self, positions: list[int]) -> None:
         self._names, self._identities = self._names.at(positions), self._identities.at(positions)
-        self._facts = bytearray(self._array()[positions].tobytes())
+        self._checksums = bytearray(np.frombuffer(self._checksums, np.uint64)[positions].tobytes())
+        self._grounds = _PackedBytes(self.grounds()[positions].tobytes())
         self._values = [[values[at] for at in positions] for values in self._values]
 
     def names(self) -> "pa.Array":
@@ -107,56 +116,76 @@ class RecordLog:
 
     def checksums(self) -> "pa.Array":
         """XXH3-64 of each record as 16 hexadecimal digits."""
-        import pyarrow as pa
-
         # Text, because pandas turns a nullable uint64 into a rounded float.
-        digits = self._array()["checksum"].astype(">u8").tobytes().hex().encode()
-        ends = np.arange(0, 16 * len(self) + 1, 16, dtype=np.int64)
-        return pa.LargeStringArray.from_buffers(
-            len(self), pa.py_buffer(ends), pa.py_buffer(digits)
-        ).cast(pa.string())
+        digits = np.frombuffer(self._checksums, np.uint64).astype(">u8").tobytes().hex().encode()
+        return _strings(np.full(len(self), 16, np.uint32), digits)
 
-    def grounds(
-        self, positions: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """(EPSG codes, bounds) of the records at some positions.
+    def grounds(self) -> npt.NDArray[Any]:
+        """The ground of each record: (records,) with the fields ``epsg`` and ``bounds``.
 
-        Codes are int32 (records,), 0 if unknown; bounds are left, bottom, right, top in units of
-        the CRS, float64 (records, 4), NaN if unknown.
+        Codes are int32, 0 if unknown; bounds are left, bottom, right, top in units of the CRS,
+        float64 (records, 4), NaN if unknown.
         """
-        facts = np.frombuffer(self._facts, _FACTS)[positions]  # a copy of these only
-        return facts["epsg"], facts["bounds"]
+        return np.frombuffer(self._grounds.joined(), _GROUND)
 
-    def _array(self) -> npt.NDArray[Any]:
-        """A copy of the facts: a bytearray that an array looks into cannot grow."""
-        return np.frombuffer(self._facts, _FACTS).copy()
+
+class _PackedBytes:
+    """Bytes that grow; what is full is compressed."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._full: list[bytes] = []
+        self._open = bytearray()
+        self.add(data)
+
+    def add(self, data: bytes) -> None:
+        """Append some."""
+        self._open += data
+        if len(self._open) >= _CHUNK:
+            self._full.append(zstandard.ZstdCompressor(level=1).compress(self._open))
+            self._open.clear()
+
+    def joined(self) -> bytes:
+        """All of them."""
+        decompress = zstandard.ZstdDecompressor().decompress
+        return b"".join([*map(decompress, self._full), self._open])
 
 
 class _PackedStrings:
-    """Many strings in one buffer, as an Arrow array of strings has them."""
+    """Many strings that grow, as compressed text and lengths."""
 
-    def __init__(self) -> None:
-        self._text = bytearray()
-        self._ends = array("q", [0])
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._text, self._lengths = _PackedBytes(), _PackedBytes()
+        self._count = 0
+        for text in texts:
+            self.add(text)
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return self._count
 
     def add(self, text: str) -> None:
-        self._text += text.encode()
-        self._ends.append(len(self._text))
+        data = text.encode()
+        self._text.add(data)
+        self._lengths.add(_LENGTH(len(data)))
+        self._count += 1
 
     def at(self, positions: list[int]) -> "_PackedStrings":
         """The strings at some positions, in that order."""
-        found, texts = _PackedStrings(), self.array().to_pylist()
-        for position in positions:
-            found.add(texts[position])
-        return found
+        texts = self.array().to_pylist()
+        return _PackedStrings(texts[position] for position in positions)
 
     def array(self) -> "pa.Array":
         """All of them, as an array of strings."""
-        import pyarrow as pa
+        return _strings(np.frombuffer(self._lengths.joined(), np.uint32), self._text.joined())
 
-        # Both are copies, because a buffer that pyarrow looks into cannot grow.
-        ends, text = pa.py_buffer(self._ends.tobytes()), pa.py_buffer(bytes(self._text))
-        return pa.LargeStringArray.from_buffers(len(self), ends, text).cast(pa.string())
+
+def _strings(lengths: npt.NDArray[np.uint32], text: bytes) -> "pa.Array":
+    """An array of strings; `text` has them one after the other."""
+    import pyarrow as pa
+
+    ends = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    if len(text) < 1 << 31:
+        short = pa.py_buffer(ends.astype(np.int32))
+        return pa.StringArray.from_buffers(len(lengths), short, pa.py_buffer(text))
+    large = pa.LargeStringArray.from_buffers(len(lengths), pa.py_buffer(ends), pa.py_buffer(text))
+    return large.cast(pa.string())

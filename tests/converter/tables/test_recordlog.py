@@ -12,9 +12,6 @@ from patchpress.converter.tables.recordlog import RecordLog
 GROUND = Ground(32633, 1.5, 2.5, 3.5, 4.5)
 
 
-EVERY = np.arange(3)
-
-
 def patch(name: str, identity: str = "") -> Patch:
     return Patch(modality="s2", key=name, name=name, identity=identity, values=())
 
@@ -34,10 +31,10 @@ def test_a_log_gives_back_what_was_added() -> None:
     assert log.identities().to_pylist() == ["A", "B", "A"]
     assert log.checksums().to_pylist() == ["f" * 16, f"{10:016x}", f"{11:016x}"]
     assert log.values("labels").to_pylist() == [["x", "y"], ["x"], []]
-    assert log.grounds(EVERY)[0].tolist() == [32633, 0, 0]
-    assert log.grounds(EVERY)[0].dtype == np.int32
-    assert log.grounds(EVERY)[1][[0, 2]].tolist() == [list(GROUND[1:])] * 2
-    assert all(math.isnan(side) for side in log.grounds(EVERY)[1][1])
+    assert log.grounds()["epsg"].tolist() == [32633, 0, 0]
+    assert log.grounds()["epsg"].dtype == np.int32
+    assert log.grounds()["bounds"][[0, 2]].tolist() == [list(GROUND[1:])] * 2
+    assert all(math.isnan(side) for side in log.grounds()["bounds"][1])
 
 
 def test_a_log_grows_while_its_arrays_are_in_use() -> None:
@@ -46,7 +43,7 @@ def test_a_log_grows_while_its_arrays_are_in_use() -> None:
         log.names(),
         log.identities(),
         log.checksums(),
-        *log.grounds(EVERY),
+        log.grounds(),
     )
     log.add(patch("c", "A"), Encoded(3, 12, GROUND, ((), "D")))
     assert len(log) == 4
@@ -62,4 +59,4 @@ def test_records_of_a_row_are_removed() -> None:
     assert log.values("labels").to_pylist() == [["x"]]
     log.add(patch("c", "A"), Encoded(3, 12, GROUND, ((), "D")))
     assert log.identities().to_pylist() == ["B", "A"]
-    assert log.grounds(EVERY[:2])[0].tolist() == [0, 32633]
+    assert log.grounds()["epsg"].tolist() == [0, 32633]

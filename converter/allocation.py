@@ -1,0 +1,49 @@
+"""How the command's process takes memory: large blocks go back to the system when they are freed.
+
+The C library keeps what is freed for later. Tables of a large data set are made anew several times
+while they are joined, so it would keep as much again as they have.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_LARGE = 1 << 20
+"""Bytes of a block that goes back: a column of a large table has tens of millions."""
+# What glibc comes to by itself as blocks are freed; once it is told a number, it stays there.
+_USUAL_MMAP, _USUAL_TRIM = 32 << 20, 64 << 20
+
+_is_command = False
+
+
+def note_command() -> None:
+    """Say that this process is the command: in another program nothing is set."""
+    global _is_command
+    _is_command = True
+
+
+@contextmanager
+def large_blocks_given_back() -> Iterator[None]:
+    """Give large blocks back as soon as they are freed, meanwhile; each costs new pages then."""
+    mallopt = _mallopt()
+    if mallopt is None:
+        yield
+        return
+    mallopt(_MMAP_THRESHOLD, _LARGE)
+    try:
+        yield
+    finally:
+        mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
+        mallopt(_TRIM_THRESHOLD, _USUAL_TRIM)
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    if not _is_command or sys.platform != "linux":
+        return None
+    try:
+        found: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
+    except AttributeError:  # a C library other than glibc
+        return None
+    return found
