@@ -22,6 +22,7 @@ import typer
 from patchpress.converter.shortage import shortage
 from patchpress.converter.stderr import say
 from patchpress.readers.errors import (
+    OptionError,
     PatchpressError,
     SourceError,
     StoreError,
@@ -64,7 +65,9 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         # Not standalone: a wrong option, too, becomes one sentence, and not a page of usage.
         with warnings.catch_warnings():
             warnings.showwarning = _warn
+            _refuse_empty_words(name)
             code = app(standalone_mode=False, prog_name=name)
+        _end_interrupts()
         sys.exit(code or 0)
     except (SourceError, StoreError) as error:
         _end(error, 1)
@@ -86,6 +89,28 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         if not short:
             raise
         _end(short, 2)
+
+
+def _refuse_empty_words(name: str) -> None:
+    """Make sure that no word of the command line is empty: as a path it would be this folder.
+
+    Raises:
+        OptionError: one is.
+    """
+    words = sys.argv[1:]
+    if "" in words:
+        place = words.index("")
+        after = f" after {words[place - 1]}" if place else ""
+        raise OptionError(
+            f"a word of the command is empty{after}: is the variable that stands there not set? "
+            f"(see `{name} --help`)"
+        )
+
+
+def _end_interrupts() -> None:
+    """Let Ctrl-C end the process at once from now on: Python, which ends it, would show a trace."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def output(text: object) -> None:
@@ -168,4 +193,5 @@ def _warn(
 
 def _end(error: object, code: int) -> NoReturn:
     say(f"patchpress: {error}")
+    _end_interrupts()
     sys.exit(code)

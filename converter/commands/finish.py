@@ -27,6 +27,7 @@ from patchpress.converter.storage.shard_extents import join_extents
 from patchpress.converter.storage.shard_file import FinishedShard, SourceFindings, require_journal
 from patchpress.converter.storage.shard_place import (
     remove_working_files,
+    require_data_files,
     shards_there,
     store_to_finish,
 )
@@ -86,6 +87,7 @@ def finish_store(store: StrPath, *, progress: Progress | None = None) -> Report 
     if manifest is not None and not (folder / MARKER).exists():
         if len(manifest.shards) > 1 or manifest.shards[0].path == shard_path(0):
             remove_working_files(folder)
+        require_data_files(folder, manifest)
         return FinishedBefore(str(folder), len(manifest.shards))
     with store_to_finish(folder) as settings:
         request = _request_of(folder, settings)

@@ -5,7 +5,7 @@ import warnings
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.storage.ownership import manifest_in
 from patchpress.converter.storage.shard_file import finished_shard
-from patchpress.converter.storage.shard_place import settings_of
+from patchpress.converter.storage.shard_place import require_data_files, settings_of
 from patchpress.readers.errors import StoreDamaged, TargetError
 from patchpress.readers.format.manifest import MARKER
 from patchpress.readers.format.shard_rule import shard_folder
@@ -19,10 +19,14 @@ def missing_shards(store: StrPath) -> list[int]:
 
     Raises:
         StoreMissing: no sharded store was begun there.
+        StoreDamaged: it is finished, and a data file is absent or has another length.
     """
     folder = local_path(store)
-    if folder.is_dir() and not (folder / MARKER).exists() and manifest_in(folder) is not None:
-        return []
+    if folder.is_dir() and not (folder / MARKER).exists():
+        manifest = manifest_in(folder)
+        if manifest is not None:
+            require_data_files(folder, manifest)
+            return []
     settings, found = settings_of(folder), []
     for number in range(settings["shards"]):
         try:

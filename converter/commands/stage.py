@@ -53,7 +53,7 @@ def stage(
         OptionError: a folder or a size that cannot be.
         TargetError: there is no room for all, or the folder cannot be written.
     """
-    if not os.fspath(folder):
+    if not os.fspath(folder):  # as a `Path` it would be this folder
         raise OptionError("the folder to stage in has no name: name one on a disk of this machine")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StageUnusable)  # what is wrong is an error here

@@ -151,7 +151,7 @@ def goes_on(store: Path, before: DecisiveSettings | None, settings: DecisiveSett
     differ = differences(before, settings)
     if not differ:
         return True
-    if not _has_stored(store):
+    if not has_stored(store):
         _log.info("%s begins anew: nothing is stored, and %s", store, told(differ))
         return False
     raise TargetError(
@@ -160,7 +160,7 @@ def goes_on(store: Path, before: DecisiveSettings | None, settings: DecisiveSett
     )
 
 
-def _has_stored(store: Path) -> bool:
+def has_stored(store: Path) -> bool:
     """Whether a record is stored, in the store itself or in one of its shards."""
     for folder in (store, *(store / name for name in shard_folders(store))):
         if (folder / SHARD_FILE).exists():

@@ -37,12 +37,12 @@ from patchpress.converter.storage.ownership import (
     remove_half_written,
     shard_folders,
 )
-from patchpress.converter.storage.resume import goes_on
+from patchpress.converter.storage.resume import has_stored
 from patchpress.converter.storage.settings_difference import differences, told
 from patchpress.converter.storage.shard_file import FinishedShard, finished_shard
 from patchpress.converter.storage.shard_folder import FINISHED_FILES, take_sorted
 from patchpress.readers.errors import StoreDamaged, StoreMissing, TargetError
-from patchpress.readers.format.manifest import DATA, MANIFEST, MARKER
+from patchpress.readers.format.manifest import DATA, MANIFEST, MARKER, Manifest
 from patchpress.readers.format.shard_rule import SHARDS, shard_folder
 from patchpress.readers.format.whole_file import flush_folder, name_when_whole
 
@@ -116,7 +116,8 @@ def _begun(marker: int, store: Path, settings: DecisiveSettings) -> bool | None:
         return True
     if before is None or differences(before, settings):
         # Others that were stopped before they stored anything have decided nothing.
-        goes_on(store, before, settings)
+        if before is not None and has_stored(store):
+            require_same_settings(store, before, settings)
         Target(store, marker, overwrite=False).clear(settings)
     return False if alone is None else _share(marker)
 
@@ -132,8 +133,8 @@ def require_same_settings(
     differ = differences(before, settings)
     if differ:
         raise TargetError(
-            f"{store} was begun with {told(differ)}: give the same to go on, or choose another "
-            "place"
+            f"{store} was begun with {told(differ)}: give the same to go on, choose another "
+            "place, or remove it to begin anew"
         )
 
 
@@ -184,7 +185,12 @@ def settings_of(store: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise TargetError(f"{store / MARKER} cannot be read ({error.strerror})") from None
-    if settings is None or not isinstance(settings.get("shards"), int):
+    if settings is None:
+        raise StoreMissing(
+            f"{store} was begun, and nothing is stored there yet: run the same `patchpress "
+            "convert` again"
+        )
+    if not isinstance(settings.get("shards"), int):
         raise StoreMissing(
             f"{store} was not begun in shards: run the same `patchpress convert` again to finish it"
         )
@@ -199,6 +205,26 @@ def shards_begun(store: Path) -> int | None:
         return None  # whoever begins it says what is wrong there
     shards = settings.get("shards") if settings is not None else None
     return shards if isinstance(shards, int) else None
+
+
+def require_data_files(store: Path, manifest: Manifest) -> None:
+    """Make sure that a finished store has its data files, as long as its manifest says.
+
+    Raises:
+        StoreDamaged: one is absent, or has another length.
+    """
+    for shard in manifest.shards:
+        path = store / shard.path
+        if not path.is_file():
+            raise StoreDamaged(
+                f"{path} is absent though the manifest lists it: copy the store again, or remove "
+                "it and convert again"
+            )
+        if path.stat().st_size != shard.bytes:
+            raise StoreDamaged(
+                f"{path} has {path.stat().st_size:,} bytes where the manifest promises "
+                f"{shard.bytes:,}: `patchpress verify {store}` says more"
+            )
 
 
 def shards_there(store: Path, settings: DecisiveSettings) -> dict[int, FinishedShard | None]:

@@ -182,7 +182,7 @@ def open_file(path: Path, *, readahead: bool = False) -> DataFile:
         return file
     except FileNotFoundError:
         raise StoreMissing(
-            f"there is no {path.name} in {path.parent}: the store was moved"
+            f"there is no {path.name} in {path.parent}: put it back, or copy the store again"
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from None

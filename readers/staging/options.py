@@ -49,7 +49,17 @@ class StageOptions:
         return Path(os.path.abspath(text))
 
     def of(self, store: Path, shards: "Sequence[Shard]") -> "Stage":
-        """The copies of a store's data files, in this process."""
+        """The copies of a store's data files, in this process.
+
+        Raises:
+            OptionError: they would lie in the store itself.
+        """
+        inner, outer = os.path.realpath(self.path), os.path.realpath(store)
+        if os.path.commonpath([inner, outer]) == outer:
+            raise OptionError(
+                f"stage {self.folder!r} lies in the store {store} itself, which is only read: name "
+                "a folder on a disk of this machine, outside of it"
+            )
         # Loaded if something is staged, not whenever a store is opened.
         from patchpress.readers.staging.source import LocalSource
 

@@ -302,3 +302,30 @@ def test_decisions_are_shown_if_asked_for(raw: Path, tmp_path: Path, before: boo
 def test_nothing_is_shown_if_not_asked_for(raw: Path, tmp_path: Path) -> None:
     ended = command("convert", DATASET, raw, tmp_path / "store", "--workers", 1)
     assert (ended.code, ended.err) == (0, "")
+
+
+def test_ctrl_c_after_the_command_is_done_ends_without_a_trace() -> None:
+    late = "atexit.register(os.kill, os.getpid(), signal.SIGINT)"
+    begin = f"import atexit, os, signal, sys\n{late}\nsys.argv[1:] = WORDS\n"
+    end = "from patchpress.converter.cli import main\nmain()"
+    for words in (["--version"], ["inspect", "nowhere"]):
+        ended = python("-c", begin.replace("WORDS", repr(words)) + end)
+        assert ended.code == -signal.SIGINT
+        assert "Traceback" not in ended.err
+        assert len((ended.out + ended.err).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        (["", "verify"], ""),
+        (["verify", ""], " after verify"),
+        (["split", "store", "out", "--shards", ""], " after --shards"),
+    ],
+)
+def test_an_empty_word_is_no_path_of_this_folder(
+    tmp_path: Path, words: list[str], after: str
+) -> None:
+    ended = command(*words, cwd=tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"patchpress: a word of the command is empty{after}: is the")

@@ -226,7 +226,9 @@ def test_what_does_not_fit_to_the_shards_that_are_there_is_refused(
     store = tmp_path / "store"
     one(raw, store, 0)
     before = folder_bytes(store)
-    with pytest.raises(TargetError, match="was begun with shards 3, not 4: give the same"):
+    # Without --overwrite, which a single shard does not take.
+    sentence = "was begun with shards 3, not 4: give the same to go on, choose another place, or"
+    with pytest.raises(TargetError, match=sentence):
         one(raw, store, 1, shards=4)
     with pytest.raises(TargetError, match="was begun with layout stacked, not native"):
         one(raw, store, 1, layout="native")
@@ -279,3 +281,28 @@ def test_merge_refuses_what_is_not_whole(raw: Path, tmp_path: Path) -> None:
         file.write_bytes(whole)
     assert not (store / "manifest.json").exists()
     finish_store(store)
+
+
+def test_a_finished_store_that_lost_a_shard_is_told(sharded: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(sharded, tmp_path / "store"))
+    data = store / shard_folder(1) / "data.mdb"
+    data.write_bytes(data.read_bytes()[:8192])
+    for look in (missing_shards, finish_store):
+        with pytest.raises(StoreDamaged, match="has 8,192 bytes where the manifest promises"):
+            look(store)
+    data.unlink()
+    for look in (missing_shards, finish_store):
+        with pytest.raises(StoreDamaged, match="is absent though the manifest lists it"):
+            look(store)
+    for words in (("index", store), ("stage", store, tmp_path / "stage")):
+        ended = command(*words)
+        assert (ended.code, ended.out) == (1, "")
+        assert f"no data.mdb in {data.parent}: put it back, or copy" in ended.err
+
+
+def test_a_store_that_was_stopped_before_it_had_settings_is_not_called_single(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "unfinished.json").touch()
+    with pytest.raises(StoreMissing, match="was begun, and nothing is stored there yet: run"):
+        missing_shards(tmp_path)
