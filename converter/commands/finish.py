@@ -134,6 +134,9 @@ def finish(store: Path, request: ConversionRequest, progress: Progress) -> Repor
         options = replace(request.options, on_error=OnError.skip)
         request = request._replace(options=options)
     tables = request.checked_tables()
+    with writing(store):
+        # Before the logs are made: neither is in memory while the other is.
+        write_extents(store, join_extents(store, [shard_path(one.number) for one in shards]))
     gathered = _Gathered(request, request.empty_logs())
     progress.start("putting shards together", sum(shard.records for shard in shards))
     for shard in shards:
@@ -141,8 +144,6 @@ def finish(store: Path, request: ConversionRequest, progress: Progress) -> Repor
         progress.advance(shard.records, 0)
     if not any(shard.records for shard in shards):
         raise SourceError(f"no patch could be converted: {gathered.found.skipped[0]}")
-    with writing(store):  # before the join: both at a time take more memory
-        write_extents(store, join_extents(store, [shard_path(shard.number) for shard in shards]))
     joined = join(
         request.description,
         gathered.logs,

@@ -48,27 +48,28 @@ def killed(plan: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_merge_that_is_killed_at_any_step_is_finished_by_the_next(
-    small: Path, tmp_path: Path
-) -> None:
+def test_a_merge_that_is_killed_is_finished_by_the_next(small: Path, tmp_path: Path) -> None:
     store, template = tmp_path / "store", tmp_path / "template"
     made(small, tmp_path / "whole", shards=2)
     for number in range(2):
         convert_shard(DATASET, small, store, number, shards=2, workers=0)
     shutil.copytree(store, template)
     words = ["merge", str(store)]
-    plan = {"store": str(store), "template": str(template), "run": words, "again": [words]}
+    plan = {
+        "store": str(store),
+        "template": str(template),
+        "run": words,
+        "again": [words],
+        "step": 3,
+    }
     ends = killed(plan, tmp_path)
     assert [end["codes"] for end in ends] == [[KILLED, 0]] * (len(ends) - 1) + [[0]]
-    assert len(ends) > 20
+    assert len(ends) > 7
     assert {end["digest"] for end in ends} == {digest(tmp_path / "whole")}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", [0, 3])
-def test_a_conversion_to_shards_that_is_killed_goes_on(
-    small: Path, tmp_path: Path, first: int
-) -> None:
+def test_a_conversion_to_shards_that_is_killed_goes_on(small: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     made(small, tmp_path / "whole", shards=2)
     words = ["convert", DATASET, str(small), str(store), *WORDS]
@@ -77,7 +78,7 @@ def test_a_conversion_to_shards_that_is_killed_goes_on(
         "template": None,
         "run": words,
         "again": [words],
-        "first": 5 + first,
+        "first": 5,
         "step": 11,
     }
     *ends, last = killed(plan, tmp_path)
@@ -107,7 +108,7 @@ def test_processes_that_begin_at_once_share_a_store(raw: Path, tmp_path: Path) -
         out, err = job.communicate(timeout=300)
         if job.returncode:
             assert (job.returncode, out) == (2, "")
-            assert re.search(r"another conversion is writing .*/shards/0000\d: wait", err), err
+            assert re.search(r"another process is writing .*/shards/0000\d: wait", err), err
     assert missing_shards(store) == []
     finish_store(store)
     assert folder_bytes(store) == folder_bytes(tmp_path / "whole")
@@ -122,9 +123,9 @@ def test_while_a_shard_is_made_nobody_finishes_or_replaces_the_store(
     before = folder_bytes(store)
     with (store / "unfinished.json").open() as marker:
         fcntl.flock(marker, fcntl.LOCK_SH)
-        with pytest.raises(TargetError, match="another conversion is writing"):
+        with pytest.raises(TargetError, match="another process is writing"):
             finish_store(store)
-        with pytest.raises(TargetError, match="another conversion is writing"):
+        with pytest.raises(TargetError, match="another process is writing"):
             made(raw, store, shards=2, overwrite=True)
         assert convert_shard(DATASET, raw, store, 0, shards=2, workers=0).was_there
     assert folder_bytes(store) == before
