@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks.cluster.processes import DaskProcesses, peak_memory
+from benchmarks.cluster.processes import DaskProcesses, cpu_seconds, peak_memory
 from benchmarks.process import check
 from benchmarks.report import CaseTable
 from benchmarks.tree import REPOSITORY, warm
@@ -20,9 +20,18 @@ NOTES = (
     "The whole command, with its start and the join of the table; schedulers and workers run "
     "before. A worker of Dask is one process that reads, encodes and writes, as `--workers 0` is; "
     "`--workers 1` is two processes, one of which writes. All files of all stores were compared "
-    "before anything was timed. Memory is the peak (RSS) of the command, and of a worker.",
+    "before anything was timed. CPU is that of all processes but the scheduler. Memory is the peak "
+    "(RSS) of the command, and of a worker.",
 )
-HEADER = ("stacked, all modalities", "s", "best to worst", "patches/s", "command", "a worker")
+HEADER = (
+    "stacked, all modalities",
+    "s",
+    "best to worst",
+    "patches/s",
+    "CPU",
+    "command",
+    "a worker",
+)
 ONE, TWO = "one worker of Dask", "two workers of Dask"
 ALONE = "this process alone (`--workers 0`)"
 WITH_ONE = "a process that writes and one that decodes (`--workers 1`)"
@@ -36,6 +45,7 @@ class Way:
     options: tuple[str, ...]
     workers: DaskProcesses | None = None
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     peak: int = 0
 
 
@@ -48,12 +58,13 @@ def run(tree: Path, out: Path, shards: int, rounds: int) -> CaseTable:
         _require_equal(ways, tree, out, shards)
         for turn in range(rounds):
             for way in ways if turn % 2 else ways[::-1]:
-                seconds, peak = _convert(way, tree, out / "store", shards)
+                seconds, cpu, peak = _convert(way, tree, out / "store", shards)
                 way.seconds.append(seconds)
+                way.cpu.append(cpu)
                 way.peak = max(way.peak, peak)
         rows = tuple(_row(way, patches) for way in ways)
         raw: tuple[dict[str, object], ...] = tuple(
-            {"name": way.name, "seconds": way.seconds} for way in ways
+            {"name": way.name, "seconds": way.seconds, "cpu": way.cpu} for way in ways
         )
     times = {way.name: median(way.seconds) for way in ways}
     return CaseTable(
@@ -107,12 +118,12 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _convert(way: Way, tree: Path, store: Path, shards: int) -> tuple[float, int]:
-    """Run the command; gives its seconds and the most memory that it had."""
+def _convert(way: Way, tree: Path, store: Path, shards: int) -> tuple[float, float, int]:
+    """Run the command; gives its seconds, those of CPU with its workers', and its peak memory."""
     shutil.rmtree(store, ignore_errors=True)
     command = [sys.executable, "-m", "patchpress", "convert", "bigearthnet-v2", str(tree)]
     command += [str(store), "--shards", str(shards), *way.options]
-    log = store.with_suffix(".log")
+    log, before = store.with_suffix(".log"), _cpu_of_workers(way)
     with log.open("wb") as written:
         begun = time.perf_counter()
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=written, stderr=written)
@@ -120,7 +131,12 @@ def _convert(way: Way, tree: Path, store: Path, shards: int) -> tuple[float, int
         seconds = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
     check(process.returncode, command, log.read_bytes())
-    return seconds, used.ru_maxrss * 1024
+    cpu = used.ru_utime + used.ru_stime + _cpu_of_workers(way) - before
+    return seconds, cpu, used.ru_maxrss * 1024
+
+
+def _cpu_of_workers(way: Way) -> float:
+    return sum(cpu_seconds(one.pid) for one in way.workers.workers) if way.workers else 0.0
 
 
 def _row(way: Way, patches: int) -> tuple[str, ...]:
@@ -134,6 +150,7 @@ def _row(way: Way, patches: int) -> tuple[str, ...]:
         f"{middle:.2f}",
         f"{times[0]:.2f} to {times[-1]:.2f}",
         f"{patches / middle:,.0f}",
+        f"{median(way.cpu):.1f} s",
         peak(way.peak),
         peak(worker) if worker else "",
     )

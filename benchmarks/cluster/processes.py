@@ -121,3 +121,9 @@ def peak_memory(process: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise SystemExit(f"process {process} has no memory: it has ended")
+
+
+def cpu_seconds(process: int) -> float:
+    """Seconds of CPU that a process has used so far, all of its threads together."""
+    fields = Path("/proc", str(process), "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

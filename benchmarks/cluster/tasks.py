@@ -5,7 +5,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.cluster.processes import DaskProcesses, peak_memory
+from benchmarks.cluster.processes import DaskProcesses, cpu_seconds, peak_memory
 from benchmarks.report import CaseTable
 
 # How many tasks the client has handed on and not yet seen done, if it does not hand on all at once.
@@ -16,7 +16,10 @@ NOTES = (
     "that hands on another for each that is done has a bounded number. Memory is the peak of a "
     "process.",
 )
-HEADER = ("tasks", "workers", "handed on", "tasks/s", "seconds", "scheduler", "a worker", "client")
+HEADER = (
+    *("tasks", "workers", "handed on", "tasks/s", "seconds", "CPU of the scheduler"),
+    *("scheduler", "a worker", "client"),
+)
 
 
 def nothing(number: int) -> None:
@@ -36,6 +39,7 @@ def run(folder: Path, tasks: int, workers: int, window: int | None = WINDOW) -> 
             seconds = time.perf_counter() - begun
             assert done == tasks
             assert processes.scheduler is not None
+            cpu = cpu_seconds(processes.scheduler.pid)
             peaks = [peak_memory(p) for p in (processes.scheduler.pid, first.pid, os.getpid())]
     raw: dict[str, object] = {
         "tasks": tasks,
@@ -45,7 +49,14 @@ def run(folder: Path, tasks: int, workers: int, window: int | None = WINDOW) -> 
     }
     raw |= dict(zip(("scheduler", "worker", "client"), peaks, strict=True))
     handed = f"{window:,} at once" if window else "all at once"
-    row = (f"{tasks:,}", str(workers), handed, f"{tasks / seconds:,.0f}", f"{seconds:,.1f}")
+    row = (
+        f"{tasks:,}",
+        str(workers),
+        handed,
+        f"{tasks / seconds:,.0f}",
+        f"{seconds:,.1f}",
+        f"{cpu:,.1f} s",
+    )
     memory = tuple(f"{peak / 1e6:,.0f} MB" for peak in peaks)
     return CaseTable("tasks", "Tasks of no work", NOTES, HEADER, ((*row, *memory),), (raw,))
 

@@ -91,8 +91,17 @@ def _token(store: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _on_all(client: "Client", function: Any, *args: Any) -> Mapping[str, Any]:
-    """Address of a worker -> what the function gave there, or the exception."""
-    found: Mapping[str, Any] = client.run(function, *args, on_error="return")
+    """Address of a worker -> what the function gave there, or the exception.
+
+    Raises:
+        ClusterError: a worker, or the scheduler, is gone meanwhile.
+    """
+    try:
+        found: Mapping[str, Any] = client.run(function, *args, on_error="return")
+    except OSError as error:
+        raise ClusterError(
+            f"a worker or the scheduler is gone ({error}): run the same command again"
+        ) from None
     return found
 
 

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +95,7 @@ def _local(stack: ExitStack, workers: int) -> "LocalCluster":
 
     stack.enter_context(without_main())
     cluster = LocalCluster(
-        n_workers=max(workers, 1),
+        n_workers=0,
         threads_per_worker=1,
         processes=True,
         memory_limit=0,  # what a worker needs is bounded; Dask would end one for its page cache
@@ -101,7 +103,19 @@ def _local(stack: ExitStack, workers: int) -> "LocalCluster":
         silence_logs=logging.CRITICAL,
     )
     stack.callback(cluster.close)
+    resource_tracker.ensure_running()  # its start would let the signal through again
+    cluster.sync(_block_interrupts)
+    cluster.scale(max(workers, 1))
     return cluster
+
+
+async def _block_interrupts() -> None:
+    """Leave Ctrl-C to this command alone.
+
+    A terminal sends it to all processes of a command. Workers are started by the thread that runs
+    this, and inherit what it blocks.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 
 
 def _wait_for_workers(client: "Client", scheduler: str) -> None:

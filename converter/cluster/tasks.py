@@ -68,7 +68,7 @@ class _Run:
         self.under_way: dict[int, Future] = {}
         self._heard: SimpleQueue[Any] = SimpleQueue()
         self._told: dict[int, tuple[int, int]] = {}
-        workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        workers = len(client.nthreads())
         self._every = max(EVERY, workers / MESSAGES)
         client.subscribe_topic(self._name, lambda event: self._heard.put(event[1]))
 

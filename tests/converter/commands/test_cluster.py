@@ -27,7 +27,16 @@ from patchpress.converter.options import convert_options
 from patchpress.converter.planning.request import prepare_request
 from patchpress.converter.planning.shard_patches import ShardPatches
 from patchpress.converter.storage.report import Report
-from tests.support.helpers import DATASET, command, folder_bytes, made, packed, patches
+from tests.support.helpers import (
+    DATASET,
+    children,
+    command,
+    folder_bytes,
+    made,
+    packed,
+    patches,
+    runs,
+)
 from tests.support.machines import NO_DASK, ROOT, Networks, cluster, trap
 
 pytest.importorskip("distributed", reason=NO_DASK)
@@ -264,6 +273,34 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(
     # What was finished was not made again.
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     assert len(before) == SHARDS - len(left)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_of_this_machine_end_with_the_command(
+    tree: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A terminal sends Ctrl-C to all of its processes; a kill reaches the command alone."""
+    store = tmp_path / "store"
+    line = ["convert", DATASET, tree, store, "--shards", 500, "--scheduler", "local"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patchpress", *map(str, line), "--workers", "2"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    until(lambda: len(list(store.glob("shards/*/shard.json"))) > 2)
+    workers = [child for child in children(process.pid) if runs(child)]
+    assert len(workers) >= 2
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        dashboard, sentence = err.splitlines()
+        assert dashboard.startswith("dashboard: ")
+        assert sentence.startswith("patchpress: interrupted: run the same command again to go on")
+    else:
+        process.kill()
+        process.wait()
+    until(lambda: not any(runs(worker) for worker in workers))
 
 
 @pytest.mark.slow
