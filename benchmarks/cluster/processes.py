@@ -32,7 +32,7 @@ class DaskProcesses:
         words = ["scheduler", "--host", self.host, "--port", "0", "--no-dashboard"]
         self.scheduler = self._start([*words, "--scheduler-file", str(self.file)], "scheduler")
         end = time.monotonic() + START
-        while not self.file.exists():
+        while not (self.file.exists() and self.file.read_text().endswith("}")):
             if self.scheduler.poll() is not None or time.monotonic() > end:
                 self.end()
                 raise SystemExit(f"no scheduler: {self.log('scheduler')}")

@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 LOCAL = "local"
 CONNECT = 10.0
 """Seconds that a scheduler may take to answer."""
-WORKERS = 30.0
+WORKERS = 60.0
 """Seconds to wait for the first worker."""
 
 
@@ -67,19 +68,10 @@ def _address(scheduler: str) -> str:
 
     Raises:
         OptionError: it is neither an address nor a file.
-        ClusterError: no scheduler wrote that file.
+        ClusterError: as `_address_in`.
     """
-    path = Path(scheduler)
-    if path.is_file():
-        try:
-            address = json.loads(path.read_bytes())["address"]
-        except (OSError, ValueError, LookupError, TypeError):
-            address = None
-        if not isinstance(address, str) or "://" not in address:
-            raise ClusterError(
-                f"{scheduler} is no file of a scheduler: give the one of its `--scheduler-file`"
-            )
-        return address
+    if scheduler.endswith(".json") or Path(scheduler).is_file():
+        return _address_in(Path(scheduler))
     host, colon, port = scheduler.rpartition(":")
     if not (host and colon and port.isdecimal()):
         raise OptionError(
@@ -87,6 +79,31 @@ def _address(scheduler: str) -> str:
             f"wrote, and not {LOCAL}"
         )
     return scheduler
+
+
+def _address_in(file: Path) -> str:
+    """The address in a scheduler's file, which a scheduler that was just started may still write.
+
+    Raises:
+        ClusterError: it is not there in time, or no scheduler wrote it.
+    """
+    end = time.monotonic() + CONNECT
+    while True:
+        try:
+            address = json.loads(file.read_bytes())["address"]
+            if isinstance(address, str) and "://" in address:
+                return address
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    if not file.exists():
+        raise ClusterError(
+            f"{file} is not there after {CONNECT:.0f} s: start a scheduler that writes it, with "
+            "`dask scheduler --scheduler-file FILE`"
+        )
+    raise ClusterError(f"{file} is no file of a scheduler: give that of its `--scheduler-file`")
 
 
 def _local(stack: ExitStack, workers: int) -> "LocalCluster":

@@ -1,6 +1,7 @@
 """What is said if there is no scheduler, or none that can work."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ pytest.importorskip("distributed", reason=NO_DASK)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize("scheduler", ["nowhere", "tcp://host", "/no/such/file.json", ""])
+@pytest.mark.parametrize("scheduler", ["nowhere", "tcp://host", "/no/such/file", ""])
 def test_what_is_no_scheduler_is_named(scheduler: str) -> None:
     with (
         pytest.raises(OptionError, match="is no address as tcp://HOST:PORT, no file"),
@@ -46,6 +47,26 @@ def test_a_file_that_no_scheduler_wrote(
         connected(str(tmp_path / "scheduler.json"), 1),
     ):
         pass
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT", 0.2)
+    with (
+        pytest.raises(ClusterError, match=r"scheduler\.json is not there after 0 s: start a sched"),
+        connected(str(tmp_path / "scheduler.json"), 1),
+    ):
+        pass
+
+
+def test_a_file_that_a_scheduler_still_writes(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    file.touch()
+    content = '{"address": "tcp://10.0.0.1:8786"}'
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(connection._address, str(file))
+        file.write_text(content[:9])
+        file.write_text(content)
+        assert found.result(30) == "tcp://10.0.0.1:8786"
 
 
 @pytest.mark.slow
