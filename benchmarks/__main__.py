@@ -8,7 +8,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks import archive, cold, convert, copies, costs, forms, loader, read, targets, venvs
+from benchmarks import (
+    archive,
+    cold,
+    convert,
+    copies,
+    costs,
+    forms,
+    loader,
+    read,
+    remote,
+    targets,
+    venvs,
+)
 from benchmarks.machine import machine, versions
 from benchmarks.picture import draw
 from benchmarks.report import CaseTable, markdown, read_json, write_json
@@ -25,6 +37,7 @@ CASES = (
     "cold",
     "loader",
     "memory",
+    "remote",
 )
 DEFAULT = ("convert", "read")
 OTHERS = ("environments", "report")
@@ -88,6 +101,7 @@ class Cases:
             "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
             "costs": lambda: costs.run(self.tree(), self.out, a.workers),
             "copy": lambda: copies.run(self.tree(), self.out, a.workers, a.rounds),
+            "remote": lambda: remote.run(self.tree(), self.out, a.workers, a.rounds),
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),

@@ -9,7 +9,14 @@ from benchmarks.adapters.patchpress import PatchpressSharded
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
 from benchmarks.report import CaseTable
 
-OF_CONVERTING = ("convert", "archive", "costs", "copy", "memory")  # the cases without a reader
+OF_CONVERTING = (
+    "convert",
+    "archive",
+    "costs",
+    "copy",
+    "memory",
+    "remote",
+)  # the cases without a reader
 CONVERTER, USUAL = "Patchpress", "rasterio, process pool"
 FROM_ARCHIVE = PATCHPRESS.format(layout="stacked")
 STACKED, BARE = "Patchpress, stacked", "Patchpress, bare read_batch loop"
