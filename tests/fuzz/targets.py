@@ -87,6 +87,10 @@ def _tiffs() -> list[bytes]:
             {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"},
         ),
         (np.repeat(one, 2, 0), {"interleave": "pixel", "compress": "lzma"}),
+        # These GDAL alone can read: what it gives must be the same each time.
+        (one, {"nbits": 12, "compress": "deflate"}),
+        (one.astype(np.complex64), {"compress": "deflate"}),
+        (one.astype(np.float32), {"nbits": 16, "compress": "zstd"}),
     ]
     return [
         geotiff(folder / f"{number}.tif", array, **options).read_bytes()

@@ -367,3 +367,17 @@ def test_the_page_number_of_a_big_value_lies_inside_its_page(tmp_path: Path, mor
     data[place + 2] += more
     with pytest.raises(StoreDamaged, match="beyond its page"):
         list(Tree(memoryview(bytes(data)), file).values())
+
+
+@pytest.mark.parametrize("more", [1, 2, 3, 1 << 40])
+def test_a_list_of_free_pages_that_is_cut_is_found(tmp_path: Path, more: int) -> None:
+    file = written(tmp_path, MIXED, commits=3)
+    tree = tree_of(file)
+    (page, *_) = tree._pages(tree._newest.free, _as_number)
+    value = tree._value(page.bytes, page.number, page.nodes[-1])
+    data = bytearray(file.read_bytes())
+    count = int.from_bytes(data[value.offset : value.offset + 8], "little")
+    assert value.length == 8 * (count + 1)
+    data[value.offset : value.offset + 8] = (count + more).to_bytes(8, "little")
+    with pytest.raises(StoreDamaged, match="a list of its free pages is cut"):
+        Tree(memoryview(bytes(data)), file).check_pages()
