@@ -101,7 +101,7 @@ class _Copy:
         longest = 30 + 5 * (time.monotonic() - begun)
         tried = noticed = 0
         draw = random.Random(seed)  # noqa: S311 -- a sample, no secret
-        for mutant in _mutants(module, draw):
+        for mutant in _mutants(self._root, module, draw):
             if tried == count:
                 break
             file = self._root / mutant.file
@@ -169,9 +169,9 @@ class _Copy:
             os._exit(code)
 
 
-def _mutants(module: Mutated, draw: random.Random) -> Iterator[Mutant]:
+def _mutants(root: Path, module: Mutated, draw: random.Random) -> Iterator[Mutant]:
     """All mutants of a module, in an order that is drawn."""
-    sources = {file: (REPOSITORY / file).read_text() for file in module.files}
+    sources = {file: (root / file).read_text() for file in module.files}
     places = []
     for file, source in sources.items():
         nodes = list(ast_nodes(get_ast(source)))
