@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,12 @@ def test_user_and_password_go_into_a_header() -> None:
 def test_options_of_a_url_are_refused_for_a_path(stacked: Path) -> None:
     with pytest.raises(OptionError, match="storage_options are for a store at a URL"):
         open_store(stacked, storage_options={"region": "x"})
+
+
+def test_the_extra_that_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(OptionError) as error:
+        open_store("s3://bucket/a")
+    assert str(error.value) == (
+        "stores at a URL need obstore, which is not installed: pip install 'patchpress[cloud]'"
+    )
