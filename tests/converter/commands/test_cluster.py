@@ -348,24 +348,35 @@ def test_a_damaged_patch_stops_it_or_is_left_out_as_by_the_pool(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"workers": 2}], ids=["alone", "processes of its own"])
 def test_archives_are_one_pass_of_one_worker(
     machines: DaskProcesses,
     tree: Path,
     tmp_path: Path,
     sharded: Path,
     capsys: pytest.CaptureFixture[str],
+    options: dict[str, Any],
 ) -> None:
     shutil.copytree(tree, tmp_path / "packed")
     source = packed(tmp_path / "packed")
     machines.add_worker()
     machines.add_worker()
-    by(machines, source, tmp_path / "store")
+    by(machines, source, tmp_path / "store", **options)
     said = capsys.readouterr().err.splitlines()
     assert (
         "archives are read from beginning to end (s2, s1, map): one worker makes all 5 shards in "
         "one pass, and the others have nothing to do"
     ) in said
     assert folder_bytes(tmp_path / "store") == folder_bytes(sharded)
+
+
+@pytest.mark.slow
+def test_a_worker_that_may_not_start_processes_says_so(
+    machines: DaskProcesses, tree: Path, tmp_path: Path
+) -> None:
+    machines.add_worker("--nanny")
+    with pytest.raises(OptionError, match="is a daemon of multiprocessing.*: give workers 0"):
+        by(machines, tree, tmp_path / "store", workers=2)
 
 
 @pytest.mark.slow
