@@ -61,7 +61,8 @@ class FinishedBefore:
 
     def text(self) -> str:
         """One line for people."""
-        return f"{self.store} is finished already, with {self.shards:,} shards"
+        shards = "one data file" if self.shards == 1 else f"{self.shards:,} shards"
+        return f"{self.store} is finished already, with {shards}"
 
     exit_code = 0
 

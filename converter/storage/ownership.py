@@ -306,6 +306,6 @@ def parsed_settings(marker: bytes) -> dict[str, Any] | None:
 
 def other_things(store: Path, name: str) -> TargetError:
     """The error about a folder with something in it that no conversion has made."""
-    return TargetError(
-        f"{store} is a folder with other things in it ({name}): choose a new or empty one"
-    )
+    is_shard = store.parent.name == SHARDS and SHARD_FOLDER.fullmatch(store.name)
+    way_out = "remove it, and make that shard again" if is_shard else "choose a new or empty one"
+    return TargetError(f"{store} is a folder with other things in it ({name}): {way_out}")

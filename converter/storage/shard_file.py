@@ -16,7 +16,7 @@ from patchpress.converter.storage.folder import DecisiveSettings, writing
 from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL
 from patchpress.converter.storage.settings_difference import REQUEST
 from patchpress.readers.errors import StoreDamaged, TargetError
-from patchpress.readers.format.manifest import DATA, file_digest
+from patchpress.readers.format.manifest import DATA, EXTENTS, file_digest
 from patchpress.readers.format.manifest_schema import SHA256
 from patchpress.readers.format.schema import FieldError, Fields, List, OneOf, Table, Text, Whole
 from patchpress.readers.format.sealed import parse, seal, unsealed
@@ -176,7 +176,7 @@ def finished_shard(folder: Path, number: int, settings: DecisiveSettings) -> Fin
     """The shard of that number in a folder, if it is finished; None if it is not.
 
     Raises:
-        StoreDamaged: as `read_shard_file`.
+        StoreDamaged: as `read_shard_file`; also if its journal or its extents are absent.
         TargetError: it was made with other settings, or is another one.
     """
     shard = read_shard_file(folder)
@@ -192,6 +192,12 @@ def finished_shard(folder: Path, number: int, settings: DecisiveSettings) -> Fin
             f"{folder} was made with another source, version or options, as its {SHARD_FILE} "
             "shows: remove it, and make that shard again"
         )
+    for name in (SHARD_JOURNAL, EXTENTS):
+        if not (folder / name).is_file():
+            raise StoreDamaged(
+                f"{folder / name} is absent though {SHARD_FILE} is there: remove {folder}, and "
+                "make that shard again"
+            )
     return shard
 
 

@@ -32,6 +32,7 @@ from patchpress.converter.storage.marker import (
 from patchpress.converter.storage.ownership import (
     SHARD_FILES,
     SHARD_JOURNAL,
+    VERSION,
     own_files,
     parsed_settings,
     remove_half_written,
@@ -41,7 +42,7 @@ from patchpress.converter.storage.resume import has_stored
 from patchpress.converter.storage.settings_difference import differences, told
 from patchpress.converter.storage.shard_file import FinishedShard, finished_shard
 from patchpress.converter.storage.shard_folder import FINISHED_FILES, take_sorted
-from patchpress.readers.errors import StoreDamaged, StoreMissing, TargetError
+from patchpress.readers.errors import StoreDamaged, StoreMissing, TargetError, cannot_read
 from patchpress.readers.format.manifest import DATA, MANIFEST, MARKER, Manifest
 from patchpress.readers.format.shard_rule import SHARDS, shard_folder
 from patchpress.readers.format.whole_file import flush_folder, name_when_whole
@@ -185,7 +186,7 @@ def settings_of(store: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise TargetError(f"{store / MARKER} cannot be read ({error.strerror})") from None
-    if settings is None:
+    if settings is None or settings.keys() == {VERSION}:
         raise StoreMissing(
             f"{store} was begun, and nothing is stored there yet: run the same `patchpress "
             "convert` again"
@@ -212,17 +213,22 @@ def require_data_files(store: Path, manifest: Manifest) -> None:
 
     Raises:
         StoreDamaged: one is absent, or has another length.
+        StoreError: one cannot be looked at.
     """
     for shard in manifest.shards:
         path = store / shard.path
-        if not path.is_file():
+        try:
+            size = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
             raise StoreDamaged(
                 f"{path} is absent though the manifest lists it: copy the store again, or remove "
                 "it and convert again"
-            )
-        if path.stat().st_size != shard.bytes:
+            ) from None
+        except OSError as error:
+            raise cannot_read(path, error) from None
+        if size != shard.bytes:
             raise StoreDamaged(
-                f"{path} has {path.stat().st_size:,} bytes where the manifest promises "
+                f"{path} has {size:,} bytes where the manifest promises "
                 f"{shard.bytes:,}: `patchpress verify {store}` says more"
             )
 

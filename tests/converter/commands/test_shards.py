@@ -278,6 +278,15 @@ def test_merge_refuses_what_is_not_whole(raw: Path, tmp_path: Path) -> None:
         if name in ("shard.json", "data.mdb"):
             with pytest.warns(UserWarning, match="make that shard again"):
                 assert missing_shards(store) == [1]
+        file.unlink()
+        if name == "shard.json":
+            with pytest.raises(TargetError, match="other things in it .*: remove it, and make th"):
+                one(raw, store, 1)
+        else:
+            with pytest.raises(StoreDamaged, match="make that shard again"):
+                one(raw, store, 1)
+            with pytest.warns(UserWarning, match="make that shard again"):
+                assert missing_shards(store) == [1]
         file.write_bytes(whole)
     assert not (store / "manifest.json").exists()
     finish_store(store)
@@ -303,6 +312,12 @@ def test_a_finished_store_that_lost_a_shard_is_told(sharded: Path, tmp_path: Pat
 def test_a_store_that_was_stopped_before_it_had_settings_is_not_called_single(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "unfinished.json").touch()
-    with pytest.raises(StoreMissing, match="was begun, and nothing is stored there yet: run"):
-        missing_shards(tmp_path)
+    for begin in ("", '{\n "patchpress": "0.1.0"\n}'):
+        (tmp_path / "unfinished.json").write_text(begin)
+        with pytest.raises(StoreMissing, match="was begun, and nothing is stored there yet: run"):
+            missing_shards(tmp_path)
+
+
+def test_a_single_store_that_is_finished_is_called_one_data_file(raw: Path, tmp_path: Path) -> None:
+    made(raw, tmp_path / "store")
+    assert finish_store(tmp_path / "store").text().endswith("already, with one data file")
