@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 OTHERS = "*"
 FLOORS: dict[str, tuple[set[str], ...]] = {
     "converter": (
-        {"cli", "arguments", "exits"},
+        {"cli", "commandline", "arguments", "exits"},
         {"commands"},
         {"transfer"},
         {"cluster"},

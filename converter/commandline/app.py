@@ -1,0 +1,71 @@
+"""The app whose commands the other modules of this room add."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand
+
+from patchpress.converter.addressspace import TO_BEGIN, require_address_space
+from patchpress.converter.arguments import (
+    Verbose,
+)
+from patchpress.converter.exits import UsageError, output
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+app = typer.Typer(
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: what draws boxes takes longer to load than a small store
+)
+
+
+class _Command(TyperCommand):
+    """A command whose errors name the command that they are about."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words; some errors of click have no context, and get this one."""
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+def command(name: str | None = None) -> Callable[[Function], Function]:
+    """A command whose first sentence stands whole in the list of commands; Typer would cut it."""
+
+    def register(function: Function) -> Function:
+        @wraps(function)
+        def work(*args: Any, **kwargs: Any) -> None:
+            require_address_space(TO_BEGIN)
+            function(*args, **kwargs)
+
+        summary = (function.__doc__ or "").partition("\n\n")[0]
+        app.command(name, cls=_Command, short_help=summary)(work)
+        return function
+
+    return register
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        output(f"patchpress {version('patchpress')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def patchpress_(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Satellite patches in, training batches out."""
+    if context.invoked_subcommand is None:
+        output(context.get_help())

@@ -1,0 +1,225 @@
+"""Commands that check, show and measure a store: `verify`, `inspect`, `plot` and others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patchpress.converter.arguments import (
+    Store,
+    Verbose,
+    ZstdWindow,
+    choice,
+    dataset_option,
+    decimal,
+    parse_paths,
+    whole,
+)
+from patchpress.converter.commandline.app import command
+from patchpress.converter.exits import output
+from patchpress.converter.options import (
+    FlaggedChoice,
+    TableSplit,
+)
+
+_SHARDS = "Data files of the new store: 0 for one data.mdb; as before if it is not given."
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished store.")]
+
+
+@command()
+def verify(
+    store: Store,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Folder of the source, unpacked or archives: compare every pixel with it, too.",
+        ),
+    ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="A modality that lies elsewhere; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None, whole("Processes that decode the source; one a CPU if it is not given.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        dataset_option("TOML file that describes the dataset, if it is one of your own."),
+    ] = None,
+    zstd_window: ZstdWindow = "128MiB",
+    verbose: Verbose = 0,
+) -> None:
+    """Read every record back: count, checksum, shape; with a source, every pixel."""
+    from patchpress.converter.commands.verify import verify as verify_store
+    from patchpress.converter.progress import progress_for_terminal
+
+    with progress_for_terminal() as progress:
+        verdict = verify_store(
+            store,
+            against,
+            paths=parse_paths(path),
+            workers=workers,
+            dataset=dataset,
+            zstd_window=zstd_window,
+            progress=progress,
+        )
+    output(verdict.text())
+    raise typer.Exit(0 if verdict.good else 1)
+
+
+@command()
+def inspect(
+    store: Store,
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="KEY", help="Show this record; the store if it is not given."),
+    ] = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Show what is in a store, or in one of its records."""
+    from patchpress.converter.commands.inspect import inspect as inspect_store
+
+    output(inspect_store(store, key))
+
+
+@command()
+def plot(
+    store: Store,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Picture to write, as .png, .jpg or .pdf.")
+    ],
+    keys: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEYS", help="Records to draw; the first few if none is given."),
+    ] = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Draw records: in colour if they have red, green and blue bands, else grey or by class."""
+    from patchpress.converter.commands.plot import plot as plot_records
+
+    output(plot_records(store, keys, out=out))
+
+
+@command("split-table")
+def split_table(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Parquet table with a column patch_id.")
+    ],
+    split: Annotated[
+        TableSplit, choice(TableSplit, "The rule that makes the split.")
+    ] = TableSplit.geographic,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write.")] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Replace the table itself, instead of --out.")
+    ] = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Write a table of patches with another split, by the position of each patch in its tile."""
+    from patchpress.converter.commands.split_table import split_table as split_rows
+
+    counts = split_rows(table, out, split=split, in_place=in_place)
+    lines = [f"{name:<12} {rows:,}" for name, rows in counts.items()]
+    output("\n".join([f"{out or table}: {split} split", *lines]))
+
+
+@command()
+def stats(
+    store: Store,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Count only this split; may be repeated. All records if it is not given.",
+        ),
+    ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Count only this modality; may be repeated. All images if it is not given.",
+        ),
+    ] = None,
+    flagged: Annotated[
+        FlaggedChoice | None,
+        choice(
+            FlaggedChoice,
+            "Patches that the publisher does not recommend; by default a split has none of them.",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Count only rows with this value; may be repeated: a row must have one of the "
+            "values of each column.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, whole("Processes that read and count; one a CPU if it is not given.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write; statistics.json in the store if it is not given."
+        ),
+    ] = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
+    from patchpress.converter.commands.statistics_file import save_statistics, statistics_file
+    from patchpress.converter.commands.statistics_rows import parse_where
+    from patchpress.converter.commands.stats import compute, statistics_text
+    from patchpress.converter.progress import progress_for_terminal
+
+    file = statistics_file(store, out)
+    with progress_for_terminal() as progress:
+        found = compute(
+            store,
+            split or None,
+            modality,
+            flagged=None if flagged is None else str(flagged),
+            where=parse_where(store, where or []),
+            workers=workers,
+            progress=progress,
+        )
+    output(statistics_text(store, found))  # first: if they cannot be kept, they are known
+    save_statistics(store, found, file)
+
+
+@command()
+def bench(
+    store: Store,
+    modality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Modality to read; the store's first if it is not given."
+        ),
+    ] = None,
+    batch: Annotated[int, whole("Records in a batch.")] = 64,
+    seconds: Annotated[float, decimal("How long each measurement takes.", "SECONDS")] = 1.0,
+    stage: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Stage the store in this folder, and measure it there."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the results to a JSON file, too.")
+    ] = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Measure how fast this store reads here: warm and cold, singly, in batches, by the loader."""
+    from patchpress.converter.commands.bench import bench as measure_store
+    from patchpress.converter.progress import progress_for_terminal
+
+    with progress_for_terminal() as progress:
+        report = measure_store(
+            store,
+            modality=modality,
+            batch=batch,
+            seconds=seconds,
+            stage=stage,
+            progress=progress,
+        )
+    output(report.text())
+    if out is not None:
+        report.save(out)
