@@ -156,7 +156,7 @@ class _Work:
             else:
                 tell(shard.bytes)
             if self._copies is None:
-                raise TargetError(f"nothing can be staged: {self._why_not}")
+                raise TargetError(f"nothing can be staged: {self._why_not}; name another folder")
             self._note(number)
 
     def stop(self) -> None:
