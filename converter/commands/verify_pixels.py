@@ -38,6 +38,7 @@ from patchpress.converter.sources.order import (
 )
 from patchpress.converter.sources.passed_over import passed_over_lines
 from patchpress.converter.sources.patch import Patch
+from patchpress.converter.transfer.plan import COPIED
 from patchpress.readers.errors import KeyMissing, PatchError, StoreDamaged
 from patchpress.readers.format.modality import Band, Modality
 from patchpress.readers.format.table import record_keys
@@ -105,8 +106,9 @@ class _Comparison:
 
     def __post_init__(self) -> None:
         self.found = ComparedPixels({name: [] for name in self.store.manifest.modalities})
-        # A store that was made with a limit has some patches only.
-        self.is_partial = self.store.manifest.options.get("limit") is not None
+        # A store that was made with a limit, or is a copy of a part of one, has some patches only.
+        options = self.store.manifest.options
+        self.is_partial = options.get("limit") is not None or COPIED in options
 
     def run(
         self, submit: Callable[[list[Patch]], Future[list[str | None]]], tasks: int

@@ -407,3 +407,13 @@ def test_options_that_cannot_be_parsed(
     ended = patchpress("copy", stacked, tmp_path / "out", *words)
     assert ended.code == 2
     assert said in ended.sentence
+
+
+def test_a_part_is_compared_with_the_source_of_the_whole(
+    tree: Path, stacked: Path, tmp_path: Path
+) -> None:
+    copy_store(stacked, tmp_path / "part", split="train", modalities="s2", shards=2)
+    copied = open_store(tmp_path / "part")
+    assert 0 < len(copied.keys()) < len(open_store(stacked).keys("s2"))
+    report = verify(tmp_path / "part", tree)
+    assert (report.problems, report.compared) == ([], len(copied.keys()))

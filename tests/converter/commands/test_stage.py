@@ -36,7 +36,11 @@ def test_a_store_is_staged_once_and_found_by_a_job(
     [
         (["{store}", "{tmp}", "--size", "5kB"], 2, "there is no room in {tmp} for shards/00000"),
         (["{store}", "{tmp}", "--size", "5XB"], 2, "stage_size '5XB' is no number of bytes"),
-        (["{store}", "{tmp}/file/stage"], 2, "cannot be made (Not a directory); name another folder"),
+        (
+            ["{store}", "{tmp}/file/stage"],
+            2,
+            "cannot be made (Not a directory); name another folder",
+        ),
         (["{store}", "$NOWHERE/stage"], 2, "the environment variable NOWHERE, which is not set"),
         (["{store}", ""], 2, "a word of the command is empty after {store}: is the variable"),
         (["{store}", "{store}/stage"], 2, "lies in the store {store} itself"),
