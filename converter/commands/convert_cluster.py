@@ -29,6 +29,11 @@ from patchpress.readers.format.shard_rule import shard_folder
 if TYPE_CHECKING:
     from distributed import Client
 
+MODALITY_APART = (
+    "; to read several archives at a time, convert each modality to a store of its own "
+    "(--modality), and merge the stores"
+)
+
 
 def convert_on_cluster(
     dataset: StrPath, source: Path, store: Path, options: ConvertOptions, progress: Progress
@@ -122,6 +127,8 @@ class _ClusterWork:
             say(
                 f"archives are read from beginning to end ({', '.join(packed)}): one worker makes "
                 f"all {len(numbers):,} shards in one pass, and the others have nothing to do"
+                + MODALITY_APART
+                * (len(packed) > 1)
             )
         total = None if packed else maker.count(numbers)
         self.progress.start("converting", total)

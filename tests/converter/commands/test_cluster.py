@@ -365,7 +365,8 @@ def test_archives_are_one_pass_of_one_worker(
     said = capsys.readouterr().err.splitlines()
     assert (
         "archives are read from beginning to end (s2, s1, map): one worker makes all 5 shards in "
-        "one pass, and the others have nothing to do"
+        "one pass, and the others have nothing to do; to read several archives at a time, convert "
+        "each modality to a store of its own (--modality), and merge the stores"
     ) in said
     assert folder_bytes(tmp_path / "store") == folder_bytes(sharded)
 

@@ -29,7 +29,7 @@ from patchpress.readers.format.manifest import (
     write_manifest,
 )
 from tests.conftest import KINDS
-from tests.support.helpers import Ended, band_files, folder_bytes, made, patches
+from tests.support.helpers import Ended, band_files, folder_bytes, made, packed, patches
 
 SAME = ("data.mdb", METADATA, EXTENTS)
 
@@ -80,6 +80,18 @@ def test_modalities_that_were_converted_apart(tree: Path, tmp_path: Path) -> Non
     merge_stores([tmp_path / n for n in ("s1", "map", "s2")], tmp_path / "out")
     ours, theirs = folder_bytes(tmp_path / "out"), folder_bytes(tmp_path / "whole")
     assert [name for name in SAME if ours[name] != theirs[name]] == []
+
+
+def test_archives_that_several_machines_converted(raw: Path, tmp_path: Path) -> None:
+    """A machine an archive, in shards: the data files are those of one pass over all archives."""
+    source = packed(raw, "gz")
+    made(source, tmp_path / "whole", shards=3, on_error="skip")
+    for modality in ("s1", "s2", "map"):
+        made(source, tmp_path / modality, modalities=modality, shards=3, on_error="skip")
+    merge_stores([tmp_path / n for n in ("s1", "s2", "map")], tmp_path / "out", shards=3)
+    ours, theirs = folder_bytes(tmp_path / "out"), folder_bytes(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == ["manifest.json"]
 
 
 def test_what_two_stores_have_is_stored_once(stacked: Path, tmp_path: Path) -> None:
