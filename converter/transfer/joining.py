@@ -220,12 +220,15 @@ def _joined_manifest(sources: Sequence[SourceStore]) -> Manifest:
 
 
 def _options(sources: Sequence[SourceStore]) -> Options:
-    """The options that all stores have alike, and how many they are."""
+    """The options that all stores have alike, how many they are, and whether some were parts."""
     first, *others = (source.manifest.options for source in sources)
+    parts = sum(COPIED in one or one.get("limit") is not None for one in (first, *others))
     left = {COPIED, OTHER_VALUES, MERGED, *OF_ANOTHER_PROGRAM}
     alike = {
         name: value
         for name, value in first.items()
         if name not in left and all(name in one and one[name] == value for one in others)
     }
-    return {**alike, MERGED: len(sources)}
+    # Then nobody can tell whether the whole is there.
+    partial = {COPIED: f"parts of stores: {parts:,}"} if parts else {}
+    return {**alike, **partial, MERGED: len(sources)}

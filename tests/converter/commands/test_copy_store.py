@@ -24,6 +24,7 @@ from patchpress import (
     TableError,
     convert,
     copy_store,
+    merge_stores,
     open_store,
     split_store,
     stats,
@@ -417,3 +418,7 @@ def test_a_part_is_compared_with_the_source_of_the_whole(
     assert 0 < len(copied.keys()) < len(open_store(stacked).keys("s2"))
     report = verify(tmp_path / "part", tree)
     assert (report.problems, report.compared) == ([], len(copied.keys()))
+    copy_store(stacked, tmp_path / "other", split="test", modalities="s2", shards=2)
+    merge_stores([tmp_path / "part", tmp_path / "other"], tmp_path / "both")
+    report = verify(tmp_path / "both", tree)
+    assert (report.problems, report.compared) == ([], len(open_store(tmp_path / "both").keys()))
