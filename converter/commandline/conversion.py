@@ -33,9 +33,6 @@ from patchpress.converter.options import (
 from patchpress.converter.stderr import say
 from patchpress.readers.errors import OptionError, TargetError
 
-_SHARDS = "Data files of the new store: 0 for one data.mdb; as before if it is not given."
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished store.")]
-
 
 @command()
 def convert(
@@ -182,10 +179,11 @@ def convert(
         _foretell(dataset, source, store, options)
     from patchpress.converter.commands.convert import convert as convert_dataset
     from patchpress.converter.commands.convert_shards import ShardReport, convert_shard
+    from patchpress.converter.commands.finish import FinishedBefore
     from patchpress.converter.progress import progress_for_terminal
     from patchpress.converter.storage.report import Report
 
-    report: Report | ShardReport
+    report: Report | ShardReport | FinishedBefore
     with going_on_later(), progress_for_terminal() as progress:
         if sharding.shard is None:
             report = convert_dataset(dataset, source, store, progress=progress, **options)

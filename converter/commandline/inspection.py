@@ -22,9 +22,6 @@ from patchpress.converter.options import (
     TableSplit,
 )
 
-_SHARDS = "Data files of the new store: 0 for one data.mdb; as before if it is not given."
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished store.")]
-
 
 @command()
 def verify(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
-from patchpress.converter.commands.finish import finish
+from patchpress.converter.commands.finish import FinishedBefore, finish
 from patchpress.converter.commands.make_shards import ShardMaker, check_number, make_shard
 from patchpress.converter.options import ConvertKeywords, convert_options
 from patchpress.converter.paths import StrPath, local_path
@@ -15,7 +15,7 @@ from patchpress.converter.planning.space import require_room
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import Target, claim
 from patchpress.converter.storage.journal import Journal
-from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL
+from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL, manifest_in
 from patchpress.converter.storage.report import Report, save_report
 from patchpress.converter.storage.resume import goes_on
 from patchpress.converter.storage.shard_file import FinishedShard
@@ -110,7 +110,7 @@ def convert_shard(
     *,
     progress: Progress | None = None,
     **options: Unpack[ConvertKeywords],
-) -> ShardReport:
+) -> ShardReport | FinishedBefore:
     """Make one shard of a store, beside other processes that make others of it.
 
     What ``patchpress convert … --shards N --shard I`` calls. `merge` finishes the store when all
@@ -126,8 +126,8 @@ def convert_shard(
 
     Raises:
         OptionError: there is no shard of that number; `overwrite` is given.
-        TargetError: the store is finished, or was begun with other options; another process makes
-            this shard at this moment; it cannot be written.
+        TargetError: the store was finished or begun with other options; another process makes this
+            shard at this moment; it cannot be written.
         DescriptionError, SourceError, PatchError, TableError, StoreDamaged: as `convert`.
     """
     place, begun = local_path(store), time.monotonic()
@@ -144,6 +144,8 @@ def convert_shard(
             f"{place / shard_folder(number)} to make it anew, or {place} to begin anew"
         )
     request = prepare_request(dataset, local_path(source), place, asked)
+    if _is_finished(place, request):  # a job array does a task again
+        return FinishedBefore(str(place), asked.shards or 0)
     with shared_store(place, request.marker_settings()) as has_locks:
         report = _made(request, place, number, progress or NoProgress(), has_locks=has_locks)
         folder = place / shard_folder(number)
@@ -185,3 +187,15 @@ def _warn_of_archives(request: ConversionRequest) -> None:
             "shard: without --shard, one pass makes all of them",
             stacklevel=2,
         )
+
+
+def _is_finished(store: Path, request: ConversionRequest) -> bool:
+    """Whether a store is there as this request makes it."""
+    if not store.is_dir() or (store / MARKER).exists():
+        return False
+    manifest = manifest_in(store)
+    if manifest is None or len(manifest.shards) != request.options.shards:
+        return False
+    settings = request.settings()
+    del settings["on_error"]  # of one shard it may be another
+    return all(manifest.options.get(name) == value for name, value in settings.items())

@@ -65,6 +65,7 @@ class FinishedBefore:
         return f"{self.store} is finished already, with {shards}"
 
     exit_code = 0
+    was_there = True
 
 
 def finish_store(store: StrPath, *, progress: Progress | None = None) -> Report | FinishedBefore:

@@ -34,6 +34,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "PatchError": ValueError,
     "TableError": ValueError,
     "TargetError": OSError,
+    "ClusterError": RuntimeError,
 }
 CLASSES = {
     name: value

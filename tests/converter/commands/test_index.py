@@ -334,7 +334,7 @@ def test_an_unfinished_conversion_is_to_be_run_again(
     before = folder_bytes(copy)
     ended = patchpress("index", copy, *words)
     assert (ended.code, ended.out) == (1, "")
-    assert "run the same `patchpress convert` again" in ended.sentence
+    assert "run the same command (`patchpress convert`, `copy` or `merge`) again" in ended.sentence
     assert "index" not in ended.sentence
     assert folder_bytes(copy) == before
 

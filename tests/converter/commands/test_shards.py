@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from patchpress import convert, open_store
-from patchpress.converter.commands.convert_shards import ShardReport, convert_shard
+from patchpress.converter.commands.convert_shards import convert_shard
 from patchpress.converter.commands.finish import FinishedBefore, finish_store
 from patchpress.converter.commands.make_shards import make_shard
 from patchpress.converter.commands.missing import missing_shards
@@ -33,7 +33,7 @@ FILES = {
 }
 
 
-def one(raw: Path, store: Path, number: int, **options: Any) -> ShardReport:
+def one(raw: Path, store: Path, number: int, **options: Any) -> Any:
     """Make one shard as a job of an array does."""
     return convert_shard(DATASET, raw, store, number, **{"workers": 0, "shards": SHARDS} | options)
 
@@ -255,6 +255,22 @@ def test_shards_of_a_store_that_is_finished_or_single_are_refused(
     made(raw, store, shards=SHARDS, overwrite=True)
     assert set(folder_bytes(store)) == FILES
     made(raw, store, overwrite=True)
+    assert folder_bytes(store) == before
+
+
+def test_a_task_that_is_done_again_finds_the_store_finished(raw: Path, tmp_path: Path) -> None:
+    """As a job array does it; only with the same options, and nothing is written."""
+    store = tmp_path / "store"
+    made(raw, store, shards=SHARDS)
+    before = folder_bytes(store)
+    again = one(raw, store, 1)
+    assert (again.exit_code, again.text()) == (
+        0,
+        f"{store} is finished already, with {SHARDS} shards",
+    )
+    for other in ({"layout": "native"}, {"shards": SHARDS + 1}):
+        with pytest.raises(TargetError, match="is a finished store, so that no shard"):
+            one(raw, store, 1, **other)
     assert folder_bytes(store) == before
 
 
