@@ -11,12 +11,13 @@ TYPE_CHECKING = False  # as `typing` has it, which would take time to load; type
 if TYPE_CHECKING:
     from patchpress.converter.commands.bench import BenchReport, bench
     from patchpress.converter.commands.convert import convert
-    from patchpress.converter.commands.convert_shards import ShardReport, convert_shard
+    from patchpress.converter.commands.convert_shards import convert_shard
     from patchpress.converter.commands.copied import Copied
     from patchpress.converter.commands.copy_store import copy_store, split_store
     from patchpress.converter.commands.datasets import datasets
     from patchpress.converter.commands.dry_run import dry_run
-    from patchpress.converter.commands.finish import FinishedBefore, finish_store
+    from patchpress.converter.commands.finish import finish_store
+    from patchpress.converter.commands.finished_before import FinishedBefore
     from patchpress.converter.commands.forecast import Forecast
     from patchpress.converter.commands.index import Indexed, index
     from patchpress.converter.commands.inspect import inspect
@@ -159,12 +160,14 @@ __all__ = [
 _NAMES = {
     "converter.commands.bench": ("BenchReport", "bench"),
     "converter.commands.convert": ("convert",),
-    "converter.commands.convert_shards": ("ShardReport", "convert_shard"),
+    "converter.commands.convert_shards": ("convert_shard",),
+    "converter.commands.shard_report": ("ShardReport",),
     "converter.commands.copied": ("Copied",),
     "converter.commands.copy_store": ("copy_store", "split_store"),
     "converter.commands.datasets": ("datasets",),
     "converter.commands.dry_run": ("dry_run",),
-    "converter.commands.finish": ("FinishedBefore", "finish_store"),
+    "converter.commands.finish": ("finish_store",),
+    "converter.commands.finished_before": ("FinishedBefore",),
     "converter.commands.forecast": ("Forecast",),
     "converter.commands.index": ("Indexed", "index"),
     "converter.commands.inspect": ("inspect",),

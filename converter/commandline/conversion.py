@@ -30,6 +30,7 @@ from patchpress.converter.options import (
     SplitBy,
     Writer,
 )
+from patchpress.converter.paths import place
 from patchpress.converter.stderr import say
 from patchpress.readers.errors import OptionError, TargetError
 
@@ -44,7 +45,12 @@ def convert(
             help="Folder with the dataset as published, unpacked or in its archives.",
         ),
     ],
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder to write.")],
+    store: Annotated[
+        str,
+        typer.Argument(
+            parser=place, metavar="STORE", help="Folder to write; or with --shards a URL."
+        ),
+    ],
     modality: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Convert only this modality; may be repeated."),
@@ -125,7 +131,8 @@ def convert(
     scratch: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder on each worker's disk for its shard; else the worker's own."
+            metavar="DIR",
+            help="Folder where shards are made for a URL, or by workers on their disks.",
         ),
     ] = None,
     shard_size: Annotated[
@@ -178,8 +185,9 @@ def convert(
     if dry:
         _foretell(dataset, source, store, options)
     from patchpress.converter.commands.convert import convert as convert_dataset
-    from patchpress.converter.commands.convert_shards import ShardReport, convert_shard
-    from patchpress.converter.commands.finish import FinishedBefore
+    from patchpress.converter.commands.convert_shards import convert_shard
+    from patchpress.converter.commands.finished_before import FinishedBefore
+    from patchpress.converter.commands.shard_report import ShardReport
     from patchpress.converter.progress import progress_for_terminal
     from patchpress.converter.storage.report import Report
 
@@ -195,7 +203,7 @@ def convert(
     raise typer.Exit(report.exit_code)
 
 
-def _foretell(dataset: str, source: Path, store: Path, options: ConvertKeywords) -> NoReturn:
+def _foretell(dataset: str, source: Path, store: str, options: ConvertKeywords) -> NoReturn:
     """Print what a conversion would do, and end with its exit code, as far as that is known."""
     from patchpress.converter.commands.dry_run import dry_run
 

@@ -133,11 +133,12 @@ def split(
 @command()
 def merge(
     stores: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
+            parser=place,
             metavar="STORE... [OUT]",
-            help="Folder of a store whose shards are all made; or those of several stores, and "
-            "that to write.",
+            help="Folder or URL of a store whose shards are all made; or folders of several "
+            "stores, and that to write.",
         ),
     ],
     shards: Annotated[int | None, whole(_SHARDS)] = None,

@@ -4,6 +4,7 @@ A bounded number of patches is under way between them, so memory does not grow w
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Unpack
 
 from patchpress.converter.commands.convert_cluster import convert_on_cluster
 from patchpress.converter.commands.convert_shards import convert_shards
+from patchpress.converter.commands.convert_to_url import convert_to_url
 from patchpress.converter.commands.converted import (
     converted_manifest,
     converted_report,
@@ -46,6 +48,7 @@ from patchpress.readers.access.extents import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError
 from patchpress.readers.format.manifest import DATA, METADATA, Shard, write_manifest
+from patchpress.readers.remote.url import is_url
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +66,9 @@ def convert(
     Args:
         dataset: name of a built-in description, or the path of a TOML file.
         source: folder that holds the dataset as published.
-        store: folder to write; it is a store once its manifest.json is there.
+        store: folder to write, or with `shards` a URL; it is a store once its manifest.json is
+            there. Credentials are those of the environment; shards are made in the folder
+            `scratch`, or that of temporary files, and removed there when they were sent.
         progress: told of every chunk of patches.
         options: how to store it, and what to do with damaged patches; `ConvertOptions` says what
             each means and what it is by default. Names are plain strings: ``layout="native"``.
@@ -72,6 +77,9 @@ def convert(
         DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError,
         ClusterError: as their names say; the store is left without a manifest.
     """
+    if is_url(store):
+        told = progress or NoProgress()
+        return convert_to_url(dataset, source, os.fspath(store), options, told)
     folder, begun, checked = local_path(store), time.monotonic(), convert_options(options)
     if checked.scheduler is not None:
         return convert_on_cluster(

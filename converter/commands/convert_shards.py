@@ -1,13 +1,17 @@
 """`convert --shards N`: all shards of a store by one process, or with `--shard I` one of them."""
 
+import os
 import time
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
-from patchpress.converter.commands.finish import FinishedBefore, finish
+from patchpress.converter.commands.convert_to_url import convert_shard_to_url
+from patchpress.converter.commands.converted import is_as_asked
+from patchpress.converter.commands.finished_before import FinishedBefore
+from patchpress.converter.commands.join_shards import finish
 from patchpress.converter.commands.make_shards import ShardMaker, check_number, make_shard
+from patchpress.converter.commands.shard_report import ShardReport
 from patchpress.converter.options import ConvertKeywords, convert_options
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
@@ -18,7 +22,6 @@ from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL, manifest_in
 from patchpress.converter.storage.report import Report, save_report
 from patchpress.converter.storage.resume import goes_on
-from patchpress.converter.storage.shard_file import FinishedShard
 from patchpress.converter.storage.shard_place import (
     deliver_shard,
     new_folder_beside,
@@ -26,10 +29,10 @@ from patchpress.converter.storage.shard_place import (
     shared_store,
 )
 from patchpress.converter.storage.writer_choice import choose_pages
-from patchpress.converter.text import as_text, line, named, size
 from patchpress.readers.errors import OptionError, PatchError
 from patchpress.readers.format.manifest import MANIFEST, MARKER
 from patchpress.readers.format.shard_rule import shard_folder
+from patchpress.readers.remote.url import is_url
 
 
 def convert_shards(request: ConversionRequest, store: Path, progress: Progress) -> Report:
@@ -64,44 +67,6 @@ def _make_all(request: ConversionRequest, store: Path, target: Target, progress:
         maker.make({number: store / shard_folder(number) for number in range(shards)})
 
 
-@dataclass
-class ShardReport:
-    """The outcome of a conversion of one shard."""
-
-    store: str
-    shard: FinishedShard
-    seconds: float = 0.0
-    was_there: bool = False
-    """Whether an earlier run, or another process, had made it."""
-    skipped: list[str] = field(default_factory=list)
-    """One sentence for each patch of this shard that was left out."""
-    missing: int = 0
-    """How many shards the store lacks still."""
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 1 if patches were left out."""
-        return 1 if self.skipped else 0
-
-    def text(self) -> str:
-        """The report for people."""
-        shard = self.shard
-        which = f"shard {shard.number} of {shard.shards:,}"
-        if self.was_there:
-            lines = [f"{self.store}: {which} is there already"]
-        else:
-            lines = [f"{self.store}: {which}"]
-        lines.append(line("records", f"{shard.records:,}"))
-        lines.append(line("data", f"{size(shard.bytes)} in {self.seconds:,.1f} s"))
-        if self.missing:
-            lines.append(line("missing", f"{self.missing:,} of {shard.shards:,} shards"))
-        else:
-            done = f"no shard is missing: `patchpress merge {self.store}` finishes the store"
-            lines.append(line("missing", done))
-        lines += named("patches left out because of errors", self.skipped, "")
-        return as_text(lines)
-
-
 def convert_shard(
     dataset: StrPath,
     source: StrPath,
@@ -119,7 +84,7 @@ def convert_shard(
     Args:
         dataset: as for `convert`.
         source: as for `convert`.
-        store: the folder of the whole store.
+        store: the folder of the whole store, or a URL, as for `convert`.
         number: which shard, from 0.
         progress: told of every chunk of patches.
         options: as for `convert`; `shards` must be given, and all are the same for each shard.
@@ -130,6 +95,10 @@ def convert_shard(
             shard at this moment; it cannot be written.
         DescriptionError, SourceError, PatchError, TableError, StoreDamaged: as `convert`.
     """
+    if is_url(store):
+        return convert_shard_to_url(
+            dataset, source, os.fspath(store), number, options, progress or NoProgress()
+        )
     place, begun = local_path(store), time.monotonic()
     asked = convert_options(options)
     check_number(number, asked.shards)
@@ -194,8 +163,4 @@ def _is_finished(store: Path, request: ConversionRequest) -> bool:
     if not store.is_dir() or (store / MARKER).exists():
         return False
     manifest = manifest_in(store)
-    if manifest is None or len(manifest.shards) != request.options.shards:
-        return False
-    settings = request.settings()
-    del settings["on_error"]  # of one shard it may be another
-    return all(manifest.options.get(name) == value for name, value in settings.items())
+    return manifest is not None and is_as_asked(manifest, request)

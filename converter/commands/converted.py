@@ -87,3 +87,12 @@ def converted_report(
     }
     report.shards = request.options.shards
     return report
+
+
+def is_as_asked(manifest: Manifest, request: ConversionRequest) -> bool:
+    """Whether a finished store in shards is one as this request makes it."""
+    if len(manifest.shards) != request.options.shards:
+        return False
+    settings = request.settings()
+    del settings["on_error"]  # of one shard it may be another
+    return all(manifest.options.get(name) == value for name, value in settings.items())

@@ -1,71 +1,23 @@
-"""`merge STORE`: the finished shards of a store become the store, without a look at a patch.
+"""`merge STORE`: a store that was made shard by shard becomes a store."""
 
-The journals of the shards tell what each record is. They are read shard after shard into logs of
-some 20 bytes a record; the extents of the shards become those of the store.
-"""
-
+import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
-from patchpress.converter.allocation import large_blocks_given_back
-from patchpress.converter.commands.converted import converted_manifest, converted_report
-from patchpress.converter.encoding.encoder import Encoded
-from patchpress.converter.options import OnError, convert_options
+from patchpress.converter.commands.finish_at_url import finish_at_url
+from patchpress.converter.commands.finished_before import FinishedBefore
+from patchpress.converter.commands.join_shards import finish, request_of
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.progress import NoProgress, Progress
-from patchpress.converter.sources.patch import Patch
-from patchpress.converter.storage.folder import writing
-from patchpress.converter.storage.journal import Journal
-from patchpress.converter.storage.ownership import SHARD_JOURNAL, manifest_in
+from patchpress.converter.storage.ownership import manifest_in
 from patchpress.converter.storage.report import Report, save_report
-from patchpress.converter.storage.settings_difference import REQUEST, differences, told
-from patchpress.converter.storage.shard_extents import join_extents
-from patchpress.converter.storage.shard_file import FinishedShard, SourceFindings, require_journal
 from patchpress.converter.storage.shard_place import (
     remove_working_files,
     require_data_files,
-    shards_there,
     store_to_finish,
 )
-from patchpress.converter.tables.metadata import join, write_metadata
-from patchpress.converter.tables.recordlog import RecordLog
-from patchpress.converter.text import number_ranges
-from patchpress.readers.access.extents import write_extents
-from patchpress.readers.errors import (
-    PatchError,
-    SourceError,
-    StoreDamaged,
-    StoreUnfinished,
-    TargetError,
-)
-from patchpress.readers.format.manifest import (
-    MARKER,
-    METADATA,
-    ContentDigest,
-    Shard,
-    write_manifest,
-)
-from patchpress.readers.format.shard_rule import shard_folder, shard_path
-
-
-@dataclass(frozen=True)
-class FinishedBefore:
-    """A store that was finished by an earlier run; there was nothing to do."""
-
-    store: str
-    shards: int
-
-    def text(self) -> str:
-        """One line for people."""
-        shards = "one data file" if self.shards == 1 else f"{self.shards:,} shards"
-        return f"{self.store} is finished already, with {shards}"
-
-    exit_code = 0
-    was_there = True
+from patchpress.readers.format.manifest import MARKER
+from patchpress.readers.format.shard_rule import shard_path
+from patchpress.readers.remote.url import is_url
 
 
 def finish_store(store: StrPath, *, progress: Progress | None = None) -> Report | FinishedBefore:
@@ -75,7 +27,7 @@ def finish_store(store: StrPath, *, progress: Progress | None = None) -> Report 
     files.
 
     Args:
-        store: the folder in which the shards are.
+        store: the folder in which the shards are, or the URL.
         progress: told of every shard that is read.
 
     Raises:
@@ -84,6 +36,8 @@ def finish_store(store: StrPath, *, progress: Progress | None = None) -> Report 
         StoreDamaged: a shard is not as its conversion wrote it.
         SourceError, TableError, TargetError: as `convert`.
     """
+    if is_url(store):
+        return finish_at_url(os.fspath(store), progress or NoProgress())
     folder, begun = local_path(store), time.monotonic()
     manifest = manifest_in(folder) if folder.is_dir() else None
     if manifest is not None and not (folder / MARKER).exists():
@@ -92,130 +46,9 @@ def finish_store(store: StrPath, *, progress: Progress | None = None) -> Report 
         require_data_files(folder, manifest)
         return FinishedBefore(str(folder), len(manifest.shards))
     with store_to_finish(folder) as settings:
-        request = _request_of(folder, settings)
+        request = request_of(folder, settings, str(folder))
         report = finish(folder, request, progress or NoProgress())
         report.seconds = time.monotonic() - begun
         save_report(report, folder)
     remove_working_files(folder)
     return report
-
-
-def _request_of(store: Path, settings: Mapping[str, Any]) -> ConversionRequest:
-    """The request that a store was begun with, as the source is now.
-
-    Raises:
-        TargetError: the description or the source is another one than then.
-    """
-    asked = settings.get(REQUEST)
-    if not isinstance(asked, dict):
-        raise TargetError(f"{store / MARKER} does not say what the source was: convert again")
-    options = convert_options(asked["options"])
-    request = prepare_request(asked["dataset"], Path(asked["source"]), store, options)
-    differ = differences(settings, request.decisive_settings())
-    if differ:
-        raise TargetError(
-            f"{store} was begun with {told(differ)}: put the source, its tables and the "
-            "description back as they were"
-        )
-    return request
-
-
-@large_blocks_given_back()
-def finish(store: Path, request: ConversionRequest, progress: Progress) -> Report:
-    """Write what describes all shards of a store, and the manifest last.
-
-    The store is locked for this process. Its shards keep their working files.
-
-    Raises:
-        StoreUnfinished, StoreDamaged, SourceError, TableError, TargetError: as `finish_store`.
-    """
-    settings = request.decisive_settings()
-    shards = _all_shards(store, settings)
-    if any(shard.on_error == OnError.skip for shard in shards):
-        # The store says so, whichever of its shards were made like this.
-        options = replace(request.options, on_error=OnError.skip)
-        request = request._replace(options=options)
-    tables = request.checked_tables()
-    with writing(store):
-        # Before the logs are made: neither is in memory while the other is.
-        write_extents(store, join_extents(store, [shard_path(one.number) for one in shards]))
-    gathered = _Gathered(request, request.empty_logs())
-    progress.start("putting shards together", sum(shard.records for shard in shards))
-    for shard in shards:
-        gathered.add(store / shard_folder(shard.number), shard)
-        progress.advance(shard.records, 0)
-    if not any(shard.records for shard in shards):
-        raise SourceError(f"no patch could be converted: {gathered.found.skipped[0]}")
-    joined = join(
-        request.description,
-        gathered.logs,
-        tables,
-        request.parts.files,
-        request.split_options,
-        is_part=bool(request.options.limit),
-    )
-    records = {name: len(log) for name, log in gathered.logs.items()}
-    with writing(store):
-        write_metadata(store / METADATA, joined.table)
-        entries = tuple(
-            Shard(shard_path(shard.number), shard.records, shard.bytes, shard.content)
-            for shard in shards
-        )
-        manifest = converted_manifest(request, store, joined, records, entries)
-        write_manifest(store, manifest)
-    return converted_report(request, store, joined, manifest, gathered.found, gathered.other_size)
-
-
-def _all_shards(store: Path, settings: Mapping[str, Any]) -> list[FinishedShard]:
-    there = shards_there(store, settings)
-    missing = [number for number, shard in there.items() if shard is None]
-    if missing:
-        raise StoreUnfinished(
-            f"{store} lacks {len(missing):,} of {len(there):,} shards ({number_ranges(missing)}): "
-            f"make them first; `patchpress missing {store}` prints their numbers"
-        )
-    return [shard for shard in there.values() if shard is not None]
-
-
-@dataclass
-class _Gathered:
-    """What the shards that were read so far have."""
-
-    request: ConversionRequest
-    logs: dict[str, RecordLog]
-    found: SourceFindings = field(default_factory=SourceFindings)
-    other_size: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, folder: Path, shard: FinishedShard) -> None:
-        """Read the journal of the next shard.
-
-        Raises:
-            StoreDamaged: it is not what the shard says.
-        """
-        require_journal(folder, shard)
-        self.found = self.found.with_those_of(shard.source)
-        modalities, digest = self.request.description.modalities, ContentDigest()
-        with Journal(folder / SHARD_JOURNAL) as journal:
-            for entry in journal.entries():
-                if isinstance(entry.result, PatchError):
-                    self.found.skipped.append(str(entry.result))
-                    continue
-                digest.add(entry.key, entry.result.checksum)
-                patch = Patch(
-                    modality=entry.modality,
-                    key=entry.key,
-                    name=modalities[entry.modality].name_of(entry.key),
-                    identity=entry.identity,
-                )
-                self._add_record(patch, entry.result)
-        if digest.text() != shard.content:
-            raise StoreDamaged(
-                f"{folder} has a journal of other records than its data file: remove the folder, "
-                "and make that shard again"
-            )
-
-    def _add_record(self, patch: Patch, record: Encoded) -> None:
-        self.logs[patch.modality].add(patch, record)
-        if record.found_size:
-            named = f"{patch.key} ({record.found_size})"
-            self.other_size.setdefault(patch.modality, []).append(named)

@@ -1,5 +1,6 @@
 """How many shards a store has, and which of them this process makes: options, marker, SLURM."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -7,11 +8,14 @@ from pathlib import Path
 
 from patchpress.converter.commands.make_shards import check_number
 from patchpress.converter.options import ConvertKeywords
+from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.sizes import size_option
 from patchpress.converter.storage.shard_place import shards_begun
 from patchpress.converter.text import size
+from patchpress.converter.transfer.shards_at_url import shards_begun_at
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.shard_rule import MOST_SHARDS
+from patchpress.readers.remote.url import is_url
 
 TASK, COUNT = "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"
 FIRST, LAST = "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX"
@@ -31,7 +35,7 @@ class Sharding:
 
 
 def which_shard(
-    store: Path, shards: int | None, shard: int | None, environment: Mapping[str, str]
+    store: StrPath, shards: int | None, shard: int | None, environment: Mapping[str, str]
 ) -> Sharding:
     """What options say, and in a job array of SLURM its variables.
 
@@ -39,7 +43,7 @@ def which_shard(
     array's tasks; the shard is that of the option, or else the task's number.
 
     Args:
-        store: the folder of the store, which need not be there.
+        store: the folder of the store, which need not be there; or its URL.
         shards: as given.
         shard: as given.
         environment: of this process.
@@ -54,7 +58,7 @@ def which_shard(
     whence = [TASK] if shard is None else []
     count, why = shards, ""
     if count is None:
-        count = shards_begun(store)
+        count = _begun(store)
         why = ", as the store was begun" if count is not None else ""
     if count is None:
         count = _count_of_array(environment)
@@ -63,10 +67,16 @@ def which_shard(
     check_number(number, count)
     told = ""
     if whence or why:
-        told = f"shard {number} of {count:,} of {store}{why}"
+        told = f"shard {number} of {count:,} of {shown_place(store)}{why}"
         if whence:
             told += f", from {' and '.join(whence)} (unset {TASK} to make a whole store)"
     return Sharding(count, number, told)
+
+
+def _begun(store: StrPath) -> int | None:
+    if is_url(store):
+        return shards_begun_at(os.fspath(store))
+    return shards_begun(local_path(store))
 
 
 def _count_of_array(environment: Mapping[str, str]) -> int | None:
@@ -100,7 +110,7 @@ def _whole(environment: Mapping[str, str], name: str) -> int | None:
 def shards_of_size(
     dataset: str,
     source: Path,
-    store: Path,
+    store: StrPath,
     shard_size: str,
     options: ConvertKeywords,
     environment: Mapping[str, str],
@@ -118,7 +128,7 @@ def shards_of_size(
             f"shard-size {shard_size} is for one process, and this is one of a job array ({TASK}): "
             "give --shards N, as a dry run with --shard-size tells it"
         )
-    begun = shards_begun(store)
+    begun = shards_begun(local_path(store))
     if begun is not None and not options.get("overwrite"):
         return Sharding(begun, None, f"{begun:,} shards, as {store} was begun")
     from patchpress.converter.commands.dry_run import dry_run

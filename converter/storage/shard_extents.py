@@ -1,5 +1,6 @@
 """The extents of a store out of those of its shards: nothing of a data file is read again."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from patchpress.readers.access.scan import HEADERS_KEPT
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.manifest import DATA
 
+Reader = Callable[[Path, list[str]], tuple[Extents | None, str]]
 
-def join_extents(store: Path, shards: list[str]) -> Extents:
+
+def join_extents(store: Path, shards: list[str], read: Reader = read_extents) -> Extents:
     """Extents of all data files of a store; those of each shard lie beside its data file.
 
     They are the same that `build` makes of the data files.
@@ -19,6 +22,7 @@ def join_extents(store: Path, shards: list[str]) -> Extents:
     Args:
         store: the folder.
         shards: the paths of the data files in it, in the order of the manifest.
+        read: `load_extents` if the data files lie elsewhere, and were compared with them there.
 
     Raises:
         StoreDamaged: a shard has none, or they are not those of its data file.
@@ -27,7 +31,7 @@ def join_extents(store: Path, shards: list[str]) -> Extents:
     keys, offset, length, numbers, files = [], [], [], [], []
     for path in shards:
         # Copies, because a map of each file would take a descriptor.
-        extents = _extents_of(store / path)
+        extents = _extents_of(store / path, read)
         keys.append(extents.keys.copy())
         offset.append(extents.offset.copy())
         length.append(extents.length.copy())
@@ -59,8 +63,8 @@ def _numbers_in(known: dict[bytes, int], extents: Extents) -> npt.NDArray[np.uin
     return np.array([*numbers, UNKNOWN], np.uint16)[own]
 
 
-def _extents_of(data: Path) -> Extents:
-    extents, why = read_extents(data.parent, [DATA])
+def _extents_of(data: Path, read: Reader) -> Extents:
+    extents, why = read(data.parent, [DATA])
     if extents is None:
         reason = why or "it has no extents"
         raise StoreDamaged(

@@ -152,24 +152,33 @@ def read_shard_file(folder: Path) -> FinishedShard | None:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-    try:
-        content = unsealed(data, parse(data))
-        _SCHEMA.check(content, "")
-    except FieldError as error:
-        raise StoreDamaged(
-            f"{path} is not as it was written ({error}): remove {folder}, and make that shard again"
-        ) from None
-    del content["format"]
-    source: dict[str, Any] = content.pop("source")
-    for name in ("passed_over", "passed_over_in_archives"):
-        source[name] = {place: PassedOver(**found) for place, found in source[name].items()}
-    shard = FinishedShard(**content, source=SourceFindings(**source))
+    shard = parse_shard_file(data, str(path), str(folder))
     if _size(folder / DATA) != shard.bytes:
         raise StoreDamaged(
             f"{folder / DATA} is not the data file that {SHARD_FILE} beside it tells of: remove "
             f"{folder}, and make that shard again"
         )
     return shard
+
+
+def parse_shard_file(data: bytes, name: str, folder: str) -> FinishedShard:
+    """What the bytes of a shard's file say; the other two are its names in messages.
+
+    Raises:
+        StoreDamaged: it is not as it was written.
+    """
+    try:
+        content = unsealed(data, parse(data))
+        _SCHEMA.check(content, "")
+    except FieldError as error:
+        raise StoreDamaged(
+            f"{name} is not as it was written ({error}): remove {folder}, and make that shard again"
+        ) from None
+    del content["format"]
+    source: dict[str, Any] = content.pop("source")
+    for name in ("passed_over", "passed_over_in_archives"):
+        source[name] = {place: PassedOver(**found) for place, found in source[name].items()}
+    return FinishedShard(**content, source=SourceFindings(**source))
 
 
 def finished_shard(folder: Path, number: int, settings: DecisiveSettings) -> FinishedShard | None:

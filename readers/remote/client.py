@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -31,6 +32,8 @@ TOLD_EVERY = 10.0  # seconds between two lines that say that requests are made a
 REQUESTS = 64
 """Requests under way at once: with 20 ms for each that is 3,200 a second."""
 PART = 8 << 20  # bytes of one request for a whole file
+SENT_PART = 5 << 20  # bytes of one request that sends a part of a file: the least that S3 takes
+MOST_PARTS = 9_000  # S3 takes 10,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +131,52 @@ class Client:
         Raises:
             TargetError: access is refused, there is no bucket, or requests fail.
         """
+        part = max(SENT_PART, -(-path.stat().st_size // MOST_PARTS))
 
         def send(api: Any, store: Any) -> None:
-            api.put(store, name, path)
+            api.put(store, name, path, chunk_size=part)
 
         self._written(name, send)
 
-    def remove(self, name: str) -> None:
-        """Remove a file.
+    def put_bytes(self, name: str, data: bytes, *, new: bool = False) -> bool:
+        """Send a small file; with `new` only if there is none. Gives whether it was sent.
+
+        A server that cannot tell whether there is one gets it in any case.
 
         Raises:
             TargetError: as `put`.
         """
-        self._written(name, lambda api, store: api.delete(store, name))
 
-    def _written(self, name: str, request: Callable[[Any, Any], None]) -> None:
+        def send(api: Any, store: Any) -> bool:
+            if new:
+                try:
+                    api.put(store, name, data, mode="create", use_multipart=False)
+                    return True
+                except api.exceptions.AlreadyExistsError:
+                    return False
+                except (api.exceptions.NotSupportedError, NotImplementedError):
+                    pass
+            api.put(store, name, data, use_multipart=False)
+            return True
+
+        return self._written(name, send)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there.
+
+        Raises:
+            TargetError: as `put`.
+        """
+
+        def delete(api: Any, store: Any) -> None:
+            with suppress(FileNotFoundError, api.exceptions.NotFoundError):
+                api.delete(store, name)
+
+        self._written(name, delete)
+
+    def _written(self, name: str, request: Callable[[Any, Any], T]) -> T:
         try:
-            self._attempt(name, request)
+            return self._attempt(name, request)
         except (StoreError, _Absent) as error:
             reason = str(error) if isinstance(error, StoreError) else "there is no such place"
             raise TargetError(f"{self.name}/{name} cannot be written: {reason}") from None

@@ -47,6 +47,14 @@ class S3:
                 self.put(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
         return f"s3://{BUCKET}/{prefix}"
 
+    def files(self, prefix: str) -> dict[str, bytes]:
+        """Name below a prefix -> bytes of all objects there."""
+        found = [one["path"] for some in obstore.list(self._bucket, prefix) for one in some]
+        return {
+            name.removeprefix(f"{prefix}/"): bytes(obstore.get(self._bucket, name).bytes())
+            for name in found
+        }
+
     def put(self, name: str, data: bytes) -> None:
         """Put one object."""
         obstore.put(self._bucket, name, data)

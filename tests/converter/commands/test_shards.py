@@ -8,7 +8,8 @@ import pytest
 
 from patchpress import convert, open_store
 from patchpress.converter.commands.convert_shards import convert_shard
-from patchpress.converter.commands.finish import FinishedBefore, finish_store
+from patchpress.converter.commands.finish import finish_store
+from patchpress.converter.commands.finished_before import FinishedBefore
 from patchpress.converter.commands.make_shards import make_shard
 from patchpress.converter.commands.missing import missing_shards
 from patchpress.converter.options import convert_options

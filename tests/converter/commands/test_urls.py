@@ -89,7 +89,6 @@ def test_bench_measures_range_requests(url: str) -> None:
     [
         (["verify", "URL"], "verify reads whole data files: verify a copy on a disk"),
         (["index", "URL"], "is a URL, and this works on a disk"),
-        (["missing", "URL"], "is a URL, and this works on a disk"),
         (["copy", "URL", "OUT"], "is a URL, and this works on a disk"),
         (["copy", "STORE", "URL", "--split", "train"], "to which whole stores are sent"),
     ],
@@ -163,8 +162,14 @@ class TestCopy:
         assert patchpress("copy", unfinished, "s3://bucket/unfinished").code == 1
 
 
-def test_converting_to_a_url_says_the_way(tree: Path, patchpress: Command, url: str) -> None:
+def test_converting_to_a_url_says_the_way(tree: Path, patchpress: Command) -> None:
     ended = patchpress("convert", "bigearthnet-v2", tree, "s3://bucket/x")
+    assert ended.code == 2
+    assert ended.sentence == (
+        "s3://bucket/x is a URL, to which shards are sent as they are made: give --shards N (1 for "
+        "a single data file)"
+    )
+    ended = patchpress("convert", "bigearthnet-v2", tree, "s3://bucket/x", "--dry-run")
     assert ended.code == 2
     assert ended.sentence == (
         "s3://bucket/x is a URL, and this works on a disk: name a folder or file of this machine "
