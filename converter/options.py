@@ -182,7 +182,8 @@ class ConvertOptions:
     """The scheduler of Dask whose workers make the shards: ``tcp://HOST:PORT``, the path of its
     file, or ``local`` for workers on this machine; None for this process."""
     scratch: Path | None = None
-    """A folder on each of those workers' disks, for the shard that it makes; None for its own."""
+    """A folder on each of those workers' disks, for the shard that it makes; None for its own. For
+    a store at a URL, the folder here in which shards are made until they are sent."""
 
     def __post_init__(self) -> None:
         """Check them, and give names and paths their types.
@@ -199,7 +200,10 @@ class ConvertOptions:
         if self.scheduler is not None and self.shards is None:
             raise OptionError("a scheduler gives each worker a shard at a time: give shards, too")
         if self.scratch is not None and self.scheduler is None:
-            raise OptionError("scratch is a folder of a scheduler's workers: give scheduler, too")
+            raise OptionError(
+                "scratch is for a scheduler's workers, or for a store at a URL: give scheduler, or "
+                "a URL"
+            )
         if self.level is not None and self.compression is Codec.none:
             raise OptionError(f"level {self.level} has no effect without compression zstd")
         resamples = self.layout is Layout.stacked or self.size is Size.resize

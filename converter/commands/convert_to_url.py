@@ -154,7 +154,7 @@ class _WayToUrl:
     def folder(self, number: int | None = None) -> Iterator[Path]:
         """The folder in which shards are made, for this process alone; it is removed at the end.
 
-        If there is an error it stays, and the same command goes on with it.
+        If there is an error while it has shards it stays, and the same command goes on with it.
 
         Raises:
             TargetError: another process has it; it cannot be written.
@@ -165,11 +165,14 @@ class _WayToUrl:
         with writing(folder):
             folder.mkdir(0o700, exist_ok=True)
             marker = locked_marker(folder)
+        is_done = False
         try:
             yield folder
-            with writing(folder):
-                shutil.rmtree(folder)
+            is_done = True
         finally:
+            if is_done or not any(folder.glob("shards/*")):
+                with writing(folder):
+                    shutil.rmtree(folder)
             close_marker(marker)
 
     def make(self, maker: ShardMaker, folder: Path, progress: Progress) -> None:

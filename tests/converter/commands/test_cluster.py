@@ -140,7 +140,7 @@ def test_scratch_of_a_task_whose_process_died_is_removed(tmp_path: Path) -> None
     ("options", "said"),
     [
         ({"scheduler": "local"}, "a scheduler gives each worker a shard at a time: give shards"),
-        ({"scratch": "folder", "shards": 2}, "scratch is a folder of a scheduler's workers: give"),
+        ({"scratch": "folder", "shards": 2}, "scratch is for a scheduler's workers, or for"),
     ],
 )
 def test_options_that_need_each_other(

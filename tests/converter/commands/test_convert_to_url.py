@@ -1,5 +1,8 @@
 """`convert`, `missing` and `merge` of a store at a URL, on a real server of S3's protocol."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("obstore", reason="obstore is not installed")
 SHARDS = 3
+ROOT = Path(__file__).parents[3]
 Command = Callable[..., Ended]
 
 
@@ -188,6 +192,26 @@ def test_an_upload_that_fails_is_said_and_goes_on(
     whole(tree, url, scratch)
     assert s3.files(prefix) == local
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_goes_on(
+    tree: Path, s3: "S3", local: dict[str, bytes], prefix: str, url: str, scratch: Path
+) -> None:
+    words = [sys.executable, "-m", "patchpress", "convert", DATASET, str(tree), url]
+    words += ["--shards", str(SHARDS), "--scratch", str(scratch), "--workers", "0"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(words, cwd=ROOT, **quiet) as process:  # type: ignore[call-overload]
+        while process.poll() is None and "shards/00000/data.mdb" not in s3.files(prefix):
+            time.sleep(0.01)
+        process.kill()
+    if "manifest.json" in s3.files(prefix):  # on a machine that was slow to kill it
+        finish_store(url)
+    else:
+        assert list(scratch.iterdir())
+        whole(tree, url, scratch)
+        assert not list(scratch.iterdir())
+    assert s3.files(prefix) == local
 
 
 @pytest.mark.parametrize("at", ["extents.safetensors", "metadata.parquet", "manifest.json"])
