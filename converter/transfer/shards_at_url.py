@@ -9,6 +9,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +42,9 @@ from patchpress.readers.remote.remote_file import identity_at
 
 T = TypeVar("T")
 _WORKING = (SHARD_JOURNAL, EXTENTS, SHARD_FILE)
-_LIMIT = 16 << 30  # bytes of a file that is fetched whole; the journal of 100 million records
+_LIMIT = 16 << 30  # bytes of a journal or of extents: those of 100 million records
+_SHARD_LIMIT = 256 << 20  # bytes of `shard.json`
+_AT_ONCE = 16  # shards whose files are fetched at a time: each is in memory until it is written
 
 
 class ShardsAtUrl:
@@ -173,7 +176,7 @@ class ShardsAtUrl:
     ) -> FinishedShard | StoreDamaged | None:
         folder = shard_folder(number)
         file, whole = f"{folder}/{SHARD_FILE}", f"{self.name}/{folder}"
-        data = self.client.whole(file, _LIMIT)
+        data = self.client.whole(file, _SHARD_LIMIT)
         if data is None:
             return None
         try:
@@ -217,7 +220,9 @@ class ShardsAtUrl:
             StoreDamaged: a file is absent, or is not that of its shard.
             StoreError, TargetError: it cannot be read; the folder cannot be written.
         """
-        self._all(partial(self._fetch, shard, store) for shard in shards)
+        left = iter(shards)
+        while some := list(islice(left, _AT_ONCE)):
+            self._all(partial(self._fetch, shard, store) for shard in some)
 
     def _fetch(self, shard: FinishedShard, store: Path) -> None:
         name = shard_folder(shard.number)
