@@ -8,7 +8,8 @@ from pathlib import Path
 
 from patchpress.converter.cluster.on_worker import TaskProgress, local_directory
 from patchpress.converter.cluster.scratch import scratch_folder
-from patchpress.converter.commands.make_shards import ShardMaker, make_listed_shard
+from patchpress.converter.commands.make_shards import make_listed_shard
+from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.shard_patches import ShardPatches
 from patchpress.converter.planning.space import require_room

@@ -12,7 +12,7 @@ from patchpress.converter.cluster.connection import LOCAL, connected
 from patchpress.converter.cluster.tasks import run_tasks
 from patchpress.converter.commands.cluster_task import ShardTask, make_shards_here
 from patchpress.converter.commands.join_shards import finish
-from patchpress.converter.commands.make_shards import ShardMaker
+from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.options import ConvertOptions
 from patchpress.converter.paths import StrPath
 from patchpress.converter.planning.request import ConversionRequest, prepare_request

@@ -10,7 +10,8 @@ from patchpress.converter.commands.convert_to_url import convert_shard_to_url
 from patchpress.converter.commands.converted import is_as_asked
 from patchpress.converter.commands.finished_before import FinishedBefore
 from patchpress.converter.commands.join_shards import finish
-from patchpress.converter.commands.make_shards import ShardMaker, check_number, make_shard
+from patchpress.converter.commands.make_shards import check_number, make_shard
+from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.commands.shard_report import ShardReport
 from patchpress.converter.options import ConvertKeywords, convert_options
 from patchpress.converter.paths import StrPath, local_path

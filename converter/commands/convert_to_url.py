@@ -17,7 +17,8 @@ from typing import Any
 from patchpress.converter.commands.converted import is_as_asked
 from patchpress.converter.commands.finish_at_url import end_of_finished, published
 from patchpress.converter.commands.finished_before import FinishedBefore
-from patchpress.converter.commands.make_shards import ShardMaker, check_number
+from patchpress.converter.commands.make_shards import check_number
+from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.commands.shard_report import ShardReport
 from patchpress.converter.options import OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path

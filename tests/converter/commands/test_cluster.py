@@ -21,8 +21,9 @@ from patchpress.converter.cluster.scratch import scratch_folder
 from patchpress.converter.commands import cluster_task, convert_cluster
 from patchpress.converter.commands.convert_shards import convert_shard
 from patchpress.converter.commands.finish import finish_store
-from patchpress.converter.commands.make_shards import ShardMaker, make_listed_shard, make_shard
+from patchpress.converter.commands.make_shards import make_listed_shard, make_shard
 from patchpress.converter.commands.missing import missing_shards
+from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.options import convert_options
 from patchpress.converter.planning.request import prepare_request
 from patchpress.converter.planning.shard_patches import ShardPatches
