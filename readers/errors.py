@@ -32,6 +32,7 @@ arguments than its message, so that each crosses a process boundary by pickle.
 
 import errno
 import os
+from typing import Self
 
 from patchpress.readers.showing import plain
 
@@ -117,6 +118,11 @@ class SourceError(PatchpressError, ValueError):
 
 class SourceMissing(SourceError, FileNotFoundError):
     """A part of the source does not exist."""
+
+    # Whoever makes it anew from its pickle (Dask does) must not come to that of ValueError.
+    def __new__(cls, *args: object) -> Self:
+        """Make it as the system's error of that kind is made."""
+        return FileNotFoundError.__new__(cls, *args)
 
 
 class PatchError(SourceError):

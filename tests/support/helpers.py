@@ -138,6 +138,15 @@ def packed(source: Path, codec: str = "") -> Path:
     return source
 
 
+# For a program of a test. `ru_maxrss` begins with what the process had that started this one.
+PEAK = """
+def peak():
+    from pathlib import Path
+
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
+
+"""
+
 # Two bands, one of them coarser: the least that shows what stacking does.
 TINY = """
 [dataset]

@@ -11,14 +11,16 @@ from patchpress import convert, verify
 from patchpress.converter.encoding.raster import decode, decode_rasterio
 from patchpress.readers.errors import PatchError
 from tests.support.bombs import bombs
-from tests.support.helpers import band_files, geotiff, patches, python, tiny_dataset
+from tests.support.helpers import PEAK, band_files, geotiff, patches, python, tiny_dataset
 
 pytestmark = pytest.mark.slow
 
 ABOVE = 100 << 20
 # Decoders are loaded by usual files first; then only the bomb counts.
-PROGRAM = """
-import resource, sys
+PROGRAM = (
+    PEAK
+    + """
+import sys
 from pathlib import Path
 import numpy as np
 from patchpress.converter.encoding.bandreader import BandReader
@@ -26,9 +28,6 @@ from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import decode, decode_apart, decode_rasterio
 from patchpress.converter.sources.files import DiskFiles
 from patchpress.readers.errors import PatchError
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 folder = Path(sys.argv[1])
 usual = (folder / "usual.tif").read_bytes()
@@ -56,6 +55,7 @@ for name in sorted(p.name for p in folder.glob("bomb*")):
     print(name, peak() - before, sentence[:150])
     before = max(before, peak())
 """
+)
 
 
 def test_the_peak_of_each_is_bounded(tmp_path: Path, usual: bytes) -> None:

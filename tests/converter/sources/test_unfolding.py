@@ -15,7 +15,7 @@ from patchpress.converter.sources.probe import BYTES, first_files
 from patchpress.converter.sources.tar import UNFOLDED, TarStream
 from patchpress.converter.sources.unpacker import start_unpackers
 from patchpress.readers.errors import SourceError
-from tests.support.helpers import DATASET, Ended, command, python
+from tests.support.helpers import DATASET, PEAK, Ended, command, python
 from tests.support.packing import packed
 
 pytestmark = pytest.mark.slow
@@ -135,13 +135,12 @@ def test_a_guess_reads_no_more_than_its_beginning(tmp_path: Path) -> None:
     assert first_files(Archive((behind,))) == ["a.tif"]
 
 
-PROGRAM = """
-import resource, sys
+PROGRAM = (
+    PEAK
+    + """
+import sys
 from patchpress import convert
 from patchpress.readers.errors import SourceError
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 dataset, usual, bomb, folder = sys.argv[1:]
 convert(dataset, usual, folder + "/usual", modalities="s2", workers=0)
@@ -152,6 +151,7 @@ except SourceError as error:
     print(error)
 print(peak() - before)
 """
+)
 
 
 def test_a_conversion_of_a_bomb_takes_no_more_memory(tree: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.helpers import python
+from tests.support.helpers import PEAK, python
 
 pytestmark = pytest.mark.slow
 
@@ -13,9 +13,11 @@ TABLES = ("metadata.parquet", "metadata_for_patches_with_snow_cloud_or_shadow.pa
 ROWS = 549_488
 MOST = 400 << 20
 """Bytes that the process may take in all: Python and pyarrow 85 MiB, the rows 178."""
-PROGRAM = """
+PROGRAM = (
+    PEAK
+    + """
 import patchpress.converter.startup
-import resource, sys
+import sys
 from pathlib import Path
 import pyarrow.parquet as pq
 from patchpress.converter.allocation import large_blocks_given_back
@@ -27,9 +29,6 @@ from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.official import check_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 @large_blocks_given_back()
 def run():
@@ -58,6 +57,7 @@ def run():
 
 run()
 """
+)
 
 
 def test_all_rows_with_three_modalities(shared_data: Path, tmp_path: Path) -> None:

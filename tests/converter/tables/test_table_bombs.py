@@ -10,7 +10,7 @@ import pytest
 from patchpress.converter.commands.rewrite_table import rewrite_table
 from patchpress.converter.tables.tablefiles import read_columns, read_groups
 from patchpress.readers.errors import TableError
-from tests.support.helpers import python
+from tests.support.helpers import PEAK, python
 
 ROWS = 20_000
 
@@ -61,21 +61,24 @@ def test_columns_that_are_not_needed_may_be_of_any_size(tmp_path: Path) -> None:
     assert sum(len(group) for group in read_groups(path, ["patch_id"])) == ROWS
 
 
-PROGRAM = """
-import resource, sys
+PROGRAM = (
+    PEAK
+    + """
+import sys
 from pathlib import Path
 from patchpress.converter.tables.tablefiles import read_groups
 from patchpress.readers.errors import TableError
 
 list(read_groups(Path(sys.argv[1])))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 for path in sys.argv[2:]:
     try:
         list(read_groups(Path(path)))
     except TableError:
         print("refused")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before << 10)
+print(peak() - before)
 """
+)
 
 
 def test_the_peak_of_the_process_stays(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -171,11 +172,11 @@ def test_a_size_without_a_folder_is_refused(parts: Path) -> None:
 
 def test_a_stage_goes_with_a_path(parts: Path, tmp_path: Path) -> None:
     store = open_store(parts)
-    for made in (Samples, PatchLoader):
+    for made in (Samples, partial(PatchLoader, output="numpy")):
         with pytest.raises(OptionError, match="is open already: give it to open_store"):
             made(store, stage=tmp_path)
     with pytest.raises(OptionError, match="is open already"):
-        PatchLoader(Samples(store), stage=tmp_path)
+        PatchLoader(Samples(store), output="numpy", stage=tmp_path)
     with pytest.raises(OptionError, match="was opened without a stage"):
         store.stage()
 
