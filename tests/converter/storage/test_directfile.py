@@ -15,6 +15,8 @@ from patchpress.converter.storage import directfile
 from patchpress.converter.storage.directfile import AHEAD, DirectFile
 
 PAGE = 4096
+FAR = 1 << 30
+"""A limit on the size of files is that of the whole process, whose output may go to a file."""
 
 
 def page(fill: int, count: int = 1) -> memoryview:
@@ -80,10 +82,10 @@ def test_what_is_after_the_end_is_cut_off(path: Path) -> None:
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """Files end at 8 pages, as if the disk were full."""
+    """Files end 8 pages after `FAR`, as if the disk were full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8 * PAGE, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FAR + 8 * PAGE, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, ignored)
@@ -97,7 +99,7 @@ def test_an_error_comes_back_and_every_piece_is_released(path: Path) -> None:
     released: list[str] = []
     with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
         for number in range(100):
-            file.put(number * 3 * PAGE, [page(1, 3)], noting(told, str(number)),
+            file.put(FAR + number * 3 * PAGE, [page(1, 3)], noting(told, str(number)),
                      noting(released, str(number)))  # fmt: skip
     with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
         file.wait()
