@@ -5,6 +5,7 @@ from pathlib import Path
 
 from patchpress.readers.errors import OptionError
 from patchpress.readers.remote.url import is_url, shown_url, url_in
+from patchpress.readers.showing import plain
 
 StrPath = str | os.PathLike[str]
 
@@ -13,8 +14,10 @@ def local_path(path: StrPath) -> Path:
     """A path of the file system; a ``~`` that it begins with is the user's home.
 
     Raises:
-        OptionError: a URL.
+        OptionError: a URL, or text that is no path.
     """
+    if "\0" in os.fsdecode(path):
+        raise OptionError(f"{plain(os.fsdecode(path))} has a zero byte, which no path has")
     url = url_in(path)
     if url is not None:
         raise OptionError(

@@ -143,6 +143,8 @@ class Store:
                 "them out"
             )
         self._name = os.fspath(path)
+        if "\0" in os.fsdecode(path):
+            raise OptionError(f"{plain(os.fsdecode(path))} has a zero byte, which no path has")
         # Absolute, so that it is the same folder after os.chdir and in other processes.
         folder = Path(os.path.abspath(os.path.expanduser(path)))
         self._reader = RecordReader(

@@ -41,7 +41,7 @@ def find_file(name: str, folder: str, kind: str, aliases: Aliases = dict) -> Pat
     known = built_in_files(folder)
     if name in known:
         return known[name]
-    if name.endswith(".toml"):
+    if name.endswith(".toml") and "\0" not in name:  # no path has a zero byte
         return Path(os.path.expanduser(name))
     spelt = {_plain(one): one for one in known}
     spelt |= {_plain(alias): one for alias, one in aliases().items()}

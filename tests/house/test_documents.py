@@ -280,6 +280,7 @@ def test_mistakes_in_a_description_are_told_as_the_page_says(ponds: Ponds) -> No
     assert changed(ponds, IN_DESCRIPTION) == ponds.errors()[: len(IN_DESCRIPTION)]
 
 
+@pytest.mark.slow
 def test_folders_unlike_their_description_are_told_as_the_page_says(ponds: Ponds) -> None:
     nothing, sizes, label = changed(ponds, UNLIKE_FOLDER)
     optical, lists = ponds.folder / "ponds" / "optical", ponds.folder / "ponds"

@@ -7,8 +7,9 @@ from multiprocessing import get_context
 
 import pytest
 
+import patchpress
 from patchpress.readers import errors
-from patchpress.readers.errors import PatchpressError
+from patchpress.readers.errors import OptionError, PatchpressError
 
 # Sorted by what they are besides: the tree of the module's docstring, flat.
 BUILTINS: dict[str, type[Exception]] = {
@@ -102,3 +103,10 @@ def test_an_error_leaves_a_worker_as_it_was_raised() -> None:
                 pool.submit(fail_with, name).result()
             assert type(error.value) is CLASSES[name]
             assert str(error.value) == MESSAGE
+
+
+def test_a_zero_byte_is_no_path() -> None:
+    with pytest.raises(OptionError, match="has a zero byte"):
+        patchpress.open_store("a\0b")
+    with pytest.raises(OptionError, match="has a zero byte"):
+        patchpress.convert("bigearthnet-v2", "a\0b", "store")

@@ -26,6 +26,8 @@ from patchpress.readers.errors import (
 from patchpress.readers.remote.client import Client
 from tests.support.helpers import DATASET, Ended, folder_bytes, made, packed, patches
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from tests.support.s3_server import S3
 

@@ -9,6 +9,8 @@ from patchpress import ConvertOptions, StoreUnfinished, convert, open_store
 from patchpress.readers.errors import OptionError, PatchError, SourceError
 from tests.support.helpers import band_files, command, folder_bytes, made, patches, tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
 
 

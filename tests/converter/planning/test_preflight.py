@@ -21,6 +21,8 @@ from tests.support.helpers import DATASET, Ended, made, packed
 from tests.support.published_forms import TREES
 from tests.support.small_disk import on_small_disk
 
+pytestmark = pytest.mark.slow
+
 
 def need(source: Path, dataset: str = DATASET, **options: Any) -> RoomNeeded:
     asked = prepare_request(dataset, source, source.parent / "store", ConvertOptions(**options))

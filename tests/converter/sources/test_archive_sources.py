@@ -32,6 +32,8 @@ from tests.support.packing import (
 )
 from tests.support.synthetic import Row, make_tree
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 FILES = ("data.mdb", "metadata.parquet", "manifest.json", "extents.safetensors")
 S2, S1, MAPS = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"

@@ -15,6 +15,8 @@ from tests.support.helpers import Ended, made, packed, stored_values
 from tests.support.older_sets import SCENE, make_sen12ms
 from tests.support.published_forms import TREES
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 
 LOST: dict[str, list[tuple[str, str]]] = {

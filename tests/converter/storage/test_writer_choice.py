@@ -30,6 +30,8 @@ from tests.support.helpers import (
 from tests.support.stopping import Stopped, commits_of, stop_after
 from tests.support.synthetic import make_tree
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def wrong_pages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ from tests.support.helpers import DATASET, first_band, folder_bytes, made, pytho
 from tests.support.published_forms import TREES
 from tests.support.synthetic import FLAGGED_TABLE, TABLE
 
+pytestmark = pytest.mark.slow
+
 
 def require_equal(ours: Path, theirs: Path, files: tuple[str, ...]) -> None:
     one, two = folder_bytes(ours), folder_bytes(theirs)

@@ -30,6 +30,8 @@ from tests.conftest import KINDS
 from tests.support.helpers import folder_bytes
 from tests.support.stopping import RUN, Stopped, commits_of
 
+pytestmark = pytest.mark.slow
+
 GUARD = 120.0  # seconds until a test that hangs gives up; no test is decided by it
 
 Run = Callable[[Path, Path], object]

@@ -55,6 +55,7 @@ def test_a_value_that_is_repeated_often_is_refused_unread(tmp_path: Path, kind: 
     assert pa.default_memory_pool().max_memory() - before < 10 << 20
 
 
+@pytest.mark.slow
 def test_values_that_begin_like_the_one_before_are_read_a_few_at_a_time(tmp_path: Path) -> None:
     values = pa.array([f"{LONG}{number % 7}" for number in range(2_000)])
     path = written(

@@ -31,6 +31,8 @@ pytest.importorskip("obstore", reason="obstore is not installed")
 
 from tests.support.s3_server import S3, SECRET
 
+pytestmark = pytest.mark.slow
+
 Uploaded = Callable[[Path], str]
 
 
