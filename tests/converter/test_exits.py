@@ -17,6 +17,8 @@ from patchpress.converter.cli import app
 from tests.support.helpers import DATASET, Ended, command, python, tiny_dataset
 from tests.support.synthetic import FLAGGED_TABLE, TABLE
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 
 

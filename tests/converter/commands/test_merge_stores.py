@@ -31,6 +31,8 @@ from patchpress.readers.format.manifest import (
 from tests.conftest import KINDS
 from tests.support.helpers import Ended, band_files, folder_bytes, made, packed, patches
 
+pytestmark = pytest.mark.slow
+
 SAME = ("data.mdb", METADATA, EXTENTS)
 
 

@@ -12,6 +12,8 @@ import pytest
 from patchpress import open_store
 from tests.support.helpers import DATASET, Ended, band_files, patches
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 
 

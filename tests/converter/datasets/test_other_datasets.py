@@ -36,6 +36,8 @@ from tests.support.published_forms import (
     write_tiff,
 )
 
+pytestmark = pytest.mark.slow
+
 Array = npt.NDArray[Any]
 SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "others"
 CASES = [(name, "made") for name in TREES] + [(n, "sample") for n, t in TREES.items() if t.sampled]
