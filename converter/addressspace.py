@@ -5,13 +5,11 @@ C++ knows no other way. So the command takes less (`spare_address_space`), and a
 begins whether enough is left (`require_address_space`).
 """
 
-import ctypes
 import os
 import resource
-import sys
-from contextlib import suppress
 from pathlib import Path
 
+from patchpress.converter.allocation import ARENA_MAX, set_malloc
 from patchpress.readers.errors import PatchpressError
 
 TO_BEGIN = 550 << 20
@@ -22,26 +20,22 @@ TO_WORK = 300 << 20
 its threads takes 160 MB, tables and patches the rest."""
 
 _SPARING = {
-    "ARROW_DEFAULT_MEMORY_POOL": "system",  # pyarrow's own reserves a gigabyte
     "ARROW_IO_THREADS": "2",
     "OMP_NUM_THREADS": "2",  # pyarrow has as many threads; else one a CPU
 }
-_M_ARENA_MAX = -8  # malloc.h of glibc
 _OWN_SIZE = Path("/proc/self/statm")  # in pages; the address space comes first
 
 
 def spare_address_space() -> None:
     """Let libraries that are not loaded yet take little address space, if that is limited.
 
-    Else pyarrow takes 1.2 GB of it to read a small table, and each thread 64 MB to allocate from.
+    Else each thread has 64 MB of it to allocate from, and pyarrow has many.
     """
     if _most() is None:
         return
     for name, value in _SPARING.items():
         os.environ.setdefault(name, value)
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # a C library other than glibc has no such function
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    set_malloc(ARENA_MAX, 1)
 
 
 def require_address_space(nbytes: int) -> None:

@@ -4,12 +4,11 @@ The C library keeps what is freed for later. Tables of a large data set are made
 while they are joined, so it would keep as much again as they have.
 """
 
-import ctypes
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 _LARGE = 1 << 20
 """Bytes of a block that goes back: a column of a large table has tens of millions."""
 # What glibc comes to by itself as blocks are freed; once it is told a number, it stays there.
@@ -27,23 +26,22 @@ def note_command() -> None:
 @contextmanager
 def large_blocks_given_back() -> Iterator[None]:
     """Give large blocks back as soon as they are freed, meanwhile; each costs new pages then."""
-    mallopt = _mallopt()
-    if mallopt is None:
+    if not _is_command:
         yield
         return
-    mallopt(_MMAP_THRESHOLD, _LARGE)
+    set_malloc(_MMAP_THRESHOLD, _LARGE)
     try:
         yield
     finally:
-        mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
-        mallopt(_TRIM_THRESHOLD, _USUAL_TRIM)
+        set_malloc(_MMAP_THRESHOLD, _USUAL_MMAP)
+        set_malloc(_TRIM_THRESHOLD, _USUAL_TRIM)
 
 
-def _mallopt() -> Callable[[int, int], int] | None:
-    if not _is_command or sys.platform != "linux":
-        return None
-    try:
-        found: Callable[[int, int], int] = ctypes.CDLL(None).mallopt
-    except AttributeError:  # a C library other than glibc
-        return None
-    return found
+def set_malloc(parameter: int, value: int) -> None:
+    """Tell the C library how to take memory; nothing happens if it is none but glibc."""
+    if sys.platform != "linux":
+        return
+    import ctypes  # not at the start of every command
+
+    with suppress(AttributeError):  # another C library has no such function
+        ctypes.CDLL(None).mallopt(parameter, value)

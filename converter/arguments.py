@@ -100,6 +100,8 @@ Verbose = Annotated[
     ),
 ]
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished store.")]
+
 
 def dataset_option(text: str) -> Any:
     """An option that takes what the argument DATASET takes."""

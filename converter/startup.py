@@ -11,7 +11,8 @@ from patchpress.converter.addressspace import spare_address_space
 from patchpress.converter.allocation import note_command
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# pyarrow's own pool keeps what is freed: of a large table as much again as it has.
+# pyarrow's own pool keeps what is freed, of a large table as much again as it has, and reserves a
+# gigabyte of address space.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 note_command()
 # What is imported is never garbage, but it would be searched for some again and again.

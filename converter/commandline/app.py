@@ -8,9 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from patchpress.converter.addressspace import TO_BEGIN, require_address_space
-from patchpress.converter.arguments import (
-    Verbose,
-)
+from patchpress.converter.arguments import Verbose
 from patchpress.converter.exits import UsageError, output
 
 Function = TypeVar("Function", bound=Callable[..., None])

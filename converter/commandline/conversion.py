@@ -8,6 +8,7 @@ import typer
 
 from patchpress.converter.arguments import (
     Dataset,
+    Overwrite,
     Store,
     Verbose,
     ZstdWindow,
@@ -75,9 +76,7 @@ def convert(
     on_error: Annotated[
         OnError, choice(OnError, "Stop at a damaged patch, or leave it out and report it.")
     ] = OnError.stop,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a finished store.")
-    ] = False,
+    overwrite: Overwrite = False,
     limit: Annotated[
         int | None, whole("Convert only N patches, spread over the source, and their partners.")
     ] = None,

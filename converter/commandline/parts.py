@@ -7,6 +7,7 @@ import typer
 
 from patchpress.converter.arguments import (
     DATASET,
+    Overwrite,
     Store,
     Verbose,
     choice,
@@ -17,14 +18,11 @@ from patchpress.converter.arguments import (
 )
 from patchpress.converter.commandline.app import command
 from patchpress.converter.exits import going_on_later, output
-from patchpress.converter.options import (
-    FlaggedChoice,
-)
+from patchpress.converter.options import FlaggedChoice
 from patchpress.converter.paths import place
 from patchpress.readers.errors import OptionError
 
 _SHARDS = "Data files of the new store: 0 for one data.mdb; as before if it is not given."
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished store.")]
 
 
 @command()

@@ -15,14 +15,15 @@ from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.commands.shard_report import ShardReport
 from patchpress.converter.options import ConvertKeywords, convert_options
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.planning.parallel import archives_for_one_shard
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.space import require_room
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import Target, claim
-from patchpress.converter.storage.journal import Journal
-from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL, manifest_in
+from patchpress.converter.storage.ownership import SHARD_FILE, manifest_in
 from patchpress.converter.storage.report import Report, save_report
 from patchpress.converter.storage.resume import goes_on
+from patchpress.converter.storage.shard_folder import errors_in
 from patchpress.converter.storage.shard_place import (
     deliver_shard,
     new_folder_beside,
@@ -30,7 +31,7 @@ from patchpress.converter.storage.shard_place import (
     shared_store,
 )
 from patchpress.converter.storage.writer_choice import choose_pages
-from patchpress.readers.errors import OptionError, PatchError
+from patchpress.readers.errors import OptionError
 from patchpress.readers.format.manifest import MANIFEST, MARKER
 from patchpress.readers.format.shard_rule import shard_folder
 from patchpress.readers.remote.url import is_url
@@ -120,9 +121,7 @@ def convert_shard(
         report = _made(request, place, number, progress or NoProgress(), has_locks=has_locks)
         folder = place / shard_folder(number)
         if report.shard.left_out:
-            with Journal(folder / SHARD_JOURNAL) as journal:
-                errors = (entry.result for entry in journal.entries())
-                report.skipped = [str(e) for e in errors if isinstance(e, PatchError)]
+            report.skipped = [str(error) for error in errors_in(folder)]
         others = (n for n in range(report.shard.shards) if n != number)
         there = (place / shard_folder(n) / SHARD_FILE for n in others)
         report.missing = sum(not file.exists() for file in there)
@@ -150,13 +149,9 @@ def _made(
 
 
 def _warn_of_archives(request: ConversionRequest) -> None:
-    packed = request.parts.packed
-    if packed and request.options.shards != 1:
-        warnings.warn(
-            f"the archives of {', '.join(packed)} are read from beginning to end for this one "
-            "shard: without --shard, one pass makes all of them",
-            stacklevel=2,
-        )
+    sentence = archives_for_one_shard(request)
+    if sentence:
+        warnings.warn(sentence, stacklevel=2)
 
 
 def _is_finished(store: Path, request: ConversionRequest) -> bool:

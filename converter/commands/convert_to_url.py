@@ -22,20 +22,20 @@ from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.commands.shard_report import ShardReport
 from patchpress.converter.options import OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
+from patchpress.converter.planning.parallel import archives_for_one_shard
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.planning.space import require_room
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.patch import stopping
 from patchpress.converter.stderr import say
 from patchpress.converter.storage.folder import writing
-from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.marker import close_marker, locked_marker
-from patchpress.converter.storage.ownership import SHARD_JOURNAL
 from patchpress.converter.storage.report import Report
 from patchpress.converter.storage.shard_file import FinishedShard, settings_digest
+from patchpress.converter.storage.shard_folder import errors_in
 from patchpress.converter.storage.writer_choice import choose_pages
 from patchpress.converter.transfer.shards_at_url import ShardsAtUrl
-from patchpress.readers.errors import OptionError, PatchError, StoreError, TargetError
+from patchpress.readers.errors import OptionError, StoreError, TargetError
 from patchpress.readers.format.shard_rule import shard_folder
 
 
@@ -203,17 +203,15 @@ class _WayToUrl:
     def make_one(self, number: int, progress: Progress) -> tuple[FinishedShard, list[str]]:
         """Make and send one shard; gives it, and a sentence for each patch that it lacks."""
         with self.folder(number) as folder, ShardMaker(self.request, progress) as maker:
-            if self.request.parts.packed and self.request.options.shards != 1:
-                say(
-                    f"the archives of {', '.join(self.request.parts.packed)} are read from "
-                    "beginning to end for this one shard: without --shard, one pass makes all"
-                )
+            sentence = archives_for_one_shard(self.request)
+            if sentence:
+                say(sentence)
             maker.choose(folder / "shards", [number], rehearse=number == 0)
             made = folder / shard_folder(number)
             require_room(folder, maker.needed([number]), goes_on=made.exists())
             made.parent.mkdir(exist_ok=True)
             shard = maker.make({number: made})[number]
-            skipped = _errors(made)
+            skipped = [str(error) for error in errors_in(made)]
             self.send(made, shard)
             return shard, skipped
 
@@ -242,10 +240,10 @@ class _WayToUrl:
         with tempfile.TemporaryDirectory(prefix="patchpress-", dir=self.scratch) as folder:
             self.target.fetch(lacking, Path(folder))
             for shard in lacking:
-                found += _errors(
-                    Path(folder) / shard_folder(shard.number),
-                    stop=self.request.options.on_error is OnError.stop,
-                )
+                for error in errors_in(Path(folder) / shard_folder(shard.number)):
+                    if self.request.options.on_error is OnError.stop:
+                        raise stopping(error)
+                    found.append(str(error))
         return found
 
 
@@ -261,15 +259,3 @@ class _OneStage:
     def advance(self, count: int, nbytes: int, /, share: float | None = None) -> None:
         """Tell of it."""
         self._progress.advance(count, nbytes, share)
-
-
-def _errors(folder: Path, *, stop: bool = False) -> list[str]:
-    """The errors in the journal of a finished shard; the first is raised if it is to stop."""
-    found = []
-    with Journal(folder / SHARD_JOURNAL) as journal:
-        for entry in journal.entries():
-            if isinstance(entry.result, PatchError):
-                if stop:
-                    raise stopping(entry.result)
-                found.append(str(entry.result))
-    return found

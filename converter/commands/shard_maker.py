@@ -34,7 +34,6 @@ from patchpress.converter.storage.directfile import AHEAD
 from patchpress.converter.storage.folder import Target, claim
 from patchpress.converter.storage.journal import Entry, Journal
 from patchpress.converter.storage.new_manifest import software
-from patchpress.converter.storage.ownership import SHARD_JOURNAL
 from patchpress.converter.storage.resume import clear_or_go_on, require_same
 from patchpress.converter.storage.shard_file import (
     FinishedShard,
@@ -42,7 +41,12 @@ from patchpress.converter.storage.shard_file import (
     finished_shard,
     settings_digest,
 )
-from patchpress.converter.storage.shard_folder import bring_back_journal, seal_shard, take_sorted
+from patchpress.converter.storage.shard_folder import (
+    bring_back_journal,
+    errors_in,
+    seal_shard,
+    take_sorted,
+)
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.converter.storage.writer_choice import check_same_writer, choose_pages
 from patchpress.converter.tables.official import Tables
@@ -271,10 +275,8 @@ class ShardMaker:
         """
         shard = finished_shard(folder, number, self._settings)
         if shard is not None and shard.left_out and self._request.options.on_error is OnError.stop:
-            with Journal(folder / SHARD_JOURNAL) as journal:
-                for entry in journal.entries():
-                    if isinstance(entry.result, PatchError):
-                        raise stopping(entry.result)
+            for error in errors_in(folder):
+                raise stopping(error)
         return shard
 
     def _findings(self) -> SourceFindings:

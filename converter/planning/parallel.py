@@ -24,3 +24,14 @@ def parallel_parts(request: ConversionRequest) -> tuple[str, ...]:
             "a single shard reads all of it, and one pass without --shard makes all shards"
         )
     return tuple(said)
+
+
+def archives_for_one_shard(request: ConversionRequest) -> str:
+    """A sentence for who makes one shard of several out of archives; empty if there are none."""
+    packed = request.parts.packed
+    if not packed or request.options.shards == 1:
+        return ""
+    return (
+        f"the archives of {', '.join(packed)} are read from beginning to end for this one shard: "
+        "without --shard, one pass makes all of them"
+    )

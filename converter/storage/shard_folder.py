@@ -6,6 +6,7 @@ inside the shard's. That folder is made a finished shard first; then its files t
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from mmap import mmap
 from pathlib import Path
@@ -21,6 +22,7 @@ from patchpress.converter.storage.writer import ShardWriter
 from patchpress.readers.access.extents import write_extents
 from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import build, scan
+from patchpress.readers.errors import PatchError
 from patchpress.readers.format.manifest import DATA, EXTENTS, JOURNAL, file_digest
 from patchpress.readers.format.whole_file import flush_folder
 
@@ -69,6 +71,14 @@ def bring_back_journal(folder: Path) -> None:
     if (folder / SHARD_JOURNAL).exists() and not (folder / SHARD_FILE).exists():
         with writing(folder):
             os.replace(folder / SHARD_JOURNAL, folder / JOURNAL)
+
+
+def errors_in(folder: Path) -> Iterator[PatchError]:
+    """The error of each patch that a finished shard lacks, as its journal tells."""
+    with Journal(folder / SHARD_JOURNAL) as journal:
+        for entry in journal.entries():
+            if isinstance(entry.result, PatchError):
+                yield entry.result
 
 
 def take_sorted(folder: Path) -> None:

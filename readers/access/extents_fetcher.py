@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.readers.access.by_extents import ByExtents
 from patchpress.readers.access.extents import UNKNOWN, Extents, made_from_another
 from patchpress.readers.access.fetcher import (
     Array,
@@ -41,7 +42,7 @@ _Group = tuple[int, Sequence[int], list[int]]
 """The records of a batch that are in one shard: its number, rows of the batch, offsets."""
 
 
-class ExtentsFetcher:
+class ExtentsFetcher(ByExtents):
     """Records straight from the data files: a handle is the record's position in the extents.
 
     Whether the extents were made from a shard's data file shows when that is opened. If not, its
@@ -59,26 +60,6 @@ class ExtentsFetcher:
         # Of all threads together: what one has seen of the page cache holds for the next.
         self._copies = self.mode is Mode.MAP
         self._from_cache = 0
-
-    def find(self, keys: Sequence[str]) -> list[Handle | None]:
-        """Positions in the extents."""
-        found = self.extents.positions(keys)
-        if -1 in found:
-            return [None if position < 0 else position for position in found]
-        return found  # type: ignore[return-value]
-
-    def key(self, handle: Handle) -> str:
-        """The key at a position."""
-        return self.extents.key(int(handle))
-
-    def near(self, key: str, count: int) -> list[str]:
-        """Keys next to one that is not there: `count` before it and `count` after it."""
-        return self.extents.near(key, count)
-
-    def header(self, handle: Handle) -> bytes | None:
-        """The header noted in the extents."""
-        number = int(self.extents.header_number[int(handle)])
-        return None if number == UNKNOWN else self.extents.headers[number]
 
     def locate(self, handle: Handle) -> tuple[DataFile, int, int]:
         """(data file, offset, length) of a record.

@@ -14,6 +14,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.readers.access.by_extents import ByExtents
 from patchpress.readers.access.extents import UNKNOWN, Extents
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.fetcher import (
@@ -52,7 +53,7 @@ Pieces = tuple[_PieceOfAnswer, ...]
 """What is read of one record."""
 
 
-class RangeFetcher:
+class RangeFetcher(ByExtents):
     """Records by their position in the extents, from a URL; safe in threads and after a fork."""
 
     def __init__(
@@ -77,24 +78,6 @@ class RangeFetcher:
         self._here = _Here()
         self._announced = _Announced()
         self._numbers: dict[tuple[bytes, tuple[Request, ...]], int] = {}
-
-    def find(self, keys: Sequence[str]) -> list[Handle | None]:
-        """Positions in the extents."""
-        found = self.extents.positions(keys)
-        return [None if position < 0 else position for position in found]
-
-    def key(self, handle: Handle) -> str:
-        """The key at a position."""
-        return self.extents.key(int(handle))
-
-    def near(self, key: str, count: int) -> list[str]:
-        """Keys next to one that is not there: `count` before it and `count` after it."""
-        return self.extents.near(key, count)
-
-    def header(self, handle: Handle) -> bytes | None:
-        """The header noted in the extents."""
-        number = int(self.extents.header_number[int(handle)])
-        return None if number == UNKNOWN else self.extents.headers[number]
 
     def locate(self, handle: Handle) -> tuple[DataFile, int, int]:
         """As `ExtentsFetcher` in the copy of a data file.
