@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "patchpress-task-"
+_NEW = "patchpress-new-task-"
+"""The name until the lock is held: another task, maybe of a thread beside us, leaves it alone."""
 _LOCK = "task.lock"
 
 
@@ -20,11 +22,12 @@ def scratch_folder(scratch: Path) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     _remove_dead(scratch)
-    outer = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch))
+    outer = Path(tempfile.mkdtemp(prefix=_NEW, dir=scratch))
     lock = os.open(outer / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with suppress(OSError):  # without locks nobody removes it for us
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            outer = outer.rename(scratch / (_PREFIX + outer.name.removeprefix(_NEW)))
         inner = outer / "task"
         inner.mkdir()
         yield inner
