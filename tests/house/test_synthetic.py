@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 
-from tests.support.synthetic import BANDS, CLASS_OF, PRODUCTS, Row, make_tree
+from tests.support.synthetic import CLASS_OF, PRODUCTS, SIZES, Row, make_tree
 
-SIZES = {120: 29_196, 60: 7_572, 20: 1_172}
+BYTES = {120: 29_196, 60: 7_572, 20: 1_172}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def test_every_file_opens_where_its_name_says(made: tuple[Path, list[Row]]) -> N
 def test_sizes_and_ranges_are_the_published_ones(made: tuple[Path, list[Row]]) -> None:
     root, _ = made
     for file in root.glob("BigEarthNet-S2/*/*/*.tif"):
-        size = BANDS[file.stem[-3:]][0]
-        assert file.stat().st_size == SIZES[size]
+        size = SIZES[file.stem[-3:]]
+        assert file.stat().st_size == BYTES[size]
         with rasterio.open(file) as source:
             pixels = source.read(1)
         assert pixels.dtype == np.uint16

@@ -18,6 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.support.land import BANDS, Land, backscatter, draw_areas, draw_land, reflectance
+
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
 Pixels = npt.NDArray[np.uint16] | Floats
@@ -88,14 +90,9 @@ CLASSES = {
 CLASS_OF = {code: name for name, codes in CLASSES.items() for code in codes}
 UNLABELLED = (122, 124, 131, 142, 332, 999)
 
-# Band -> pixels along a side, mean reflectance x 10,000, how much relief and vegetation change it.
-BANDS = {
-    "B01": (20, 500, 60, -20), "B02": (120, 650, 120, -60), "B03": (120, 900, 160, -30),
-    "B04": (120, 950, 260, -180), "B05": (60, 1400, 240, 20), "B06": (60, 2300, 260, 420),
-    "B07": (60, 2700, 280, 560), "B08": (120, 2900, 300, 640), "B8A": (60, 3000, 300, 620),
-    "B09": (20, 3100, 200, 500), "B11": (60, 2300, 420, 60), "B12": (60, 1500, 400, -120),
-}  # fmt: skip
-DECIBELS = {"VV": -11.0, "VH": -17.5}
+# Band -> pixels along a side.
+SIZES = {band: 20 if band in ("B01", "B09") else 120 if band in ("B02", "B03", "B04", "B08") else 60
+         for band in BANDS}  # fmt: skip
 
 
 def split_of(column: int, row: int) -> str:
@@ -161,48 +158,29 @@ def directory(tags: list[tuple[int, str, Sequence[float]]], strips: list[bytes])
     return b"".join([header, entries, bytes(4), *body, *strips])
 
 
-# Weights (120 pixels, 9 knots) that interpolate linearly between knots.
-SMOOTH = np.maximum(0, 1 - abs(np.linspace(0, 8, 120)[:, None] - np.arange(9))).astype(np.float32)
-
-
-def field(rng: np.random.Generator) -> Floats:
-    """Draw a smooth field (120, 120) of about unit variance."""
-    knots = np.float32(1.5) * rng.standard_normal((9, 9), np.float32)
-    drawn: Floats = SMOOTH @ knots @ SMOOTH.T
-    return drawn
-
-
-def sentinel2(rng: np.random.Generator, glare: float = 1.0) -> dict[str, Codes]:
-    """Draw the bands at their own resolution, uint16 in 1 .. 14,000; ``glare`` is snow or cloud."""
-    relief, green = field(rng), field(rng)
-    at = {n: [f.reshape(n, 120 // n, n, 120 // n).mean((1, 3)) for f in (relief, green)]
-          for n in (20, 60, 120)}  # fmt: skip
+def sentinel2(rng: np.random.Generator, land: Land, haze: str | None = None) -> dict[str, Codes]:
+    """Draw the bands at their own resolution, uint16 in 1 .. 14,000; ``haze`` is snow or cloud."""
+    seen = reflectance(rng, land, haze)
     bands = {}
-    for band, (size, mean, rough, leafy) in BANDS.items():
-        noise = rng.standard_normal((size, size), np.float32)
-        value = glare * (mean + rough * at[size][0] + leafy * at[size][1] + 0.03 * mean * noise)
+    for pixels, (band, size) in zip(seen, SIZES.items(), strict=True):
+        value = pixels.reshape(size, 120 // size, size, 120 // size).mean((1, 3))
         bands[band] = np.clip(value, 1, 14_000).astype(np.uint16)
     return bands
 
 
-def sentinel1(rng: np.random.Generator) -> dict[str, Floats]:
+def sentinel1(rng: np.random.Generator, land: Land) -> dict[str, Floats]:
     """Draw VV and VH (120, 120), float32 decibels in -53 .. 23 with all their fraction bits."""
-    relief = field(rng)
-    speckle = {band: rng.standard_normal((120, 120), np.float32) for band in DECIBELS}
-    return {band: np.clip(mean + 2.5 * relief + 1.7 * speckle[band], -53, 23)
-            for band, mean in DECIBELS.items()}  # fmt: skip
+    return dict(zip(("VV", "VH"), np.clip(backscatter(rng, land), -53, 23), strict=True))
 
 
 def reference_map(rng: np.random.Generator) -> Codes:
     """Draw areas of CORINE codes (120, 120), some with a corner of a code without a label."""
     classes = rng.choice(np.array(list(CLASSES), object), rng.integers(1, 6), replace=False)
-    codes = np.array([rng.choice(CLASSES[name]) for name in classes], np.uint16)
-    seeds = rng.integers(0, 120, (6, 2)).astype(np.float32)
-    along = np.arange(120, dtype=np.float32)
-    far = (along[:, None] - seeds[:, :1, None]) ** 2 + (along - seeds[:, 1:, None]) ** 2
-    drawn: Codes = codes[far.argmin(0) % len(codes)]
+    drawn = draw_areas(rng, np.array([rng.choice(CLASSES[name]) for name in classes], np.uint16))
     if rng.random() < 0.3:  # 3,500 of 14,400 pixels at most: reBEN keeps less than a quarter
-        drawn[: rng.integers(1, 51), : rng.integers(1, 71)] = rng.choice(UNLABELLED)
+        along = np.arange(120)
+        corner = along[:, None] ** 2 + along**2 < rng.uniform(10, 65) ** 2
+        drawn[corner] = rng.choice(UNLABELLED)
     return drawn
 
 
@@ -238,9 +216,10 @@ def write_patch(root: Path, product: Product, cell: tuple[int, int], seed: int,
     )
     for folder in (optical, radar, maps):
         folder.mkdir(parents=True)
-    for band, pixels in sentinel2(rng, glare=3.0 if flag else 1.0).items():
+    land = draw_land(rng, codes)
+    for band, pixels in sentinel2(rng, land, flag).items():
         (optical / f"{s2}_{band}.tif").write_bytes(tiff(pixels, *corner))
-    for band, decibels in sentinel1(rng).items():
+    for band, decibels in sentinel1(rng, land).items():
         (radar / f"{s1}_{band}.tif").write_bytes(tiff(decibels, *corner, optical=False))
     (maps / f"{s2}_reference_map.tif").write_bytes(tiff(codes, *corner, deflate=True))
     return drawn

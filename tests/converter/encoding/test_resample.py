@@ -13,7 +13,8 @@ from patchpress import convert, open_store
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.options import Resampling as Method
 from tests.support.helpers import Array, first_band, geotiff, patches, tiny_dataset
-from tests.support.synthetic import sentinel2
+from tests.support.land import draw_land
+from tests.support.synthetic import reference_map, sentinel2
 
 METHODS = ["bilinear", "cubic"]
 REAL = Path(__file__).parents[4] / "shared" / "data" / "bigearthnet-v2"
@@ -71,7 +72,8 @@ def test_a_band_of_any_size_is_gdals(tmp_path: Path, method: str, size: tuple[in
 
 @pytest.mark.parametrize("method", METHODS)
 def test_smooth_bands_are_gdals_within_one(tmp_path: Path, method: str) -> None:
-    bands = sentinel2(np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    bands = sentinel2(rng, draw_land(rng, reference_map(rng)))
     for name in ("B01", "B05"):
         file = geotiff(tmp_path / f"{name}.tif", bands[name][None])
         assert difference(resampled(bands[name], 120, method), by_gdal(file, 120, method)) <= 1
