@@ -9,6 +9,7 @@ import codecs
 import gc
 import io
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -111,6 +112,13 @@ def _end_interrupts() -> None:
     """Let Ctrl-C end the process at once from now on: Python, which ends it, would show a trace."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def terminal_width() -> int | None:
+    """Characters of a line, if results are read on a terminal; None for a file or a pipe."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def output(text: object) -> None:

@@ -16,7 +16,7 @@ from patchpress.converter.arguments import (
     whole,
 )
 from patchpress.converter.commandline.app import command
-from patchpress.converter.exits import output
+from patchpress.converter.exits import output, terminal_width
 from patchpress.converter.options import (
     FlaggedChoice,
     TableSplit,
@@ -72,12 +72,16 @@ def inspect(
         str | None,
         typer.Argument(metavar="KEY", help="Show this record; the store if it is not given."),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print facts as JSON, for programs.")
+    ] = False,
     verbose: Verbose = 0,
 ) -> None:
     """Show what is in a store, or in one of its records."""
     from patchpress.converter.commands.inspect import inspect as inspect_store
 
-    output(inspect_store(store, key))
+    contents = inspect_store(store, key)
+    output(contents.json() if as_json else contents.text(terminal_width()))
 
 
 @command()

@@ -20,6 +20,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
         {"cli", "commandline", "arguments", "exits"},
         {"commands"},
         {"transfer"},
+        {"contents"},
         {"cluster"},
         {"planning"},
         {"storage"},

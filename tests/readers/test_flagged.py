@@ -223,11 +223,11 @@ def test_convert_and_inspect_show_both_counts(
     ]
     shown = patchpress("inspect", tmp_path / "store").out
     assert (
-        "  3 rows are flagged (contains_seasonal_snow, contains_cloud_or_shadow): not recommended "
-        "by the publisher\n" in shown
+        "  3 rows are flagged (contains_seasonal_snow 2, contains_cloud_or_shadow 1): not "
+        "recommended by the publisher\n" in shown
     )
     rows = [line.split() for line in shown.splitlines()]
-    assert ["train", "7", "7", "7", "7"] in rows
+    assert ["train", "7", "7", "7", "7"] in rows  # recommended ones
     assert ["train,", "flagged", "2", "2", "2", "2"] in rows
     assert ["validation", "3", "3", "3", "3"] in rows
 

@@ -67,5 +67,5 @@ def test_records_of_no_numbers_are_drawn_and_inspected_without_a_warning(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert plot(store, out=tmp_path / "p.png").stat().st_size
-        assert "p1" in inspect(store, "p1")
+        assert "p1" in inspect(store, "p1").text()
         assert stats(store, workers=0)

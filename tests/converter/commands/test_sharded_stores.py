@@ -169,8 +169,8 @@ def test_index_refuses_other_records_in_a_shard(copy: Path) -> None:
 def test_inspect_says_how_many_shards_there_are(copy: Path, native: Path) -> None:
     counts = [shard.records for shard in open_store(copy).manifest.shards]
     line = f"  4 shards of {min(counts)} to {max(counts)} records, "
-    assert line in inspect(copy)
-    assert "shard" not in inspect(native)
+    assert line in inspect(copy).text()
+    assert "shard" not in inspect(native).text()
     key = open_store(native).keys("s2")[0]
     assert inspect(copy, key) == inspect(native, key)
 

@@ -65,7 +65,7 @@ def test_uc_merced_as_published_is_stored_verified_and_trained_on(
     opened = open_store(store)
     assert opened.manifest.modalities["rgb"].size == "resize"
     assert not opened.manifest.modalities["rgb"].any_size
-    assert "resized" in inspect(store)
+    assert "resized" in inspect(store).text()
     for key in KEYS:
         np.testing.assert_array_equal(opened.read(key), expected(merced, key, "resize"))
     assert verify(store, merced, workers=0).good
