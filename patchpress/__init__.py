@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from patchpress.converter.commands.finished_before import FinishedBefore
     from patchpress.converter.commands.forecast import Forecast
     from patchpress.converter.commands.index import Indexed, index
-    from patchpress.converter.commands.inspect import inspect
+    from patchpress.converter.commands.inspect import Contents, inspect
     from patchpress.converter.commands.merge_stores import merge_stores
     from patchpress.converter.commands.missing import missing_shards
     from patchpress.converter.commands.plot import plot
@@ -87,6 +87,7 @@ __all__ = [
     "BufferUnfit",
     "ClusterError",
     "Codec",
+    "Contents",
     "ConvertOptions",
     "Copied",
     "DescriptionError",
@@ -170,7 +171,7 @@ _NAMES = {
     "converter.commands.finished_before": ("FinishedBefore",),
     "converter.commands.forecast": ("Forecast",),
     "converter.commands.index": ("Indexed", "index"),
-    "converter.commands.inspect": ("inspect",),
+    "converter.commands.inspect": ("Contents", "inspect"),
     "converter.commands.merge_stores": ("merge_stores",),
     "converter.commands.missing": ("missing_shards",),
     "converter.commands.plot": ("plot",),
