@@ -143,6 +143,59 @@ MISTAKES = {
     "a field twice in one name": (
         "{name}/{name}_", "{group}{name}/{name}_", "'modalities.a.path'"),
     "a table named as a modality": ("[tables.metadata]", "[tables.a]", "modality 'a'"),
+    "no modality": (
+        GOOD[GOOD.index("[modalities.a]") :], "[modalities]\n", "'modalities' must describe"),
+    "no band": (
+        GOOD[GOOD.index("bands = [") : GOOD.index("[modalities.a.fields]")],
+        "bands = []\n", "'modalities.a.bands' must list at least one band"),
+    "bands in folders": (
+        "{name}/{name}_{band}", "{band}/{name}_{band}", "{band} in the file's name only"),
+    "tiles smaller than patches": (
+        "[labels.labels]",
+        "[splits.geographic]\nposition = '(?P<x>1)(?P<y>2)'\ntile_m = 1\npatch_m = 10\n"
+        "[labels.labels]",
+        "'splits.geographic.patch_m' and tile_m must be metres, the tile's the larger"),
+    "a position without y": (
+        "[labels.labels]",
+        "[splits.geographic]\nposition = '(?P<x>1)'\ntile_m = 10\npatch_m = 1\n[labels.labels]",
+        "'splits.geographic.position' has no group named 'y'"),
+    "groups by no expression": (
+        "[labels.labels]", "[splits.groups]\npattern = '(?P<group>p'\n[labels.labels]",
+        "'splits.groups.pattern' is no regular expression"),
+    "groups held out of none": (
+        "[labels.labels]", "[splits.groups]\nhold_out = ['p1']\n[labels.labels]",
+        "'splits.groups.hold_out' needs a pattern"),
+    "a class list of nobody": (
+        'classes = ["one", "two"]', 'class_list = "corinne"',
+        "'labels.labels.class_list' is unknown (there is no class list 'corinne'"),
+    "a rule of nobody": (
+        'classes = ["one", "two"]', 'classes = ["one"]\nrule = "most"\nfrom = "a"',
+        "'labels.labels.rule' must be one of"),
+    "a rule from nothing": (
+        'classes = ["one", "two"]', 'class_list = "igbp"\nrule = "multi"', "belong together"),
+    "a rule from an image": (
+        'classes = ["one", "two"]', 'class_list = "igbp"\nrule = "multi"\nfrom = "a"',
+        "'labels.labels.from' must name a modality of kind classes, not 'a'"),
+    "labels mapped from none above": (
+        'classes = ["one", "two"]', 'class_list = "igbp"\nrule = "mapped"\nfrom = "other"',
+        "'labels.labels.from' must name a label column above, not 'other'"),
+    "two defaults": (
+        'classes = ["one", "two"]',
+        'classes = ["one"]\ndefault = true\n[labels.more]\nclasses = ["x"]\ndefault = true',
+        "'labels.more.default' is true for two label columns"),
+    "a rule without codes": (
+        'classes = ["one", "two"]',
+        'classes = ["one"]\n[labels.more]\nclasses = ["x"]\nrule = "mapped"\nfrom = "labels"',
+        "'labels.more.class_list' is missing: the rule needs its codes"),
+    "an md5 that is none": (
+        "[splits]", '[md5]\n"A.tar" = "0123"\n[splits]',
+        "'md5.A.tar' must be 32 hexadecimal digits, not '0123'"),
+    "two modalities of the same files": (
+        "[tables.metadata]",
+        GOOD[GOOD.index("[modalities.a]") :].replace(
+            "modalities.a", "modalities.b").replace('"{name}"', '"{name}_b"') + "[tables.metadata]",
+        "'modalities.b.path' takes the same files as a: {group}/{name}/{name}_{band}.tif"),
+    "lists in lists": ('url = "none"', 'url = "none"\nx = ' + "[" * 5_000, "too deep"),
     "no TOML": ('name = "tiny"', "name = tiny", "line 3"),
     "a key twice": ('name = "tiny"', 'name = "tiny"\nname = "tiny"', "line 4"),
 }  # fmt: skip

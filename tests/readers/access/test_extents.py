@@ -16,7 +16,13 @@ from safetensors.numpy import load_file, save
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
 from patchpress.converter.storage.transactions import LMDB_09
-from patchpress.readers.access.extents import UNKNOWN, Extents, read_extents, write_extents
+from patchpress.readers.access.extents import (
+    UNKNOWN,
+    Extents,
+    load_extents,
+    read_extents,
+    write_extents,
+)
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList, build, scan
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
@@ -209,6 +215,9 @@ LIES: dict[str, Callable[[Extents], Extents]] = {
     "an offset": lambda e: replace(e, offset=column_with(e.offset, 1 << 62)),
     "an offset that wraps": lambda e: replace(e, offset=column_with(e.offset, (1 << 64) - 5)),
     "a length": lambda e: replace(e, length=column_with(e.length, 1 << 40)),
+    "a length of another header": lambda e: replace(
+        e, length=column_with(e.length, int(e.length[3]) - 1)
+    ),
     "a shard": lambda e: replace(e, shard=column_with(e.shard, 1)),
     "a form": lambda e: replace(e, header_number=column_with(e.header_number, 99)),
     "shorter": lambda e: replace(e, header_number=e.header_number[:-1]),
@@ -228,6 +237,15 @@ def test_positions_that_cannot_be_are_refused_whatever_the_checksum(copy: Path, 
     extents, reason = read_extents(copy, DATA)
     assert extents is None
     assert reason
+
+
+def test_a_record_longer_than_the_manifest_allows_is_refused(copy: Path) -> None:
+    longest = int(loaded(copy).length.max())
+    assert load_extents(copy, DATA, longest)[0] is not None
+    assert load_extents(copy, DATA, longest // 2) == (
+        None,
+        f"{copy / EXTENTS} cannot be used (it names a record of more than {longest // 2:,} bytes)",
+    )
 
 
 def test_a_store_without_them_is_read_without_a_word(

@@ -275,6 +275,35 @@ def test_a_page_that_is_its_own_child_has_an_end(tmp_path: Path) -> None:
         changed.find(b"0")
 
 
+@pytest.mark.parametrize("more", [1, 7, 60_000])
+def test_a_tree_that_is_said_to_be_deeper_than_it_is(tmp_path: Path, more: int) -> None:
+    file = written(tmp_path, MIXED)
+    data = bytearray(file.read_bytes())
+    for page in (0, 1):
+        at = page * PAGE + 16 + 24 + 48 + 6  # the depth of the main tree
+        depth = int.from_bytes(data[at : at + 2], "little")
+        data[at : at + 2] = (depth + more).to_bytes(2, "little")
+    tree = Tree(memoryview(bytes(data)), file)
+    for look in (lambda: tree.find(next(iter(MIXED))), lambda: list(tree.values())):
+        with pytest.raises(StoreDamaged, match="depth|not what it should be"):
+            look()
+
+
+def test_many_keys_of_one_large_value_are_damage(tmp_path: Path) -> None:
+    """Else a copy of a small file would take as much as all of them together."""
+    names = [f"{number:02}".encode() for number in range(20)]
+    file = written(tmp_path, {name: bytes(20_000) for name in names})
+    data = bytearray(file.read_bytes())
+    first = b""
+    for name in names:
+        at = data.rindex(b"\x01\0\x02\0" + name)  # flags of a big value, a key of two bytes
+        first = first or bytes(data[at + 6 : at + 14])  # the page where the value begins
+        data[at + 6 : at + 14] = first
+    tree = Tree(memoryview(bytes(data[: 30 * PAGE])), file)
+    with pytest.raises(StoreDamaged, match="its records together are larger than the file"):
+        list(tree.values())
+
+
 def free_lists(folder: Path) -> None:
     """Records that come and go, so that there are free pages, and pages that were freed twice."""
     draw = random.Random(5)  # noqa: S311

@@ -97,6 +97,16 @@ CHANGES: dict[str, tuple[Callable[[Content], object], str]] = {
         lambda c: s2(c)["bands"][1].update(name="B01"),
         "modalities.s2.bands has a name twice",
     ),
+    "two dtypes in one array": (
+        lambda c: s2(c)["bands"][1].update(dtype="int16"),
+        "modalities.s2.bands must be of one dtype to be stacked",
+    ),
+    "a colour twice": (
+        lambda c: s2(c).update(rgb=["B04", "B03", "B04"]), "modalities.s2.rgb names 'B04' twice"
+    ),
+    "a class twice": (
+        lambda c: c["classes"]["labels"].append("Pastures"), "classes.labels names 'Pastures' twice"
+    ),
     "gsd of text": (
         lambda c: s2(c)["bands"][0].update(gsd="10"), r"bands\[0\].gsd must be a number, not '10'"
     ),

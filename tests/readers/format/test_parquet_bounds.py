@@ -114,3 +114,32 @@ def test_pages_without_headers_are_damage(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises((pa.ArrowException, OSError)):
         read(path)
+
+
+def test_headers_of_pages_may_be_long(tmp_path: Path) -> None:
+    """They hold the least and the largest value, each of up to 4 KiB."""
+    table = pa.table({"a": [f"{'x' * 4_080}{number:06}" for number in range(50)]})
+    assert read(written(tmp_path / "a.parquet", table, use_dictionary=False)).equals(table)
+
+
+# Headers in Thrift's compact protocol: kind, bytes and bytes in the file of a page of data, ...
+HEADERS = {
+    "nothing but ones": b"\xff" * 36,
+    "a number that never ends": b"\x15" + b"\xff" * 35,
+    "a number in the place of what the page has": bytes.fromhex("150015021502250200"),
+    "a length below zero": bytes.fromhex("150015011502 2c1502 00 00".replace(" ", "")),
+    "structs in structs": b"\x1c" * 36,
+    "a length beyond the file": bytes.fromhex("18ffffffff0f"),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_headers_that_are_none_are_damage_before_anything_is_decoded(
+    tmp_path: Path, header: bytes
+) -> None:
+    path = written(tmp_path / "a.parquet", pa.table({"a": list(range(ROWS))}))
+    data = bytearray(path.read_bytes())
+    data[4 : 4 + len(header)] = header
+    path.write_bytes(data)
+    with pytest.raises(pa.ArrowInvalid, match="the header of a page does not parse"):
+        read(path)

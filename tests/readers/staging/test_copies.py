@@ -1,5 +1,6 @@
 """Copies of data files in a folder: made once, looked at, made anew, removed for others."""
 
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from patchpress.readers.errors import StoreDamaged, StoreError
 from patchpress.readers.format.manifest import read_manifest
 from patchpress.readers.staging import folder, locks, room
 from patchpress.readers.staging.copies import Copies
@@ -325,3 +327,102 @@ def test_a_store_that_changes_while_it_is_copied_is_told(parts: Path, tmp_path: 
         copies.make(0, touch)
     assert copies.find(0) is None
     assert names(tmp_path / "stage", PARTIAL) == []
+
+
+def test_a_folder_that_became_a_file_is_told(parts: Path, tmp_path: Path) -> None:
+    copies = copies_of(parts, tmp_path)
+    copies.make(0)
+    place = folder_in(tmp_path)
+    shutil.rmtree(place)
+    place.touch()
+    with pytest.raises(FolderUnusable, match=r"cannot be removed \(Not a directory\)"):
+        copies.find(0)
+    with pytest.raises(FolderUnusable, match=r"cannot be used \(Not a directory\)"):
+        copies.make(0)
+
+
+def test_a_disk_that_fails_while_a_copy_is_written_is_told(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    copies = copies_of(parts, tmp_path)
+    monkeypatch.setattr(os, "pwrite", fails)
+    with pytest.raises(FolderUnusable, match=r"cannot be written \(Input/output error\)"):
+        copies.make(0)
+    monkeypatch.undo()
+    assert names(tmp_path) == names(tmp_path, PARTIAL) == []
+    copies.make(0)
+    assert copies.find(0) is not None
+
+
+def test_a_copy_that_differs_from_the_shard_is_not_kept(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a disk makes it that says nothing of its faults."""
+    copies, pwrite = copies_of(parts, tmp_path), os.pwrite
+
+    def flips(descriptor: int, data: memoryview, offset: int) -> int:
+        return pwrite(
+            descriptor, bytes(byte ^ 1 for byte in data[:100]) + bytes(data[100:]), offset
+        )
+
+    monkeypatch.setattr(os, "pwrite", flips)
+    with pytest.raises(StoreDamaged, match="the copy of shards/00000/data.mdb of .* differs"):
+        copies.make(0)
+    assert names(tmp_path) == names(tmp_path, PARTIAL) == []
+
+
+def test_a_file_system_without_locks_is_told(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    copies = copies_of(parts, tmp_path / "one")
+    monkeypatch.setattr("fcntl.flock", refuses)
+    with pytest.raises(FolderUnusable, match=r"cannot be used \(No locks available\)"):
+        copies.make(0)
+    with pytest.raises(FolderUnusable, match=r"cannot be used \(No locks available\)"):
+        copies_of(parts, tmp_path / "two")
+    monkeypatch.undo()
+    monkeypatch.setattr(locks, "possible", False)  # Windows
+    with pytest.raises(FolderUnusable, match="this system has no locks of files"):
+        copies_of(parts, tmp_path / "three")
+
+
+def test_what_is_no_file_does_not_count_and_is_not_removed(parts: Path, tmp_path: Path) -> None:
+    copies_of(parts, tmp_path).make(0)
+    strange = folder_in(tmp_path) / f"of the user{WHOLE}"
+    strange.mkdir()
+    sizes = [shard.bytes for shard in read_manifest(parts).shards]
+    copies_of(parts, tmp_path, sizes[0] + sizes[1]).make(1)
+    assert strange.is_dir()
+    assert len(names(tmp_path)) == 3
+
+
+def test_the_lesser_of_two_rooms_counts(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full is told as such, though `stage_size` would allow more."""
+    disk = os.statvfs(tmp_path)
+    full = os.statvfs_result((*disk[:3], 0, 0, *disk[5:10]))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(NoRoom, match="its disk has 0 bytes free"):
+        copies_of(parts, tmp_path, 1 << 40).make(0)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: os.truncate(path, 4096)])
+def test_a_shard_that_is_not_what_it_was_is_not_copied(
+    parts: Path, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    store = shutil.copytree(parts, tmp_path / "store")
+    source, data = LocalSource(store), store / "shards/00000/data.mdb"
+    size = data.stat().st_size
+    change(data)
+    target = os.open(tmp_path / "target", os.O_RDWR | os.O_CREAT)
+    with pytest.raises(StoreError, match="No such file|was overwritten since it was opened"):
+        source.copy_to("shards/00000/data.mdb", size, target)
+    os.close(target)
+    assert (tmp_path / "target").stat().st_size == 0

@@ -11,8 +11,10 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,11 +25,14 @@ from patchpress import (
     Samples,
     StageUnusable,
     Store,
+    StoreError,
     TargetError,
     open_store,
 )
 from patchpress.readers.format.manifest import read_manifest
-from patchpress.readers.staging import options, room
+from patchpress.readers.staging import locks, options, room
+from patchpress.readers.staging.folder import LOCK
+from patchpress.readers.staging.locks import Lock
 from tests.support.counting_source import copies_in
 from tests.support.sharding import sharded
 
@@ -439,3 +444,116 @@ def test_a_store_that_was_made_anew_is_staged_anew(
         store.stage()
         assert pixels(store) == pixels(open_store(path))
     assert len(staged_names(tmp_path / "stage")) == 2
+
+
+def test_a_folder_in_the_store_itself_is_refused(parts: Path) -> None:
+    for folder in (parts, parts / "shards", parts / "new"):
+        with pytest.raises(OptionError, match="lies in the store .* itself, which is only read"):
+            open_store(parts, stage=folder)
+    assert not (parts / "new").exists()
+
+
+def test_a_disk_that_fails_is_told_once_and_the_store_is_read(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warnings that are errors do not end the thread that copies with a traceback."""
+
+    def fails(*arguments: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    store = open_store(parts, stage=tmp_path)
+    monkeypatch.setattr(os, "pwrite", fails)
+    expected = pixels(open_store(parts))
+    end = time.monotonic() + PATIENCE
+    while not store.reads_from.startswith("read from"):
+        assert pixels(store) == expected
+        assert time.monotonic() < end, store.reads_from
+        time.sleep(0.01)
+    (folder,) = tmp_path.iterdir()
+    told = f"read from {parts}: {folder} cannot be written (Input/output error)"
+    assert store.reads_from == told
+    with pytest.raises(TargetError, match="nothing can be staged: .* cannot be written"):
+        store.stage()
+    other = open_store(parts, stage=tmp_path)
+    with pytest.raises(
+        TargetError, match=r"staged: .* \(Input/output error\); name another folder"
+    ):
+        other.stage()
+    assert pixels(other) == expected
+
+
+def test_a_folder_that_became_a_file_is_told_and_the_store_is_read(
+    parts: Path, tmp_path: Path
+) -> None:
+    store = open_store(parts, stage=tmp_path)
+    store.stage()
+    expected = pixels(store)
+    (folder,) = tmp_path.iterdir()
+    shutil.rmtree(folder)
+    folder.touch()
+    with pytest.warns(StageUnusable, match=f"nothing is staged, and {parts} is read directly"):
+        store = open_store(parts, stage=tmp_path)
+    assert pixels(store) == expected
+
+
+def test_a_shard_that_lacks_is_told_while_it_is_staged(
+    parts: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = shutil.copytree(parts, tmp_path / "store")
+    store = open_store(copy, stage=tmp_path / "stage")
+    (lost,) = [path for path in copy.glob("shards/*/data.mdb") if "00002" in str(path)]
+    lost.unlink()
+    with pytest.raises(StoreError, match="00002"):
+        store.stage()
+    with pytest.raises(StoreError, match="00002"):
+        pixels(store)
+    end = time.monotonic() + PATIENCE
+    while "shards/00002/data.mdb cannot be staged: " not in caplog.text:
+        assert time.monotonic() < end
+        store.read(store.keys("s2")[0])
+        with suppress(StoreError):
+            pixels(store)
+        time.sleep(0.01)
+
+
+def test_a_folder_that_another_process_keeps_locked_is_told(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pixels(open_store(parts))
+    open_store(parts, stage=tmp_path).close()
+    (folder,) = tmp_path.iterdir()
+    held = Lock(os.open(folder / LOCK, os.O_RDWR))
+    monkeypatch.setattr(locks.for_a_moment.__wrapped__, "__defaults__", (0.01,))  # type: ignore[attr-defined]
+    with pytest.warns(StageUnusable, match=f"another process keeps {tmp_path} locked"):
+        store = open_store(parts, stage=tmp_path)
+    held.close()
+    assert pixels(store) == expected
+
+
+def test_a_closed_store_stays_closed_in_a_child(parts: Path, tmp_path: Path) -> None:
+    store = open_store(parts, stage=tmp_path)
+    store.stage()
+    store.close()
+    said = in_a_child(store)
+    assert said.startswith("StoreUnreadable")
+    assert "was closed" in said
+
+
+def in_a_child(store: Store) -> str:
+    """What reading says in a child that is forked."""
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: other threads
+        child = context.Process(target=_say, args=(store, writing))
+        child.start()
+    said: str = reading.recv()
+    child.join()
+    return said
+
+
+def _say(store: Store, pipe: Any) -> None:
+    try:
+        pipe.send(f"{len(pixels(store))} bytes")
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
