@@ -15,6 +15,8 @@ _LARGE = 1 << 20
 _USUAL_MMAP, _USUAL_TRIM = 32 << 20, 64 << 20
 
 _is_command = False
+_depth = 0
+"""How many `large_blocks_given_back` are under way, one in the other."""
 
 
 def note_command() -> None:
@@ -25,16 +27,23 @@ def note_command() -> None:
 
 @contextmanager
 def large_blocks_given_back() -> Iterator[None]:
-    """Give large blocks back as soon as they are freed, meanwhile; each costs new pages then."""
+    """Give large blocks back as soon as they are freed, meanwhile; each costs new pages then.
+
+    One may lie in another: it lasts until the outer one ends.
+    """
+    global _depth
     if not _is_command:
         yield
         return
+    _depth += 1
     set_malloc(_MMAP_THRESHOLD, _LARGE)
     try:
         yield
     finally:
-        set_malloc(_MMAP_THRESHOLD, _USUAL_MMAP)
-        set_malloc(_TRIM_THRESHOLD, _USUAL_TRIM)
+        _depth -= 1
+        if not _depth:
+            set_malloc(_MMAP_THRESHOLD, _USUAL_MMAP)
+            set_malloc(_TRIM_THRESHOLD, _USUAL_TRIM)
 
 
 def set_malloc(parameter: int, value: int) -> None:

@@ -36,7 +36,7 @@ from patchpress.converter.tables.metadata import Joined, join, write_metadata
 from patchpress.converter.tables.official import Tables, check_tables, with_splits_of_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
-from patchpress.readers.access.extents import FORMAT, facts_of, write_extents
+from patchpress.readers.access.extents_file import FORMAT, facts_of, write_extents
 from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import HeaderList, Scan, build, scan
 from patchpress.readers.errors import PatchError, SourceError, StoreDamaged, TargetError

@@ -41,7 +41,7 @@ from patchpress.converter.tables.metadata import Joined, join, write_metadata
 from patchpress.converter.tables.official import Tables, check_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
-from patchpress.readers.access.extents import write_extents
+from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError, StoreDamaged
 from patchpress.readers.format.manifest import (

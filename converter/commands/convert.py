@@ -44,7 +44,7 @@ from patchpress.converter.storage.writer_choice import check_same_writer, choose
 from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
-from patchpress.readers.access.extents import write_extents
+from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError
 from patchpress.readers.format.manifest import DATA, METADATA, Shard, write_manifest

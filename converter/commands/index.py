@@ -19,11 +19,8 @@ from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.report import Report
 from patchpress.converter.text import as_text, named, several, size
-from patchpress.readers.access.extents import (
-    Extents,
-    read_extents,
-    write_extents,
-)
+from patchpress.readers.access.extents import Extents
+from patchpress.readers.access.extents_file import read_extents, write_extents
 from patchpress.readers.access.scan import HeaderList, Scan, build, scan
 from patchpress.readers.access.shards import Shards
 from patchpress.readers.errors import OptionError, StoreDamaged, StoreMissing

@@ -27,7 +27,7 @@ from patchpress.converter.storage.shard_place import shards_there
 from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.text import number_ranges
-from patchpress.readers.access.extents import load_extents, read_extents, write_extents
+from patchpress.readers.access.extents_file import load_extents, read_extents, write_extents
 from patchpress.readers.errors import (
     PatchError,
     SourceError,

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.text import first_few
-from patchpress.readers.access.extents import Extents, read_extents
+from patchpress.readers.access.extents import Extents
+from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.access.scan import HeaderList, build
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.store import Store

@@ -6,7 +6,7 @@ from contextlib import suppress
 import xxhash
 
 from patchpress.converter.text import first_few, several
-from patchpress.readers.access.extents import read_extents
+from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList
 from patchpress.readers.access.shards import Shards
 from patchpress.readers.errors import StoreDamaged

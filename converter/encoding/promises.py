@@ -28,6 +28,7 @@ from patchpress.readers.errors import PatchError
 
 _SPARE = 1 << 20  # bytes that blocks of a small image may take beyond its pixels
 _TILE = 4 << 20  # bytes of one tile that a small image may have
+_MOST_BITS = 128  # of a sample: a complex number of two float64
 
 
 class OtherSize(PatchError):
@@ -82,6 +83,9 @@ def check_blocks(directory: Directory, length: int) -> None:
     bands, height, width = shape_of(directory)
     if not (bands and height and width):
         raise PatchError(f"has {height} x {width} pixels in {bands} bands")
+    longest = max(directory.tags.get(BITS, ()), default=1)
+    if longest > _MOST_BITS:
+        raise PatchError(f"has samples of {longest:,} bits")
     pixels = bands * height * width * max(directory.first(BITS, 1), 8) // 8
     tiled = TILE_WIDTH in directory.tags or TILE_OFFSETS in directory.tags
     offsets = directory.tags.get(TILE_OFFSETS if tiled else STRIP_OFFSETS, ())

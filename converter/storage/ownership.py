@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from patchpress.readers.access.extents import read_extents
+from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.access.files import open_file
 from patchpress.readers.errors import StatisticsStale, StoreError, TargetError
 from patchpress.readers.format.btree import Tree

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.access.extents import UNKNOWN, Extents, read_extents
+from patchpress.readers.access.extents import UNKNOWN, Extents
+from patchpress.readers.access.extents_file import read_extents
+from patchpress.readers.access.keys import KeysInMemory
 from patchpress.readers.access.scan import HEADERS_KEPT
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.manifest import DATA
@@ -30,11 +32,10 @@ def join_extents(store: Path, shards: list[str], read: Reader = read_extents) ->
     known: dict[bytes, int] = {}
     keys, offset, length, numbers, files = [], [], [], [], []
     for path in shards:
-        # Copies, because a map of each file would take a descriptor.
         extents = _extents_of(store / path, read)
-        keys.append(extents.keys.copy())
-        offset.append(extents.offset.copy())
-        length.append(extents.length.copy())
+        keys.append(extents.keys)
+        offset.append(extents.offset)
+        length.append(extents.length)
         numbers.append(_numbers_in(known, extents))
         files.append({**extents.files[0], "path": path})
     counts = [len(some) for some in keys]
@@ -44,7 +45,7 @@ def join_extents(store: Path, shards: list[str], read: Reader = read_extents) ->
     # No key is twice, so this is the same order. Of a large data set a copy takes 100 MB.
     all_keys.sort()
     return Extents(
-        keys=all_keys,
+        names=KeysInMemory(all_keys),
         shard=shard[order],
         offset=np.concatenate(offset)[order],
         length=np.concatenate(length)[order],

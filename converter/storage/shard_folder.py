@@ -19,7 +19,7 @@ from patchpress.converter.storage.journal import Entry, Journal
 from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL, SORTED
 from patchpress.converter.storage.shard_file import FinishedShard, write_shard_file
 from patchpress.converter.storage.writer import ShardWriter
-from patchpress.readers.access.extents import write_extents
+from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import build, scan
 from patchpress.readers.errors import PatchError

@@ -22,7 +22,7 @@ from patchpress.converter.storage.shard_file import (
     settings_digest,
 )
 from patchpress.converter.storage.shard_folder import FINISHED_FILES
-from patchpress.readers.access.extents import load_extents
+from patchpress.readers.access.extents_file import load_extents
 from patchpress.readers.errors import StoreDamaged, StoreMissing, TargetError
 from patchpress.readers.format.manifest import (
     DATA,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.readers.access.extents import read_extents
+from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.access.scan import scan
 from patchpress.readers.errors import StoreDamaged, StoreMissing

@@ -31,7 +31,8 @@ from patchpress.converter.transfer.data_file import WrittenFile, write_data_file
 from patchpress.converter.transfer.frames import FrameReader
 from patchpress.converter.transfer.plan import COPIED, CopyPlan
 from patchpress.converter.transfer.records import StoredRecords
-from patchpress.readers.access.extents import UNKNOWN, write_extents
+from patchpress.readers.access.extents import UNKNOWN
+from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.scan import HeaderList, build
 from patchpress.readers.errors import StatisticsMissing, StatisticsStale, StoreDamaged, TargetError
 from patchpress.readers.format.manifest import (

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.access.by_extents import ByExtents
-from patchpress.readers.access.extents import UNKNOWN, Extents, made_from_another
+from patchpress.readers.access.extents import UNKNOWN, Extents
+from patchpress.readers.access.extents_file import made_from_another
 from patchpress.readers.access.fetcher import (
     Array,
     Handle,
@@ -72,7 +73,7 @@ class ExtentsFetcher(ByExtents):
         file = self._open(number).file
         if number not in self._stale:
             return file, int(self.extents.offset[position]), int(self.extents.length[position])
-        value = self._shards.open(number).tree.find(bytes(self.extents.keys[position]))
+        value = self._shards.open(number).tree.find(self.extents.stored_key(position))
         if value is None:
             raise KeyError(handle)
         return file, value.offset, value.length

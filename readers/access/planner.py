@@ -12,6 +12,7 @@ from patchpress.readers.format.record import header_of, parse_header
 from patchpress.readers.format.shown_paths import shown
 from patchpress.readers.format.table import record_keys
 
+_Wanted = tuple[str, bytes, str | tuple[str, ...] | None]
 PLANS_KEPT = 1_000  # combinations of bands and sizes; more would be a leak
 
 
@@ -21,7 +22,7 @@ class Planner:
     def __init__(self, store: Path, manifest: Manifest) -> None:
         self._store, self._manifest = store, manifest
         self._modalities: dict[bytes, Modality] = {}
-        self._plans: dict[tuple[str, bytes, str | tuple[str, ...] | None], Plan] = {}
+        self._plans: dict[_Wanted, Plan] = {}
 
     def header(self, record: memoryview, key: str) -> bytes:
         """The header of an uncompressed record.
@@ -79,6 +80,11 @@ class Planner:
             self._modalities[header] = found[0]
         return found[0]
 
+    def known(self, header: bytes, bands: BandNames) -> Plan | None:
+        """What `plan` gives, if it was asked before and only one modality has such a header."""
+        modality = self._modalities.get(header)
+        return None if modality is None else self._plans.get(_wanted(modality, header, bands))
+
     def plan(self, header: bytes, key: str, bands: BandNames) -> Plan:
         """How the wanted bands of the record with this header get into an array.
 
@@ -89,8 +95,7 @@ class Planner:
         """
         modality = self.modality(header, key)
         # Records of one modality may differ in size: their headers tell them apart.
-        names = bands if bands is None or isinstance(bands, str) else tuple(bands)
-        wanted = (modality.name, header, names)
+        wanted = _wanted(modality, header, bands)
         plan = self._plans.get(wanted)
         if plan is None:
             if not modality.nests:
@@ -99,7 +104,7 @@ class Planner:
                     f"the bands of {key!r} do not fit on one grid ({shapes}): read them with "
                     "Store.read_bands"
                 )
-            plan = plan_of(modality, bands_of(modality, names))
+            plan = plan_of(modality, bands_of(modality, wanted[2]))
             if len(self._plans) < PLANS_KEPT:
                 self._plans[wanted] = plan
         return plan
@@ -118,3 +123,8 @@ class Planner:
             f"record {key!r} has a header that the manifest does not describe: "
             f"run `patchpress verify {shown(self._store)}`"
         )
+
+
+def _wanted(modality: Modality, header: bytes, bands: BandNames) -> _Wanted:
+    names = bands if bands is None or isinstance(bands, str) else tuple(bands)
+    return modality.name, header, names

@@ -14,13 +14,9 @@ import numpy as np
 
 from patchpress.readers.access.bands import BandNames
 from patchpress.readers.access.checksums import Checksums
-from patchpress.readers.access.extents import (
-    Extents,
-    load_extents,
-    made_from_another,
-    read_extents,
-)
+from patchpress.readers.access.extents import Extents
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
+from patchpress.readers.access.extents_file import load_extents, made_from_another, read_extents
 from patchpress.readers.access.fetcher import (
     Array,
     Fetcher,
@@ -200,7 +196,11 @@ class RecordReader:
             KeyMissing, StoreDamaged: as `record`.
             BandMissing, GridsDiffer: as `Store.read`.
         """
-        header, key = self._fetcher.header(handle), self._fetcher.key(handle)
+        header = self._fetcher.header(handle)
+        known = None if header is None else self._planner.known(header, bands)
+        if known is not None:
+            return known
+        key = self._fetcher.key(handle)
         if header is not None:
             return self._planner.plan(header, key, bands)
         record = self.record(handle)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.access.extents import UNKNOWN, Extents, facts_of
+from patchpress.readers.access.extents import UNKNOWN, Extents
+from patchpress.readers.access.extents_file import facts_of
 from patchpress.readers.access.files import open_file
+from patchpress.readers.access.keys import KeysInMemory
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.metapages import PAGE
@@ -175,7 +177,7 @@ def build(
     shard = np.repeat(np.arange(len(scans), dtype=np.uint16), [len(one.keys) for one in scans])
     order = np.argsort(keys, kind="stable")
     return Extents(
-        keys=keys[order],
+        names=KeysInMemory(keys[order]),
         shard=shard[order],
         offset=np.concatenate([one.offset for one in scans])[order],
         length=np.concatenate([one.length for one in scans])[order],

@@ -181,11 +181,18 @@ def form_in(record: memoryview | bytes) -> Form:
     Raises:
         StoreDamaged: the bytes are no record, too few, or too many.
     """
-    form = parse_header(header_of(record))
-    if len(record) != form.size:
-        raise StoreDamaged(
-            f"a record has {len(record)} bytes where its header promises {form.size}"
-        )
+    return form_in_file(record, len(record))
+
+
+def form_in_file(begin: memoryview | bytes, size: int) -> Form:
+    """The form of an uncompressed record of `size` bytes, of which the first are there.
+
+    Raises:
+        StoreDamaged: as `form_in`.
+    """
+    form = parse_header(header_of(begin))
+    if size != form.size:
+        raise StoreDamaged(f"a record has {size} bytes where its header promises {form.size}")
     return form
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any, NoReturn, cast
 
-from patchpress.readers.access.extents import Extents, load_extents
+from patchpress.readers.access.extents import Extents
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
+from patchpress.readers.access.extents_file import load_extents
 from patchpress.readers.access.fetcher import Array, Fetcher, Handles, Mode
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.access.reader import RecordReader, _Closed

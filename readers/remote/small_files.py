@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
-from patchpress.readers.access.extents import load_extents
+from patchpress.readers.access.extents_file import load_extents
 from patchpress.readers.errors import (
     OptionError,
     StoreDamaged,

@@ -152,6 +152,31 @@ def test_a_store_that_cannot_be_read_is_named(whole: Path, part: str) -> None:
     assert "Input/output error" in last
 
 
+@pytest.mark.parametrize("skip", [0, 1, 3])
+def test_extents_that_cannot_be_read_are_told_and_left_out(whole: Path, skip: int) -> None:
+    """Under a map such a disk ends the process (SIGBUS)."""
+    right = python("-c", READ, whole, "auto")
+    assert right.code == 0, right.err
+    env = faulty("read", EXTENTS, error=errno.EIO, skip=skip)
+    ended = python("-c", READ, whole, "auto", env=env)
+    assert (ended.code, ended.out) == (0, right.out)
+    assert f"{whole / EXTENTS} cannot be read (Input/output error)" in ended.err
+    assert f"run `patchpress index {whole}`" in ended.err
+    assert python("-c", READ, whole, "auto", env=faulty("read", EXTENTS)) == right  # short reads
+
+
+@pytest.mark.parametrize("mode", ["map", "direct", "auto"])
+def test_extents_whose_disk_fails_later_are_named(whole: Path, mode: str) -> None:
+    opening = 6  # reads, of the header and of five arrays
+    env = faulty("read", EXTENTS, error=errno.EIO, skip=opening)
+    ended = python("-c", READ, whole, mode, env=env)
+    assert ended.code == 1
+    assert ended.err == (
+        f"patchpress: {whole / EXTENTS} cannot be read (Input/output error): check its disk, and "
+        f"run `patchpress index {whole}`, which makes it anew\n"
+    )
+
+
 @pytest.mark.parametrize("skip", [0, 10, 20, 40])
 def test_a_store_that_is_indexed_from_a_failing_disk_is_named(
     whole: Path, tmp_path: Path, skip: int

@@ -24,7 +24,7 @@ from patchpress.converter.sources.tar import TarStream
 from patchpress.converter.storage.journal import Journal, sorted_records
 from patchpress.converter.storage.transactions import Mark
 from patchpress.readers import statistics_file
-from patchpress.readers.access.extents import read_extents
+from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.errors import (
     DescriptionError,
     FormatUnknown,
@@ -395,7 +395,11 @@ TARGETS = {
         ),
         Target(
             "extents",
-            (f"{_READERS}access.extents",),
+            (
+                f"{_READERS}access.extents",
+                f"{_READERS}access.extents_file",
+                f"{_READERS}access.keys",
+            ),
             _bytes_in("extents.safetensors"),
             _extents,
             8192,

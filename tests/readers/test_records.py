@@ -16,7 +16,7 @@ import pytest
 from patchpress import BandMissing, BufferUnfit, GridsDiffer, KeyMissing, Store, open_store
 from patchpress.converter.commands.index import index
 from patchpress.converter.storage.transactions import LMDB_09
-from patchpress.readers.access.extents import write_extents
+from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS

@@ -7,7 +7,7 @@ from pathlib import Path
 import lmdb
 import xxhash
 
-from patchpress.readers.access.extents import write_extents
+from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.format.manifest import (
     EXTENTS,

@@ -400,11 +400,14 @@ def altered(store: Path, **columns: Any) -> None:
     """Extents that can be read, but are not true."""
     from dataclasses import replace
 
-    from patchpress.readers.access.extents import read_extents, write_extents
+    from patchpress.readers.access.extents_file import read_extents, write_extents
+    from patchpress.readers.access.keys import KeysInMemory
 
     extents, _ = read_extents(store, ["data.mdb"])
     assert extents is not None
     changed = {name: edit(getattr(extents, name).copy()) for name, edit in columns.items()}
+    if "keys" in changed:
+        changed["names"] = KeysInMemory(changed.pop("keys"))
     write_extents(store, replace(extents, **changed))
 
 

@@ -125,6 +125,19 @@ def test_deflated_pixels_that_only_gdal_knows_fill_their_blocks(
             decode(with_tag(data, BITS, value=bits))
 
 
+@pytest.mark.parametrize("bits", [129, 65_535, (1 << 64) - 1])
+def test_samples_of_more_bits_than_there_are(tmp_path: Path, bits: int) -> None:
+    """As many as that of a pixel would be unfolded before anything else is asked."""
+    pixels = np.arange(64, dtype=np.uint16).reshape(1, 8, 8)
+    path = geotiff(tmp_path / "a.tif", pixels, compress="deflate", bigtiff="yes")
+    data = bytearray(path.read_bytes())
+    short = struct.pack("<HHQHHI", BITS, 3, 1, 16, 0, 0)
+    assert data.count(short) == 1
+    long = struct.pack("<HHQQ", BITS, 16, 1, bits)
+    with pytest.raises(PatchError, match=f"has samples of {bits:,} bits"):
+        decode(bytes(data).replace(short, long))
+
+
 def test_damaged_text_that_gdal_quotes_is_not_printed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,13 +16,8 @@ from safetensors.numpy import load_file, save
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
 from patchpress.converter.storage.transactions import LMDB_09
-from patchpress.readers.access.extents import (
-    UNKNOWN,
-    Extents,
-    load_extents,
-    read_extents,
-    write_extents,
-)
+from patchpress.readers.access.extents import UNKNOWN, Extents
+from patchpress.readers.access.extents_file import load_extents, read_extents, write_extents
 from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList, build, scan
 from patchpress.readers.errors import ExtentsUnusable
 from patchpress.readers.format.manifest import EXTENTS
@@ -256,6 +251,21 @@ def test_a_store_without_them_is_read_without_a_word(
         assert not open_store(path).has_extents
 
 
+def test_a_file_that_is_cut_under_an_open_store_is_named(copy: Path) -> None:
+    """Under a map the process would end."""
+    store = open_store(copy)
+    keys = store.keys("s2")
+    known = store.read(keys[0])
+    with (copy / EXTENTS).open("r+b") as file:
+        file.truncate(100)
+    np.testing.assert_array_equal(store.read(keys[0]), known)  # it was searched before
+    for ask in (lambda: store.read(keys[1]), lambda: keys[1] in store, lambda: store.read("x")):
+        with pytest.raises(StoreDamaged, match="it ended at byte .* run `patchpress index"):
+            ask()
+    with pytest.warns(ExtentsUnusable):
+        np.testing.assert_array_equal(open_store(copy).read(keys[0]), known)
+
+
 STRANGE: list[Any] = ["", " ", "\0", "x" * 600, "\udc80", "é", None, 7, 1.5, b"bytes", (), [], {}]
 
 
@@ -366,7 +376,7 @@ def test_writing_is_whole_or_not_at_all(copy: Path) -> None:
 
 
 def test_the_file_is_plain_safetensors(stores: dict[tuple[str, str], Path]) -> None:
-    """By the library's own reader: the arrays that ours maps, and its notes."""
+    """By the library's own reader: the arrays that ours reads, and its notes."""
     for path in stores.values():
         extents = loaded(path)
         arrays = load_file(path / EXTENTS)

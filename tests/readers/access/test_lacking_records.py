@@ -15,8 +15,9 @@ import pytest
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
 from patchpress.converter.storage.transactions import LMDB_09
-from patchpress.readers.access.extents import read_extents, write_extents
+from patchpress.readers.access.extents_file import read_extents, write_extents
 from patchpress.readers.access.fetcher import Mode
+from patchpress.readers.access.keys import KeysInMemory
 from patchpress.readers.errors import ExtentsUnusable, ViewImpossible
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.format.record import encode
@@ -89,7 +90,7 @@ def test_a_record_that_only_stale_extents_have_is_missing(
     (at,) = extents.positions([keys[3]])
     names[at] += b"x"
     files = tuple({**file, "identity": "0" * 64} for file in extents.files)
-    write_extents(copy, replace(extents, keys=names, files=files))
+    write_extents(copy, replace(extents, names=KeysInMemory(names), files=files))
     store = open_store(copy, mode=mode)
     with pytest.warns(ExtentsUnusable, match="made from another shards/"):
         found = store.read_batch(keys[:3])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from patchpress import KeyMissing, Store, StoreDamaged, open_store
-from patchpress.readers.access.extents import read_extents, write_extents
+from patchpress.readers.access.extents_file import read_extents, write_extents
 from patchpress.readers.access.fetcher import Mode
 from patchpress.readers.access.shards import Shards, most_open
 from patchpress.readers.errors import ExtentsUnusable

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from patchpress import Store, StoreDamaged, open_store, stats
 from patchpress.converter.storage.transactions import LMDB_09
-from patchpress.readers.access import extents as extents_module
-from patchpress.readers.access.extents import read_extents
+from patchpress.readers.access import extents_file as extents_module
+from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.errors import FormatUnknown, OptionError, StatisticsStale, StoreError
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import EXTENTS, METADATA, Manifest, read_manifest

@@ -11,7 +11,7 @@ import pytest
 
 from patchpress import PatchLoader, Samples, Store, open_store
 from patchpress.converter.commands.stats import stats
-from patchpress.readers.access.extents import read_extents, write_extents
+from patchpress.readers.access.extents_file import read_extents, write_extents
 from patchpress.readers.errors import (
     KeyMissing,
     OptionError,
