@@ -67,6 +67,15 @@ class FlaggedChoice(StrEnum):
     only = "only"
 
 
+class Picture(StrEnum):
+    """What `plot` draws."""
+
+    sheet = "sheet"
+    """Patches, one row each, with their partners, labels and split."""
+    bands = "bands"
+    """One patch with each of its bands."""
+
+
 class Nan(StrEnum):
     """What happens to a patch with pixels that are not numbers."""
 

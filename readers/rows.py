@@ -88,6 +88,7 @@ def rows_of(
     split: Split = None,
     where: Where = None,
     flagged: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Rows:
     """Rows of a split that `where` keeps and that `flagged` asks for.
 
@@ -98,6 +99,7 @@ def rows_of(
         where: column -> value, or values of which a row must have one; or a pyarrow expression.
         flagged: `exclude`, `include` or `only`, as `Store.table` has it. Rows that `exclude` leaves
             out are counted in `left_out`.
+        columns: those that the rows must have, so that not all are read; all for None.
 
     Raises:
         SelectionEmpty: there is none; the message lists what there is.
@@ -105,7 +107,8 @@ def rows_of(
     """
     choice = flagged_choice(flagged, split)
     # Filters know plain text only, and no categories.
-    table = plain_table(read_table(store, manifest))
+    read = None if columns is None else _columns_read(manifest, columns, where)
+    table = plain_table(read_table(store, manifest, None, read))
     names = _names_asked(manifest, table, where)
     rows = Rows(table, np.arange(len(table)), manifest.metadata_digest)
     if isinstance(split, HasRowNumbers):
@@ -123,6 +126,14 @@ def rows_of(
     columns = manifest.flagged.columns
     mask = flag_mask(columns, rows.table)
     return _only_flagged(rows, mask) if choice == "only" else _without_flagged(rows, mask, columns)
+
+
+def _columns_read(manifest: Manifest, columns: Sequence[str], where: Where) -> list[str] | None:
+    """The columns that `rows_of` needs; None for all, of which an expression may use any."""
+    if where is not None and not isinstance(where, Mapping):
+        return None
+    splits = [manifest.split_column] if manifest.splits else []
+    return list(dict.fromkeys([*columns, *splits, *manifest.flagged.columns, *(where or ())]))
 
 
 def _names_asked(manifest: Manifest, table: "pa.Table", where: Where) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from patchpress.converter.commandline.app import command
 from patchpress.converter.exits import output, terminal_width
 from patchpress.converter.options import (
     FlaggedChoice,
+    Picture,
     TableSplit,
 )
 
@@ -88,18 +89,88 @@ def inspect(
 def plot(
     store: Store,
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="Picture to write, as .png, .jpg or .pdf.")
+        Path, typer.Option(metavar="FILE", help="Picture to write, as .png, .svg or .pdf.")
     ],
     keys: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEYS", help="Records to draw; the first few if none is given."),
+        typer.Argument(
+            metavar="[KEY]...",
+            help="Records whose patches are drawn; of one, all its bands. Drawn by chance if none "
+            "is given.",
+        ),
+    ] = None,
+    picture: Annotated[
+        Picture | None,
+        choice(
+            Picture,
+            "What is drawn: by default a contact sheet of patches, or the bands of one KEY.",
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this split; may be repeated."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=VALUE",
+            help="Only rows with this value; may be repeated: a row must have one of the values "
+            "of each column.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="Only patches of this class; may be repeated."),
+    ] = None,
+    flagged: Annotated[
+        FlaggedChoice | None,
+        choice(
+            FlaggedChoice,
+            "Patches that the publisher does not recommend; by default none is shown.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The label column that is shown."),
+    ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this modality; may be repeated."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Tell its values apart, instead of the splits."),
+    ] = None,
+    count: Annotated[int | None, whole("Patches that are shown, or read.")] = None,
+    seed: Annotated[int, whole("Decides which patches are drawn.")] = 0,
+    dataset: Annotated[
+        str | None,
+        dataset_option("TOML file that describes the dataset, if it is one of your own."),
     ] = None,
     verbose: Verbose = 0,
 ) -> None:
-    """Draw records: in colour if they have red, green and blue bands, else grey or by class."""
-    from patchpress.converter.commands.plot import plot as plot_records
+    """Draw patches with their partners, the bands of one, classes, places, values of bands."""
+    from patchpress.converter.commands.plot import plot as plot_store
+    from patchpress.converter.commands.statistics_rows import parse_where
 
-    output(plot_records(store, keys, out=out))
+    output(
+        plot_store(
+            store,
+            keys,
+            out=out,
+            picture=picture,
+            split=split or None,
+            where=parse_where(store, where or []),
+            label=label or None,
+            flagged=None if flagged is None else str(flagged),  # type: ignore[arg-type]
+            target=target,
+            modality=modality or None,
+            by=by,
+            count=count,
+            seed=seed,
+            dataset=dataset,
+        )
+    )
 
 
 @command("split-table")

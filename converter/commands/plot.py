@@ -1,34 +1,71 @@
-"""`plot`: pictures of records, with matplotlib (the extra `plot`)."""
+"""`plot`: pictures of what is in a store, with matplotlib (the extra `plot`)."""
 
-from collections.abc import Sequence
-from math import ceil
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
+from patchpress.converter.descriptions.parse import find_description
+from patchpress.converter.options import Picture, member
 from patchpress.converter.paths import StrPath, local_path, shown_place
+from patchpress.converter.pictures.asked import PictureAsked, description_of
+from patchpress.converter.pictures.bands import bands_of_patch
+from patchpress.converter.pictures.choice import RowsAsked
+from patchpress.converter.pictures.contact import contact_sheet
+from patchpress.converter.pictures.page import PicturePage, own_style, require_matplotlib
 from patchpress.converter.sources.apart import require_no_source
+from patchpress.readers.choice import Where
 from patchpress.readers.errors import OptionError
-from patchpress.readers.format.modality import Modality
-from patchpress.readers.store import Store, open_store
+from patchpress.readers.format.table import Split
+from patchpress.readers.store import open_store
 
-COLUMNS = 4  # pictures in a row
-DEFAULT = 8  # records that are drawn if none is named
-STRETCH = (2, 98)  # percentiles that become black and white
+PictureName = Picture | Literal["sheet", "bands"]
+Names = str | Sequence[str] | None
+
+DRAW: dict[Picture, Callable[[PictureAsked], PicturePage]] = {
+    Picture.sheet: contact_sheet,
+    Picture.bands: bands_of_patch,
+}
 
 
-def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPath) -> Path:
-    """Draw records of a store side by side.
-
-    A modality with red, green and blue bands is drawn in colour, a map by its classes, and of any
-    other the first band in grey.
+def plot(
+    store: StrPath,
+    keys: Names = None,
+    *,
+    out: StrPath,
+    picture: PictureName | None = None,
+    split: Split = None,
+    where: Where = None,
+    label: Names = None,
+    flagged: Literal["exclude", "include", "only"] | None = None,
+    target: str | None = None,
+    modality: Names = None,
+    by: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    dataset: StrPath | None = None,
+) -> Path:
+    """Draw what is in a store, and write the picture.
 
     Args:
-        store: folder of the store.
-        keys: records to draw; the first few of each modality for None.
-        out: picture to write; its ending says of which kind: .png, .jpg, .pdf.
+        store: folder of the store, or its URL.
+        keys: records whose patches are drawn; None for patches that are drawn by chance.
+        out: picture to write; its ending says of which kind: .png, .svg, .pdf.
+        picture: ``sheet``: patches, one row each, with their partners, labels and split;
+            ``bands``: one patch with each of its bands. By default the bands of one key, else a
+            sheet.
+        split: only its rows, as `Store.table` has it: a name, several, or `Samples`.
+        where: only rows with these values, or a pyarrow expression, as loaders have it.
+        label: only patches of one of these classes.
+        flagged: what is done with patches that their publisher does not recommend; by default they
+            are left out, unless there are no others.
+        target: the label column; None for the one that is learned by default.
+        modality: one or several; all for None.
+        by: the column whose values are told apart in `classes`, `places` and `histograms`; the
+            split by default.
+        count: patches that are shown (`sheet`), or read (`brightness`, `histograms`).
+        seed: decides which patches are drawn: the same seed, the same patches.
+        dataset: description of the data set, which knows wavelengths and colours; by default the
+            built-in one, if the store is of such a data set.
 
     Returns:
         The picture's path.
@@ -36,78 +73,57 @@ def plot(store: StrPath, keys: str | Sequence[str] | None = None, *, out: StrPat
     Raises:
         StoreError: there is no finished store.
         KeyMissing: a record that is not there.
-        OptionError: matplotlib is not installed, or cannot write that kind of file.
+        SelectionEmpty: no patch is asked for.
+        StatisticsMissing, StatisticsStale: there are no statistics, or of other data.
+        OptionError: a wish that cannot be fulfilled; matplotlib is not installed, or cannot write
+            that kind of file.
         TargetError: the picture would lie in a source.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise OptionError(
-            "plotting needs matplotlib, which is not installed: pip install 'patchpress[plot]'"
-        ) from None
-    opened, file = open_store(store, stage=False), local_path(out)
+    require_matplotlib()
+    file = local_path(out)
     require_no_source(file)
-    names = [keys] if isinstance(keys, str) else list(keys or _first_keys(opened))
-    if not names:
-        raise OptionError(f"{shown_place(store)} has no record to draw")
-    columns = min(COLUMNS, len(names))
-    rows = ceil(len(names) / columns)
-    figure = Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    for position, key in enumerate(names, start=1):
-        axes = figure.add_subplot(rows, columns, position)
-        axes.imshow(**_image(opened.read(key), opened.modality_of(key)))
-        axes.set_title(_in_two_lines(key), fontsize=6)
-        axes.set_axis_off()
-    try:
-        figure.savefig(file, dpi=100)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"the picture {file} cannot be written ({error})") from None
-    return file
+    records = _names(keys)
+    default = Picture.bands if len(records) == 1 else Picture.sheet
+    kind = default if picture is None else member(Picture, "picture", picture)
+    rows = RowsAsked(split=split, where=where, labels=_names(label), flagged=flagged, target=target)
+    _check(kind, records, rows, by, seed)
+    opened = open_store(store, stage=False)
+    asked = PictureAsked(
+        store=opened,
+        place=shown_place(store),
+        rows=rows,
+        keys=records,
+        modalities=_names(modality),
+        by=by,
+        count=count,
+        seed=seed,
+        description=find_description(dataset) if dataset else description_of(opened),
+    )
+    with own_style():
+        return DRAW[kind](asked).save(file)
 
 
-def _first_keys(store: Store) -> list[str]:
-    """The first records of each modality, equally many of each."""
-    names = list(store.manifest.modalities)
-    share = ceil(DEFAULT / len(names))
-    return [key for name in names for key in store.keys(name)[:share]][:DEFAULT]
+def _names(given: Names) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
-def _image(array: npt.NDArray[Any], modality: Modality) -> dict[str, Any]:
-    """Arguments of `imshow`: stretched colours, one stretched band, or the codes of a map."""
-    if modality.kind == "classes":
-        _, ranks = np.unique(array[0], return_inverse=True)
-        return {"X": ranks.reshape(array[0].shape), "cmap": "tab20", "interpolation": "nearest"}
-    shown = array[modality.indices(modality.rgb)] if modality.rgb else array[:1]
-    stretched = np.stack([_stretch(band) for band in shown], axis=-1)
-    if modality.rgb:
-        return {"X": stretched}
-    return {"X": stretched[..., 0], "cmap": "gray", "vmin": 0, "vmax": 1}
+def _check(
+    kind: Picture, keys: tuple[str, ...], rows: RowsAsked, by: str | None, seed: object
+) -> None:
+    """Refuse wishes that have no meaning together.
 
-
-def _stretch(band: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """A band with its percentiles `STRETCH` as 0 and 1; pixels that are no finite numbers are 0.
-
-    If nearly all pixels are alike, the lowest and highest take the place of the percentiles; if all
-    are, they are grey.
+    Raises:
+        OptionError: there is one.
     """
-    # Halves, because the difference of two large numbers may be larger than any number.
-    values = band.astype(np.float64) / 2
-    finite = np.isfinite(values)
-    known = values[finite]
-    if not known.size:
-        return np.zeros_like(values)
-    low, high = np.percentile(known, STRETCH)
-    if low == high:
-        low, high = known.min(), known.max()
-    if low == high:
-        return np.where(finite, 0.5, 0.0)
-    shown = np.clip(np.where(finite, values, low), low, high)
-    return np.where(finite, (shown - low) / (high - low), 0.0)
-
-
-def _in_two_lines(key: str) -> str:
-    """A long key, broken at an underscore near its middle."""
-    half = key.find("_", len(key) // 2)
-    return f"{key[:half]}\n{key[half + 1 :]}" if len(key) > 30 and half > 0 else key
+    if not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"seed must be 0 or more, not {seed!r}")
+    if keys and kind not in (Picture.sheet, Picture.bands):
+        raise OptionError(f"picture {kind!s} takes no keys, and {keys[0]!r} is one: leave it out")
+    if keys and not rows.is_all:
+        raise OptionError(
+            f"{keys[0]!r} names what is drawn: leave split, where, label and flagged out"
+        )
+    if kind is Picture.bands and len(keys) > 1:
+        raise OptionError(
+            f"picture bands is of one patch, and {len(keys)} keys are given: name one of them"
+        )

@@ -57,7 +57,11 @@ def parse_where(store: StrPath, entries: Sequence[str]) -> dict[str, list[object
         return None
     import pyarrow as pa
 
-    schema = open_store(store, stage=False).table().schema
+    opened = open_store(store, stage=False)
+    try:  # of a large table, only these columns
+        schema = opened.table(columns=[entry.partition("=")[0] for entry in entries]).schema
+    except OptionError:  # one is not there: the sentence below names those that are
+        schema = opened.table().schema
     found: dict[str, list[object]] = {}
     for entry in entries:
         column, equals, text = entry.partition("=")

@@ -5,6 +5,7 @@ A class list is a TOML file. An unknown key, or a name or code that is given twi
 codes are of the same scheme.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +22,7 @@ from patchpress.readers.hints import hint
 
 FOLDER = "class_lists"
 KIND = "class list"
+_COLOUR = re.compile("#[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class ClassList:
     """Canonical class names in the official order: the index of a class is its index here."""
     codes: Mapping[int, str | None]
     """Code in a map -> class name; None for codes that are known but belong to no class."""
+    colours: Mapping[str, str]
+    """Class name -> its colour in pictures as ``#RRGGBB``; of classes that have an official one."""
     _spellings: Mapping[str, str] = field(repr=False)
     """Every spelling of a class, as `_folded` returns it -> canonical name."""
 
@@ -132,11 +136,16 @@ def _class_list(root: Section) -> ClassList:
     head.end()
     names: list[str] = []
     spellings: dict[str, str] = {}
+    colours: dict[str, str] = {}
     for entry in root.tables("classes"):
         own = entry.take("name", str)
         names.append(own)
         if not _add_codes(codes, entry, "codes", own):
             raise entry.error("codes", "must list at least one code")
+        if colour := entry.take("colour", str, ""):
+            if not _COLOUR.fullmatch(colour):
+                raise entry.error("colour", f"must be as in #E6004D, not {colour!r}")
+            colours[own] = colour.upper()
         _add_spelling(spellings, entry, "name", own, own)
         for variant in entry.strings("variants", optional=True):
             _add_spelling(spellings, entry, "variants", variant, own)
@@ -150,6 +159,7 @@ def _class_list(root: Section) -> ClassList:
         code_scheme=scheme,
         names=tuple(names),
         codes=codes,
+        colours=colours,
         _spellings=spellings,
     )
 

@@ -106,6 +106,8 @@ class ModalitySource:
     fields: Mapping[str, str]
     rgb: tuple[str, ...] = ()
     """The bands that are shown as red, green and blue, if there are such."""
+    wavelengths: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """Band -> its central wavelength in nanometres, where that is known: for pictures alone."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Table column -> template of its value."""
     sidecar: Sidecar | None = None

@@ -34,7 +34,8 @@ def parse_modality(name: str, section: Section, identity: str, *, limited: bool)
     Raises:
         DescriptionError: a wrong key.
     """
-    bands = tuple(band for entry in section.tables("bands") for band in _bands(entry))
+    wavelengths: dict[str, float] = {}
+    bands = tuple(band for entry in section.tables("bands") for band in _bands(entry, wavelengths))
     key = _template(section, "key", section.take("key", str))
     if len(fields_of(key)) != 1:
         raise section.error("key", "must hold one column of the table, in braces")
@@ -56,6 +57,7 @@ def parse_modality(name: str, section: Section, identity: str, *, limited: bool)
         bands=bands,
         fields=section.mapping("fields"),
         rgb=section.strings("rgb", optional=True),
+        wavelengths=wavelengths,
         columns=section.mapping("columns"),
         sidecar=_sidecar(section.section("sidecar", optional=True), column),
         alone=section.take("alone", bool, default=False),
@@ -81,8 +83,11 @@ def _sidecar(section: Section, key_column: str) -> Sidecar | None:
     return sidecar
 
 
-def _bands(section: Section) -> list[Band]:
-    """The bands of one entry: one; or if it has ``count``, so many, numbered from 1."""
+def _bands(section: Section, wavelengths: dict[str, float]) -> list[Band]:
+    """The bands of one entry: one; or if it has ``count``, so many, numbered from 1.
+
+    The wavelength of one band is entered in `wavelengths`, in nanometres.
+    """
     gsd = section.number("gsd")
     shape = section.take("shape", list)
     count = section.take("count", int, 0)
@@ -93,7 +98,12 @@ def _bands(section: Section) -> list[Band]:
     if not 0 <= count <= MOST_BANDS:
         raise section.error("count", f"must be how many bands there are, not {count}")
     name, dtype = section.take("name", str), section.take("dtype", str)
+    wavelength = section.number("wavelength", 0.0)
     section.end()
+    if wavelength < 0 or (wavelength and count):
+        raise section.error("wavelength", f"must be nanometres of one band, not {wavelength}")
+    if wavelength:
+        wavelengths[name] = wavelength
     if dtype not in SAFETENSORS_DTYPES:
         raise section.error("dtype", f"must be a NumPy dtype such as uint16, not {dtype!r}")
     if shape[0] * shape[1] * np.dtype(dtype).itemsize * max(count, 1) > RECORD_LIMIT:

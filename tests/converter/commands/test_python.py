@@ -142,17 +142,6 @@ def test_a_picture_is_drawn(copied: Path, tmp_path: Path) -> None:
         plot(copied, out=tmp_path / "p.xyz")
 
 
-def test_a_picture_of_pixels_that_are_no_numbers_is_drawn() -> None:
-    import numpy as np
-
-    from patchpress.converter.commands.plot import _stretch as stretch
-
-    band = np.array([[1, 2], [3, np.nan]], np.float32)
-    assert stretch(band)[1, 1] == 0
-    assert stretch(band).max() == 1
-    assert not stretch(np.full((2, 2), np.nan)).any()
-
-
 def test_a_record_is_shown_by_its_own_bands(native: Path) -> None:
     key = open_store(native).keys("s2")[0]
     lines = {

@@ -159,7 +159,7 @@ def test_a_list_is_loaded_once_and_crosses_a_process_boundary(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (HEAD + WATER + "colour = 1\n", r"'classes\[0\].colour' is unknown"),
+        (HEAD + WATER + "shade = 1\n", r"'classes\[0\].shade' is unknown"),
         ("shade = 1\n" + HEAD + WATER, "'shade' is unknown"),
         (HEAD + "year = 1\n" + WATER, "'class_list.year' is unknown"),
         (HEAD.replace("unclassified", "unknown") + WATER, "'class_list.unclassified' is missing"),
