@@ -18,6 +18,7 @@ from benchmarks import (
     loader,
     read,
     remote,
+    start,
     targets,
     venvs,
 )
@@ -38,6 +39,7 @@ CASES = (
     "loader",
     "memory",
     "remote",
+    "start",
 )
 DEFAULT = ("convert", "read")
 OTHERS = ("environments", "report")
@@ -102,6 +104,7 @@ class Cases:
             "costs": lambda: costs.run(self.tree(), self.out, a.workers),
             "copy": lambda: copies.run(self.tree(), self.out, a.workers, a.rounds),
             "remote": lambda: remote.run(self.tree(), self.out, a.workers, a.rounds),
+            "start": lambda: start.run(self.out, a.workers, a.rounds, a.seed),
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),

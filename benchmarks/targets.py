@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.adapters.patchpress import PatchpressSharded
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
 from benchmarks.report import CaseTable
+from benchmarks.start import HELP, SMALL
 
 OF_CONVERTING = (
     "convert",
@@ -16,6 +17,7 @@ OF_CONVERTING = (
     "copy",
     "memory",
     "remote",
+    "start",
 )  # the cases without a reader
 CONVERTER, USUAL = "Patchpress", "rasterio, process pool"
 FROM_ARCHIVE = PATCHPRESS.format(layout="stacked")
@@ -64,6 +66,13 @@ class Medians:
         if not seconds:
             raise Absent("archive")
         return float(seconds[other] / seconds[FROM_ARCHIVE])
+
+    def starting(self, name: str) -> float:
+        """CPU seconds of a short command and of all processes that it starts."""
+        for raw in self.trials.get("start", ()):
+            if raw["name"] == name:
+                return float(median(raw["cpu"]))
+        raise Absent("start")
 
     def peaks(self) -> list[dict[int, float]]:
         """For each layout: patches -> peak memory of all processes of a conversion, MB."""
@@ -136,6 +145,8 @@ GOALS = (
         lambda m: 1 / m.from_archive(NOWHERE, "ended"),
         most=True,
     ),
+    Goal("CPU seconds of convert --help", 0.08, lambda m: m.starting(HELP), most=True),
+    Goal("CPU seconds of converting 18 patches", 0.35, lambda m: m.starting(SMALL), most=True),
     Goal(
         "MB of memory at the peak, all processes (PSS), the largest",
         400,

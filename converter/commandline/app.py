@@ -5,15 +5,27 @@ from functools import wraps
 from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from patchpress.converter.addressspace import TO_BEGIN, require_address_space
 from patchpress.converter.arguments import Verbose
+from patchpress.converter.commandline.values import parse_values_here
 from patchpress.converter.exits import UsageError, output
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
+
+class _Group(TyperGroup):
+    """The command with its subcommands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words before the name of a subcommand."""
+        parse_values_here(self.get_params(ctx))
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Group,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: what draws boxes takes longer to load than a small store
 )
@@ -24,6 +36,7 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words; some errors of click have no context, and get this one."""
+        parse_values_here(self.get_params(ctx))
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:

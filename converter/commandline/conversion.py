@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -34,6 +34,11 @@ from patchpress.converter.options import (
 from patchpress.converter.paths import place
 from patchpress.converter.stderr import say
 from patchpress.readers.errors import OptionError, TargetError
+
+if TYPE_CHECKING:
+    from patchpress.converter.commands.finished_before import FinishedBefore
+    from patchpress.converter.commands.shard_report import ShardReport
+    from patchpress.converter.storage.report import Report
 
 
 @command()
@@ -184,17 +189,15 @@ def convert(
     if dry:
         _foretell(dataset, source, store, options)
     from patchpress.converter.commands.convert import convert as convert_dataset
-    from patchpress.converter.commands.convert_shards import convert_shard
-    from patchpress.converter.commands.finished_before import FinishedBefore
-    from patchpress.converter.commands.shard_report import ShardReport
     from patchpress.converter.progress import progress_for_terminal
-    from patchpress.converter.storage.report import Report
 
     report: Report | ShardReport | FinishedBefore
     with going_on_later(), progress_for_terminal() as progress:
         if sharding.shard is None:
             report = convert_dataset(dataset, source, store, progress=progress, **options)
         else:
+            from patchpress.converter.commands.convert_shards import convert_shard
+
             report = convert_shard(
                 dataset, source, store, sharding.shard, progress=progress, **options
             )

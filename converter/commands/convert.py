@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
-from patchpress.converter.commands.convert_cluster import convert_on_cluster
-from patchpress.converter.commands.convert_shards import convert_shards
-from patchpress.converter.commands.convert_to_url import convert_to_url
 from patchpress.converter.commands.converted import (
     converted_manifest,
     converted_report,
@@ -78,15 +75,21 @@ def convert(
         ClusterError: as their names say; the store is left without a manifest.
     """
     if is_url(store):
+        from patchpress.converter.commands.convert_to_url import convert_to_url
+
         told = progress or NoProgress()
         return convert_to_url(dataset, source, os.fspath(store), options, told)
     folder, begun, checked = local_path(store), time.monotonic(), convert_options(options)
     if checked.scheduler is not None:
+        from patchpress.converter.commands.convert_cluster import convert_on_cluster
+
         return convert_on_cluster(
             dataset, local_path(source), folder, checked, progress or NoProgress()
         )
     asked = prepare_request(dataset, local_path(source), folder, checked)
     if asked.options.shards is not None:
+        from patchpress.converter.commands.convert_shards import convert_shards
+
         return convert_shards(asked, folder, progress or NoProgress())
     conversion = _Conversion(asked, folder, progress or NoProgress())
     with claim(folder, overwrite=asked.options.overwrite) as target:
@@ -123,9 +126,12 @@ class _Conversion:
         """Store all records, then write what describes them, and the manifest last."""
         self._log_options()
         recipes, self.logs = self.request.recipes(), self.request.empty_logs()
+        count = self.request.count_patches
         # Workers are started before pyarrow and LMDB are loaded here, so that they can be forked.
         workers, parts = self.options.worker_count, self.parts
-        with encoding(recipes, workers, parts.packed, parts.stream_count, writing=AHEAD) as encode:
+        with encoding(
+            recipes, workers, parts.packed, parts.stream_count, writing=AHEAD, count=count
+        ) as encode:
             tables = self.request.checked_tables()
             chosen = self._choose(tables, encode)
             asked = self.request.decisive_settings()

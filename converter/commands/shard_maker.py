@@ -101,6 +101,7 @@ class ShardMaker:
                 parts.packed,
                 parts.stream_count,
                 writing=AHEAD,
+                count=self._request.count_patches,
             )
         )
         return self

@@ -18,6 +18,7 @@ from patchpress.converter.encoding.raster import decode_apart
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array
 from patchpress.converter.memory import CellPool, SharedMemory
+from patchpress.converter.planning.work import count_patches
 from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
@@ -83,8 +84,11 @@ def compare_pixels(
         SourceError: an archive is damaged, ends early or is another dataset's.
         PatchpressError: a worker process died.
     """
-    tasks = TASKS * max(workers, 1)
     chunking = _chunking(description, parts)
+    most = workers * PATCHES_IN_TASK
+    patches = sum(count_patches(description, parts, name, most) for name in parts.modalities)
+    workers = min(workers, max(1, -(-patches // PATCHES_IN_TASK)))  # no more than there are tasks
+    tasks = TASKS * max(workers, 1)
     cells = cell_pool([description.modalities[name] for name in parts.packed], chunking, tasks)
     files = cells.shared if cells is not None else None
     comparison = _Comparison(store, description, parts, chunking, cells, progress)

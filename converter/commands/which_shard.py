@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from patchpress.converter.commands.make_shards import check_number
 from patchpress.converter.options import ConvertKeywords
 from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.sizes import size_option
 from patchpress.converter.storage.shard_place import shards_begun
 from patchpress.converter.text import size
-from patchpress.converter.transfer.shards_at_url import shards_begun_at
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.shard_rule import MOST_SHARDS
 from patchpress.readers.remote.url import is_url
@@ -64,6 +62,8 @@ def which_shard(
         count = _count_of_array(environment)
         if count is not None:
             whence.append(COUNT)
+    from patchpress.converter.commands.make_shards import check_number
+
     check_number(number, count)
     told = ""
     if whence or why:
@@ -75,6 +75,8 @@ def which_shard(
 
 def _begun(store: StrPath) -> int | None:
     if is_url(store):
+        from patchpress.converter.transfer.shards_at_url import shards_begun_at
+
         return shards_begun_at(os.fspath(store))
     return shards_begun(local_path(store))
 

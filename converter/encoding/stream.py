@@ -42,14 +42,20 @@ def encoding(
     streams: int = 0,
     *,
     writing: int = 0,
+    count: Callable[[str, int], int] | None = None,
 ) -> Iterator["Encoding"]:
     """Encodes patches: in `workers` processes, or in this one if that is 0.
+
+    No more processes are started than there are tasks, if ``count(modality, most)`` tells how many
+    patches there are, as far as `most`.
 
     `packed` are the modalities whose files come out of archives, in so many `streams`. `writing`
     is how many chunks may wait to be written, each with memory of its own.
     """
     encoders = {name: Encoder(recipe) for name, recipe in recipes.items()}
     frames = {name: frame_size(encoder.capacity) for name, encoder in encoders.items()}
+    if count is not None:
+        workers = min(workers, _most_tasks(frames, workers, count))
     # A task at work and one that waits for each worker, two whose outcomes nobody has taken yet,
     # and those whose records are on their way to the disk.
     tasks = 2 * workers + 2 + writing if workers else 1 + writing
@@ -71,6 +77,13 @@ def encoding(
         slots.shared.free()
         if files is not None:
             files.free()
+
+
+def _most_tasks(frames: dict[str, int], enough: int, count: Callable[[str, int], int]) -> int:
+    """How many tasks there are, as far as `enough` of them; at least one."""
+    wanted = enough * CHUNK_BYTES
+    nbytes = sum(size * count(name, -(-wanted // size)) for name, size in frames.items())
+    return max(1, -(-nbytes // CHUNK_BYTES))
 
 
 class TaskSlots:

@@ -17,6 +17,7 @@ from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.options import ConvertOptions, Layout, Size
 from patchpress.converter.paths import StrPath
 from patchpress.converter.planning.defects import KnownDefects
+from patchpress.converter.planning.work import count_patches
 from patchpress.converter.sources.apart import require_apart
 from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
@@ -109,6 +110,10 @@ class ConversionRequest(NamedTuple):
             )
             for name in self.parts.modalities
         }
+
+    def count_patches(self, name: str, most: int) -> int:
+        """How many patches of a modality there are at most, as `work.count_patches` has it."""
+        return count_patches(self.description, self.parts, name, most, self.options.limit)
 
     def size_rule(self, name: str, layout: Layout | None = None) -> str:
         """What happens to a patch of a modality that is not of the usual size: a `Size`.

@@ -126,6 +126,7 @@ def test_help_loads_nothing_that_it_does_not_need() -> None:
             "rich",
             "pyarrow",
             "rasterio",
+            "pydantic",
         }
 
 
@@ -135,3 +136,20 @@ def test_a_conversion_loads_nothing_that_it_does_not_need(raw: Path, tmp_path: P
     found = loaded_by("convert", DATASET, raw, tmp_path / "ben.store", *words)
     assert "numpy" in found
     assert not found & {"rasterio", "imagecodecs", "rich", "markdown_it", "torch", "safetensors"}
+    assert not found & {"pydantic", "distributed", "obstore", "matplotlib"}
+
+
+def test_a_conversion_loads_none_of_the_rooms_that_it_does_not_need(
+    raw: Path, tmp_path: Path
+) -> None:
+    """Shards, schedulers and URLs have modules of their own."""
+    words = ("convert", DATASET, raw, tmp_path / "ben.store", "--workers", 0)
+    ended = command(*words, env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"})
+    assert ended.code == 0, ended.err
+    modules = set(re.findall(r"patchpress\.[\w.]+", ended.err))
+    assert "patchpress.converter.commands.convert" in modules
+    for room in ("converter.cluster", "converter.transfer", "readers.staging"):
+        assert not [name for name in modules if name.startswith(f"patchpress.{room}")]
+    for name in ("convert_shards", "convert_cluster", "convert_to_url", "shard_maker"):
+        assert f"patchpress.converter.commands.{name}" not in modules
+    assert "patchpress.readers.remote.client" not in modules
