@@ -23,6 +23,8 @@ from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.rows import build_rows
 from patchpress.converter.tables.split_column import SplitOptions
+from patchpress.converter.text import several, size
+from patchpress.readers.errors import TableError
 from patchpress.readers.format.manifest import Flagged
 from patchpress.readers.format.table import (
     EPSG,
@@ -31,6 +33,7 @@ from patchpress.readers.format.table import (
     flag_mask,
     presence_column,
 )
+from patchpress.readers.format.table_file import allowed_bytes
 from patchpress.readers.format.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -258,8 +261,32 @@ def flagged_rows(
 
 
 def write_metadata(path: Path, rows: "pa.Table") -> None:
-    """Write the table, whole or not at all, and flush it to the disk."""
+    """Write the table, whole or not at all, and flush it to the disk.
+
+    Raises:
+        TableError: its rows are so long that readers would refuse the table.
+        OSError: the folder cannot be written.
+    """
     import pyarrow.parquet as pq
 
+    allowed = allowed_bytes(len(rows))
+    nbytes = sum(_unfolded(column) for column in rows.columns)
+    if nbytes > allowed - allowed // 16:
+        longest = max(rows.column_names, key=lambda name: _unfolded(rows[name]))
+        raise TableError(
+            f"{path} would unfold to {size(nbytes)} in {several(len(rows), 'row')}, and readers "
+            f"take {size(allowed)}: store no column {longest!r}, or give it shorter values"
+        )
     with whole_file(path) as file:
         pq.write_table(rows, file, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def _unfolded(column: "pa.ChunkedArray") -> int:
+    """About as many bytes as readers count for a column: its own, and 16 to 24 a value."""
+    import pyarrow.compute as pc
+    import pyarrow.types as pt
+
+    values = len(column)
+    if pt.is_list(column.type) or pt.is_large_list(column.type):
+        values += int(pc.sum(pc.list_value_length(column)).as_py() or 0)
+    return int(column.nbytes) + 24 * values

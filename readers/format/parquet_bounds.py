@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _PER_VALUE = 16  # bytes of a value besides its text: a number, an offset
 _PER_LEVEL = 8  # bytes of a value for each list that it lies in
 _FEW = 1 << 20  # bytes about which the longest value of a dictionary is not asked for
+_TIMES = 500
+"""How many times its bytes in the file a page may unfold to, and all pages those of the file: of
+published tables it is 93 times, and 64 with dictionaries unfolded."""
+_PAGE, _FILE = 4 << 20, 48 << 20  # bytes that they may unfold to in any case
 _HEADER = 8 << 10  # bytes of a page's header, mostly; more if it has long statistics
 _LONGEST_HEADER = 1 << 20
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # kinds of pages (parquet.thrift, PageType)
@@ -36,6 +40,8 @@ class _PageHeader(NamedTuple):
     kind: int
     nbytes: int
     """After decompression."""
+    packed: int
+    """In the file."""
     values: int
     encoding: int
 
@@ -54,14 +60,15 @@ def read_bounded(
         path: where it lies.
         groups: numbers of the row groups.
         columns: their names.
-        allowed: bytes that they may unfold to.
+        allowed: bytes that they may unfold to; of a file of few bytes, fewer.
 
     Raises:
-        Unfolds: they unfold to more.
+        Unfolds: they unfold to more, or one page to far more than its bytes in the file.
         OSError, pyarrow.ArrowException: as pyarrow; also if its pages have no headers.
     """
     import pyarrow as pa
 
+    allowed = min(allowed, max(_TIMES * path.stat().st_size, _FILE))
     bounds = _Bounds(file, path, columns, allowed)
     with path.open("rb") as opened:
         for number in groups:
@@ -106,6 +113,9 @@ class _Bounds:
             each = _PER_VALUE + _PER_LEVEL * column.max_repetition_level
             numbered = dictionary = 0
             for page in _pages(opened, chunk):
+                most = max(_TIMES * page.packed, _PAGE)
+                if page.nbytes > most:
+                    raise Unfolds(page.nbytes, min(most, self._allowed))
                 if page.kind == _DICTIONARY:
                     dictionary = page.nbytes
                     continue
@@ -168,7 +178,7 @@ def _pages(file: BufferedReader, chunk: "pq.ColumnChunkMetaData") -> Iterator[_P
         at += length + packed
         if said:  # others are passed over by decoders
             values += count if kind != _DICTIONARY else 0
-            yield _PageHeader(kind, nbytes, count, encoding)
+            yield _PageHeader(kind, nbytes, packed, count, encoding)
 
 
 def _header(file: BufferedReader, at: int) -> tuple[dict[int, Any], int]:

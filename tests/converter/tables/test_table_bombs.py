@@ -8,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchpress.converter.commands.rewrite_table import rewrite_table
+from patchpress.converter.tables.metadata import write_metadata
 from patchpress.converter.tables.tablefiles import read_columns, read_groups
 from patchpress.readers.errors import TableError
+from patchpress.readers.format.parquet_bounds import read_bounded
+from patchpress.readers.format.table_file import allowed_bytes
 from tests.support.helpers import PEAK, python
 
 ROWS = 20_000
@@ -47,7 +50,7 @@ def test_a_table_that_unfolds_is_refused(tmp_path: Path, kind: str, reader: str)
         assert "which must be a string" in sentence
     else:
         assert sentence == (
-            f"{path} unfolds to 6.0 GB or more in 20,000 rows, and 98.7 MB are allowed: write it "
+            f"{path} unfolds to 6.0 GB or more in 20,000 rows, and 47.5 MB are allowed: write it "
             "again with shorter values, or leave out columns that are not needed"
         )
     assert pa.default_memory_pool().max_memory() - before < 10 << 20
@@ -66,6 +69,7 @@ PROGRAM = (
     + """
 import sys
 from pathlib import Path
+from patchpress.converter.tables.metadata import write_metadata
 from patchpress.converter.tables.tablefiles import read_groups
 from patchpress.readers.errors import TableError
 
@@ -91,3 +95,23 @@ def test_the_peak_of_the_process_stays(tmp_path: Path) -> None:
     *refused, above = done.out.splitlines()
     assert refused == ["refused"] * len(kinds)
     assert int(above) < 100 << 20
+
+
+@pytest.mark.parametrize("kind", ["text", "lists"])
+def test_no_table_is_written_that_readers_refuse(tmp_path: Path, kind: str) -> None:
+    def table(nbytes: int) -> pa.Table:
+        texts = ["x" * (nbytes // 500)] * 500
+        values = [[text[:100]] * (len(text) // 100) for text in texts] if kind == "lists" else texts
+        return pa.table({"patch_id": [f"p{number}" for number in range(500)], "long": values})
+
+    path, longest = tmp_path / "metadata.parquet", 35 if kind == "lists" else 44
+    write_metadata(path, table(longest << 20))
+    with pq.ParquetFile(path) as file:
+        groups = range(file.num_row_groups)
+        assert len(read_bounded(file, path, groups, None, allowed_bytes(500))) == 500
+    path.unlink()
+    with pytest.raises(
+        TableError, match=r"unfold to .* in 500 rows, .* no column 'long', or"
+    ):
+        write_metadata(path, table(60 << 20))
+    assert list(tmp_path.iterdir()) == []

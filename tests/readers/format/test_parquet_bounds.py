@@ -7,7 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from patchpress.readers.format import parquet_bounds
 from patchpress.readers.format.parquet_bounds import Unfolds, read_bounded
+from patchpress.readers.format.table_file import allowed_bytes
 
 LONG = "x" * 300_000
 ROWS = 20_000
@@ -105,6 +107,67 @@ def test_usual_tables_are_read_as_they_are(tmp_path: Path, version: str, diction
         read(path, allowed=100_000)
     empty = written(tmp_path / "b.parquet", table.slice(0, 0))
     assert read(empty).equals(table.slice(0, 0))
+
+
+def zigzag(number: int) -> bytes:
+    """A whole number in Thrift's compact protocol."""
+    number, out = number << 1, bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def with_promise(path: Path, nbytes: int) -> Path:
+    """The file whose first page says that it unfolds to so many bytes; all else is as it was."""
+    data = bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        header, length = parquet_bounds._header(file, 4)
+    said = b"".join(b"\x15" + zigzag(header[5][field]) for field in (1, 2, 3, 4))
+    sizes = b"\x15" + zigzag(nbytes) + b"\x15" + zigzag(header[3])
+    forged = b"\x15" + zigzag(header[1]) + sizes + b"\x2c" + said + b"\0"
+    rest = length - len(forged) - 3  # a field that nobody knows, instead of the statistics
+    assert 0 <= rest < 128
+    data[4 : 4 + length] = forged + b"\xa8" + bytes([rest]) + bytes(rest) + b"\0"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("rows", [ROWS, 400_000])
+def test_a_page_that_promises_far_more_than_it_has_is_refused(tmp_path: Path, rows: int) -> None:
+    """In a table of many rows: as many bytes as so many rows may have."""
+    names = pa.table({"a": [f"{'name' * 4}{number:06}" for number in range(rows)]})
+    path = written(tmp_path / "a.parquet", names, use_dictionary=False)
+    assert read(path, allowed=1 << 32).equals(names)
+    forged = with_promise(path, (1 << 31) - 1)
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(Unfolds) as error:
+        read(forged, allowed=1 << 32)
+    assert error.value.nbytes == (1 << 31) - 1
+    assert pa.default_memory_pool().max_memory() - before < 10 << 20
+
+
+def test_a_small_file_unfolds_to_no_more_than_a_small_one_may(tmp_path: Path) -> None:
+    """Many columns, each of pages that alone are no reason to refuse them."""
+    columns = {f"c{number}": pa.array(["x" * 3_000] * 1_200) for number in range(20)}
+    options = {"use_dictionary": False, "write_statistics": False}
+    path = written(tmp_path / "a.parquet", pa.table(columns), **options)
+    assert path.stat().st_size < 96_000
+    with pytest.raises(Unfolds) as error:
+        read(path, allowed=1 << 32)
+    assert error.value.allowed == 48 << 20
+    assert len(read(path, ["c1", "c2"], allowed=1 << 32)) == 1_200
+
+
+@pytest.mark.parametrize("folder", ["bigearthnet-v1", "bigearthnet-v2"])
+def test_published_tables_have_a_wide_margin(shared_data: Path, folder: str) -> None:
+    for path in sorted((shared_data / folder).rglob("*.parquet")):
+        with pq.ParquetFile(path) as file:
+            groups, rows = range(file.num_row_groups), file.metadata.num_rows
+            bounds = parquet_bounds._Bounds(file, path, None, allowed_bytes(rows) // 3)
+            with path.open("rb") as opened:
+                for number in groups:  # raises nothing
+                    bounds.add(opened, number)
 
 
 def test_pages_without_headers_are_damage(tmp_path: Path) -> None:
