@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.sizes import size_option
 from patchpress.readers.errors import OptionError
+from patchpress.readers.format.blosc2_chunk import LEVEL as BLOSC2_LEVEL
 from patchpress.readers.format.shard_rule import MOST_SHARDS
 from patchpress.readers.hints import hint
 
@@ -35,6 +36,8 @@ class Codec(StrEnum):
     """How a record's bytes are compressed."""
 
     none = "none"
+    blosc2 = "blosc2"
+    """Bits shuffled, then LZ4: two thirds of the bytes, at the speed of memory."""
     zstd = "zstd"
 
 
@@ -123,7 +126,7 @@ class ConvertKeywords(TypedDict, total=False):
     modalities: str | Sequence[str] | None
     layout: Layout | Literal["stacked", "native"]
     resampling: Resampling | Literal["nearest", "bilinear", "cubic"]
-    compression: Codec | Literal["none", "zstd"]
+    compression: Codec | Literal["none", "blosc2", "zstd"]
     level: int | None
     workers: int | None
     on_error: OnError | Literal["stop", "skip"]
@@ -213,7 +216,7 @@ class ConvertOptions:
                 "scratch is for a scheduler's workers, or for a store at a URL: give scheduler, or "
                 "a URL"
             )
-        if self.level is not None and self.compression is Codec.none:
+        if self.level is not None and self.compression is not Codec.zstd:
             raise OptionError(f"level {self.level} has no effect without compression zstd")
         resamples = self.layout is Layout.stacked or self.size is Size.resize
         if not resamples and self.resampling is not Resampling.nearest:
@@ -235,9 +238,11 @@ class ConvertOptions:
         object.__setattr__(self, "modalities", None if names is None else tuple(names))
 
     @property
-    def zstd_level(self) -> int:
-        """The level of zstd; 0 if nothing is compressed."""
-        return 0 if self.compression is Codec.none else self.level or ZSTD_LEVEL
+    def compression_level(self) -> int:
+        """The level of the codec; 0 if nothing is compressed."""
+        if self.compression is Codec.zstd:
+            return self.level or ZSTD_LEVEL
+        return 0 if self.compression is Codec.none else BLOSC2_LEVEL
 
     @property
     def window(self) -> int:

@@ -29,7 +29,9 @@ settings.register_profile("suite", deadline=None, derandomize=True, database=Non
 settings.load_profile("suite")
 
 KINDS = [
-    (layout, compression) for layout in ("stacked", "native") for compression in ("none", "zstd")
+    (layout, compression)
+    for layout in ("stacked", "native")
+    for compression in ("none", "zstd", "blosc2")
 ]
 # How a store is read: by its extents in the mode that a store chooses, in one of the two modes, or
 # without extents (the way called "lmdb"); or one of 4 shards, with extents and without them.
@@ -43,8 +45,12 @@ WAYS = [
     ("stacked", "none", "lmdb"),
     ("native", "none", "lmdb"),
     ("native", "zstd", "lmdb"),
+    ("native", "blosc2", "map"),
+    ("native", "blosc2", "direct"),
+    ("native", "blosc2", "lmdb"),
     ("stacked", "none", "shards"),
     ("native", "none", "shards"),
+    ("native", "blosc2", "shards"),
     ("stacked", "none", "bare shards"),
 ]
 
@@ -111,7 +117,10 @@ def sharded_stores(
     root = tmp_path_factory.mktemp("sharded")
     return {
         (layout, compression, way): sharded(
-            stores[layout, compression], root / f"{layout} {way}", 4, extents=way == "shards"
+            stores[layout, compression],
+            root / f"{layout} {compression} {way}",
+            4,
+            extents=way == "shards",
         )
         for layout, compression, way in WAYS
         if way.endswith("shards")

@@ -11,8 +11,9 @@ from patchpress.converter.descriptions.patterns import key_pattern
 from patchpress.converter.sources.patch import Patch, named_patch
 from patchpress.converter.storage.new_manifest import stored_modality
 from patchpress.readers.errors import SourceError, StoreDamaged
+from patchpress.readers.format.compression import NONE, Decompressor, codec_of
 from patchpress.readers.format.modality import Modality, matching
-from patchpress.readers.format.record import Decompressor, Form, form_in, is_compressed
+from patchpress.readers.format.record import Form, form_in
 
 NAMELESS = "with keys that end in a zero byte"
 """What a value is whose key cannot be a name."""
@@ -104,12 +105,12 @@ class RecordIdentifier:
     def plain(self, value: memoryview) -> memoryview:
         """The bytes of a record before it was compressed, if the store's records may be.
 
+        They are valid until the next call.
+
         Raises:
             StoreDamaged: it cannot be decompressed.
         """
-        if self._decompress is None or not is_compressed(value):
-            return value
-        return memoryview(self._decompress(value))
+        return value if self._decompress is None else self._decompress(value)
 
     def _is_patch(self, name: bytes) -> bool:
         """Whether a key is the name of a patch."""
@@ -117,7 +118,7 @@ class RecordIdentifier:
         return next(self._named(self._known, key), None) is not None
 
     def _not_safetensors(self, value: memoryview) -> str:
-        if is_compressed(value):
+        if codec_of(value) != NONE:
             return (
                 "it is compressed, and how is told by the manifest.json of its store: copy that "
                 f"and metadata.parquet to {self._data.parent}, and leave --dataset out"

@@ -44,6 +44,7 @@ from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError, StoreDamaged
+from patchpress.readers.format.compression import codec_of
 from patchpress.readers.format.manifest import (
     DATA,
     METADATA,
@@ -53,7 +54,6 @@ from patchpress.readers.format.manifest import (
     write_manifest,
 )
 from patchpress.readers.format.modality import Modality
-from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.table import (
     checksum_column,
     key_column,
@@ -221,9 +221,10 @@ class _Update:
     def _check_compression(
         self, identifier: RecordIdentifier, name: bytes, value: memoryview, modality: Modality
     ) -> None:
-        if is_compressed(value) != (modality.compression.codec == "zstd"):
-            state = "compressed" if is_compressed(value) else "not compressed"
-            raise identifier.foreign(name, f"it is {state}, unlike the other records of its kind")
+        codec, usual = codec_of(value), modality.compression.codec
+        if codec != usual:
+            why = f"its compression is {codec}, but {usual} of the other records of its kind"
+            raise identifier.foreign(name, why)
 
     def _is_from_tables(self) -> bool:
         """Whether official tables gave the rows: they have columns that nothing else gives."""

@@ -37,7 +37,7 @@ def converted_manifest(
     `records` are how many each modality has.
     """
     options = request.options
-    compression = Compression(str(options.compression), options.zstd_level)
+    compression = Compression(str(options.compression), options.compression_level)
     modalities = {
         name: stored_modality(
             request.description,

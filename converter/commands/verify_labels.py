@@ -10,7 +10,8 @@ from typing import Any
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
 from patchpress.converter.descriptions.labels_from_codes import count_codes, labels_from_counts
 from patchpress.readers.errors import PatchError
-from patchpress.readers.format.record import Decompressor, form_in, is_compressed
+from patchpress.readers.format.compression import Decompressor
+from patchpress.readers.format.record import form_in
 from patchpress.readers.format.table import key_column
 from patchpress.readers.store import Store
 
@@ -35,7 +36,7 @@ class LabelsOfMaps:
         """Note the labels of a record, if it is a map; what is wrong with its codes, else None."""
         if not self._rules:
             return None
-        record = self._decompress(value) if is_compressed(value) else value
+        record = self._decompress(value)
         form = form_in(record)
         found = [m for m in self._store.manifest.matches(form) if m.name in self._rules]
         if not found:

@@ -11,14 +11,9 @@ from patchpress.readers.access.scan import HEADERS_KEPT, HeaderList
 from patchpress.readers.access.shards import Shards
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
+from patchpress.readers.format.compression import Decompressor, codec_of
 from patchpress.readers.format.manifest import OTHER_VALUES, ContentDigest
-from patchpress.readers.format.record import (
-    Decompressor,
-    decode,
-    decode_with_safetensors,
-    form_in,
-    is_compressed,
-)
+from patchpress.readers.format.record import decode, decode_with_safetensors, form_in
 from patchpress.readers.format.shard_rule import shard_of
 from patchpress.readers.store import Store
 
@@ -79,9 +74,8 @@ class RecordsReadBack:
         return self._problem(key, value)
 
     def _problem(self, key: str, value: memoryview) -> str | None:
-        compressed = is_compressed(value)
         try:
-            record = self._decompress(value) if compressed else value
+            record = self._decompress(value)
             form = form_in(record)
             # Records of one header differ in their pixels only, so the first one speaks for all.
             known = form.header in self._read_by_library
@@ -96,8 +90,9 @@ class RecordsReadBack:
             return "its tensors are not those of any modality in the manifest"
         modality = found[0] if len(found) == 1 else self._store.modality_of(key)
         self._counts[modality.name] += 1
-        if compressed != (modality.compression.codec == "zstd"):
-            return f"it is {'' if compressed else 'not '}compressed, against the manifest"
+        codec, promised = codec_of(value), modality.compression.codec
+        if codec != promised:
+            return f"its compression is {codec}, but the manifest says {promised}"
         return None
 
     def problems(self) -> list[str]:

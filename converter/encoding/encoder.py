@@ -23,8 +23,10 @@ from patchpress.converter.sources.files import LARGEST, PatchFiles, open_files
 from patchpress.converter.sources.passed_over import is_hidden
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
+from patchpress.readers.format.blosc2_chunk import LEAST
+from patchpress.readers.format.compression import compressor_of
 from patchpress.readers.format.modality import Band, record_form
-from patchpress.readers.format.record import Compressor, Form
+from patchpress.readers.format.record import Form
 
 SIZE_MARGIN = 2  # so many times the usual bytes are made ready for a record of any size
 
@@ -40,7 +42,7 @@ class Recipe(NamedTuple):
     codec: str
     """A `Codec`."""
     level: int
-    """Of zstd."""
+    """Of the codec."""
     nan: str = "refuse"
     """A `Nan`."""
     size: str = "keep"
@@ -105,7 +107,8 @@ class Encoder:
         # again, because new memory would cost more than the reading.
         self._coarse = {band.shape: np.empty(band.shape, band.dtype) for band in self._bands}
         self._together = np.empty(0, self._bands[0].dtype)
-        self._compress = Compressor(recipe.level) if recipe.codec == "zstd" else None
+        item_size = np.dtype(self._bands[0].dtype).itemsize
+        self._compress = compressor_of(recipe.codec, recipe.level, item_size)
         self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
         self._column_reader = ColumnReader(modality, recipe.rules, recipe.splits, recipe.identity)
         self._size = self._form.size * (SIZE_MARGIN if self._keeps_sizes else 1)
@@ -115,8 +118,8 @@ class Encoder:
     @property
     def capacity(self) -> int:
         """How many bytes a record takes, compressed or not; more only if patches keep sizes."""
-        # At least ZSTD_compressBound of zstd.h.
-        return self._size if self._compress is None else self._size + (self._size >> 8) + 1024
+        # At least ZSTD_compressBound of zstd.h; a Blosc2 chunk has 40 bytes more than its record.
+        return self._size if self._compress is None else self._size + (self._size >> 8) + LEAST
 
     def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).

@@ -75,7 +75,7 @@ class RoomNeeded(NamedTuple):
         native = self.least_bytes(Layout.native)
         is_smaller = 0 < native < self.least_bytes(self.request.options.layout)
         layout = f" or --layout native (at least {size(native)})" if is_smaller else ""
-        return [f"give --compression zstd{layout}", "take fewer patches by --limit or --modality"]
+        return [f"give --compression blosc2{layout}", "take fewer patches by --limit or --modality"]
 
 
 def _most_bytes_in_archive(modality: ModalitySource) -> int:

@@ -1,7 +1,7 @@
 """Records to one data file: in pages as long as that is possible, then by LMDB.
 
-Records that come in the order of their keys, that are large and not compressed (from folders, and
-from archives as published) are written in pages, without LMDB. The first key out of order ends
+Records that come in the order of their keys and are large enough (from folders, and from archives
+as published) are written in pages, without LMDB. The first key out of order ends
 that: the tree is closed, LMDB reads the file back, and goes on with it. After everything that is
 stored there is a line in the journal, so that an interrupted conversion goes on from there.
 """
@@ -60,8 +60,8 @@ class ShardWriter:
         Args:
             folder: of the store.
             journal: what is stored already.
-            paged: let a new file be written in pages: no record may be compressed or have fewer
-                than `frame.SMALLEST` bytes.
+            paged: let a new file be written in pages: no record may have fewer than
+                `frame.SMALLEST` bytes.
             twice: makes the error of a patch whose key is there already.
         """
         self.folder, self.journal, self._twice = folder, journal, twice

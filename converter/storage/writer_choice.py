@@ -15,7 +15,7 @@ import xxhash
 
 from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, SMALLEST, frame_size
-from patchpress.converter.options import Writer
+from patchpress.converter.options import Codec, Writer
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.ownership import PROBE
@@ -52,11 +52,11 @@ def why_not_of_modalities(modalities: Iterable[Modality]) -> str:
 
 
 def _why_not(name: str, codec: str, size: int, *, any_size: bool) -> str:
-    if codec != "none":
-        return f"{name} records are compressed"
+    if codec == Codec.zstd:
+        return f"{name} records are compressed by zstd"
     if any_size:
         return f"{name} records are of any size"
-    if size < SMALLEST:
+    if codec == Codec.none and size < SMALLEST:
         return f"{name} records have {size:,} bytes, fewer than {SMALLEST:,}"
     return ""
 
@@ -133,7 +133,7 @@ def choose_pages_for(asked: Writer, reason: str, store: Path) -> bool:
         )
         _log.info("writer lmdb, because LMDB does not read pages here: %s", reason)
         return False
-    _log.info("writer pages, because records are large, not compressed, and LMDB reads them")
+    _log.info("writer pages, because records are large enough, and LMDB reads them")
     return True
 
 

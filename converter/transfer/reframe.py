@@ -6,14 +6,9 @@ from functools import lru_cache
 from typing import Protocol
 
 from patchpress.readers.errors import BandMissing, StoreDamaged
+from patchpress.readers.format.compression import Compressor, Decompressor, compressor_of
 from patchpress.readers.format.modality import Band, Modality, record_form
-from patchpress.readers.format.record import (
-    Compressor,
-    Decompressor,
-    Form,
-    form_in,
-    is_compressed,
-)
+from patchpress.readers.format.record import RECORD_LIMIT, Form, form_in
 
 
 class BandPicker(Protocol):
@@ -75,7 +70,10 @@ def band_picker(whole: Modality, part: Modality) -> BandPicker | None:
     if whole.band_names == part.band_names:
         return None
     picker = _Stacked(whole, part) if whole.layout == "stacked" else _Native(whole, part)
-    return _Compressed(picker, part) if part.compression.codec == "zstd" else picker
+    how = part.compression
+    pack = compressor_of(how.codec, how.level, part.dtype.itemsize)
+    limit = RECORD_LIMIT if whole.any_size else whole.form.size
+    return _Compressed(picker, pack, limit) if pack is not None else picker
 
 
 class _Stacked:
@@ -147,19 +145,17 @@ def _some_tensors(form: Form, names: tuple[str, ...]) -> Form | None:
 
 
 class _Compressed:
-    """Frames of zstd: unpacked, changed, packed at the same level."""
+    """Compressed records: unpacked, changed, packed in the same way."""
 
-    def __init__(self, picker: BandPicker, part: Modality) -> None:
-        self._picker = picker
-        self._unpack, self._pack = Decompressor(), Compressor(part.compression.level)
+    def __init__(self, picker: BandPicker, pack: Compressor, limit: int) -> None:
+        self._picker, self._unpack, self._pack = picker, Decompressor(limit), pack
 
-    def pick(self, record: memoryview, key: str) -> bytes:
-        if is_compressed(record):
-            try:
-                record = self._unpack(record)
-            except StoreDamaged as error:
-                raise StoreDamaged(f"record {key!r}: {error}") from None
-        return self._pack(self._picker.pick(record, key))
+    def pick(self, record: memoryview, key: str) -> memoryview | bytes:
+        try:
+            whole = self._unpack(record)
+        except StoreDamaged as error:
+            raise StoreDamaged(f"record {key!r}: {error}") from None
+        return self._pack(self._picker.pick(whole, key))
 
 
 def _other(key: str, modality: Modality) -> StoreDamaged:

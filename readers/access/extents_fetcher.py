@@ -81,9 +81,8 @@ class ExtentsFetcher(ByExtents):
     def value(self, handle: Handle) -> memoryview:
         """The bytes on the map, or read into this thread's scratch buffer."""
         file, offset, length = self.locate(handle)
-        if self.mode is Mode.MAP:
+        if self._copies:
             return file.bytes[offset : offset + length]
-        # In `auto`, too: what is done with a value afterwards takes much longer than the copy.
         scratch = self._buffers.scratch(length)
         file.read_into([scratch], offset, length)
         return scratch
@@ -93,10 +92,9 @@ class ExtentsFetcher(ByExtents):
         positions = np.asarray(handles, np.int64)
         numbers = self.extents.header_number[positions]
         if numbers[0] == UNKNOWN or (numbers != numbers[0]).any():
-            for position, row in zip(positions.tolist(), out, strict=True):
-                read_one(plan, position, row)
-            return
-        fill = self._copy if self._copies else self._read
+            fill = self._read_whole
+        else:
+            fill = self._copy if self._copies else self._read
         if self.mode is not Mode.AUTO:
             fill(plan, positions, out, read_one)
             return
@@ -108,7 +106,11 @@ class ExtentsFetcher(ByExtents):
         """Let the kernel fetch what the plan reads, unless the records are copied from the map."""
         if self._copies:
             return
-        for number, _, offsets in self._groups(np.asarray(handles, np.int64)):
+        positions = np.asarray(handles, np.int64)
+        if (self.extents.header_number[positions] == UNKNOWN).any():
+            self._announce_whole(positions)
+            return
+        for number, _, offsets in self._groups(positions):
             shard = self._open(number)
             if number not in self._stale:
                 _announce(plan, shard.file, offsets)
@@ -128,6 +130,27 @@ class ExtentsFetcher(ByExtents):
             self._copies = self._from_cache >= FROM_CACHE
             if self._copies:
                 _log.debug("%d records came without the disk: they are copied now", FROM_CACHE)
+
+    def _read_whole(
+        self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
+    ) -> None:
+        """Leave each record to `read_one`; those on the disk are announced to the kernel first."""
+        rows = range(len(positions)) if self._copies else self._announce_whole(positions)
+        numbers = positions.tolist()
+        for row in rows:
+            read_one(plan, numbers[row], out[row])
+
+    def _announce_whole(self, positions: npt.NDArray[np.int64]) -> Sequence[int]:
+        """Let the kernel fetch whole records; returns their rows in the order of their bytes."""
+        lengths = self.extents.length[positions].tolist()
+        order: list[int] = []
+        for number, rows, offsets in self._groups(positions):
+            file = self._open(number).file
+            order += rows
+            if number not in self._stale:
+                for row, offset in zip(rows, offsets, strict=True):
+                    file.announce(offset, lengths[row])
+        return order
 
     def _copy(
         self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne

@@ -20,6 +20,7 @@ from patchpress.readers.access.extents import UNKNOWN, Extents, Files
 from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.access.keys import ExtentsFile, Keys, KeysInFile, KeysInMemory
 from patchpress.readers.errors import NO_DESCRIPTORS, StoreDamaged, cannot_read
+from patchpress.readers.format.blosc2_chunk import LEAST
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import EXTENTS
 from patchpress.readers.format.record import (
@@ -267,7 +268,7 @@ def _check(extents: Extents, largest: int) -> None:
             *(extents.header_number[some], sizes, lengths),
         )
     # A compressed record may be a little longer than it is uncompressed.
-    if int(extents.length.max()) > largest + largest // 64 + 1024:
+    if int(extents.length.max()) > largest + largest // 64 + LEAST:
         raise FieldError(f"it names a record of more than {largest:,} bytes")
 
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from patchpress.readers.access.files import DataFile
 from patchpress.readers.access.plan import Plan
-from patchpress.readers.format.record import RECORD_LIMIT, Decompressor
+from patchpress.readers.format.compression import Decompressor
+from patchpress.readers.format.record import RECORD_LIMIT
 
 Array = npt.NDArray[Any]
 Handle = str | int

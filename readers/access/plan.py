@@ -13,6 +13,8 @@ from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.stack import repeat_into
 
 Array = npt.NDArray[Any]
+Parts = Sequence[tuple[int, int]]
+"""First byte and end of each part of a record."""
 BUFFERS = 1_000  # that one preadv may fill; the kernel takes 1,024 (IOV_MAX)
 
 
@@ -92,6 +94,16 @@ class Plan:
             )
             for run in self.runs
         )
+
+    @cached_property
+    def parts(self) -> Parts | None:
+        """First byte and end of what is needed of a record: its header, and the wanted bands.
+
+        None if that is all of it.
+        """
+        parts = [(0, len(self.header)), *((start, end) for start, end, _, _ in self.copies)]
+        parts += [(band.record_offset, band.record_offset + band.nbytes) for band in self.coarse]
+        return None if sum(end - start for start, end in parts) == self.size else tuple(parts)
 
     @cached_property
     def requests(self) -> tuple[Request, ...]:

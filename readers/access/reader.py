@@ -26,7 +26,7 @@ from patchpress.readers.access.fetcher import (
     ThreadBuffers,
 )
 from patchpress.readers.access.nearby import Nearby, OpensNearby
-from patchpress.readers.access.plan import Plan, size_advice
+from patchpress.readers.access.plan import Parts, Plan, size_advice
 from patchpress.readers.access.planner import Planner
 from patchpress.readers.access.shards import Shards
 from patchpress.readers.access.tree_fetcher import TreeFetcher
@@ -42,9 +42,9 @@ from patchpress.readers.errors import (
     StoreUnreadable,
     ViewImpossible,
 )
+from patchpress.readers.format.compression import NONE, codec_of
 from patchpress.readers.format.manifest import Manifest, read_manifest
 from patchpress.readers.format.modality import Modality
-from patchpress.readers.format.record import is_compressed
 from patchpress.readers.format.shown_paths import shown
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.hints import nearest
@@ -53,6 +53,8 @@ _log = logging.getLogger(__name__)
 
 NAMES_COMPARED = 50_000
 """A missing key is compared with all names of a store of fewer records; more take seconds."""
+BEGINNING = 4096
+"""Bytes of a record that mostly have its whole header."""
 NEIGHBOURS = 300
 """In a larger store with so many keys before and after it: names that begin alike lie together."""
 
@@ -203,7 +205,7 @@ class RecordReader:
         key = self._fetcher.key(handle)
         if header is not None:
             return self._planner.plan(header, key, bands)
-        record = self.record(handle)
+        record = self._beginning(handle)
         plan = self._planner.plan(self._planner.header(record, key), key, bands)
         # Before memory is taken for what the header promises.
         self._planner.check_size(record, plan.size, key)
@@ -254,12 +256,16 @@ class RecordReader:
         """Say that records will be read soon, so that the disk can begin."""
         self._fetcher.announce(plan, handles)
 
-    def record(self, handle: Handle) -> memoryview:
+    def record(self, handle: Handle, parts: Parts | None = None) -> memoryview:
         """The uncompressed bytes of a record, valid until this thread reads again.
+
+        Args:
+            handle: of the record.
+            parts: first byte and end of those that are needed: others may have any values.
 
         Raises:
             KeyMissing: there is none.
-            StoreDamaged: it is no whole zstd frame, or (if asked) differs from its checksum.
+            StoreDamaged: it cannot be decompressed, or (if asked) differs from its checksum.
         """
         try:
             value = self._fetcher.value(handle)
@@ -267,12 +273,16 @@ class RecordReader:
             raise self._missing(self._fetcher.key(handle)) from None
         if self._checksums is not None:
             self._checksums.check(self._fetcher.key(handle), value)
-        if not is_compressed(value):
-            return value
         try:
-            return self._buffers.decompress(value)
+            return self._buffers.decompress(value, parts)
         except StoreDamaged as error:
             raise StoreDamaged(f"record {self._fetcher.key(handle)!r}: {error}") from None
+
+    def _beginning(self, handle: Handle) -> memoryview:
+        """A record of which only the header is needed."""
+        record = self.record(handle, ((0, BEGINNING),))
+        end = 8 + int.from_bytes(record[:8], "little")
+        return self.record(handle) if BEGINNING < end <= len(record) else record
 
     @_explained
     def whole(self, key: str) -> tuple[memoryview, Modality]:
@@ -305,7 +315,7 @@ class RecordReader:
         value = file.map[offset : offset + length].data
         if self._checksums is not None:
             self._checksums.check(key, value)
-        if is_compressed(value):
+        if codec_of(value) != NONE:
             raise ViewImpossible(f"record {key!r} is compressed, so no array lies in it: use read")
         return value, self._planner.whole(value, key)
 
@@ -335,10 +345,11 @@ class RecordReader:
 
     def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
         """Fill one patch (bands, height, width), whatever its record is."""
-        record, key = self.record(handle), self._fetcher.key(handle)
-        header = self._planner.header(record, key)
-        if header != plan.header:
-            self._planner.modality(header, key)
+        record, key = self.record(handle, plan.parts), self._fetcher.key(handle)
+        length = len(plan.header)
+        if record[:length].tobytes() != plan.header:
+            record = self.record(handle)
+            self._planner.modality(self._planner.header(record, key), key)
             raise GridsDiffer(
                 f"record {key!r} has another header than the batch's first ({plan.modality.name} "
                 f"{plan.shape}): a batch holds one modality and one size{size_advice(plan)}"

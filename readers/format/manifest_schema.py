@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from patchpress.readers.format.compression import CODECS
 from patchpress.readers.format.record import RECORD_LIMIT, SAFETENSORS_DTYPES
 from patchpress.readers.format.schema import (
     EitherOf,
@@ -43,7 +44,7 @@ MODALITY = Fields(
         "layout": OneOf(("stacked", "native")),
         "resampling": OneOf(("nearest", "bilinear", "cubic")),
         "compression": Fields(
-            {"codec": OneOf(("none", "zstd")), "level": Whole(least=-(1 << 20), most=1 << 20)}
+            {"codec": OneOf(CODECS), "level": Whole(least=-(1 << 20), most=1 << 20)}
         ),
         "bands": List(BAND, least=1, most=10_000),
         "records": Whole(),

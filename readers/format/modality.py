@@ -26,7 +26,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How a record's bytes are stored: `none`, or one `zstd` frame of that level."""
+    """How records are stored: `none`, as `zstd` frames of that level, or as `blosc2` chunks."""
 
     codec: str = "none"
     level: int = 0

@@ -1,10 +1,10 @@
 """One record: arrays to bytes and back, by pure functions.
 
-A record is one patch of one modality as safetensors (a length, a JSON header, then the pixels),
-whole or inside one zstd frame. All records of a modality share their header, so it is built once,
-as a `Form`. To write a record is then to put pixels after the header, and to read one is to compare
-the header and take the pixels at known offsets. safetensors itself would build and parse a header
-for every record; `decode_with_safetensors` uses it, to check the fast way.
+A record is one patch of one modality as safetensors (a length, a JSON header, then the pixels); how
+it is compressed says `compression`. All records of a modality share their header, so it is built
+once, as a `Form`. To write a record is then to put pixels after the header, and to read one is to
+compare the header and take the pixels at known offsets. safetensors itself would build and parse a
+header for every record; `decode_with_safetensors` uses it, to check the fast way.
 """
 
 import json
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
 from patchpress.readers.errors import StoreDamaged
 
@@ -38,8 +37,6 @@ SAFETENSORS_DTYPES = {
 }
 _RANKS = {name: rank for rank, name in enumerate(SAFETENSORS_DTYPES)}
 NUMPY_DTYPES = {name: np.dtype(dtype) for dtype, name in SAFETENSORS_DTYPES.items()}
-# RFC 8878, 3.1.1. As the length of a header it would be above the limit: no record begins so.
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 NDIM_LIMIT, DIMENSION_LIMIT = 32, 1 << 40  # what NumPy can still describe
 RECORD_LIMIT = 1 << 30  # bytes of one record; the largest known data set has 30 MB
 HEADER_LIMIT = 1 << 20  # a longer header is no record of ours: 12 bands take 824 bytes
@@ -238,54 +235,3 @@ def decode_with_safetensors(
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise StoreDamaged(f"safetensors does not read a record ({error})") from None
     return arrays
-
-
-def is_compressed(value: memoryview | bytes) -> bool:
-    """Whether stored bytes are a zstd frame, and not a record as it is."""
-    return value[:4] == ZSTD_MAGIC
-
-
-class Compressor:
-    """Records to zstd frames; one a process, not safe between threads."""
-
-    def __init__(self, level: int) -> None:
-        # The checksum (XXH64 of the record) makes reading some 5 % slower. Without it most
-        # flipped bits give other pixels and no error.
-        self._zstd = zstandard.ZstdCompressor(
-            level=level, write_content_size=True, write_checksum=True
-        )
-
-    def __call__(self, record: memoryview | bytes) -> bytes:
-        """One frame, with the record's size in its header and its checksum at the end."""
-        return self._zstd.compress(record)
-
-
-class Decompressor:
-    """zstd frames to records; not safe between threads."""
-
-    def __init__(self, limit: int = RECORD_LIMIT) -> None:
-        """`limit` is how many bytes a record may have; a frame that promises more is refused."""
-        self._zstd = zstandard.ZstdDecompressor()
-        self._limit = limit
-
-    def __call__(self, value: memoryview | bytes) -> memoryview:
-        """The record inside a frame.
-
-        A frame's own checksum is compared; frames of other writers may have none.
-
-        Raises:
-            StoreDamaged: the value is no whole zstd frame, or differs from its checksum.
-        """
-        try:
-            size = zstandard.frame_content_size(value)
-            if size < 0:
-                raise zstandard.ZstdError("a frame without its size")
-            if size > self._limit:
-                raise zstandard.ZstdError(f"it promises {size:,} bytes, not {self._limit:,}")
-            # At once, since a stream gives all bytes before it has seen the checksum.
-            record = self._zstd.decompress(value, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            raise StoreDamaged(f"a record is no whole zstd frame ({error})") from None
-        if len(record) != size:
-            raise StoreDamaged(f"a zstd frame has {len(record)} bytes, not {size}")
-        return memoryview(record)

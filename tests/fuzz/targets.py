@@ -10,6 +10,7 @@ from typing import Any
 import lmdb
 import numpy as np
 import safetensors.numpy
+import xxhash
 import zstandard
 
 from patchpress import convert
@@ -35,8 +36,11 @@ from patchpress.readers.errors import (
     TargetError,
 )
 from patchpress.readers.format import manifest, record
+from patchpress.readers.format.blosc2_chunk import LEAST, ChunkCompressor, ChunkDecompressor
 from patchpress.readers.format.btree import Tree
+from patchpress.readers.format.compression import Decompressor
 from patchpress.readers.format.table import read_table
+from patchpress.readers.format.zstd_frame import FrameCompressor, is_frame
 from tests.fuzz.mutate import of_header, of_json, of_lines, of_tags
 from tests.fuzz.target import Check, Target, lasting_folder
 from tests.support.helpers import Array, geotiff, patch_named
@@ -133,15 +137,16 @@ def _records() -> list[bytes]:
         "VV": np.ones(3, np.float32),
     }
     whole = record.encode(arrays, {"epsg": "32633"})
-    return [whole, safetensors.numpy.save(arrays), record.encode({}), record.Compressor(1)(whole)]
+    frame = FrameCompressor(1)(whole)
+    return [whole, safetensors.numpy.save(arrays), record.encode({}), frame]
 
 
 def _record() -> Check:
-    unpack = record.Decompressor()
+    unpack = Decompressor()
 
     def check(data: bytes) -> bool:
         try:
-            value = unpack(data) if record.is_compressed(data) else data
+            value = unpack(data)
             arrays = record.decode(value)
         except StoreDamaged:
             return False
@@ -154,6 +159,55 @@ def _record() -> Check:
         return True
 
     return check
+
+
+CHUNK_LIMIT = 1 << 20
+"""Bytes of a record that a manifest allows, for the fuzzer."""
+
+
+def _chunks() -> list[bytes]:
+    """Values that are Blosc2 chunks: of one block, of several, of noise, with long runs."""
+    random = np.random.default_rng(0)
+    records = [
+        record.encode({"B02": np.arange(400, dtype=np.uint16) // 3}),
+        record.encode({"B02": random.integers(0, 4000, 40_000, np.uint16)}),
+        record.encode({"VV": random.standard_normal(10_000).astype(np.float32)}),
+        record.encode({"Data": np.zeros(50_000, np.uint8)}),
+    ]
+    sizes = (2, 2, 4, 1)
+    return [bytes(ChunkCompressor(n)(r)) for n, r in zip(sizes, records, strict=True)]
+
+
+def _chunk() -> Check:
+    unpack = ChunkDecompressor(CHUNK_LIMIT)
+    wanted = ((0, 100), (40_000, 50_000))
+
+    def check(data: bytes) -> bool:
+        taken = False
+        for value in (data, _with_xxh3(data)):
+            try:
+                whole = bytes(unpack(value))
+            except StoreDamaged:
+                continue
+            taken = True
+            assert 0 < len(whole) <= CHUNK_LIMIT
+            try:
+                part = unpack(value, wanted)
+            except StoreDamaged:
+                continue  # a block that is damaged has other bytes around it then
+            assert len(part) == len(whole)
+        return taken
+
+    return check
+
+
+def _with_xxh3(data: bytes) -> bytes:
+    """A value of the length and with the checksum that its own bytes ask for."""
+    length = int.from_bytes(data[12:16], "little")
+    if not 0 < length <= len(data):
+        return data
+    chunk = data[:length].ljust(LEAST - 8, b"\0")
+    return chunk + xxhash.xxh3_64_intdigest(chunk).to_bytes(8, "little")
 
 
 def _manifest() -> Check:
@@ -325,7 +379,7 @@ def _tar() -> Check:
     folder = lasting_folder()
 
     def check(data: bytes) -> bool:
-        packed = record.is_compressed(data)
+        packed = is_frame(data)
         path = folder / ("a.tar.zst" if packed else "a.tar")
         path.write_bytes(data)
         try:
@@ -377,6 +431,13 @@ TARGETS = {
             _records,
             _record,
             mutation=of_header,
+        ),
+        Target(
+            "chunk",
+            (f"{_READERS}format.blosc2_chunk",),
+            _chunks,
+            _chunk,
+            1 << 17,
         ),
         Target(
             "manifest",

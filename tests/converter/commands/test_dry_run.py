@@ -126,7 +126,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("layout", ["stacked", "native"])
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 def test_sizes_are_near_what_they_are(
     larger: Path, tmp_path: Path, layout: str, compression: str
 ) -> None:

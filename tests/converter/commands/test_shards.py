@@ -152,7 +152,7 @@ def test_a_store_may_have_empty_shards(raw: Path, tmp_path: Path) -> None:
     assert command("verify", tmp_path / "store", "--against", raw).code == 0
 
 
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 def test_archives_give_the_shards_of_folders(raw: Path, tmp_path: Path, compression: str) -> None:
     from tests.support.packing import packed
 
@@ -162,7 +162,7 @@ def test_archives_give_the_shards_of_folders(raw: Path, tmp_path: Path, compress
     assert folder_bytes(tmp_path / "archives") == folder_bytes(tmp_path / "folders")
 
 
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 def test_archives_in_another_order_give_the_same_shards(
     raw: Path, tmp_path: Path, compression: str
 ) -> None:

@@ -133,7 +133,7 @@ def test_a_compressed_store_of_several_sizes_says_so_when_it_is_read(
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 def test_folders_and_archives_give_the_same_bytes(
     merced: Path, tmp_path: Path, workers: int, compression: Any
 ) -> None:
@@ -203,7 +203,7 @@ def test_an_interrupted_conversion_goes_on_with_the_same_rule_only(
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 def test_a_patch_of_any_size_is_taken_as_it_is(
     tmp_path: Path, workers: int, compression: Any
 ) -> None:

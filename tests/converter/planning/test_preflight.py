@@ -149,14 +149,14 @@ def test_a_store_that_cannot_fit_is_refused_and_nothing_is_written(
 ) -> None:
     nbytes = stored(raw, tmp_path / "whole")
     ended, names = on_small_disk(disk, int(0.98 * nbytes), *convert(raw, disk))
-    assert_refused(ended, "make room", "--compression zstd", "--layout native (at least 1.6 MB)")
+    assert_refused(ended, "make room", "--compression blosc2", "--layout native (at least 1.6 MB)")
     assert_refused(ended, "--limit or --modality", str(disk / "store"), size(nbytes))
     assert names == []
 
 
 def test_what_is_proposed_helps(raw: Path, tmp_path: Path, disk: Path) -> None:
     room = int(0.85 * stored(raw, tmp_path / "whole"))
-    for options in (["--compression", "zstd"], ["--layout", "native"], ["--limit", 2]):
+    for options in (["--compression", "blosc2"], ["--layout", "native"], ["--limit", 2]):
         ended, names = on_small_disk(disk, room, *convert(raw, disk, *options))
         assert (ended.code, ended.err) == (0, ""), options
         assert "manifest.json" in names

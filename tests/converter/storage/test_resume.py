@@ -77,7 +77,7 @@ def whole(raw: Path, tmp_path: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("layout", ["stacked", "native"])
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 @pytest.mark.parametrize("commit", [1, 200_000])
 def test_a_stop_after_any_commit_changes_nothing(
     raw: Path,
@@ -245,7 +245,7 @@ def spoiled(data: bytes, how: str) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 @pytest.mark.parametrize("how", ["record", "cut", "meta", "metas", "trees"])
 @pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.filterwarnings("ignore:.*begins anew")

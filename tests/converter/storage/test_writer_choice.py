@@ -65,10 +65,12 @@ def test_the_log_says_which_writer_and_why(
     made(raw, tmp_path / "a")
     made(raw, tmp_path / "b", writer="lmdb")
     made(raw, tmp_path / "c", compression="zstd")
+    made(raw, tmp_path / "d", compression="blosc2")
     assert told(caplog) == [
-        "writer pages, because records are large, not compressed, and LMDB reads them",
+        "writer pages, because records are large enough, and LMDB reads them",
         "writer lmdb, because it is asked for",
-        "writer lmdb, because s2 records are compressed",
+        "writer lmdb, because s2 records are compressed by zstd",
+        "writer pages, because records are large enough, and LMDB reads them",
     ]
 
 
@@ -78,7 +80,7 @@ def test_nothing_is_said_if_nobody_asks(raw: Path, tmp_path: Path) -> None:
 
 
 def test_records_that_cannot_be_in_pages_refuse_them(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="s2 records are compressed; leave it out"):
+    with pytest.raises(OptionError, match="s2 records are compressed by zstd; leave it out"):
         made(raw, tmp_path / "store", writer="pages", compression="zstd")
     small = tiny_dataset(tmp_path, {"g": ["p10"]})
     options = ConvertKeywords(writer=Writer.pages, workers=0)

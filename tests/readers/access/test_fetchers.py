@@ -63,7 +63,7 @@ def fetcher_of(store: Store) -> ExtentsFetcher:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stacked", "native"])
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc2"])
 @pytest.mark.parametrize("mode", list(Mode))
 def test_every_way_gives_what_lmdb_gives(
     stores: Kinds, bare_stores: Kinds, layout: str, compression: str, mode: Mode

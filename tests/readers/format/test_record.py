@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from patchpress.readers.format.compression import Decompressor
 from patchpress.readers.format.record import (
     SAFETENSORS_DTYPES,
-    Compressor,
-    Decompressor,
     decode,
     decode_with_safetensors,
     encode,
@@ -23,6 +22,7 @@ from patchpress.readers.format.record import (
     header_of,
     parse_header,
 )
+from patchpress.readers.format.zstd_frame import FrameCompressor
 
 Array = npt.NDArray[Any]
 
@@ -152,13 +152,13 @@ def test_a_header_is_padded_to_eight_bytes() -> None:
 def test_a_frame_gives_its_record_back(level: int) -> None:
     random = np.random.default_rng(level)
     record = encode({"a": random.integers(0, 4000, (2, 120, 120), np.uint16)})
-    frame = Compressor(level)(record)
+    frame = FrameCompressor(level)(record)
     assert len(frame) < len(record)
     assert bytes(Decompressor()(frame)) == record
 
 
 def test_frames_of_any_size_follow_each_other() -> None:
-    compress, decompress = Compressor(3), Decompressor()
+    compress, decompress = FrameCompressor(3), Decompressor()
     for size in (10, 100_000, 1, 0, 70_000):
         record = encode({"a": np.full(size, 7, np.uint8)})
         assert bytes(decompress(compress(record))) == record

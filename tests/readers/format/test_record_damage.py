@@ -14,19 +14,19 @@ from patchpress.readers.format.record import (
     DIMENSION_LIMIT,
     HEADER_LIMIT,
     NDIM_LIMIT,
-    Compressor,
-    Decompressor,
+    RECORD_LIMIT,
     decode,
     decode_with_safetensors,
     encode,
     header_of,
     parse_header,
 )
+from patchpress.readers.format.zstd_frame import FrameCompressor, FrameDecompressor
 
 RECORD = encode(
     {"B01": np.arange(4, dtype=np.uint16), "VV": np.ones((2, 3), np.float32)}, {"bands": "B01"}
 )
-FRAME = Compressor(3)(RECORD)
+FRAME = FrameCompressor(3)(RECORD)
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=4)
@@ -138,13 +138,13 @@ def test_a_length_beyond_any_header_is_damaged() -> None:
 def test_a_truncated_frame_is_damaged() -> None:
     for length in range(len(FRAME)):
         with pytest.raises(StoreDamaged):
-            Decompressor()(FRAME[:length])
+            FrameDecompressor(RECORD_LIMIT)(FRAME[:length])
 
 
 @given(st.binary(max_size=40))
 def test_bytes_behind_the_magic_number_are_a_frame_or_damaged(data: bytes) -> None:
     try:
-        Decompressor()(b"\x28\xb5\x2f\xfd" + data)
+        FrameDecompressor(RECORD_LIMIT)(b"\x28\xb5\x2f\xfd" + data)
     except StoreDamaged as error:
         assert str(error)
 
@@ -153,17 +153,17 @@ def test_a_frame_that_promises_more_than_memory_is_damaged() -> None:
     # RFC 8878, 3.1.1.1: an 8-byte content size in a single segment.
     promise = b"\x28\xb5\x2f\xfd" + b"\xe0" + (2**60).to_bytes(8, "little")
     with pytest.raises(StoreDamaged):
-        Decompressor()(promise + bytes(8))
+        FrameDecompressor(RECORD_LIMIT)(promise + bytes(8))
 
 
 def test_a_frame_without_its_size_is_damaged() -> None:
     frame = zstandard.ZstdCompressor(write_content_size=False).compress(RECORD)
     with pytest.raises(StoreDamaged):
-        Decompressor()(frame)
+        FrameDecompressor(RECORD_LIMIT)(frame)
 
 
 def test_a_decompressor_works_after_damage() -> None:
-    decompress = Decompressor()
+    decompress = FrameDecompressor(RECORD_LIMIT)
     with pytest.raises(StoreDamaged):
         decompress(FRAME[:-1])
     assert bytes(decompress(FRAME)) == RECORD
@@ -180,8 +180,8 @@ def noise() -> bytes:
 @pytest.mark.parametrize("level", [1, 3, 19])
 def test_any_flipped_bit_of_a_frame_is_damaged(level: int) -> None:
     """Or harmless, as in a reserved bit; never another record."""
-    record, decompress = noise(), Decompressor()
-    frame = bytearray(Compressor(level)(record))
+    record, decompress = noise(), FrameDecompressor(RECORD_LIMIT)
+    frame = bytearray(FrameCompressor(level)(record))
     refused = 0
     for bit in range(0, 8 * len(frame), 41):
         frame[bit // 8] ^= 1 << bit % 8
@@ -201,12 +201,13 @@ def test_any_flipped_bit_of_a_frame_is_damaged(level: int) -> None:
 
 def test_a_frame_without_checksum_is_read() -> None:
     record = noise()
-    assert bytes(Decompressor()(zstandard.ZstdCompressor(level=3).compress(record))) == record
+    frame = zstandard.ZstdCompressor(level=3).compress(record)
+    assert bytes(FrameDecompressor(RECORD_LIMIT)(frame)) == record
 
 
 def test_bytes_after_a_frame_are_damage() -> None:
     with pytest.raises(StoreDamaged, match="no whole zstd frame"):
-        Decompressor()(FRAME + b"\0")
+        FrameDecompressor(RECORD_LIMIT)(FRAME + b"\0")
 
 
 def test_a_header_may_be_as_long_as_the_limit_and_no_longer() -> None:
