@@ -1,6 +1,8 @@
 """Every kind of TIFF against rasterio: pixels, EPSG code and transform."""
 
 import struct
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,65 @@ def test_all_decoders_agree(tmp_path: Path, kind: str) -> None:
     data = path.read_bytes()
     for array in (decode(data).array, decode_apart(data), decode_rasterio(data).array):
         np.testing.assert_array_equal(array, bands)
+
+
+@pytest.fixture
+def without_gdal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on rasterio cannot be imported, so that whoever asks GDAL fails."""
+    return lambda: monkeypatch.setitem(sys.modules, "rasterio", None)
+
+
+@pytest.mark.parametrize("kind", [name for name in TIFFS if name not in ("12 bits", "sparse")])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_usual_files_are_decoded_by_two_decoders_that_are_not_gdal(
+    tmp_path: Path, kind: str, count: int, interleave: str, without_gdal: Callable[[], None]
+) -> None:
+    bands = pixels("uint16", count)
+    options = UTM | TIFFS[kind] | {"interleave": interleave, "photometric": "MINISBLACK"}
+    data = geotiff(tmp_path / "image.tif", bands, **options).read_bytes()
+    without_gdal()
+    raster = decode(data)
+    np.testing.assert_array_equal(raster.array, bands)
+    assert raster.georeference == Georeference(32633, UTM["transform"][:6])
+    np.testing.assert_array_equal(decode_apart(data), bands)
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_cube_is_not_turned(tmp_path: Path, interleave: str) -> None:
+    """As many bands as rows and columns: the shape does not tell which is which."""
+    cube = np.arange(27, dtype=np.uint16).reshape(3, 3, 3)
+    options: dict[str, Any] = {"photometric": "MINISBLACK", "interleave": interleave}
+    for compress in ("none", "deflate"):
+        path = geotiff(tmp_path / "image.tif", cube, compress=compress, **options)
+        for array in (decode(path.read_bytes()).array, decode_apart(path.read_bytes())):
+            np.testing.assert_array_equal(array, cube)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "taken"),
+    [
+        ((1, 8, 8), (2048, 3072), True),  # 12 MiB of an image that is small: below 16
+        ((1, 8, 8), (2048, 4096), True),  # just 16 MiB
+        ((1, 8, 8), (2064, 4096), False),
+        ((3, 900, 1000), (3072, 3072), True),  # 18 MiB, not four times the image
+        ((3, 900, 1000), (3072, 4096), False),
+        ((1, 900, 1000), (3072, 3072), False),
+    ],
+)
+def test_tiles_that_gdal_may_decode(
+    tmp_path: Path, shape: tuple[int, ...], tile: tuple[int, int], taken: bool
+) -> None:
+    """GDAL takes the memory of a whole tile, even if all of it lies outside of the image."""
+    tiled: dict[str, Any] = {"tiled": True, "blockysize": tile[0], "blockxsize": tile[1]}
+    options: dict[str, Any] = {"SPARSE_OK": True, "interleave": "band", "photometric": "MINISBLACK"}
+    path = geotiff(tmp_path / "image.tif", np.zeros(shape, np.uint16), **tiled, **options)
+    data = path.read_bytes()
+    if taken:
+        np.testing.assert_array_equal(decode_rasterio(data).array, np.zeros(shape))
+    else:
+        with pytest.raises(PatchError, match=f"has tiles of {tile[0]} x {tile[1]} pixels"):
+            decode_rasterio(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"MM\0*", b"no TIFF at all" * 9, bytes(1000)])

@@ -110,8 +110,6 @@ def test_no_table_is_written_that_readers_refuse(tmp_path: Path, kind: str) -> N
         groups = range(file.num_row_groups)
         assert len(read_bounded(file, path, groups, None, allowed_bytes(500))) == 500
     path.unlink()
-    with pytest.raises(
-        TableError, match=r"unfold to .* in 500 rows, .* no column 'long', or"
-    ):
+    with pytest.raises(TableError, match=r"unfold to .* in 500 rows, .* no column 'long', or"):
         write_metadata(path, table(60 << 20))
     assert list(tmp_path.iterdir()) == []

@@ -157,6 +157,12 @@ def test_a_frame_gives_its_record_back(level: int) -> None:
     assert bytes(Decompressor()(frame)) == record
 
 
+@pytest.mark.parametrize("length", [0, 1, 100_000])
+def test_values_of_any_length_go_through_a_frame(length: int) -> None:
+    value = bytes(length)
+    assert bytes(Decompressor()(Compressor(1)(value))) == value
+
+
 def test_frames_of_any_size_follow_each_other() -> None:
     compress, decompress = FrameCompressor(3), Decompressor()
     for size in (10, 100_000, 1, 0, 70_000):

@@ -236,3 +236,12 @@ def test_a_tensor_of_none_has_no_dimension_that_numpy_cannot_describe() -> None:
     entry = {"dtype": "U8", "shape": [0, DIMENSION_LIMIT + 1], "data_offsets": [0, 0]}
     with pytest.raises(StoreDamaged, match="has the shape"):
         decode(written(json.dumps({"a": entry}).encode()))
+
+
+@pytest.mark.parametrize("name", ["n" * length for length in range(1, 17)])
+def test_a_header_that_is_cut_is_none_even_if_only_blanks_lack(name: str) -> None:
+    whole = encode({name: np.zeros(0, np.uint8)})
+    assert header_of(whole) == whole
+    for length in range(len(whole)):
+        with pytest.raises(StoreDamaged, match=f"a record of {length} bytes is no safetensors"):
+            header_of(whole[:length])
