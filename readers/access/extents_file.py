@@ -160,7 +160,7 @@ def load_extents(
     except OSError as error:
         if error.errno in NO_DESCRIPTORS:
             raise cannot_read(path, error) from None
-        return None, f"{path} cannot be used ({error})"
+        return None, f"{path} cannot be read ({error.strerror or error})"
     except (FieldError, StoreDamaged) as error:
         return None, f"{path} cannot be used ({error})"
     if [entry["path"] for entry in extents.files] != list(shards):
@@ -174,7 +174,7 @@ def made_from_another(store: Path, data: str) -> str:
 
 
 def _load(path: Path) -> Extents:
-    """Read the file; FieldError or StoreDamaged if it is none of ours, or damaged."""
+    """Read the file; FieldError or StoreDamaged if it is none of ours, or damaged, or OSError."""
     file = ExtentsFile(path)
     if not file.size:
         raise FieldError("it is empty")

@@ -7,6 +7,7 @@ block is compared with its checksum: in a file that was written over, a name of 
 lead to another record.
 """
 
+import errno
 import os
 import threading
 import weakref
@@ -86,7 +87,8 @@ class KeysInMemory:
 class KeysInFile:
     """Keys that are read from a file when they are asked for; safe in threads and after a fork.
 
-    All methods raise StoreDamaged if the file has become shorter, or its disk does not give it.
+    All methods raise StoreDamaged if the file has become shorter, was written over, or if its disk
+    does not give it.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class KeysInFile:
             seen: called with their bytes, piece by piece, in order.
 
         Raises:
-            StoreDamaged: the file ends before, or its disk does not give it.
+            OSError: the file ends before, or its disk does not give it.
         """
         self._file, self._start, self.width, self._count = file, start, width, count
         step = BLOCK * width
@@ -125,7 +127,7 @@ class KeysInFile:
 
     def one(self, position: int) -> bytes:
         """As that of `Keys`."""
-        return self._file.read(self._start + position * self.width, self.width).rstrip(b"\0")
+        return self._read(position * self.width, self.width).rstrip(b"\0")
 
     def search(self, names: Names) -> Positions:
         """As that of `Keys`."""
@@ -167,10 +169,21 @@ class KeysInFile:
         step = BLOCK * self.width
         most = self._count * self.width
         nbytes = max(min(end * step, most) - first * step, 0)
-        data = self._file.read(self._start + first * step, nbytes)
+        data = self._read(first * step, nbytes)
         if _checksums(data, step) != self._checksums[first:end]:
-            raise self._file.overwritten()
+            raise StoreDamaged(
+                f"{self._file.path} was overwritten since it was opened: open the store again"
+            )
         return data
+
+    def _read(self, start: int, nbytes: int) -> bytes:
+        try:
+            return self._file.read(self._start + start, nbytes)
+        except OSError as error:
+            raise StoreDamaged(
+                f"{self._file.path} cannot be read ({error.strerror}): check its disk, and open "
+                "the store again"
+            ) from None
 
 
 class ExtentsFile:
@@ -192,33 +205,24 @@ class ExtentsFile:
         """Some bytes.
 
         Raises:
-            StoreDamaged: the file has become shorter, or its disk does not give them.
+            OSError: the file has become shorter, or its disk does not give them.
         """
         data = b""
-        try:
-            while len(data) < nbytes:  # again after a signal, or from a network disk
-                more = self._read(start + len(data), nbytes - len(data))
-                if not more:
-                    raise self._unreadable(f"it ended at byte {start + len(data):,}")
-                data = data + more if data else more
-        except OSError as error:
-            raise self._unreadable(error.strerror or str(error)) from None
+        while len(data) < nbytes:  # again after a signal, or from a network disk
+            more = self._read(start + len(data), nbytes - len(data))
+            if not more:
+                raise OSError(errno.EIO, f"it ended at byte {start + len(data):,}")
+            data = data + more if data else more
         return data
 
     def pieces(self, start: int, end: int, step: int = _PIECE) -> Iterator[bytes]:
         """The bytes from `start` to `end`, at most `step` at a time.
 
         Raises:
-            StoreDamaged: as `read`.
+            OSError: as `read`.
         """
         for at in range(start, end, step):
             yield self.read(at, min(step, end - at))
-
-    def overwritten(self) -> StoreDamaged:
-        """The error for a file that has other bytes than when it was opened."""
-        return StoreDamaged(
-            f"{self.path} was overwritten since it was opened: open the store again"
-        )
 
     def _read(self, start: int, nbytes: int) -> bytes:
         if hasattr(os, "pread"):
@@ -226,12 +230,6 @@ class ExtentsFile:
         with _lock:  # Windows
             os.lseek(self._descriptor, start, os.SEEK_SET)
             return os.read(self._descriptor, nbytes)
-
-    def _unreadable(self, reason: str) -> StoreDamaged:
-        return StoreDamaged(
-            f"{self.path} cannot be read ({reason}): check its disk, and run `patchpress index "
-            f"{self.path.parent}`, which makes it anew"
-        )
 
 
 def _checksums(data: bytes, step: int) -> list[int]:

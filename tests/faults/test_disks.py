@@ -173,7 +173,7 @@ def test_extents_whose_disk_fails_later_are_named(whole: Path, mode: str) -> Non
     assert ended.code == 1
     assert ended.err == (
         f"patchpress: {whole / EXTENTS} cannot be read (Input/output error): check its disk, and "
-        f"run `patchpress index {whole}`, which makes it anew\n"
+        "open the store again\n"
     )
 
 

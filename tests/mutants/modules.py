@@ -12,7 +12,7 @@ class Mutated(NamedTuple):
 
 MODULES = {
     "record": Mutated(
-        ("readers/format/record.py",),
+        ("readers/format/record.py", "readers/format/zstd_frame.py"),
         (
             "tests/readers/format/test_record.py",
             "tests/readers/format/test_record_damage.py",

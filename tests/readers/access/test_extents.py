@@ -260,7 +260,7 @@ def test_a_file_that_is_cut_under_an_open_store_is_named(copy: Path) -> None:
         file.truncate(100)
     np.testing.assert_array_equal(store.read(keys[0]), known)  # it was searched before
     for ask in (lambda: store.read(keys[1]), lambda: keys[1] in store, lambda: store.read("x")):
-        with pytest.raises(StoreDamaged, match="it ended at byte .* run `patchpress index"):
+        with pytest.raises(StoreDamaged, match="it ended at byte .*: check its disk, and open"):
             ask()
     with pytest.warns(ExtentsUnusable):
         np.testing.assert_array_equal(open_store(copy).read(keys[0]), known)

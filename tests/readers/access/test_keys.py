@@ -68,6 +68,6 @@ def test_a_file_that_is_cut_is_an_error(tmp_path: Path, asked: int) -> None:
     with path.open("r+b") as file:
         file.truncate(len(BEFORE) + 8 * 500)
     last = np.array(names[-asked:])
-    with pytest.raises(StoreDamaged, match=r"it ended at byte .*run `patchpress index"):
+    with pytest.raises(StoreDamaged, match=r"read \(it ended at byte .*: check its disk, and"):
         keys.search(last)
     assert keys.search(np.array(names[:300:3])).tolist() == list(range(0, 300, 3))

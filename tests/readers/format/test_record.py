@@ -160,7 +160,7 @@ def test_a_frame_gives_its_record_back(level: int) -> None:
 @pytest.mark.parametrize("length", [0, 1, 100_000])
 def test_values_of_any_length_go_through_a_frame(length: int) -> None:
     value = bytes(length)
-    assert bytes(Decompressor()(Compressor(1)(value))) == value
+    assert bytes(Decompressor()(FrameCompressor(1)(value))) == value
 
 
 def test_frames_of_any_size_follow_each_other() -> None:
