@@ -7,7 +7,7 @@ DEMO := demo
 MEASURED := .coverage-data
 TORCH := torch==2.13.0
 
-.PHONY: help install torch demo test fuzz coverage mutants check format bench clean
+.PHONY: help install torch browser demo test fuzz coverage mutants check format bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,11 @@ $(STAMP): pyproject.toml
 torch: $(STAMP) ## add torch and Lightning to .venv, for the tests and benchmarks that need them
 	$(BIN)/python -m pip install --quiet '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,dask,torch,lightning]'
+
+# The page is tested in the system's own Chromium: no browser is fetched from elsewhere.
+browser: $(STAMP) ## Debian's chromium and Playwright, for the tests of the page in a real browser
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
+	$(BIN)/python -m pip install --quiet --editable '.[dev,plot,dask,browser]'
 
 install: $(STAMP) ## a virtual environment in .venv with the package in it
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO, cast
 
 import typer
@@ -44,6 +44,13 @@ class _Interrupted(BaseException):
 
 def _interrupt(number: int, frame: object) -> None:
     raise _Interrupted("run the same command again, it starts from the beginning")
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Take Ctrl-C in this block for its end, which is no error."""
+    with suppress(_Interrupted, KeyboardInterrupt):
+        yield
 
 
 @contextmanager

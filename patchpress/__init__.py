@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from patchpress.converter.commands.stage import Staged, stage
     from patchpress.converter.commands.stats import stats
     from patchpress.converter.commands.verify import Verdict, verify
+    from patchpress.converter.commands.view import view
     from patchpress.converter.options import (
         Codec,
         ConvertOptions,
@@ -156,6 +157,7 @@ __all__ = [
     "stats",
     "to_device",
     "verify",
+    "view",
 ]
 
 _NAMES = {
@@ -179,6 +181,7 @@ _NAMES = {
     "converter.commands.stage": ("Staged", "stage"),
     "converter.commands.stats": ("stats",),
     "converter.commands.verify": ("Verdict", "verify"),
+    "converter.commands.view": ("view",),
     "converter.options": (
         "Codec",
         "ConvertOptions",

@@ -16,7 +16,7 @@ from patchpress.converter.arguments import (
     whole,
 )
 from patchpress.converter.commandline.app import command
-from patchpress.converter.exits import output, terminal_width
+from patchpress.converter.exits import output, terminal_width, until_interrupted
 from patchpress.converter.options import (
     FlaggedChoice,
     Picture,
@@ -83,6 +83,27 @@ def inspect(
 
     contents = inspect_store(store, key)
     output(contents.json() if as_json else contents.text(terminal_width()))
+
+
+@command()
+def view(
+    store: Store,
+    port: Annotated[int, whole("Port of the page; 0 for a free one.")] = 8000,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address that is listened at. The page asks for a token if it is not this "
+            "machine alone.",
+        ),
+    ] = "127.0.0.1",
+    verbose: Verbose = 0,
+) -> None:
+    """Serve a local page to walk through a store, until Ctrl-C."""
+    from patchpress.converter.commands.view import view as view_store
+
+    with until_interrupted():
+        view_store(store, port=port, host=host, ready=output)
 
 
 @command()

@@ -59,7 +59,8 @@ def parse_where(store: StrPath, entries: Sequence[str]) -> dict[str, list[object
 
     opened = open_store(store, stage=False)
     try:  # of a large table, only these columns
-        schema = opened.table(columns=[entry.partition("=")[0] for entry in entries]).schema
+        columns = dict.fromkeys(entry.partition("=")[0] for entry in entries)
+        schema = opened.table(columns=list(columns)).schema
     except OptionError:  # one is not there: the sentence below names those that are
         schema = opened.table().schema
     found: dict[str, list[object]] = {}

@@ -23,6 +23,7 @@ MADE = shutil.ignore_patterns(
     ".*_cache", ".git", ".hypothesis", ".venv", "*.egg-info", "__pycache__", "bench", "build",
     "demo", "dist",
 )  # fmt: skip
+DATA = (".py", ".toml", ".npz", ".html", ".css", ".js")  # what the packages have
 LINKS = {"converter": "../converter", "readers": "../readers"}
 
 
@@ -101,7 +102,7 @@ def test_the_source_distribution_has_what_its_tests_and_readers_need(unpacked: P
     wanted = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile"}
     wanted |= {"pyproject.toml", "readers/FORMAT.md", "patchpress/py.typed"}
     wanted |= files("docs", ".md", ".png") | files("benchmarks", ".py", ".md", ".txt")
-    wanted |= files("converter", ".py", ".toml") | files("readers", ".py")
+    wanted |= files("converter", *DATA) | files("readers", ".py")
     wanted |= files("tests", ".py") | files("examples", ".py")
     assert len(wanted) > 250
     missing = wanted - found
@@ -114,7 +115,7 @@ def test_the_wheel_has_real_files_and_all_data_and_no_tests(wheel: Path) -> None
     kinds = {mode & 0o170000 for mode in modes.values()}
     assert kinds <= {0, 0o100000}, "the wheel has something that is not a plain file"
     wanted = {"patchpress/__init__.py", "patchpress/__main__.py", "patchpress/py.typed"}
-    wanted |= {f"patchpress/{name}" for name in files("converter", ".py", ".toml")}
+    wanted |= {f"patchpress/{name}" for name in files("converter", *DATA)}
     wanted |= {f"patchpress/{name}" for name in files("readers", ".py", ".md")}
     assert len(wanted) > 120
     assert {name for name in modes if ".dist-info/" not in name} == wanted

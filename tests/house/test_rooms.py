@@ -19,6 +19,7 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
     "converter": (
         {"cli", "commandline", "arguments", "exits"},
         {"commands"},
+        {"viewer"},
         {"pictures"},
         {"transfer"},
         {"contents"},
