@@ -34,7 +34,7 @@ from patchpress.readers.format.manifest import EXTENTS, METADATA, STATISTICS
 from tests.conftest import KINDS
 from tests.support.helpers import Ended, folder_bytes, made, tiny_dataset
 from tests.support.sharding import sharded
-from tests.support.synthetic import make_tree
+from tests.support.synthetic import TABLE, make_tree
 
 FILES = ("data.mdb", METADATA, EXTENTS, "manifest.json")
 
@@ -305,6 +305,46 @@ def test_rows_without_the_modality_are_counted(tmp_path: Path) -> None:
     assert len(same(tmp_path / "out", tmp_path / "whole")) == 4
 
 
+def test_rows_of_which_none_has_the_modality_are_one_sentence(tmp_path: Path) -> None:
+    make_tree(tmp_path / "raw", n=4, flagged=0)
+    (lost,) = list((tmp_path / "raw" / "BigEarthNet-S1").glob("*/*"))[:1]
+    shutil.rmtree(lost)
+    made(tmp_path / "raw", tmp_path / "whole")
+    table = open_store(tmp_path / "whole").table()
+    (name,) = [r["patch_id"] for r in table.to_pylist() if r["s1_name"] == lost.name]
+    with pytest.raises(SelectionEmpty, match="none of the 1 rows chosen has a record of s1"):
+        copy_store(tmp_path / "whole", tmp_path / "out", modalities="s1", keys=[name])
+
+
+def test_a_share_of_all_is_all(stacked: Path, tmp_path: Path) -> None:
+    copy_store(stacked, tmp_path / "out", fraction=1)
+    assert open_store(tmp_path / "out").keys() == open_store(stacked).keys()
+
+
+def test_without_labels_a_share_is_drawn_and_no_classes(tmp_path: Path) -> None:
+    description = tiny_dataset(tmp_path, {"g": [f"p{number}" for number in range(20)]})
+    convert(str(description), tmp_path / "raw", tmp_path / "whole", workers=0)
+    copy_store(tmp_path / "whole", tmp_path / "half", fraction=0.5, seed=2)
+    half = open_store(tmp_path / "half").keys()
+    assert len(half) == 10
+    copy_store(tmp_path / "whole", tmp_path / "again", fraction=0.5, seed=2)
+    assert open_store(tmp_path / "again").keys() == half
+    with pytest.raises(OptionError, match="the store has no column of labels"):
+        copy_store(tmp_path / "whole", tmp_path / "few", per_class=1)
+
+
+def test_rows_without_any_label_give_none_of_a_class(tmp_path: Path) -> None:
+    make_tree(tmp_path / "raw", n=4, flagged=0)
+    table = pq.read_table(tmp_path / "raw" / TABLE)
+    at = table.schema.get_field_index("labels")
+    kind = table.schema.field("labels").type
+    emptied = pa.array([[] for _ in range(len(table))], kind)
+    pq.write_table(table.set_column(at, "labels", emptied), tmp_path / "raw" / TABLE)
+    made(tmp_path / "raw", tmp_path / "whole")
+    with pytest.raises(SelectionEmpty, match="none of the 4 rows chosen has labels in 'labels'"):
+        copy_store(tmp_path / "whole", tmp_path / "few", per_class=1)
+
+
 def test_an_empty_split_is_none_of_the_copy(stacked: Path, tmp_path: Path) -> None:
     copy_store(stacked, tmp_path / "out", where={"split": ["train", "test"]})
     manifest = same(tmp_path / "out", stacked).manifest
@@ -357,12 +397,15 @@ def test_a_choice_that_cannot_be_is_one_sentence(
         (b"\xff\xfe\x00\x01\x02", TableError, "no text"),
         (b"a\na\n", TableError, "lists a twice"),
         (b"PAR1 and so on", TableError, "cannot be read as a Parquet table"),
+        ("a folder", OptionError, r"cannot be read as a list of keys \(Is a directory\)"),
     ],
 )
 def test_a_list_of_keys_that_is_none(
-    stacked: Path, tmp_path: Path, content: bytes | None, error: type[Exception], said: str
+    stacked: Path, tmp_path: Path, content: bytes | str | None, error: type[Exception], said: str
 ) -> None:
-    if content is not None:
+    if isinstance(content, str):
+        (tmp_path / "list").mkdir()
+    elif content is not None:
         (tmp_path / "list").write_bytes(content)
     with pytest.raises(error, match=said):
         copy_store(stacked, tmp_path / "out", keys=tmp_path / "list")
