@@ -6,8 +6,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from patchpress.converter.counted import Counted
+from patchpress.converter.notebook import NotebookBar, in_notebook
 from patchpress.converter.stderr import say
-from patchpress.converter.text import clock, size
+from patchpress.converter.text import clock
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
@@ -40,57 +42,11 @@ class NoProgress:
         """Do nothing."""
 
 
-class _Counted:
-    """What is done of a stage so far, and how fast."""
-
-    def __init__(self, stage: str = "", total: int | None = None, unit: str = "records") -> None:
-        self.stage, self.total, self.unit = stage, total, unit
-        self.done = 0
-        self._bytes = 0
-        self._share: float | None = None
-        self._begun = time.monotonic()
-
-    def add(self, count: int, nbytes: int, share: float | None) -> None:
-        """So many units more; `share` of all if no total is known."""
-        self.done += count
-        self._bytes += nbytes
-        self._share = self.done / self.total if self.total else share
-
-    @property
-    def seconds(self) -> float:
-        """Since the start; never 0."""
-        return max(time.monotonic() - self._begun, 1e-6)
-
-    def far(self) -> str:
-        """How much is done, and of how much if that is known."""
-        done = f"{self.done:,}"
-        return f"{done} of {self.total:,} {self.unit}" if self.total else f"{done} {self.unit}"
-
-    def rate(self) -> str:
-        """Units a second."""
-        return f"{self.done / self.seconds:,.0f} {self.unit}/s"
-
-    def bytes_rate(self) -> str:
-        """Bytes a second; empty if none are counted."""
-        return f"{size(self._bytes / self.seconds)}/s" if self._bytes else ""
-
-    def times(self) -> str:
-        """The time since the start, and the time left if all goes on like this."""
-        left = "time left unknown"
-        if self._share:
-            left = f"{clock(self.seconds / self._share - self.seconds)} left"
-        return f"{clock(self.seconds)} elapsed, {left}"
-
-    def estimated_total(self) -> int | None:
-        """How many units there are, about if only a share tells."""
-        return self.total or (round(self.done / self._share) if self._share else None)
-
-
 class ProgressLines:
     """A line on stderr every ten seconds."""
 
     def __init__(self) -> None:
-        self._counted = _Counted()
+        self._counted = Counted()
         self._last = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -101,7 +57,7 @@ class ProgressLines:
 
     def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         """Begin to count."""
-        self._counted = _Counted(stage, total, unit)
+        self._counted = Counted(stage, total, unit)
         self._last = time.monotonic()
 
     def advance(self, count: int, nbytes: int, /, share: float | None = None) -> None:
@@ -140,7 +96,7 @@ class ProgressBar:
             expand=True,
         )
         self._task: TaskID | None = None
-        self._counted = _Counted()
+        self._counted = Counted()
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +113,7 @@ class ProgressBar:
 
     def start(self, stage: str, total: int | None, unit: str = "records") -> None:
         """Draw the bar. This starts a thread: worker processes are started before."""
-        self._counted = _Counted(stage, total, unit)
+        self._counted = Counted(stage, total, unit)
         if self._task is not None:
             self._rich.remove_task(self._task)
         self._task = self._rich.add_task(stage, total=total, far="", rate="")
@@ -212,3 +168,14 @@ def _times_column() -> Any:
 def progress_for_terminal() -> ProgressLines | ProgressBar:
     """A bar if stderr is a terminal, plain lines elsewhere."""
     return ProgressBar() if sys.stderr.isatty() else ProgressLines()
+
+
+def progress_bar() -> ProgressLines | ProgressBar | NotebookBar:
+    """A bar where this Python shows its output: in a notebook, on a terminal; else plain lines.
+
+    Use it as a context, and give it to functions that take `progress`::
+
+        with patchpress.progress_bar() as progress:
+            patchpress.verify("ben.store", progress=progress)
+    """
+    return NotebookBar() if in_notebook() else progress_for_terminal()

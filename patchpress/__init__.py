@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         SplitBy,
         Writer,
     )
-    from patchpress.converter.progress import Progress
+    from patchpress.converter.progress import Progress, progress_bar
     from patchpress.converter.storage.report import Report
     from patchpress.readers.device import to_device
     from patchpress.readers.errors import (
@@ -151,6 +151,7 @@ __all__ = [
     "normalize",
     "open_store",
     "plot",
+    "progress_bar",
     "split_store",
     "split_table",
     "stage",
@@ -192,7 +193,7 @@ _NAMES = {
         "SplitBy",
         "Writer",
     ),
-    "converter.progress": ("Progress",),
+    "converter.progress": ("Progress", "progress_bar"),
     "converter.storage.report": ("Report",),
     "readers.device": ("to_device",),
     "readers.errors": (

@@ -63,12 +63,13 @@ def columns_of(rows: Iterable[Sequence[object]], indent: str = "  ") -> list[str
 
 def html_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A title and a table, every text in it plain and escaped."""
-    names = "".join(f"<th>{_html(name)}</th>" for name in head)
+    names = "".join(f"<th>{html(name)}</th>" for name in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{html(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<p>{_html(title)}</p><table><tr>{names}</tr>{body}</table>"
+    return f"<p>{html(title)}</p><table><tr>{names}</tr>{body}</table>"
 
 
-def _html(text: object) -> str:
+def html(text: object) -> str:
+    """A text as HTML that shows it and nothing else."""
     return escape(plain(str(text)))
