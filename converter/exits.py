@@ -128,15 +128,25 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns
 
 
-def output(text: object) -> None:
-    """Print a result on stdout.
+def has_colours() -> bool:
+    """Whether results are read on a terminal that says that it shows 24-bit colours."""
+    return (
+        terminal_width() is not None
+        and os.environ.get("COLORTERM") in ("truecolor", "24bit")
+        and "NO_COLOR" not in os.environ
+        and codecs.lookup(sys.stdout.encoding or "ascii").name.startswith("utf")
+    )
+
+
+def output(text: object, *, coloured: bool = False) -> None:
+    """Print a result on stdout; names in it move no cursor, unless it is a picture of our own.
 
     Raises:
         TargetError: it cannot be written.
         BrokenPipeError: whoever read it has left.
     """
     try:
-        print(plain_lines(str(text)), flush=True)
+        print(str(text) if coloured else plain_lines(str(text)), flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:

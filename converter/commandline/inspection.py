@@ -16,7 +16,7 @@ from patchpress.converter.arguments import (
     whole,
 )
 from patchpress.converter.commandline.app import command
-from patchpress.converter.exits import output, terminal_width, until_interrupted
+from patchpress.converter.exits import has_colours, output, terminal_width, until_interrupted
 from patchpress.converter.options import (
     FlaggedChoice,
     Picture,
@@ -82,6 +82,11 @@ def inspect(
     from patchpress.converter.commands.inspect import inspect as inspect_store
 
     contents = inspect_store(store, key)
+    if key is not None and not as_json and has_colours():
+        from patchpress.converter.pictures.terminal import terminal_picture
+        from patchpress.readers.store import open_store
+
+        output(terminal_picture(open_store(store, stage=False), key), coloured=True)
     output(contents.json() if as_json else contents.text(terminal_width()))
 
 

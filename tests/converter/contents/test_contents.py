@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,12 +122,14 @@ def test_numbers_stand_under_one_another(stacked: Path) -> None:
     assert len({len(line) for line in lines[start : start + 20]}) == 1
 
 
-@pytest.mark.parametrize("columns", [80, 100, 160])
-def test_lines_fit_a_terminal(stacked: Path, columns: int) -> None:
+def on_a_terminal(*words: object, **environment: str) -> str:
+    """What the command prints on a terminal."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm"}
-    command = [sys.executable, "-m", "patchpress", "inspect", str(stacked)]
-    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
+    inherited = {name: text for name, text in os.environ.items() if name != "COLORTERM"}
+    command = [sys.executable, "-m", "patchpress", *map(str, words)]
+    with subprocess.Popen(
+        command, stdout=theirs, env=inherited | {"TERM": "xterm"} | environment
+    ) as process:
         os.close(theirs)
         told = b""
         try:
@@ -136,11 +139,32 @@ def test_lines_fit_a_terminal(stacked: Path, columns: int) -> None:
             pass
     os.close(ours)
     assert process.returncode == 0
-    lines = told.decode().splitlines()
+    return told.decode()
+
+
+@pytest.mark.parametrize("columns", [80, 100, 160])
+def test_lines_fit_a_terminal(stacked: Path, columns: int) -> None:
+    lines = on_a_terminal("inspect", stacked, COLUMNS=str(columns)).splitlines()
     start = next(at for at, line in enumerate(lines) if line.split()[:1] == ["class"])
     assert max(map(len, lines[start:])) <= columns
     words = {word for line in lines[start:] for word in line.split()}
     assert words >= {"Land", "principally", "occupied", "with", "significant", "areas", "natural"}
+
+
+def test_a_terminal_that_can_shows_a_small_picture(stacked: Path) -> None:
+    store = open_store(stacked)
+    key = store.keys("map")[0]
+    shown = on_a_terminal("inspect", stacked, key, COLORTERM="truecolor")
+    lines = [line for line in shown.splitlines() if "\u2580" in line]
+    assert len(lines) == 20
+    cell = re.compile(r"\x1b\[38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m\u2580")
+    pixels = np.array([[list(map(int, one)) for one in cell.findall(line)] for line in lines])
+    image = pixels.reshape(20, 40, 2, 3).swapaxes(1, 2).reshape(40, 40, 3)
+    codes = store.read(key)[0][::3, ::3]
+    for code in np.unique(codes):  # a colour for each class
+        assert len(np.unique(image[codes == code], axis=0)) == 1
+    for environment in ({}, {"COLORTERM": "truecolor", "NO_COLOR": "1"}):
+        assert "\x1b[" not in on_a_terminal("inspect", stacked, key, **environment)
 
 
 def test_a_hostile_name_moves_no_cursor_in_json(
