@@ -16,7 +16,7 @@ from patchpress.converter.tables.arrow import is_string, is_string_list
 from patchpress.converter.text import several, size
 from patchpress.readers.errors import PatchpressError, SourceMissing, TableError
 from patchpress.readers.format.arrow_kinds import plain_table, plain_type
-from patchpress.readers.format.parquet_bounds import Unfolds, read_bounded
+from patchpress.readers.format.parquet_bounds import BUFFER, Unfolds, read_bounded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,7 +125,7 @@ def read_groups(path: Path, columns: Sequence[str] | None = None) -> Iterator["p
     """
     import pyarrow.parquet as pq
 
-    with reading(path), pq.ParquetFile(path) as file:
+    with reading(path), pq.ParquetFile(path, buffer_size=BUFFER) as file:
         check_size(path, file.metadata)
         for number in range(file.num_row_groups):
             yield read_group(path, file, number, columns).replace_schema_metadata(None)

@@ -19,13 +19,18 @@ _FEW = 1 << 20  # bytes about which the longest value of a dictionary is not ask
 _TIMES = 500
 """How many times its bytes in the file a page may unfold to, and all pages those of the file: of
 published tables it is 93 times, and 64 with dictionaries unfolded."""
-_PAGE, _FILE = 4 << 20, 48 << 20  # bytes that they may unfold to in any case
+_PAGE, _FILE = 4 << 20, 24 << 20  # bytes that they may unfold to in any case
 _HEADER = 8 << 10  # bytes of a page's header, mostly; more if it has long statistics
 _LONGEST_HEADER = 1 << 20
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # kinds of pages (parquet.thrift, PageType)
 _BY_NUMBER = (2, 8)  # encodings: PLAIN_DICTIONARY, RLE_DICTIONARY
 _BY_PREFIX = 7  # DELTA_BYTE_ARRAY: each value begins like the one before
 _AT_ONCE = 32  # rows that are decoded at a time if each value may be as long as its page
+_LONG, _BESIDES = 1024, 8 << 20
+"""Tables of more bytes a row, and besides, are decoded so many rows at a time: at once takes three
+times their bytes for a moment."""
+BUFFER = 1 << 20
+"""Bytes of a column that `ParquetFile` should read at a time (`buffer_size`); by default all."""
 
 
 class Unfolds(Exception):
@@ -73,18 +78,21 @@ def read_bounded(
     with path.open("rb") as opened:
         for number in groups:
             bounds.add(opened, number)
-    if not bounds.has_prefixes:
+    rows = sum(file.metadata.row_group(number).num_rows for number in groups)
+    is_long = bounds.nbytes > _LONG * rows + _BESIDES
+    if not (bounds.has_prefixes or is_long):
         return file.read_row_groups(groups, columns=columns, use_threads=False)
-    nbytes = 0
+    nbytes, at_once = 0, _AT_ONCE if bounds.has_prefixes else _LONG
     batches: list[pa.RecordBatch] = []
-    for batch in file.iter_batches(_AT_ONCE, groups, columns, use_threads=False):
+    for batch in file.iter_batches(at_once, groups, columns, use_threads=False):
         nbytes += batch.nbytes
         if nbytes > allowed:
             raise Unfolds(nbytes, allowed)
         batches.append(batch)
     if not batches:
         return file.read_row_groups(groups, columns=columns, use_threads=False)
-    return pa.Table.from_batches(batches).combine_chunks()
+    table = pa.Table.from_batches(batches)
+    return table.combine_chunks() if bounds.has_prefixes else table
 
 
 class _Bounds:
@@ -94,7 +102,8 @@ class _Bounds:
         self, file: "pq.ParquetFile", path: Path, columns: Sequence[str] | None, allowed: int
     ) -> None:
         self._file, self._path, self._columns, self._allowed = file, path, columns, allowed
-        self._nbytes = 0
+        self.nbytes = 0
+        """What the row groups that were added unfold to."""
         self.has_prefixes = False
         """Whether only decoding tells how long the values of a page are."""
 
@@ -135,9 +144,9 @@ class _Bounds:
         )
 
     def _count(self, nbytes: int) -> None:
-        self._nbytes += nbytes
-        if self._nbytes > self._allowed:
-            raise Unfolds(self._nbytes, self._allowed)
+        self.nbytes += nbytes
+        if self.nbytes > self._allowed:
+            raise Unfolds(self.nbytes, self._allowed)
 
 
 def _longest(file: Path, number: int, path: str, most: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from patchpress.readers.errors import NO_DESCRIPTORS, OptionError, StoreDamaged, cannot_read
 from patchpress.readers.format.arrow_kinds import plain_type
 from patchpress.readers.format.manifest import METADATA, Manifest
-from patchpress.readers.format.parquet_bounds import Unfolds, read_bounded
+from patchpress.readers.format.parquet_bounds import BUFFER, Unfolds, read_bounded
 from patchpress.readers.format.shown_paths import shown
 from patchpress.readers.format.store_files import open_regular, require_inside
 from patchpress.readers.hints import hint
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-BYTES_OF_A_ROW, BYTES_BESIDES = 2 << 10, 48 << 20
+BYTES_OF_A_ROW, BYTES_BESIDES = 2 << 10, 24 << 20
 """A table may have so many bytes a row, and so many besides: those of published data sets have 590
 a row at most, with what a store adds."""
 _Seen = tuple[int, int, int, int, str]
@@ -74,7 +74,7 @@ def read_columns(
         with open(open_regular(path), "rb") as opened:
             _require_digest(opened, path, manifest)
         # By its name: pyarrow's own threads then call no Python, which may be ending.
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=BUFFER) as file:
             names = _checked_names(file, path, manifest, kinds)
             for column in columns or ():
                 if column not in names and column not in kinds:

@@ -1,5 +1,6 @@
 """Tables of a few kB that unfold to gigabytes are refused in a sentence, in bounded memory."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_a_table_that_unfolds_is_refused(tmp_path: Path, kind: str, reader: str)
         assert "which must be a string" in sentence
     else:
         assert sentence == (
-            f"{path} unfolds to 6.0 GB or more in 20,000 rows, and 47.5 MB are allowed: write it "
+            f"{path} unfolds to 6.0 GB or more in 20,000 rows, and 25.2 MB are allowed: write it "
             "again with shorter values, or leave out columns that are not needed"
         )
     assert pa.default_memory_pool().max_memory() - before < 10 << 20
@@ -104,7 +105,7 @@ def test_no_table_is_written_that_readers_refuse(tmp_path: Path, kind: str) -> N
         values = [[text[:100]] * (len(text) // 100) for text in texts] if kind == "lists" else texts
         return pa.table({"patch_id": [f"p{number}" for number in range(500)], "long": values})
 
-    path, longest = tmp_path / "metadata.parquet", 35 if kind == "lists" else 44
+    path, longest = tmp_path / "metadata.parquet", 16 if kind == "lists" else 21
     write_metadata(path, table(longest << 20))
     with pq.ParquetFile(path) as file:
         groups = range(file.num_row_groups)
@@ -113,3 +114,39 @@ def test_no_table_is_written_that_readers_refuse(tmp_path: Path, kind: str) -> N
     with pytest.raises(TableError, match=r"unfold to .* in 500 rows, .* no column 'long', or"):
         write_metadata(path, table(60 << 20))
     assert list(tmp_path.iterdir()) == []
+
+
+LONGEST = (
+    PEAK
+    + """
+import sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from patchpress.readers.format.parquet_bounds import BUFFER, read_bounded
+from patchpress.readers.format.table_file import allowed_bytes
+
+def read(path):
+    with pq.ParquetFile(path, buffer_size=BUFFER) as file:
+        rows = file.metadata.num_rows
+        return read_bounded(file, Path(path), [0], None, allowed_bytes(rows))
+
+read(sys.argv[1])
+before = peak()
+print(read(sys.argv[2]).nbytes, peak() - before)
+"""
+)
+
+
+@pytest.mark.slow
+def test_the_longest_table_of_20_000_rows_fits_into_100_mb(tmp_path: Path) -> None:
+    usual = pa.table({"patch_id": [f"patch_{number}" for number in range(ROWS)]})
+    draw = random.Random(1)  # noqa: S311
+    values = pa.array([draw.randbytes(1_550).hex() for _ in range(ROWS)])
+    longest = usual.append_column("long", values)
+    for name, table in (("usual", usual), ("longest", longest)):
+        pq.write_table(table, tmp_path / name, compression="zstd", use_dictionary=False)
+    done = python("-c", LONGEST, tmp_path / "usual", tmp_path / "longest")
+    assert done.code == 0, done.err
+    nbytes, above = map(int, done.out.split())
+    assert nbytes > 60_000_000
+    assert above < 100 << 20

@@ -315,7 +315,7 @@ def test_a_value_that_many_rows_share_is_not_unfolded(stacked: Path, tmp_path: P
     folder, manifest = table_of(
         stacked,
         tmp_path,
-        lambda t: t.append_column("a", pa.DictionaryArray.from_arrays(numbers, ["x" * 30_000_000])),
+        lambda t: t.append_column("a", pa.DictionaryArray.from_arrays(numbers, ["x" * 20_000_000])),
     )
     assert (tmp_path / METADATA).stat().st_size < 2 << 20
     before = pa.default_memory_pool().max_memory()

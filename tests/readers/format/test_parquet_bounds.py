@@ -155,7 +155,7 @@ def test_a_small_file_unfolds_to_no_more_than_a_small_one_may(tmp_path: Path) ->
     assert path.stat().st_size < 96_000
     with pytest.raises(Unfolds) as error:
         read(path, allowed=1 << 32)
-    assert error.value.allowed == 48 << 20
+    assert error.value.allowed == 24 << 20
     assert len(read(path, ["c1", "c2"], allowed=1 << 32)) == 1_200
 
 
