@@ -374,6 +374,19 @@ class Store:
         """
         return Records(self._reader, keys, bands)
 
+    def announce(self, keys: Sequence[str]) -> None:
+        """Let the disk fetch records that will be read soon, and do not wait for it.
+
+        A loop that announces the next records before it works on those that it has does not wait
+        for a cold disk; loaders do so by themselves. Keys that are not there are passed over. Of a
+        store at a URL nothing is fetched.
+
+        Raises:
+            StoreDamaged: a data file is damaged, or was overwritten.
+        """
+        if self.url is None:
+            self._reader.announce_whole(list_of(keys, "use [key] for one record"))
+
     def read_bands(self, key: str, bands: BandNames = None) -> dict[str, Array]:
         """Bands of one record by name, each (height, width) as stored: own size in native layout.
 

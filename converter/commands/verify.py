@@ -1,19 +1,22 @@
 """`verify`: every record of a store read back, alone or against the source it was made from.
 
-What is checked stands in the modules `verify_records`, `verify_shards`, `verify_extents`,
-`verify_table`, `verify_labels` and, with a source, `verify_pixels`.
+What is checked stands in the modules `verify_records`, `verify_readback`, `verify_shards`,
+`verify_extents`, `verify_table`, `verify_labels` and, with a source, `verify_pixels`.
 """
 
 import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from patchpress.converter.commands.verify_extents import extents_problems
-from patchpress.converter.commands.verify_labels import LabelsOfMaps
-from patchpress.converter.commands.verify_pixels import compare_pixels
-from patchpress.converter.commands.verify_records import RecordsReadBack
+from patchpress.converter.commands.verify_labels import LabelsOfMaps, MapReader
+from patchpress.converter.commands.verify_pixels import Comparison
+from patchpress.converter.commands.verify_readback import RecordsReadBack
 from patchpress.converter.commands.verify_shards import stray_files
 from patchpress.converter.commands.verify_statistics import statistics_problems
 from patchpress.converter.commands.verify_table import (
@@ -21,10 +24,12 @@ from patchpress.converter.commands.verify_table import (
     manifest_problems,
     table_problems,
 )
+from patchpress.converter.commands.verify_worker import CHECK, COMPARE, VerifyingWorker
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.options import window_bytes, worker_count
 from patchpress.converter.paths import StrPath, local_path, shown_place
+from patchpress.converter.processes import worker_pool
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.locate import locate
@@ -39,6 +44,9 @@ from patchpress.readers.store import Store, open_store
 _log = logging.getLogger(__name__)
 
 PROBLEMS_PRINTED = 20  # problems in the printed verdict
+BYTES_A_WORKER = (
+    256 << 20
+)  # of a store: a worker that reads fewer takes longer to start than to read
 
 
 @dataclass
@@ -111,7 +119,8 @@ def verify(
         store: folder of the store.
         against: folder of the source to compare with, unpacked or in archives.
         paths: modality -> where it lies, if that is not where the description says.
-        workers: processes that decode the source: one a CPU for None, this process for 0.
+        workers: processes that read records back and decode the source: one a CPU for None, this
+            process for 0.
         dataset: TOML file of the description, if the dataset is not built in.
         zstd_window: as an option of `convert`.
         progress: told of each patch that is compared, and of each record.
@@ -157,21 +166,35 @@ def _check(
     progress: Progress,
 ) -> None:
     """Compare a store with its source, if there is one, and then with itself."""
-    compared: dict[str, list[str]] = {}
-    if against is not None and description is not None:
-        located = {name: local_path(path) for name, path in (paths or {}).items()}
-        modalities = tuple(opened.manifest.modalities)
-        parts = locate(description, local_path(against), located, modalities, window)
-        require_patches(description, parts)
-        found = compare_pixels(opened, description, parts, count, progress)
+    maps = MapReader(opened.manifest, description)
+    if against is None or description is None:
+        verdict.problems += unusable
+        useful = _useful(opened, count)
+        known = opened.path, opened.manifest, maps, None
+        with worker_pool(useful, VerifyingWorker, *known, work="verifying") as submit:
+            _read_back(opened, maps, verdict, submit, useful, progress)
+        return
+    located = {name: local_path(path) for name, path in (paths or {}).items()}
+    modalities = tuple(opened.manifest.modalities)
+    parts = locate(description, local_path(against), located, modalities, window)
+    require_patches(description, parts)
+    comparison = Comparison(opened, description, parts, count, progress)
+    made = opened.path, opened.manifest, maps, (description.modalities, comparison.shared)
+    # The same workers for both: a process that has drawn a bar must not fork again.
+    with worker_pool(comparison.workers, VerifyingWorker, *made, work="verifying") as submit:
+        found = comparison.run(partial(submit, COMPARE))
         verdict.compared, verdict.problems = found.compared, found.problems
         verdict.notes = found.notes
-        compared = found.keys
-    verdict.problems += unusable
-    progress.start("reading back", len(opened))
-    _read_back(opened, description, verdict, progress)
-    if against is not None:
-        verdict.problems += _without_source(opened, compared)
+        verdict.problems += unusable
+        _read_back(opened, maps, verdict, submit, comparison.workers, progress)
+    verdict.problems += _without_source(opened, found.keys)
+
+
+def _useful(store: Store, count: int) -> int:
+    """How many of so many workers are worth the time that they take to start."""
+    nbytes = sum(shard.bytes for shard in store.manifest.shards)
+    useful = min(count, nbytes // BYTES_A_WORKER)
+    return useful if useful > 1 else 0
 
 
 def _description_of(
@@ -209,31 +232,28 @@ def _without_source(store: Store, compared: Mapping[str, list[str]]) -> list[str
 
 
 def _read_back(
-    store: Store, description: Description | None, verdict: Verdict, progress: Progress
+    store: Store,
+    maps: MapReader,
+    verdict: Verdict,
+    submit: Callable[..., Future[Any]],
+    workers: int,
+    progress: Progress,
 ) -> None:
-    """Read every record in the order of the keys, then compare with all that is beside them."""
-    records = RecordsReadBack(store)
-    labels = LabelsOfMaps(store, description)
-    damaged = []
-    for number in range(len(store.manifest.shards)):
-        try:
-            for key, value in records.values(number):
-                problem = records.check(key, value) or labels.derive(key, value)
-                if problem:
-                    verdict.problems.append(f"record {key}: {problem}")
-                progress.advance(1, len(value))
-        except StoreDamaged as error:
-            damaged.append(str(error))
-    verdict.records, verdict.others = len(records.keys), len(records.others)
-    verdict.problems += [*damaged, *stray_files(store)]
-    if damaged:
+    """Read every record, then compare with all that is beside them."""
+    labels = LabelsOfMaps(store, maps.rules)
+    records = RecordsReadBack(store, labels)
+    progress.start("reading back", len(store))
+    verdict.problems += records.run(partial(submit, CHECK), 2 * workers + 1, progress)
+    verdict.records, verdict.others = records.read, len(records.others)
+    verdict.problems += [*records.damage, *stray_files(store)]
+    if records.damage:
         # What else is wrong cannot be told: each record that was not reached would be called lost.
         return
     verdict.problems += records.problems()
     looks: tuple[Callable[[], object], ...] = (
         lambda: _compare_table(store, records, labels, verdict),
         lambda: verdict.problems.extend(manifest_problems(store)),
-        lambda: verdict.problems.extend(extents_problems(store, records.headers, records.others)),
+        lambda: verdict.problems.extend(extents_problems(store, records.headers(), records.others)),
         lambda: verdict.problems.extend(statistics_problems(store)),
     )
     for look in looks:

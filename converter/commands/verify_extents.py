@@ -14,11 +14,12 @@ from patchpress.readers.store import Store
 
 
 def extents_problems(
-    store: Store, headers: HeaderList, others: Collection[bytes] = ()
+    store: Store, headers: HeaderList | None, others: Collection[bytes] = ()
 ) -> list[str]:
     """A sentence if the extents say something else than the data file; none if there are none.
 
-    `headers` are those of the records, as they were read; `others` are keys of no records.
+    `headers` are those of the records, as they were read, or None: then they are read again.
+    `others` are keys of no records.
     """
     files = [shard.path for shard in store.manifest.shards]
     again = f"run `patchpress index {store.path}`"

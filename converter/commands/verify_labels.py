@@ -4,55 +4,66 @@ If neither the table nor the map changed since they were stored, it is the sourc
 itself: the store has what was published.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
 from patchpress.converter.descriptions.labels_from_codes import count_codes, labels_from_counts
 from patchpress.readers.errors import PatchError
-from patchpress.readers.format.compression import Decompressor
-from patchpress.readers.format.record import form_in
+from patchpress.readers.format.manifest import Manifest
+from patchpress.readers.format.modality import Modality
+from patchpress.readers.format.record import Form
 from patchpress.readers.format.table import key_column
 from patchpress.readers.store import Store
 
 
-class LabelsOfMaps:
-    """Derives labels from each map of a store, and compares them with the table."""
+class MapReader:
+    """Derives labels from maps, by the rules of a description; none without one."""
 
-    def __init__(self, store: Store, description: Description | None) -> None:
-        self._store = store
-        self._rules: dict[str, list[LabelRule]] = {}
+    def __init__(self, manifest: Manifest, description: Description | None) -> None:
+        self.rules: dict[str, list[LabelRule]] = {}
+        """Modality -> the rules that make labels of its maps."""
         self._sources: dict[str, ModalitySource] = {}
-        self._found: dict[str, dict[str, list[object]]] = {}
-        self._decompress = Decompressor(store.manifest.record_limit)
         if description is None:
             return
         for rule in description.labels.values():
-            if rule.source in store.manifest.modalities and rule.column in store.manifest.classes:
-                self._rules.setdefault(rule.source, []).append(rule)
+            if rule.source in manifest.modalities and rule.column in manifest.classes:
+                self.rules.setdefault(rule.source, []).append(rule)
                 self._sources[rule.source] = description.modalities[rule.source]
 
-    def derive(self, key: str, value: memoryview) -> str | None:
-        """Note the labels of a record, if it is a map; what is wrong with its codes, else None."""
-        if not self._rules:
+    def labels(
+        self, modalities: Sequence[Modality], form: Form, record: memoryview
+    ) -> tuple[str, list[object]] | str | None:
+        """The modality and the labels of a map; what is wrong with its codes; None for others.
+
+        Args:
+            modalities: those that the record may be of.
+            form: of the record.
+            record: its uncompressed bytes.
+        """
+        name = next((m.name for m in modalities if m.name in self.rules), None)
+        if name is None:
             return None
-        record = self._decompress(value)
-        form = form_in(record)
-        found = [m for m in self._store.manifest.matches(form) if m.name in self._rules]
-        if not found:
-            return None
-        modality = found[0]
-        source = self._sources[modality.name]
+        source = self._sources[name]
         first = form.tensor(source.bands[0].name) or form.tensors[0]
         pixels = record[len(form.header) + first.offset :]
         try:
-            values = labels_from_counts(
-                self._rules[modality.name], count_codes(source, pixels), "its map"
-            )
+            counts = count_codes(source, pixels)
+            return name, labels_from_counts(self.rules[name], counts, "its map")
         except PatchError as error:
             return str(error)
-        self._found.setdefault(modality.name, {})[key] = values
-        return None
+
+
+class LabelsOfMaps:
+    """The labels that follow from each map of a store, to be compared with the table."""
+
+    def __init__(self, store: Store, rules: Mapping[str, list[LabelRule]]) -> None:
+        self._store, self._rules = store, rules
+        self._found: dict[str, dict[str, list[object]]] = {}
+
+    def note(self, key: str, modality: str, labels: list[object]) -> None:
+        """Note the labels of a map, by the rules of its modality."""
+        self._found.setdefault(modality, {})[key] = labels
 
     def differences(self, damaged: Collection[str] = ()) -> list[str]:
         """A sentence for each row whose labels are not those of its map.

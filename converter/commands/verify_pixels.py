@@ -4,28 +4,29 @@ Files are decoded by libtiff (imagecodecs) or GDAL here, never by the reader tha
 that reader has an error, both would have it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
+from patchpress.converter.encoding.apart import ApartReader
 from patchpress.converter.encoding.fit import fit
 from patchpress.converter.encoding.promises import Expected
-from patchpress.converter.encoding.raster import decode_apart
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.tiff import Array
-from patchpress.converter.memory import CellPool, SharedMemory
+from patchpress.converter.memory import SharedMemory
 from patchpress.converter.planning.work import count_patches
-from patchpress.converter.processes import in_order, worker_pool
+from patchpress.converter.processes import in_order
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.files import (
     LARGEST,
-    PatchFiles,
     open_files,
     usual_files_size,
 )
@@ -40,7 +41,7 @@ from patchpress.converter.sources.order import (
 from patchpress.converter.sources.passed_over import passed_over_lines
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.transfer.plan import COPIED
-from patchpress.readers.errors import KeyMissing, PatchError, StoreDamaged
+from patchpress.readers.errors import ExtentsUnusable, KeyMissing, PatchError, StoreDamaged
 from patchpress.readers.format.modality import Band, Modality
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.store import Store, open_store
@@ -64,73 +65,76 @@ class ComparedPixels:
     """Lines that tell what the source has beside its patches."""
 
 
-def compare_pixels(
-    store: Store,
-    description: Description,
-    parts: SourceParts,
-    workers: int,
-    progress: Progress,
-) -> ComparedPixels:
-    """Compare every patch of the source with its record. Archives are read once.
-
-    Args:
-        store: what was made from the source.
-        description: of the source's dataset.
-        parts: where the source has its modalities.
-        workers: how many processes decode; 0 for this one.
-        progress: told of each chunk of patches.
-
-    Raises:
-        SourceError: an archive is damaged, ends early or is another dataset's.
-        PatchpressError: a worker process died.
-    """
-    chunking = _chunking(description, parts)
-    most = workers * PATCHES_IN_TASK
-    patches = sum(count_patches(description, parts, name, most) for name in parts.modalities)
-    workers = min(workers, max(1, -(-patches // PATCHES_IN_TASK)))  # no more than there are tasks
-    tasks = TASKS * max(workers, 1)
-    cells = cell_pool([description.modalities[name] for name in parts.packed], chunking, tasks)
-    files = cells.shared if cells is not None else None
-    comparison = _Comparison(store, description, parts, chunking, cells, progress)
-    made = store.path, description.modalities, files
-    with worker_pool(workers, _Comparer, *made, work="decoding") as submit:
-        return comparison.run(submit, tasks)
-
-
-@dataclass
-class _Comparison:
+class Comparison:
     """One run: what is compared with what, and what was found so far."""
 
-    store: Store
-    description: Description
-    parts: SourceParts
-    chunking: Chunking
-    cells: CellPool | None
-    progress: Progress
+    def __init__(
+        self,
+        store: Store,
+        description: Description,
+        parts: SourceParts,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        """Say what is compared.
 
-    def __post_init__(self) -> None:
-        self.found = ComparedPixels({name: [] for name in self.store.manifest.modalities})
+        Args:
+            store: what was made from the source.
+            description: of the source's dataset.
+            parts: where the source has its modalities.
+            workers: how many processes decode at most; 0 for this one.
+            progress: told of each chunk of patches.
+        """
+        self._store, self._description, self._parts = store, description, parts
+        most = workers * PATCHES_IN_TASK
+        patches = sum(count_patches(description, parts, name, most) for name in parts.modalities)
+        self.workers = min(workers, max(1, -(-patches // PATCHES_IN_TASK)))
+        """How many processes there should be: no more than there are tasks."""
+        self._progress, self._tasks = progress, TASKS * max(self.workers, 1)
+        self._chunking = _chunking(description, parts)
+        packed = [description.modalities[name] for name in parts.packed]
+        self._cells = cell_pool(packed, self._chunking, self._tasks)
+        self._found = ComparedPixels({name: [] for name in store.manifest.modalities})
         # A store that was made with a limit, or is a copy of a part of one, has some patches only.
-        options = self.store.manifest.options
-        self.is_partial = options.get("limit") is not None or COPIED in options
+        options = store.manifest.options
+        self._is_partial = options.get("limit") is not None or COPIED in options
 
-    def run(
-        self, submit: Callable[[list[Patch]], Future[list[str | None]]], tasks: int
-    ) -> ComparedPixels:
-        """Give all patches to the workers, at most so many tasks at a time."""
-        walks = walks_of(self.description, self.parts, self._note_error)
+    @property
+    def shared(self) -> SharedMemory | None:
+        """Where this process puts files out of archives for the workers."""
+        return self._cells.shared if self._cells is not None else None
+
+    def run(self, submit: Callable[[list[Patch]], Future[list[str | None]]]) -> ComparedPixels:
+        """Compare every patch of the source with its record. Archives are read once.
+
+        `submit` gives patches to a `PixelComparer` in another process.
+
+        Raises:
+            SourceError: an archive is damaged, ends early or is another dataset's.
+            PatchpressError: a worker process died.
+        """
+        walks = walks_of(self._description, self._parts, self._note_error)
         options = self._stream_options()
-        streams = streams_of(self.description, self.parts, self._note_error, options)
+        streams = streams_of(self._description, self._parts, self._note_error, options)
         walked = sum(1 for walk in walks.values() for _ in walk)
         total = walked if not streams else sum(options.most.values()) if options.most else None
-        self.progress.start("comparing", total)
-        chunks = self.chunking.cut(patches_in_key_order(walks, streams))
-        for chunk, outcomes in in_order(chunks, submit, lambda under_way: under_way >= tasks - 1):
+        self._progress.start("comparing", total)
+        chunks = self._announced(self._chunking.cut(patches_in_key_order(walks, streams)))
+        for chunk, outcomes in in_order(
+            chunks, submit, lambda under_way: under_way >= self._tasks - 1
+        ):
             for patch, problem in zip(chunk, outcomes, strict=True):
                 self._note(patch, problem)
-            self.progress.advance(len(chunk), 0, share_read(streams))
-        self.found.notes = self._notes(walks, streams)
-        return self.found
+            self._progress.advance(len(chunk), 0, share_read(streams))
+        self._found.notes = self._notes(walks, streams)
+        return self._found
+
+    def _announced(self, chunks: Iterable[list[Patch]]) -> Iterator[list[Patch]]:
+        """The chunks, each after the disk was told of its records."""
+        for chunk in chunks:
+            with suppress(StoreDamaged):  # who reads them says so
+                self._store.announce([patch.key for patch in chunk])
+            yield chunk
 
     def _notes(self, walks: Mapping[str, Walk], streams: Sequence[ArchiveStream]) -> list[str]:
         """What the source has that was not compared, because it is no patch."""
@@ -139,36 +143,36 @@ class _Comparison:
             {name: found for stream in streams for name, found in stream.passed_over.items()},
         )
         leftovers = [sentence for stream in streams for sentence in stream.leftovers]
-        return [*lines, *(f"  {note}" for note in (*self.parts.notes, *leftovers))]
+        return [*lines, *(f"  {note}" for note in (*self._parts.notes, *leftovers))]
 
     def _stream_options(self) -> StreamOptions:
         """What is wanted of archives: all patches, or no more than a partial store has."""
-        if not self.is_partial:
-            return StreamOptions(cells=self.cells)
-        manifest = self.store.manifest
+        if not self._is_partial:
+            return StreamOptions(cells=self._cells)
+        manifest = self._store.manifest
         keys = {
-            name: frozenset(record_keys(self.store.path, manifest, name))
+            name: frozenset(record_keys(self._store.path, manifest, name))
             for name in manifest.modalities
         }
         return StreamOptions(
             takes=lambda patch: patch.key in keys[patch.modality],
             most={name: len(of_modality) for name, of_modality in keys.items()},
-            cells=self.cells,
+            cells=self._cells,
         )
 
     def _note_error(self, error: PatchError) -> None:
-        self.found.problems.append(str(error))
+        self._found.problems.append(str(error))
 
     def _note(self, patch: Patch, problem: str | None) -> None:
         """Note what comparing a patch gave."""
         if problem == NOT_STORED:
-            if not (self.is_partial or patch.identity in self.description.defective):
-                self.found.problems.append(f"{patch.folder} {problem}")
+            if not (self._is_partial or patch.identity in self._description.defective):
+                self._found.problems.append(f"{patch.folder} {problem}")
             return
-        self.found.keys[patch.modality].append(patch.key)
-        self.found.compared += 1
+        self._found.keys[patch.modality].append(patch.key)
+        self._found.compared += 1
         if problem is not None:
-            self.found.problems.append(f"{patch.folder} {problem}")
+            self._found.problems.append(f"{patch.folder} {problem}")
 
 
 def _chunking(description: Description, parts: SourceParts) -> Chunking:
@@ -183,14 +187,18 @@ def _chunking(description: Description, parts: SourceParts) -> Chunking:
 NOT_STORED = "is not stored"
 
 
-class _Comparer:
+class PixelComparer:
     """Compares patches in one process, which opens the store for itself."""
 
     def __init__(
         self, path: Path, sources: Mapping[str, ModalitySource], files: SharedMemory | None
     ) -> None:
         """`files` is where the parent process puts files out of archives."""
-        self._store, self._sources, self._shared = open_store(path, stage=False), sources, files
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExtentsUnusable)  # that is told by the main process
+            self._store = open_store(path, stage=False)
+        self._sources, self._shared = sources, files
+        self._readers: dict[tuple[str, int], ApartReader] = {}
 
     def __call__(self, patches: list[Patch]) -> list[str | None]:
         """What is wrong with each patch's record, None if it is what the files say."""
@@ -216,10 +224,7 @@ class _Comparer:
                 name = patch.file(band.name)
                 # Either each band has a file, or one file has them all.
                 if together is None or patch.after:
-                    count = 1 if patch.after else len(modality.bands)
-                    most = max(LARGEST, 2 * count * _nbytes(band))
-                    expected = Expected(np.dtype(band.dtype), count, None, most)
-                    together = _decoded(name, files, expected)
+                    together = self._reader(modality, number, patch).read(name, files)
                 pixels = together[0 if patch.after else number]
                 differing = _differing(pixels, stored[band.name], modality, band)
                 if differing:
@@ -228,16 +233,21 @@ class _Comparer:
             files.close()
         return None
 
+    def _reader(self, modality: Modality, number: int, patch: Patch) -> ApartReader:
+        """The reader of the files of a band; of those of all bands if these are in one."""
+        asked = (modality.name, number if patch.after else -1)
+        reader = self._readers.get(asked)
+        if reader is None:
+            band = modality.bands[number]
+            count = 1 if patch.after else len(modality.bands)
+            most = max(LARGEST, 2 * count * _nbytes(band))
+            expected = Expected(np.dtype(band.dtype), count, None, most)
+            reader = self._readers[asked] = ApartReader(expected)
+        return reader
+
 
 def _nbytes(band: Band) -> int:
     return np.dtype(band.dtype).itemsize * band.shape[0] * band.shape[1]
-
-
-def _decoded(name: str, files: PatchFiles, expected: Expected) -> Array:
-    try:
-        return decode_apart(files.read(name, expected.most), expected)
-    except PatchError as error:
-        raise PatchError(f"{files.path(name)} {error}") from None
 
 
 def _differing(pixels: Array, stored: Array, modality: Modality, band: Band) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from patchpress.readers.access.bands import BandNames
 from patchpress.readers.access.checksums import Checksums
+from patchpress.readers.access.disk_order import GAP
 from patchpress.readers.access.extents import Extents
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.extents_file import load_extents, made_from_another, read_extents
@@ -25,6 +26,7 @@ from patchpress.readers.access.fetcher import (
     Mode,
     ThreadBuffers,
 )
+from patchpress.readers.access.files import DataFile
 from patchpress.readers.access.nearby import Nearby, OpensNearby
 from patchpress.readers.access.plan import Parts, Plan, size_advice
 from patchpress.readers.access.planner import Planner
@@ -255,6 +257,28 @@ class RecordReader:
     def announce(self, plan: Plan, handles: Handles) -> None:
         """Say that records will be read soon, so that the disk can begin."""
         self._fetcher.announce(plan, handles)
+
+    def announce_whole(self, keys: Sequence[str]) -> None:
+        """Say that these records will be read soon, all of each, in whatever way.
+
+        Those that are not there are passed over. Neighbours are announced together.
+
+        Raises:
+            StoreDamaged: a tree that is searched is damaged, or a file was overwritten.
+        """
+        run: tuple[DataFile, int, int] | None = None
+        for handle in self._fetcher.find(keys):
+            if handle is None:
+                continue
+            file, offset, length = self._fetcher.locate(handle)
+            if run is not None and run[0] is file and 0 <= offset - run[2] < GAP:
+                run = file, run[1], offset + length
+                continue
+            if run is not None:
+                run[0].announce(run[1], run[2] - run[1])
+            run = file, offset, offset + length
+        if run is not None:
+            run[0].announce(run[1], run[2] - run[1])
 
     def record(self, handle: Handle, parts: Parts | None = None) -> memoryview:
         """The uncompressed bytes of a record, valid until this thread reads again.

@@ -125,6 +125,10 @@ class HeaderList:
         self._numbers.append(number)
         return number
 
+    def add_unknown(self) -> None:
+        """Add a record that must be read itself to know its header."""
+        self._numbers.append(UNKNOWN)
+
     def add_headers(self, headers: Iterable[bytes]) -> None:
         """Add headers that were noted before, without their records.
 

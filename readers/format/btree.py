@@ -175,23 +175,37 @@ class Tree:
         Raises:
             StoreDamaged: a page has two owners, or one of them is damaged.
         """
-        self.require_whole()
-        for meta in self._metas:
-            if meta.free.flags & ~_NO_FOLDER != _NUMBERS or meta.free.page_size != self.page_size:
-                raise self._damage("its meta pages say of the free pages what cannot be")
-        last, there = self._newest.last_page, len(self._data) // self.page_size
-        if last > 2 * there + (1 << 20):  # some free pages may lie beyond the end of the file
-            raise self._damage(f"it promises {last + 1:,} pages, and has {there:,}")
-        owned = bytearray(last + 1)
-        self._own(owned, 0, 2)
+        owned = self._owned()
         for page in self._pages(self._newest.main, bytes):
             self._own(owned, page.number)
-            self._own_values(owned, page, with_heads=with_values)
-        for page in self._pages(self._newest.free, _as_number):
+            for value in self._own_values(owned, page):
+                if with_values:
+                    self._check_head(value)
+        self._own_free_pages(owned)
+
+    def checked_values(self) -> list[Value]:
+        """Every value in the order of the keys, after all pages were checked, as by `check_pages`.
+
+        The values' own pages are not read: `is_value_head` tells whether one begins as it should.
+
+        Raises:
+            StoreDamaged: as `check_pages` and `values`.
+        """
+        owned, values, nbytes = self._owned(), list[Value](), 0
+        for page in self._pages(self._newest.main, bytes):
             self._own(owned, page.number)
-            self._own_values(owned, page, with_heads=True)
             for node in page.nodes if page.is_leaf else ():
-                self._own_free(owned, self._value(page.bytes, page.number, node))
+                value = self._value(page.bytes, page.number, node)
+                if node.flags & BIG:
+                    self._own(owned, value.offset // self.page_size, self._pages_of(value.length))
+                values.append(value)
+                nbytes += value.length
+        self._own_free_pages(owned)
+        if nbytes > len(self._data):
+            raise self._damage("its records together are larger than the file")
+        if len(values) != self.entries:
+            raise self._damage(f"its tree has {len(values)} of {self.entries} records")
+        return values
 
     def require_whole(self) -> None:
         """Make sure that both meta pages are there: the older one leads to what was there before.
@@ -202,28 +216,63 @@ class Tree:
         if not self.is_whole:
             raise self._damage("one of its two meta pages is lost")
 
+    def _owned(self) -> bytearray:
+        """A byte for each page, 1 if it has an owner: at first only the meta pages have one."""
+        self.require_whole()
+        for meta in self._metas:
+            if meta.free.flags & ~_NO_FOLDER != _NUMBERS or meta.free.page_size != self.page_size:
+                raise self._damage("its meta pages say of the free pages what cannot be")
+        last, there = self._newest.last_page, len(self._data) // self.page_size
+        if last > 2 * there + (1 << 20):  # some free pages may lie beyond the end of the file
+            raise self._damage(f"it promises {last + 1:,} pages, and has {there:,}")
+        owned = bytearray(last + 1)
+        self._own(owned, 0, 2)
+        return owned
+
     def _own(self, owned: bytearray, number: int, count: int = 1) -> None:
         if number + count > len(owned) or any(owned[number : number + count]):
             raise self._damage(f"its page {number} is used twice, or beyond its end")
         owned[number : number + count] = b"\1" * count
 
-    def _own_values(self, owned: bytearray, page: _Page, *, with_heads: bool) -> None:
-        """Note the pages of the values of a leaf that have pages of their own."""
+    def _own_values(self, owned: bytearray, page: _Page) -> Iterator[Value]:
+        """Note the pages of the values of a leaf that have pages of their own; gives these."""
         for node in page.nodes if page.is_leaf else ():
             if node.flags & BIG:
                 value = self._value(page.bytes, page.number, node)
-                first = value.offset // self.page_size
-                pages = -(-(PAGE.size + value.length) // self.page_size)
-                self._own(owned, first, pages)
-                if with_heads:
-                    self._check_head(first, pages)
+                self._own(owned, value.offset // self.page_size, self._pages_of(value.length))
+                yield value
 
-    def _check_head(self, first: int, pages: int) -> None:
+    def _pages_of(self, length: int) -> int:
+        """How many pages a value of so many bytes takes that has pages of its own."""
+        return -(-(PAGE.size + length) // self.page_size)
+
+    def _check_head(self, value: Value) -> None:
         """Make sure of the header before a value that has pages of its own."""
-        start = first * self.page_size
-        own, _, kind, low, high = PAGE.unpack(self._data[start : start + PAGE.size])
-        if (own, kind & ~_IN_MEMORY, low | high << 16) != (first, OVERFLOW, pages):
-            raise self._damage(f"its page {first} is not what it should be")
+        begin = value.offset - PAGE.size
+        if not self.is_value_head(self._data[begin : value.offset], value.offset, value.length):
+            raise self.wrong_head(value.offset)
+
+    def is_value_head(self, head: memoryview, offset: int, length: int) -> bool:
+        """Whether the 16 bytes before a value are what LMDB has there; true for one in a leaf."""
+        first, begin = divmod(offset, self.page_size)
+        if begin != PAGE.size:  # in a leaf, the header of the page and that of a node come before
+            return True
+        own, _, kind, low, high = PAGE.unpack(head)
+        pages = self._pages_of(length)
+        return (own, kind & ~_IN_MEMORY, low | high << 16) == (first, OVERFLOW, pages)
+
+    def wrong_head(self, offset: int) -> StoreDamaged:
+        """The error for a value that does not begin as `is_value_head` says."""
+        return self._damage(f"its page {offset // self.page_size} is not what it should be")
+
+    def _own_free_pages(self, owned: bytearray) -> None:
+        """Note the pages of the tree of free pages, and those that it lists."""
+        for page in self._pages(self._newest.free, _as_number):
+            self._own(owned, page.number)
+            for value in self._own_values(owned, page):
+                self._check_head(value)
+            for node in page.nodes if page.is_leaf else ():
+                self._own_free(owned, self._value(page.bytes, page.number, node))
 
     def _own_free(self, owned: bytearray, value: Value) -> None:
         """Note the pages of one list of free pages."""
@@ -252,6 +301,7 @@ class Tree:
                 if not all(node.key for node in page.nodes[1:]):
                     raise self._damage(f"its page {number} has a key that is empty")
                 below = [(node.child, depth - 1, node.key) for node in page.nodes]
+                self._announce([number for number, *_ in below])
                 below[0] = (below[0][0], depth - 1, least)
                 left += reversed(below)
                 continue
@@ -263,6 +313,15 @@ class Tree:
                 last, bound = key, None
             if left and left[-1][2] and last >= order(left[-1][2]):
                 raise self._damage(f"key {page.nodes[-1].key!r} is out of order")
+
+    def _announce(self, numbers: list[int]) -> None:
+        """Let the disk give pages at once, if they are in a file: one by one each would wait."""
+        announce = getattr(self._data, "announce", None)
+        if announce is None:
+            return
+        for number in numbers:
+            if number * self.page_size < len(self._data):
+                announce(number * self.page_size, self.page_size)
 
     def _branch(self, number: int) -> tuple[list[bytes], list[int]]:
         """(keys, numbers of the pages below) of a branch, kept for the next time."""

@@ -1,0 +1,45 @@
+"""What a worker process of `verify` does: it reads records back, and compares them with files."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from patchpress.converter.commands.verify_labels import MapReader
+from patchpress.converter.commands.verify_pixels import PixelComparer
+from patchpress.converter.commands.verify_records import RecordChecker
+from patchpress.converter.descriptions.description import ModalitySource
+from patchpress.converter.memory import SharedMemory
+from patchpress.readers.format.manifest import Manifest
+
+CHECK, COMPARE = "check", "compare"
+"""The tasks: records of a portion, as `RecordChecker.check`; patches, as a `PixelComparer` does."""
+
+
+class VerifyingWorker:
+    """Does both kinds of tasks in one process, which opens the store for itself."""
+
+    def __init__(
+        self,
+        store: Path,
+        manifest: Manifest,
+        maps: MapReader,
+        source: tuple[Mapping[str, ModalitySource], SharedMemory | None] | None,
+    ) -> None:
+        """`source` is what a `PixelComparer` needs of one; None without one."""
+        self._made_of = store, manifest, maps
+        self._store, self._source = store, source
+
+    def __call__(self, task: str, *args: Any) -> Any:
+        """Do a task of that kind."""
+        return self._checker.check(*args) if task == CHECK else self._comparer(*args)
+
+    @cached_property
+    def _checker(self) -> RecordChecker:
+        return RecordChecker(*self._made_of)
+
+    @cached_property
+    def _comparer(self) -> PixelComparer:
+        if self._source is None:
+            raise RuntimeError("this worker has no source to compare with")
+        return PixelComparer(self._store, *self._source)
