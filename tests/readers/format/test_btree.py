@@ -410,3 +410,19 @@ def test_a_list_of_free_pages_that_is_cut_is_found(tmp_path: Path, more: int) ->
     data[value.offset : value.offset + 8] = (count + more).to_bytes(8, "little")
     with pytest.raises(StoreDamaged, match="a list of its free pages is cut"):
         Tree(memoryview(bytes(data)), file).check_pages()
+
+
+def test_neighbours_in_a_deep_tree(tmp_path: Path) -> None:
+    """Long keys: seven of them to a page, so that there are branches of branches of branches."""
+    names = [f"{number:0450}".encode() for number in range(0, 1_400, 2)]
+    file = written(tmp_path, dict.fromkeys(names, b"v"))
+    with opened(tmp_path) as environment:
+        assert environment.stat()["depth"] >= 4
+    tree = tree_of(file)
+    for number in (-1, *range(0, 1_400, 37), 1_399, 5_000):
+        key = f"{number:0450}".encode() if number >= 0 else b"-"
+        wanted = [name for name in names if name >= key], [name for name in names if name < key]
+        for count in (0, 1, 20):
+            assert tree.near(key, count) == [*wanted[0][:count], *wanted[1][::-1][:count]]
+        found = tree.find(key)
+        assert (found is not None) == (key in names)
