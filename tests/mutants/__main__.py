@@ -117,6 +117,8 @@ class _Copy:
             noticed += code != PASSED
             if code == PASSED:
                 print(mutant.difference, flush=True)
+            # A run that is stopped has told how far it came.
+            print(f"{tried} tried, {noticed} noticed", file=sys.stderr, flush=True)
         return tried, noticed
 
     def _tested(self, module: Mutated, file: str, seconds: float | None) -> int:

@@ -426,3 +426,22 @@ def test_neighbours_in_a_deep_tree(tmp_path: Path) -> None:
             assert tree.near(key, count) == [*wanted[0][:count], *wanted[1][::-1][:count]]
         found = tree.find(key)
         assert (found is not None) == (key in names)
+
+
+def test_pages_that_are_promised_have_a_limit(tmp_path: Path) -> None:
+    """Free pages may lie beyond the end, but who counts pages takes memory for each of them."""
+    data = bytearray(written(tmp_path, values_of([3000] * 20)).read_bytes())
+    pages = len(data) // PAGE
+    most = 2 * pages + (1 << 20)
+    for meta in (0, PAGE):
+        last = int.from_bytes(data[meta + 136 : meta + 144], "little")
+        assert 2 <= last + 1 <= pages
+    for promised, taken in ((most, True), (most + 1, False), (1 << 62, False)):
+        for meta in (0, PAGE):
+            data[meta + 136 : meta + 144] = promised.to_bytes(8, "little")
+        tree = Tree(memoryview(bytes(data)), tmp_path)
+        if taken:
+            tree.check_pages()
+            continue
+        with pytest.raises(StoreDamaged, match=f"it promises {promised + 1:,} pages, and"):
+            tree.check_pages()
