@@ -77,6 +77,16 @@ class Picture(StrEnum):
     """Patches, one row each, with their partners, labels and split."""
     bands = "bands"
     """One patch with each of its bands."""
+    brightness = "brightness"
+    """The darkest, most typical and brightest of some patches."""
+    classes = "classes"
+    """How many patches each class has."""
+    places = "places"
+    """Where the patches lie."""
+    histograms = "histograms"
+    """How the values of each band are distributed."""
+    statistics = "statistics"
+    """What `patchpress stats` has computed."""
 
 
 class Nan(StrEnum):

@@ -9,21 +9,34 @@ from patchpress.converter.options import Picture, member
 from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.pictures.asked import PictureAsked, description_of
 from patchpress.converter.pictures.bands import bands_of_patch
+from patchpress.converter.pictures.brightness import brightness_sheet
 from patchpress.converter.pictures.choice import RowsAsked
+from patchpress.converter.pictures.class_counts import class_counts
 from patchpress.converter.pictures.contact import contact_sheet
+from patchpress.converter.pictures.histograms import band_histograms
 from patchpress.converter.pictures.page import PicturePage, own_style, require_matplotlib
+from patchpress.converter.pictures.places import places_map
+from patchpress.converter.pictures.statistics_table import statistics_table
 from patchpress.converter.sources.apart import require_no_source
 from patchpress.readers.choice import Where
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.table import Split
 from patchpress.readers.store import open_store
 
-PictureName = Picture | Literal["sheet", "bands"]
+PictureName = (
+    Picture
+    | Literal["sheet", "bands", "brightness", "classes", "places", "histograms", "statistics"]
+)
 Names = str | Sequence[str] | None
 
 DRAW: dict[Picture, Callable[[PictureAsked], PicturePage]] = {
     Picture.sheet: contact_sheet,
     Picture.bands: bands_of_patch,
+    Picture.brightness: brightness_sheet,
+    Picture.classes: class_counts,
+    Picture.places: places_map,
+    Picture.histograms: band_histograms,
+    Picture.statistics: statistics_table,
 }
 
 
@@ -51,8 +64,10 @@ def plot(
         keys: records whose patches are drawn; None for patches that are drawn by chance.
         out: picture to write; its ending says of which kind: .png, .svg, .pdf.
         picture: ``sheet``: patches, one row each, with their partners, labels and split;
-            ``bands``: one patch with each of its bands. By default the bands of one key, else a
-            sheet.
+            ``bands``: one patch with each of its bands; ``brightness``: the darkest, most typical
+            and brightest of some patches; ``classes``: patches of each class; ``places``: where
+            they lie; ``histograms``: values of each band; ``statistics``: what `stats` computed.
+            By default the bands of one key, else a sheet.
         split: only its rows, as `Store.table` has it: a name, several, or `Samples`.
         where: only rows with these values, or a pyarrow expression, as loaders have it.
         label: only patches of one of these classes.
@@ -126,4 +141,8 @@ def _check(
     if kind is Picture.bands and len(keys) > 1:
         raise OptionError(
             f"picture bands is of one patch, and {len(keys)} keys are given: name one of them"
+        )
+    if by is not None and kind not in (Picture.classes, Picture.places, Picture.histograms):
+        raise OptionError(
+            f"by {by!r} is for the pictures classes, places and histograms, not for {kind!s}"
         )

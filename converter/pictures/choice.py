@@ -1,7 +1,7 @@
 """Which rows of a store a picture shows: by split, filter, label or name, or drawn by a seed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,15 +53,16 @@ class RowsFound:
     """Flagged rows that were left out."""
     words: str
     """How they were chosen, as in ``split train, label Pastures``; empty if nothing was asked."""
+    has_flagged: bool = False
+    """Whether flagged rows may be among them."""
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def take(self, positions: npt.NDArray[np.intp]) -> "RowsFound":
         """Some of the rows, in that order."""
-        return RowsFound(
-            self.table.take(positions), self.numbers[positions], self.left_out, self.words
-        )
+        table, numbers = self.table.take(positions), self.numbers[positions]
+        return replace(self, table=table, numbers=numbers)
 
     def drawn(self, count: int, seed: int) -> "RowsFound":
         """So many rows, drawn without putting back, in the order of the table; all if fewer."""
@@ -69,7 +70,9 @@ class RowsFound:
         return self.take(np.sort(order))
 
     def left_out_text(self) -> str:
-        """How many flagged patches were left out, and how they are shown; empty if none was."""
+        """What became of flagged patches, for people; empty if there are none."""
+        if self.has_flagged:
+            return "; flagged patches are among them"
         if not self.left_out:
             return ""
         number = f"{self.left_out:,} flagged {'patch is' if self.left_out == 1 else 'patches are'}"
@@ -99,7 +102,8 @@ def find_rows(store: Store, asked: RowsAsked, columns: Sequence[str]) -> RowsFou
     where = _with_labels(store, asked)
     rows, flagged = _rows(store, asked, where, columns)
     names = list(dict.fromkeys(columns))
-    return RowsFound(rows.table.select(names), rows.numbers, flagged, _words(asked))
+    has_flagged = bool(store.manifest.flagged.columns) and asked.flagged == "include"
+    return RowsFound(rows.table.select(names), rows.numbers, flagged, _words(asked), has_flagged)
 
 
 def _rows(store: Store, asked: RowsAsked, where: Where, columns: Sequence[str]) -> tuple[Rows, int]:
@@ -145,8 +149,8 @@ def _words(asked: RowsAsked) -> str:
         words.append(str(asked.where))
     if asked.labels:
         words.append(f"label {' or '.join(asked.labels)}")
-    if asked.flagged in ("only", "include"):
-        words.append("flagged alone" if asked.flagged == "only" else "flagged ones, too")
+    if asked.flagged == "only":
+        words.append("flagged alone")
     return ", ".join(words)
 
 

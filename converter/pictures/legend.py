@@ -33,7 +33,7 @@ class Legend:
             return cls("", (), 1, width)
         widest = max(text_width(name) for name, _ in known) + SWATCH + 0.3
         columns = max(1, min(int(width // widest), len(known)))
-        return cls(title, known, columns, width / columns)
+        return cls(title, known, columns, min(width / columns, widest + 0.35))
 
     @property
     def rows(self) -> int:
@@ -51,7 +51,7 @@ class Legend:
         """Draw it; gives the inches that it took."""
         if not self.entries:
             return 0.0
-        title = wrapped(self.title, self.width * self.columns, size=NORMAL, weight="bold", most=1)
+        title = wrapped(self.title, page.width - 2 * left, size=NORMAL, weight="bold", most=1)
         below = top + page.text(left, top, title, size=NORMAL, weight="bold") + 0.02
         for number, (name, colour) in enumerate(self.entries):
             x = left + (number // self.rows) * self.width

@@ -45,11 +45,9 @@ def all_text(page: PicturePage) -> str:
 
 def check_texts(page: PicturePage) -> None:
     """No text is smaller than 8 points, leaves the page or overlaps another one."""
-    from matplotlib.text import Text
-
     renderer = page.figure.canvas.get_renderer()
     page.figure.draw(renderer)
-    found = [text for text in page.figure.findobj(Text) if _is_seen(text)]
+    found = [text for text in seen_texts(page) if text.get_text()]
     assert found
     boxes = []
     for text in found:
@@ -66,6 +64,14 @@ def check_texts(page: PicturePage) -> None:
             assert across < 1 or down < 2, f"{one!r} overlaps {other!r}"
 
 
-def _is_seen(text: Any) -> bool:
-    axes = text.axes
-    return bool(text.get_visible() and text.get_text() and (axes is None or axes.axison))
+def seen_texts(page: PicturePage) -> list[Any]:
+    """The texts of a page as matplotlib draws them: of ticks, those inside the axes' limits."""
+    found = list(page.figure.texts)
+    for axes in page.figure.axes:
+        found += axes.texts
+        for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
+            found.append(axis.label)
+            low, high = sorted(axis.get_view_interval())
+            ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+            found += [label for place, label in ticks if low <= place <= high]
+    return found
