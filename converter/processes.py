@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from multiprocessing.context import ForkContext, SpawnContext, SpawnProcess
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from patchpress.converter.addressspace import TO_WORK, require_address_space
 from patchpress.converter.shortage import shortage
@@ -147,6 +147,14 @@ class SpawnWithoutMain(SpawnContext):
     Process = _Process
 
 
+@runtime_checkable
+class Closes(Protocol):
+    """What does tasks and has something to end after them, such as threads."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class SerialExecutor(Executor):
     """Runs each task at once, in this process."""
 
@@ -186,7 +194,11 @@ def worker_pool(
     if not count:
         require_address_space(TO_WORK)
         serial, task = SerialExecutor(), make(*args)
-        yield lambda *each, **named: serial.submit(task, *each, **named)
+        try:
+            yield lambda *each, **named: serial.submit(task, *each, **named)
+        finally:
+            if isinstance(task, Closes):
+                task.close()
         return
     executor = _executor(count, work, (make, args, os.getpid()))
     try:

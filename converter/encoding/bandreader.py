@@ -8,7 +8,7 @@ file that differs in any other byte is decoded in full, too.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -59,10 +59,28 @@ class _FileHeader:
         return Ground(self.epsg, left, top - self.extent[1], left + self.extent[0], top)
 
 
+@dataclass(frozen=True, slots=True)
+class _FileHeaders:
+    """Headers of one size, with their tie point at one place."""
+
+    size: int
+    tie: slice
+    known: dict[bytes, _FileHeader] = field(default_factory=dict)
+    """By their bytes without those of the tie point."""
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What is known of the headers of a band's files; its readers in several threads share it."""
+
+    headers: _FileHeaders = field(default_factory=lambda: _FileHeaders(0, slice(0, 0)))
+
+
 class BandReader:
     """Reads files into memory that the caller gives: those of one band, or files with all bands.
 
-    Not safe between threads: each process has its own, one for each band.
+    Not safe between threads: each has its own, one for each band. But they may share what they
+    have learnt of the files.
     """
 
     def __init__(self, dtype: str, shape: tuple[int, int], bands: int = 1) -> None:
@@ -72,9 +90,7 @@ class BandReader:
         self.nbytes = self.dtype.itemsize * shape[0] * shape[1] * bands
         self.most = max(LARGEST, 2 * self.nbytes)
         """Bytes that a file may have, or the pixels of one that may have any size."""
-        self._headers: dict[bytes, _FileHeader] = {}
-        self._size = 0
-        self._tie = slice(0, 0)
+        self.learnt = Learnt()
         self._header = bytearray()
         self._spare = bytearray(1)  # is read into only if a file is longer than the others
 
@@ -87,14 +103,17 @@ class BandReader:
             PatchError: the file is absent, truncated, no TIFF, or of another dtype.
             OtherSize: it is of another size.
         """
-        if self._size:
-            got = files.readv(name, (self._header, out, self._spare))
-            if got == self._size + self.nbytes:
-                tie = self._tie
-                around = bytes(self._header[: tie.start] + self._header[tie.stop :])
-                known = self._headers.get(around)
+        headers = self.learnt.headers  # another thread may put others there meanwhile
+        if headers.size:
+            header = self._header
+            if len(header) != headers.size:
+                header = self._header = bytearray(headers.size)
+            got = files.readv(name, (header, out, self._spare))
+            if got == headers.size + self.nbytes:
+                tie = headers.tie
+                known = headers.known.get(bytes(header[: tie.start] + header[tie.stop :]))
                 if known is not None:
-                    return known.ground(self._header)
+                    return known.ground(header)
         return self._read_whole(name, files, out)
 
     def _read_whole(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
@@ -123,7 +142,7 @@ class BandReader:
         """Keep the header of a plain file if its pixels are its last bytes, in one piece."""
         directory = read_directory(data)
         strips = plain_strips(directory, len(data)) if directory else None
-        if directory is None or strips is None or len(self._headers) >= HEADERS_KEPT:
+        if directory is None or strips is None or len(self.learnt.headers.known) >= HEADERS_KEPT:
             return
         start = strips[0][0]
         # Tags after the first pixel would not be compared.
@@ -138,11 +157,11 @@ class BandReader:
         header = _file_header(directory, data[:start], (self.bands, *self.shape))
         if header is None:
             return
-        if (header.size, header.tie) != (self._size, self._tie.start):
-            self._headers.clear()
-            self._size, self._header = header.size, bytearray(header.size)
-            self._tie = slice(header.tie, header.tie + (_XY.size if header.extent else 0))
-        self._headers[header.around] = header
+        headers = self.learnt.headers
+        if (header.size, header.tie) != (headers.size, headers.tie.start):
+            tie = slice(header.tie, header.tie + (_XY.size if header.extent else 0))
+            headers = self.learnt.headers = _FileHeaders(header.size, tie)
+        headers.known[header.around] = header
 
 
 def _file_header(

@@ -90,7 +90,8 @@ class _Filled(NamedTuple):
 class Encoder:
     """Makes the records of one modality. Not safe between threads: each process has its own."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, like: "Encoder | None" = None) -> None:
+        """Make an encoder; it shares what another one of the same recipe learns of the files."""
         modality = recipe.modality
         self._modality = modality
         self._bands = modality.bands
@@ -103,6 +104,10 @@ class Encoder:
         self._planes = _planes(self._form, self._bands, native=recipe.layout == "native")
         self._readers = [BandReader(band.dtype, band.shape) for band in self._bands]
         self._whole = BandReader(self._bands[0].dtype, self._bands[0].shape, len(self._bands))
+        if like is not None:
+            for own, other in zip(self._readers, like._readers, strict=True):
+                own.learnt = other.learnt
+            self._whole.learnt = like._whole.learnt
         # A coarse band of a stacked record is read into this memory first. It is used again and
         # again, because new memory would cost more than the reading.
         self._coarse = {band.shape: np.empty(band.shape, band.dtype) for band in self._bands}

@@ -1,10 +1,14 @@
 """GDAL without what it says beside its errors: nobody asked for that, and it stands on stderr."""
 
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+
+# What it sets is of all threads, so one at a time. Files are in memory by then: no one waits long.
+_one_at_a_time = threading.RLock()
 
 
 @contextmanager
@@ -14,6 +18,11 @@ def quiet_gdal() -> Iterator[None]:
     GDAL also quotes what is damaged, a text of the file for example. If that is no UTF-8, rasterio
     cannot log it, and Python would print a traceback about that.
     """
+    with _one_at_a_time:
+        yield from _quietly()
+
+
+def _quietly() -> Iterator[None]:
     from rasterio.errors import NotGeoreferencedWarning
 
     unraisable, printed = sys.unraisablehook, sys.excepthook

@@ -13,6 +13,7 @@ from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, frame_size
 from patchpress.converter.encoding.worker import Chunk, ChunkEncoder
 from patchpress.converter.memory import CellPool, SharedMemory
 from patchpress.converter.processes import in_order, worker_pool
+from patchpress.converter.side_by_side import threads_each
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
@@ -68,7 +69,13 @@ def encoding(
     _log.info("at most %d chunks of patches are under way", tasks)
     try:
         with worker_pool(
-            workers, ChunkEncoder, recipes, slots.shared, files, work="decoding"
+            workers,
+            ChunkEncoder,
+            recipes,
+            slots.shared,
+            files,
+            threads_each(workers),
+            work="decoding",
         ) as submit:
             yield Encoding(submit, slots, chunking, cells=cells, unpackers=list(unpackers))
     finally:

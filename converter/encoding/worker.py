@@ -5,6 +5,7 @@ from typing import NamedTuple
 from patchpress.converter.encoding.encoder import Encoded, Encoder, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, frame_size
 from patchpress.converter.memory import SharedMemory
+from patchpress.converter.side_by_side import SideBySide
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
 
@@ -18,16 +19,38 @@ class Chunk(NamedTuple):
     """One for each patch, in order."""
 
 
+class _Item(NamedTuple):
+    """One patch of a task, and the memory for its record."""
+
+    patch: Patch
+    memory: memoryview
+    """The memory from the record's first byte to the end of its frame."""
+
+
 class ChunkEncoder:
     """The encoders of one process, called with a task's patches."""
 
     def __init__(
-        self, recipes: dict[str, Recipe], records: SharedMemory, files: SharedMemory | None
+        self,
+        recipes: dict[str, Recipe],
+        records: SharedMemory,
+        files: SharedMemory | None,
+        threads: int = 1,
     ) -> None:
-        """It writes to `records`; the parent process puts files out of archives into `files`."""
-        self._encoders = {name: Encoder(recipe) for name, recipe in recipes.items()}
+        """Make the encoders.
+
+        Args:
+            recipes: modality -> how its records are made.
+            records: they are written to it.
+            files: the parent process puts files out of archives into it.
+            threads: as many patches may be encoded at once, while they wait for files.
+        """
         self._shared = records, files  # its views are valid as long as it lives
-        self._records, self._files = records.view, files.view if files is not None else None
+        self._records = records.view
+        first = {name: Encoder(recipe) for name, recipe in recipes.items()}
+        self._frames = {name: frame_size(encoder.capacity) for name, encoder in first.items()}
+        cells = files.view if files is not None else None
+        self._encode = SideBySide(lambda: _PatchEncoder(recipes, first, cells), threads)
 
     def __call__(self, patches: list[Patch], start: int, size: int) -> Chunk:
         """Encode patches one after the other, each to its own frame in records[start:][:size].
@@ -37,21 +60,37 @@ class ChunkEncoder:
         as described gives its `PatchError` instead of a record.
         """
         memory = self._records[start : start + size]
-        records: list[Encoded | PatchError] = []
+        items: list[_Item] = []
         position = 0
         for patch in patches:
-            encoder = self._encoders[patch.modality]
             begin = position + ROOM
-            position += frame_size(encoder.capacity)
-            try:
-                record = encoder.encode(patch, memory[begin:position], self._files)
-            except PatchError as error:
-                records.append(error)
-                continue
-            records.append(record)
-            if record.apart is not None:
-                continue
-            end = begin + record.length
-            padding = -end % PAGE_BYTES
+            position += self._frames[patch.modality]
+            items.append(_Item(patch, memory[begin:position]))
+        return Chunk(start, self._encode(items))
+
+    def close(self) -> None:
+        """End the threads, if there are some."""
+        self._encode.close()
+
+
+class _PatchEncoder:
+    """Encodes a patch with the encoder of its modality. Not safe between threads."""
+
+    def __init__(
+        self, recipes: dict[str, Recipe], first: dict[str, Encoder], cells: memoryview | None
+    ) -> None:
+        """What the encoders learn of files, they share with those that were the first."""
+        self._encoders = {name: Encoder(recipe, first[name]) for name, recipe in recipes.items()}
+        self._cells = cells
+
+    def __call__(self, item: _Item) -> Encoded | PatchError:
+        patch, memory = item
+        try:
+            record = self._encoders[patch.modality].encode(patch, memory, self._cells)
+        except PatchError as error:
+            return error
+        if record.apart is None:
+            end = record.length
+            padding = -(ROOM + end) % PAGE_BYTES
             memory[end : end + padding] = bytes(padding)
-        return Chunk(start, records)
+        return record

@@ -135,7 +135,7 @@ class DiskFiles:
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                raise PatchError(f"{self.path(name)} is no file, but a folder, a pipe or a device")
+                raise self._no_file(name)
             _check_size(self.path(name), status.st_size, most)
             with open(fd, "rb", buffering=0, closefd=False) as file:
                 return file.read()
@@ -158,7 +158,12 @@ class DiskFiles:
 
     def _unreadable(self, name: str, error: OSError) -> PatchError:
         _refuse_shortage(error)
+        if error.errno in (errno.EISDIR, errno.EAGAIN):  # EAGAIN is of a pipe that is still empty
+            return self._no_file(name)
         return PatchError(f"{self.path(name)} cannot be read ({error.strerror})")
+
+    def _no_file(self, name: str) -> PatchError:
+        return PatchError(f"{self.path(name)} is no file, but a folder, a pipe or a device")
 
 
 class MemoryFiles:

@@ -1,12 +1,18 @@
 """The patches of a modality's folder, in one fixed order, checked as far as names tell."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.descriptions.expressions import Expression
-from patchpress.converter.descriptions.patterns import PathPattern, match_name
+from patchpress.converter.descriptions.patterns import NameMatch, PathPattern, match_name
+from patchpress.converter.sources.listing import (
+    AtPath,
+    FolderLooks,
+    Question,
+    all_entries,
+)
 from patchpress.converter.sources.passed_over import PassedOver, is_hidden
 from patchpress.converter.sources.patch import (
     Patch,
@@ -16,7 +22,6 @@ from patchpress.converter.sources.patch import (
     misplaced,
     name_problem,
 )
-from patchpress.readers.errors import SourceError
 
 
 class Neighbours:
@@ -62,6 +67,29 @@ def patterns_of(modality: ModalitySource) -> list[PathPattern]:
     return [PathPattern(path, modality) for path in modality.paths]
 
 
+class _Folder(NamedTuple):
+    """A folder in which patches of one pattern may lie."""
+
+    number: int
+    """Of the pattern."""
+    path: str
+    names: tuple[str, ...]
+    """Those that lead to it from the root."""
+    fields: dict[str, str]
+    """What these names tell."""
+    entries: list[str]
+    """The names in it, sorted, hidden ones included."""
+
+    def inside(self, name: str, fields: dict[str, str], found: AtPath) -> "_Folder":
+        """A folder in this one.
+
+        Raises:
+            SourceError: it may not be read.
+        """
+        path, names = f"{self.path}/{name}", (*self.names, name)
+        return _Folder(self.number, path, names, self.fields | fields, found.entries())
+
+
 class Walk:
     """All patches of one modality under a folder, in the order of their names.
 
@@ -75,7 +103,10 @@ class Walk:
         root: Path,
         on_problem: Problem,
         neighbours: Neighbours = ALONE,
+        *,
+        waits: bool | None = None,
     ) -> None:
+        """Say what is looked for, and where; `waits` as `FolderLooks` takes it."""
         self.modality, self.root, self._on_problem = modality, root, on_problem
         self._patterns = patterns_of(modality)
         self._neighbours = neighbours
@@ -83,6 +114,8 @@ class Walk:
         """Entries that are no patches, so far."""
         self.first_ignored = ""
         """The path of the first entry that matched no pattern; empty if there is none."""
+        self.waits = waits
+        """Whether folders let it wait, which the first iteration finds out; None before."""
         self._ascending: bool | None = None
 
     @property
@@ -105,41 +138,82 @@ class Walk:
         """
         last, ascending = "", True
         self.passed_over = PassedOver()
-        for number in range(len(self._patterns)):
-            for patch in self._descend(number, str(self.root), (), {}):
-                ascending &= patch.key >= last
-                last = patch.key
-                yield patch
-        self._ascending = ascending
+        looks = FolderLooks(self.waits)
+        try:
+            for number in range(len(self._patterns)):
+                root = _Folder(number, str(self.root), (), {}, all_entries(self.root))
+                for patch in self._descend(root, looks):
+                    ascending &= patch.key >= last
+                    last = patch.key
+                    yield patch
+        finally:
+            looks.close()
+        self._ascending, self.waits = ascending, looks.waits
 
-    def _descend(
-        self, number: int, folder: str, names: tuple[str, ...], known: dict[str, str]
-    ) -> Iterator[Patch]:
-        """The patches of one pattern under a folder, to which `names` lead from the root."""
-        pattern, depth = self._patterns[number], len(names)
-        if depth == len(pattern.folders):
-            yield from self._patches_in(number, folder, names, known)
-            return
-        is_last = depth + 1 == len(pattern.folders)
-        for name, fields in self._matching(number, pattern.folders[depth], folder, names, known):
-            path = f"{folder}/{name}"
-            # A folder that is a patch is opened later for its files anyway. To ask the system now
-            # whether it is a folder would take as long as reading a band.
-            if (is_last and pattern.is_folder_a_patch) or os.path.isdir(path):
-                yield from self._descend(number, path, (*names, name), known | fields)
+    def _descend(self, folder: _Folder, looks: FolderLooks) -> Iterator[Patch]:
+        """The patches of one pattern under a folder."""
+        pattern = self._patterns[folder.number]
+        left = len(pattern.folders) - len(folder.names)
+        if not left and pattern.is_folder_a_patch:
+            yield from self._named(folder_patch(self.modality, pattern, folder.fields, folder.path))
+        elif not left:
+            for name, fields in self._in_last(folder, pattern.file, looks):
+                patch = file_patch(self.modality, folder.fields | fields, folder.path, name)
+                yield from self._named(patch)
+        elif left == 1 and pattern.is_folder_a_patch:
+            # Such a folder is opened later for its files anyway. To ask the system now whether it
+            # is a folder would take as long as reading a band.
+            for name, fields in self._in_last(folder, pattern.folders[-1], looks):
+                all_fields, path = folder.fields | fields, f"{folder.path}/{name}"
+                yield from self._named(folder_patch(self.modality, pattern, all_fields, path))
+        else:
+            for inside in self._folders_in(folder, pattern.folders[-left], looks):
+                yield from self._descend(inside, looks)
+
+    def _folders_in(
+        self, folder: _Folder, pattern: Expression, looks: FolderLooks
+    ) -> Iterator[_Folder]:
+        """The folders in a folder whose names match, in the order of their names."""
+        questions = self._questions(folder, pattern)
+        for (name, match), found in looks.answers(questions):
+            if match is not None and match.disagreement is not None:
+                self._on_problem(misplaced(f"{folder.path}/{name}", match.disagreement))
+            elif match is None or not found.is_folder:
+                self._ignore(folder, name, is_folder=found.is_folder)
             else:
-                self._ignore(number, path, (*names, name))
+                yield folder.inside(name, match.fields, found)
+        self._count_hidden(folder)
 
-    def _patches_in(
-        self, number: int, folder: str, names: tuple[str, ...], known: dict[str, str]
-    ) -> Iterator[Patch]:
-        """The patch that a folder is, or the patches whose files it holds."""
-        pattern = self._patterns[number]
-        if pattern.is_folder_a_patch:
-            yield from self._named(folder_patch(self.modality, pattern, known, folder))
-            return
-        for name, fields in self._matching(number, pattern.file, folder, names, known):
-            yield from self._named(file_patch(self.modality, known | fields, folder, name))
+    def _questions(
+        self, folder: _Folder, pattern: Expression
+    ) -> Iterator[Question[tuple[str, NameMatch | None]]]:
+        """What is asked of each entry of a folder that may have folders of patches."""
+        for name in folder.entries:
+            if is_hidden(name):
+                continue
+            match = match_name(pattern, name, folder.fields)
+            is_asked = match is None or match.disagreement is None
+            path = f"{folder.path}/{name}" if is_asked else ""
+            yield Question((name, match), path, lists=match is not None)
+
+    def _in_last(
+        self, folder: _Folder, pattern: Expression, looks: FolderLooks
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """The entries of a folder whose names match, with their fields, in the order of names."""
+        others: list[Question[str]] = []
+        for name in folder.entries:
+            if is_hidden(name):
+                continue
+            match = match_name(pattern, name, folder.fields)
+            if match is None:
+                others.append(Question(name, f"{folder.path}/{name}", lists=False))
+            elif match.disagreement is None:
+                yield name, match.fields
+            else:
+                self._on_problem(misplaced(f"{folder.path}/{name}", match.disagreement))
+        for name, found in looks.answers(others):
+            self._ignore(folder, name, is_folder=found.is_folder)
+        self._count_hidden(folder)
 
     def _named(self, patch: Patch) -> Iterator[Patch]:
         """The patch, unless its names cannot be stored."""
@@ -149,58 +223,28 @@ class Walk:
         else:
             self._on_problem(problem)
 
-    def _matching(
-        self,
-        number: int,
-        pattern: Expression,
-        folder: str,
-        names: tuple[str, ...],
-        known: dict[str, str],
-    ) -> Iterator[tuple[str, dict[str, str]]]:
-        """Entries of a folder that match, with their fields, in the order of their names."""
-        hidden = 0
-        for name in all_entries(folder):
-            if is_hidden(name):
-                hidden += 1
-                continue
-            match = match_name(pattern, name, known)
-            if match is None:
-                self._ignore(number, f"{folder}/{name}", (*names, name))
-            elif match.disagreement is None:
-                yield name, match.fields
-            else:
-                self._on_problem(misplaced(f"{folder}/{name}", match.disagreement))
-        if hidden and not self._was_looked_into(number, names):
+    def _count_hidden(self, folder: _Folder) -> None:
+        """Count the hidden entries of a folder, unless they were counted before."""
+        hidden = sum(map(is_hidden, folder.entries))
+        if hidden and not self._was_looked_into(folder.number, folder.names):
             self.passed_over.hidden += hidden
 
-    def _ignore(self, number: int, path: str, names: tuple[str, ...]) -> None:
+    def _ignore(self, folder: _Folder, name: str, *, is_folder: bool) -> None:
         """Note an entry that does not match one of the patterns, if it is nobody's."""
-        self.first_ignored = self.first_ignored or path
-        is_folder = os.path.isdir(path)
+        number, names = folder.number, (*folder.names, name)
+        self.first_ignored = self.first_ignored or f"{folder.path}/{name}"
         own = (p for at, p in enumerate(self._patterns) if at != number)
         if any(pattern.claims(names, is_folder=is_folder) for pattern in own):
             return
         if self._neighbours.own(names, is_folder=is_folder):
             return
-        if not self._was_looked_into(number, names[:-1]):
+        if not self._was_looked_into(number, folder.names):
             self.passed_over.add("/".join(names) + "/" * is_folder)
 
     def _was_looked_into(self, number: int, names: Sequence[str]) -> bool:
         """Whether another pattern has noted before what is nobody's in a folder."""
         earlier = self._patterns[:number]
         return any(p.looks_into(names) for p in earlier) or self._neighbours.look_into(names)
-
-
-def all_entries(folder: str | Path) -> list[str]:
-    """The names in a folder, sorted, hidden ones included.
-
-    Raises:
-        SourceError: the folder may not be read.
-    """
-    try:
-        return sorted(os.listdir(folder))
-    except OSError as error:
-        raise SourceError(f"{folder} cannot be read ({error.strerror})") from None
 
 
 def entries(folder: str | Path) -> list[str]:

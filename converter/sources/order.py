@@ -106,7 +106,8 @@ def patches_in_key_order(
     """
     ordered = []
     for before in walked.values():
-        walk: Iterator[Patch] = iter(Walk(before.modality, before.root, ignore_problem))
+        again = Walk(before.modality, before.root, ignore_problem, waits=before.waits)
+        walk: Iterator[Patch] = iter(again)
         if not before.ascending:
             walk = iter(sorted(walk, key=_key))
         ordered.append(filter(takes, walk) if takes else walk)
