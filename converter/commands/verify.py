@@ -31,6 +31,7 @@ from patchpress.converter.options import window_bytes, worker_count
 from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.processes import worker_pool
 from patchpress.converter.progress import NoProgress, Progress
+from patchpress.converter.side_by_side import threads_each
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
@@ -179,7 +180,8 @@ def _check(
     parts = locate(description, local_path(against), located, modalities, window)
     require_patches(description, parts)
     comparison = Comparison(opened, description, parts, count, progress)
-    made = opened.path, opened.manifest, maps, (description.modalities, comparison.shared)
+    source = comparison.shared, threads_each(comparison.workers)
+    made = opened.path, opened.manifest, maps, source
     # The same workers for both: a process that has drawn a bar must not fork again.
     with worker_pool(comparison.workers, VerifyingWorker, *made, work="verifying") as submit:
         found = comparison.run(partial(submit, COMPARE))

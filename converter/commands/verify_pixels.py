@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchpress.converter.descriptions.description import Description, ModalitySource
+from patchpress.converter.descriptions.description import Description
 from patchpress.converter.encoding.apart import ApartReader
 from patchpress.converter.encoding.fit import fit
 from patchpress.converter.encoding.promises import Expected
@@ -23,7 +23,7 @@ from patchpress.converter.memory import SharedMemory
 from patchpress.converter.planning.work import count_patches
 from patchpress.converter.processes import in_order
 from patchpress.converter.progress import Progress
-from patchpress.converter.side_by_side import SideBySide, threads_each
+from patchpress.converter.side_by_side import SideBySide
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.files import (
@@ -66,45 +66,7 @@ class ComparedPixels:
     """Lines that tell what the source has beside its patches."""
 
 
-<<<<<<< HEAD
 class Comparison:
-=======
-def compare_pixels(
-    store: Store,
-    description: Description,
-    parts: SourceParts,
-    workers: int,
-    progress: Progress,
-) -> ComparedPixels:
-    """Compare every patch of the source with its record. Archives are read once.
-
-    Args:
-        store: what was made from the source.
-        description: of the source's dataset.
-        parts: where the source has its modalities.
-        workers: how many processes decode; 0 for this one.
-        progress: told of each chunk of patches.
-
-    Raises:
-        SourceError: an archive is damaged, ends early or is another dataset's.
-        PatchpressError: a worker process died.
-    """
-    chunking = _chunking(description, parts)
-    most = workers * PATCHES_IN_TASK
-    patches = sum(count_patches(description, parts, name, most) for name in parts.modalities)
-    workers = min(workers, max(1, -(-patches // PATCHES_IN_TASK)))  # no more than there are tasks
-    tasks = TASKS * max(workers, 1)
-    cells = cell_pool([description.modalities[name] for name in parts.packed], chunking, tasks)
-    files = cells.shared if cells is not None else None
-    comparison = _Comparison(store, description, parts, chunking, cells, progress)
-    made = store.path, description.modalities, files, threads_each(workers)
-    with worker_pool(workers, _Comparer, *made, work="decoding") as submit:
-        return comparison.run(submit, tasks)
-
-
-@dataclass
-class _Comparison:
->>>>>>> fbc1f3f (Many files are under way at once while a source lets workers wait, and so are listings of folders: cold folders and servers far away are read several times as fast)
     """One run: what is compared with what, and what was found so far."""
 
     def __init__(
@@ -232,25 +194,19 @@ class PixelComparer:
     def __init__(
         self,
         path: Path,
-        sources: Mapping[str, ModalitySource],
         files: SharedMemory | None,
         threads: int,
     ) -> None:
-<<<<<<< HEAD
-        """`files` is where the parent process puts files out of archives."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExtentsUnusable)  # that is told by the main process
-            self._store = open_store(path, stage=False)
-        self._sources, self._shared = sources, files
-        self._readers: dict[tuple[str, int], ApartReader] = {}
-=======
         """`files` is where the parent process puts files out of archives.
 
         As many patches as `threads` are compared at once, while they wait for files.
         """
-        self._store, self._sources, self._shared = open_store(path, stage=False), sources, files
-        self._compare = SideBySide(lambda: self._outcome, threads)
->>>>>>> fbc1f3f (Many files are under way at once while a source lets workers wait, and so are listings of folders: cold folders and servers far away are read several times as fast)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExtentsUnusable)  # that is told by the main process
+            store = open_store(path, stage=False)
+        self._shared = files  # its view is valid as long as it lives
+        memory = files.view if files is not None else None
+        self._compare = SideBySide(lambda: _PatchComparer(store, memory), threads)
 
     def __call__(self, patches: list[Patch]) -> list[str | None]:
         """What is wrong with each patch's record, None if it is what the files say."""
@@ -260,8 +216,16 @@ class PixelComparer:
         """End the threads, if there are some."""
         self._compare.close()
 
-    def _outcome(self, patch: Patch) -> str | None:
-        """What is wrong with a patch's record; safe in several threads, as the store is."""
+
+class _PatchComparer:
+    """Compares a patch with its record. Not safe between threads, but for the store."""
+
+    def __init__(self, store: Store, memory: memoryview | None) -> None:
+        self._store, self._memory = store, memory
+        self._readers: dict[tuple[str, int], ApartReader] = {}
+
+    def __call__(self, patch: Patch) -> str | None:
+        """What is wrong with a patch's record; None if nothing is."""
         try:
             return self._difference(patch)
         except KeyMissing:
@@ -273,8 +237,7 @@ class PixelComparer:
         """What differs between a patch's files and its record."""
         stored = self._store.read_bands(patch.key)
         modality = self._store.manifest.modalities[patch.modality]
-        memory = self._shared.view if self._shared is not None else None
-        files = open_files(patch.folder, patch.archived, memory)
+        files = open_files(patch.folder, patch.archived, self._memory)
         together: Array | None = None
         try:
             for number, band in enumerate(modality.bands):

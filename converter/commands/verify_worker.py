@@ -1,6 +1,5 @@
 """What a worker process of `verify` does: it reads records back, and compares them with files."""
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 from patchpress.converter.commands.verify_labels import MapReader
 from patchpress.converter.commands.verify_pixels import PixelComparer
 from patchpress.converter.commands.verify_records import RecordChecker
-from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import SharedMemory
 from patchpress.readers.format.manifest import Manifest
 
@@ -24,7 +22,7 @@ class VerifyingWorker:
         store: Path,
         manifest: Manifest,
         maps: MapReader,
-        source: tuple[Mapping[str, ModalitySource], SharedMemory | None] | None,
+        source: tuple[SharedMemory | None, int] | None,
     ) -> None:
         """`source` is what a `PixelComparer` needs of one; None without one."""
         self._made_of = store, manifest, maps
@@ -33,6 +31,11 @@ class VerifyingWorker:
     def __call__(self, task: str, *args: Any) -> Any:
         """Do a task of that kind."""
         return self._checker.check(*args) if task == CHECK else self._comparer(*args)
+
+    def close(self) -> None:
+        """End the threads that compare, if there are some."""
+        if "_comparer" in vars(self):
+            self._comparer.close()
 
     @cached_property
     def _checker(self) -> RecordChecker:
