@@ -40,7 +40,10 @@ demo: $(STAMP) ## a small synthetic data set: made, converted, verified, counted
 	$(BIN)/patchpress inspect $(DEMO)/ben.store
 	$(BIN)/patchpress stats $(DEMO)/ben.store --split train
 	$(BIN)/python examples/read.py $(DEMO)/ben.store
-	$(BIN)/patchpress plot $(DEMO)/ben.store --out $(DEMO)/patches.png
+	$(BIN)/patchpress plot $(DEMO)/ben.store --count 4 --seed 11 --out $(DEMO)/patches.png
+	$(BIN)/patchpress plot $(DEMO)/ben.store --picture classes --out $(DEMO)/classes.png
+	$(BIN)/patchpress plot $(DEMO)/ben.store --picture places --out $(DEMO)/places.png
+	@echo "Pictures to open: $(DEMO)/patches.png (patches), $(DEMO)/classes.png (labels), $(DEMO)/places.png (a map)"
 
 test: $(STAMP) ## all tests but the slow ones; SLOW=1 for these, too; PYTEST=... for options of pytest
 	$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow') $(PYTEST)

@@ -39,7 +39,7 @@ SEA, LAND, SHORE = "#EAF1F6", "#F7F5F0", "#8A949C"
 
 
 @dataclass(frozen=True)
-class Places:
+class PatchPlaces:
     """The corners of patches in degrees, and their groups."""
 
     corners: Floats
@@ -76,7 +76,7 @@ def places_map(asked: PictureAsked) -> PicturePage:
     lost = len(rows) - len(there)
     subtitle = f"{len(there):,} patches{' of ' + rows.words if rows.words else ''}"
     subtitle += f"; {lost:,} have no place" if lost else ""
-    places = Places(corners, groups_of(asked, there))
+    places = PatchPlaces(corners, groups_of(asked, there))
     title = f"Places of the patches of {asked.title}"
     return draw_places(places, title, subtitle + rows.left_out_text(), asked.seed)
 
@@ -109,7 +109,7 @@ def corners_in_degrees(codes: npt.NDArray[np.int64], sides: Floats) -> Floats:
     return corners
 
 
-def draw_places(places: Places, title: str, subtitle: str, seed: int = 0) -> PicturePage:
+def draw_places(places: PatchPlaces, title: str, subtitle: str, seed: int = 0) -> PicturePage:
     """Draw the map of some places, and beside it, of many, a map of where most of them are."""
     middles = places.middles
     middles = middles[np.isfinite(middles).all(axis=1)]
@@ -171,7 +171,9 @@ def _densest(middles: Floats) -> Floats:
     return middle
 
 
-def _draw_map(axes: Any, places: Places, box: tuple[float, float, float, float], seed: int) -> None:
+def _draw_map(
+    axes: Any, places: PatchPlaces, box: tuple[float, float, float, float], seed: int
+) -> None:
     west, south, east, north = box
     _draw_land(axes, box)
     middles = places.middles
@@ -187,7 +189,7 @@ def _draw_map(axes: Any, places: Places, box: tuple[float, float, float, float],
     _draw_degrees(axes)
 
 
-def _draw_zoom(axes: Any, places: Places, middle: Floats) -> None:
+def _draw_zoom(axes: Any, places: PatchPlaces, middle: Floats) -> None:
     from matplotlib.collections import PolyCollection
 
     half = ZOOM_KM / KM_PER_DEGREE / 2
