@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from patchpress import open_store, verify
+from patchpress import convert, open_store, verify
 from patchpress.readers.errors import TableError
 from tests.support.helpers import Ended, made
+from tests.support.loading import with_table
+from tests.support.older_sets import make_sen12ms
 from tests.support.synthetic import FLAGGED_TABLE, TABLE, Row
 
 
@@ -157,3 +159,31 @@ def test_guess_needs_a_folder_of_a_known_form(
     assert ended.out.split()[0] == "bigearthnet-v2"
     (tmp_path / name).mkdir()
     assert "no description fits" in patchpress("datasets", "--guess", tmp_path).sentence
+
+
+FRACTIONS: dict[str, tuple[Callable[[list[float]], list[float]], str]] = {
+    "another": (
+        lambda found: [found[1], found[0], *found[2:]],
+        "the table says that 0 of it is 'Evergreen Needleleaf Forests', the lc says 0.",
+    ),
+    "one too few": (lambda found: found[:-1], "the table has 16 fractions, the lc has 17"),
+}
+
+
+@pytest.mark.parametrize("change", FRACTIONS)
+def test_verify_compares_the_fractions_of_classes(tmp_path: Path, change: str) -> None:
+    do, said = FRACTIONS[change]
+    make_sen12ms(tmp_path / "raw")
+    convert("sen12ms", tmp_path / "raw", tmp_path / "store", workers=0)
+    assert verify(tmp_path / "store", workers=0).source == []
+    table = pq.read_table(tmp_path / "store" / "metadata.parquet")
+    at = table.schema.get_field_index("fractions")
+    fractions = table["fractions"].to_pylist()
+    assert fractions[0][0] > fractions[0][1] == 0
+    fractions[0] = do(fractions[0])
+    kind = table.schema.field(at).type
+    with_table(
+        tmp_path / "store", table.set_column(at, table.schema.field(at), pa.array(fractions, kind))
+    )
+    (sentence,) = verify(tmp_path / "store", workers=0).source
+    assert sentence.startswith(f"fractions of {table['lc_name'][0].as_py()}: {said}")
