@@ -1,5 +1,6 @@
 """Data files written in pages: LMDB reads them, copies them, and goes on with them."""
 
+import os
 import random
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchpress.converter.encoding.frame import PAGE_BYTES, SMALLEST, frame_size, pages_of
+from patchpress.converter.storage.pagedfile import PagedFile
 from patchpress.converter.storage.pages import Pages, is_closed, put_head
+from patchpress.readers.access.files import open_file
 from patchpress.readers.format.btree import Tree
+from patchpress.readers.format.metapages import PAGE
 from tests.support.helpers import framed
 
 Items = list[tuple[bytes, bytes]]
@@ -202,3 +206,63 @@ def test_any_keys_in_order(
     folder = write(tmp_path_factory.mktemp("any") / "a", items)
     with opened(folder, readonly=True) as environment:
         assert by_lmdb(environment) == items
+
+
+def test_pages_beyond_64_thousand_are_found(tmp_path: Path) -> None:
+    """Their numbers need more than two bytes: a file of 2.5 GB, holes all but for the tree."""
+    keys = [b"%0400d" % number for number in range(64)]
+    length, pages, expected = 40 << 20, Pages(), []
+    path = tmp_path / "data.mdb"
+    with path.open("wb") as file:
+
+        def put(number: int, page: bytes) -> None:
+            file.seek(number * PAGE_BYTES)
+            file.write(page)
+
+        for key in keys:
+            number, leaf = pages.add(key, length)
+            if leaf is not None:
+                put(*leaf)
+            expected.append((key, number * PAGE_BYTES + PAGE.size, length))
+        last, metas = pages.finish(1 << 32)
+        for page in last:
+            put(*page)
+        put(0, metas)
+    assert pages.end > 10 << 16
+    tree = Tree(open_file(path).pages, path)
+    assert [(v.key, v.offset, v.length) for v in tree.values()] == expected
+    assert [tree.find(key) for key in keys] == list(tree.values())
+    with (
+        lmdb.open(str(tmp_path), lock=False, readonly=True, map_size=1 << 32) as environment,
+        environment.begin(buffers=True) as transaction,
+    ):
+        for key in keys:  # LMDB reads no pages of a value but its first
+            found = transaction.get(key)
+            assert found is not None
+            assert len(found) == length
+
+
+@pytest.mark.parametrize("durable", [True, False, None])
+def test_a_data_file_is_on_the_disk_when_its_tree_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool | None
+) -> None:
+    flushed, real = [], os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    pages = Pages()
+    file = PagedFile(tmp_path / "data.mdb", pages)
+    try:
+        for key, value in items_of(20, 100):
+            file.put(key, len(value), framed(memoryview(value)))
+        options = {} if durable is None else {"durable": durable}
+        file.close_tree(**options)
+    finally:
+        file.close()
+    if durable is False:
+        assert flushed == []
+    else:
+        assert flushed[-1] == pages.end * PAGE_BYTES == (tmp_path / "data.mdb").stat().st_size
