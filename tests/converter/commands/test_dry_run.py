@@ -513,3 +513,14 @@ def test_estimated_numbers_are_round() -> None:
     assert number(549_488, about=True) == "about 549,000"
     assert number(549_488, about=False) == "549,488"
     assert number(7, about=True) == "about 7"
+
+
+def test_what_a_conversion_would_leave_out_is_foretold(raw: Path, tmp_path: Path) -> None:
+    name = patches(raw, "s2")[0]
+    rows = [row for table in TABLES for row in pq.read_table(raw / table).to_pylist()]
+    (s1,) = [row["s1_name"] for row in rows if row["patch_id"] == name]
+    for modality, key in (("s2", name), ("s1", s1), ("map", name)):
+        shutil.rmtree(next(iter(band_files(raw, modality, key).values())).parent)
+    foretold = dry_run(DATASET, raw, tmp_path / "store", workers=0)
+    assert "rows without pixels, left out: 1\n" in foretold.text() + "\n"
+    assert foretold.rows_without_pixels == made(raw, tmp_path / "store").rows_without_pixels == 1

@@ -17,7 +17,7 @@ from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.encoding.tiff import Ground
 from patchpress.converter.storage import transactions
 from patchpress.converter.storage.folder import claim
-from patchpress.converter.storage.journal import Journal, sorted_records
+from patchpress.converter.storage.journal import Journal, has_records, sorted_records
 from patchpress.converter.storage.resume import clear_or_go_on
 from patchpress.converter.storage.transactions import Mark
 from patchpress.converter.storage.writer import ShardWriter
@@ -250,3 +250,23 @@ def test_a_forged_line_with_the_right_checksum_is_refused(
     assert f"line 1 of {path} says what no conversion writes" in str(caught.value)
     assert why in str(caught.value)
     assert "--overwrite" in str(caught.value)
+
+
+def test_whether_a_journal_tells_of_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.note_failed(patch_named("q"), PatchError("q is damaged"))
+        journal.append_rest()  # before any record
+    assert not has_records(path)
+    assert [type(result) for result in results(path)] == [PatchError]
+    only_failed = path.read_bytes()
+    with Journal(path) as journal:
+        assert journal.last is not None
+        journal.note(patch_named("p"), RESULTS[0], 0)
+        journal.append(Mark(4096, 3, 1 << 20))
+    assert has_records(path)
+    path.write_bytes(only_failed + b"0123")  # a line that was cut
+    assert not has_records(path)
+    text = b'{"boot": 1}'
+    path.write_bytes(b"%08x %s\n" % (zlib.crc32(text), text))
+    assert has_records(path)  # it is not known what it tells of
