@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.fetcher import Mode
+from patchpress.readers.access.file_system import is_network
 from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.access.view import band_view, stack_view
 from patchpress.readers.errors import OptionError
@@ -55,7 +56,8 @@ def open_store(
         mode: how records are read if the store has extents: ``map`` copies them from the mapped
             file (fastest while the page cache has them), ``direct`` announces a batch to the kernel
             and reads each record in one request (fastest from a disk), ``auto`` chooses by whether
-            the last records came from the disk, which only Linux tells: elsewhere it is ``map``.
+            the last records came from the disk, which only Linux tells: elsewhere it is ``map``. On
+            a network disk (NFS, Lustre, SMB, FUSE and the like) ``auto`` is always ``direct``.
         readahead: let the kernel read beyond what is asked for, as a network disk may want.
         checksums: compare each record with its checksum in the table when it is read.
         stage: a folder on a disk of this machine, such as ``"$TMPDIR"``, where data files are
@@ -196,7 +198,11 @@ class Store:
 
     def _contents(self) -> list[tuple[str, str, str]]:
         told = self.manifest.contents()
-        return told if self._stage is None else [*told, ("stage", "", str(self._stage))]
+        if self._stage is not None:
+            return [*told, ("stage", "", str(self._stage))]
+        if is_network(self._reader.file_system):
+            return [*told, ("read", "", self._reader.way)]
+        return told
 
     @property
     def _stage(self) -> "Stage | None":
@@ -223,6 +229,14 @@ class Store:
     def reads_from(self) -> str:
         """Where its data files are read, in words: the folder of the store, or the stage."""
         return f"read from {self.url or self.path}" if self._stage is None else str(self._stage)
+
+    @property
+    def reads_how(self) -> str:
+        """The file system of the store, and how records are read from it, in words.
+
+        ``on nfs4: read directly``, for example; empty of a store at a URL, or with a stage.
+        """
+        return "" if self.url is not None or self.is_staged else self._reader.way
 
     @property
     def is_staged(self) -> bool:

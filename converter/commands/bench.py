@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from patchpress.converter.commands.bench_bound import bound_sentence
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.processes import SpawnWithoutMain
 from patchpress.converter.progress import NoProgress, Progress
@@ -70,7 +71,8 @@ class BenchReport:
 
     measurements: list[Measurement]
     reads_from: str = ""
-    """Where the store was read, in words; empty if it was not staged."""
+    """Where the store was read, in words: its stage, or its file system and how it reads there;
+    empty of a store at a URL."""
 
     def text(self) -> str:
         """The measurements as a table."""
@@ -78,7 +80,18 @@ class BenchReport:
         rows = [_row(measured) for measured in self.measurements]
         where = f", {self.reads_from}" if self.reads_from else ""
         title = f"{self.measurements[0].modality}, one process{where}"
-        return "\n".join([plain(title), *columns_of([head, *rows])])
+        return "\n".join([plain(title), *columns_of([head, *rows]), self.bound()])
+
+    def bound(self) -> str:
+        """What bounds training here, in one sentence."""
+        rates = {
+            one.cache: one.patches / one.seconds
+            for one in self.measurements
+            if one.case == "loader" and not one.reason and one.patches
+        }
+        if "warm" not in rates:
+            return "the loader could not be measured, so what bounds training is not known"
+        return bound_sentence(rates["warm"], rates.get("cold"))
 
     def save(self, path: StrPath) -> None:
         """Write the measurements to a JSON file.
@@ -150,7 +163,8 @@ def bench(
             measured = pool.submit(measure, place, reading, seconds, stage).result()
         measurements.append(measured)
         progress.advance(1, measured.asked)
-    return BenchReport(measurements, opened.reads_from if opened.is_staged else "")
+    where = opened.reads_from if opened.is_staged else opened.reads_how
+    return BenchReport(measurements, where)
 
 
 def _samples(store: Store, modality: str | None) -> Samples:

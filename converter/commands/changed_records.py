@@ -12,7 +12,7 @@ import xxhash
 from patchpress.converter.commands.data_file import values_in
 from patchpress.converter.progress import Progress
 from patchpress.readers.access.files import open_file
-from patchpress.readers.access.scan import HeaderList, Scan
+from patchpress.readers.access.scan import HeaderList, Scan, beginning_of
 from patchpress.readers.format.manifest import ContentDigest, Manifest
 from patchpress.readers.format.table import checksum_column, key_column, keys_in, presence_column
 
@@ -39,6 +39,15 @@ class DataValues:
         """
         offset, length = int(self.found.offset[position]), int(self.found.length[position])
         return memoryview(open_file(self.path).pages[offset : offset + length])
+
+    def beginning(self, position: int) -> memoryview:
+        """The first bytes of a value, with its whole header: to read all of it again takes long.
+
+        Raises:
+            StoreDamaged: the disk does not give them.
+        """
+        offset, length = int(self.found.offset[position]), int(self.found.length[position])
+        return beginning_of(open_file(self.path).pages, offset, length)
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ def headers_and_digest(
     headers, digest = before if before is not None else HeaderList(), ContentDigest()
     for position, key in enumerate(data.found.keys.tolist()):
         if key not in without:
-            headers.add(data.value(position))
+            headers.add(data.beginning(position), int(data.found.length[position]))
             digest.add(key.decode(), int(data.checksums[position]))
     return headers, digest.text()
 

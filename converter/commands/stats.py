@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NoReturn
 
 import numpy as np
@@ -227,7 +228,7 @@ def _batches(
     size = min(most, max(1, BATCH_BYTES // nbytes), len(keys))
     batches = [keys[start : start + size] for start in range(0, len(keys), size)]
     if modality.layout == "native":
-        for some in batches:
+        for some in _announced(store, batches):
             records = [store.read_bands(key) for key in some]
             yield [
                 np.concatenate([record[name].ravel() for record in records])
@@ -235,8 +236,17 @@ def _batches(
             ]
         return
     buffer = np.empty((size, *modality.shape), modality.dtype)
-    for some in batches:
+    for some in _announced(store, batches):
         yield _own_pixels(modality, store.read_batch(some, out=buffer[: len(some)]))
+
+
+def _announced(store: Store, batches: list[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """The batches, each after the disk was told of it and of the next one."""
+    if batches:
+        store.announce(batches[0])
+    for some, following in zip_longest(batches, batches[1:], fillvalue=()):
+        store.announce(following)
+        yield some
 
 
 def _own_pixels(modality: Modality, batch: Array) -> list[Array]:

@@ -26,6 +26,7 @@ from patchpress.readers.access.fetcher import (
     Mode,
     ThreadBuffers,
 )
+from patchpress.readers.access.file_system import file_system_of, is_network
 from patchpress.readers.access.files import DataFile
 from patchpress.readers.access.nearby import Nearby, OpensNearby
 from patchpress.readers.access.plan import Parts, Plan, size_advice
@@ -61,6 +62,11 @@ NEIGHBOURS = 300
 """In a larger store with so many keys before and after it: names that begin alike lie together."""
 
 
+_WAYS = {
+    Mode.AUTO: "copied from a map while the page cache has the records, else read directly",
+    Mode.MAP: "copied from a map",
+    Mode.DIRECT: "read directly",
+}
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -82,6 +88,8 @@ class RecordReader:
 
     url: str | None = None
     """The URL of the store, as messages show it; None of a folder."""
+    file_system: str = ""
+    """The kind of file system that the store is on; empty if that is not known."""
 
     def __init__(
         self,
@@ -103,6 +111,7 @@ class RecordReader:
         if nearby is not None:
             self.nearby = nearby.of(path, self.manifest.shards)
         self._shards = Shards(path, self.manifest.shards, readahead=readahead, nearby=self.nearby)
+        self.file_system = file_system_of(path)
         self._prepare(checksums=checksums)
         self._fetcher: Fetcher = self._open_fetcher()
 
@@ -121,7 +130,7 @@ class RecordReader:
             self._shards.open(0)  # of many each is opened, and looked at, when it is first read
         extents, reason = self._usable_extents()
         if extents is not None:
-            fetcher = ExtentsFetcher(self.path, extents, self._shards, self.mode)
+            fetcher = ExtentsFetcher(self.path, extents, self._shards, self._fitting_mode())
             _log.info("%s: records are read by extents, mode %s", self.path, fetcher.mode)
             return fetcher
         _log.info(
@@ -142,6 +151,23 @@ class RecordReader:
                 f"`patchpress index {self.path}`"
             )
         return TreeFetcher(self._shards)
+
+    def _fitting_mode(self) -> Mode:
+        """The mode that serves: behind a network, `auto` never copies from a map.
+
+        A store that is staged is read from a disk of this machine.
+        """
+        if self.mode is Mode.AUTO and self.nearby is None and is_network(self.file_system):
+            return Mode.DIRECT
+        return self.mode
+
+    @property
+    def way(self) -> str:
+        """The file system of the store, and how records are read from it, in words."""
+        kind = self.file_system or "a file system of unknown kind"
+        if not isinstance(self._fetcher, ExtentsFetcher):
+            return f"on {kind}: copied from a map, since there are no extents"
+        return f"on {kind}: {_WAYS[self._fetcher.mode]}"
 
     def _usable_extents(self) -> tuple[Extents | None, str]:
         """The extents of the store, or None, and why not (empty if there are none).

@@ -15,7 +15,7 @@ from patchpress.readers.access.files import open_file
 from patchpress.readers.access.keys import KeysInMemory
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
-from patchpress.readers.format.metapages import PAGE
+from patchpress.readers.format.metapages import PAGE, Bytes
 from patchpress.readers.format.record import HEADER_LIMIT, header_of, parse_header
 from patchpress.readers.format.store_files import require_inside
 
@@ -191,6 +191,19 @@ def build(
     )
 
 
+def beginning_of(data: Bytes, start: int, nbytes: int) -> memoryview:
+    """The first bytes of a value of so many: its whole header, if it has one.
+
+    Raises:
+        StoreDamaged: the file has become shorter, or its disk does not give them.
+    """
+    begins = data[start : start + min(nbytes, FIRST)]
+    size = 8 + int.from_bytes(begins[:8], "little")
+    if FIRST < size <= min(nbytes, 8 + HEADER_LIMIT):
+        begins = data[start : start + size]
+    return begins
+
+
 def _read_headers(
     path: Path, records: Scan, headers: HeaderList, progress: Callable[[int], None] | None
 ) -> None:
@@ -202,10 +215,6 @@ def _read_headers(
         for start in offset[some]:
             file.announce(start, 1)
         for start, nbytes in zip(offset[some], length[some], strict=True):
-            begins = data[start : start + min(nbytes, FIRST)]
-            size = 8 + int.from_bytes(begins[:8], "little")
-            if FIRST < size <= min(nbytes, 8 + HEADER_LIMIT):
-                begins = data[start : start + size]
-            headers.add(begins, nbytes)
+            headers.add(beginning_of(data, start, nbytes), nbytes)
         if progress is not None:
             progress(len(offset[some]))

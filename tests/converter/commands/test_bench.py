@@ -15,6 +15,7 @@ from patchpress.converter.commands.bench import (
     drop_from_cache,
     measure,
 )
+from patchpress.converter.commands.bench_bound import bound_sentence
 from tests.support.helpers import Ended
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,11 @@ def test_every_way_is_measured_warm_and_cold(
         assert one["reason"] or one["patches"] > 0
         if not one["reason"]:
             assert one["asked"] == one["patches"] * 345_600
-    assert len(ended.out.splitlines()) == 2 + len(found)
+    lines = ended.out.splitlines()
+    assert len(lines) == 3 + len(found)
+    assert "one process, on " in lines[0]  # the file system, and how it is read
+    assert "a step that takes longer than" in lines[-1]
+    assert "ms a batch of 256 never waits" in lines[-1]
 
 
 @pytest.mark.parametrize("case", ["single", "batch"])
@@ -99,3 +104,23 @@ def test_wrong_questions_are_refused(
 def test_no_store_is_one_sentence(tmp_path: Path, patchpress: Callable[..., Ended]) -> None:
     ended = patchpress("bench", tmp_path / "none")
     assert (ended.code, "no store" in ended.sentence) == (1, True)
+
+
+def test_what_bounds_training_is_one_sentence() -> None:
+    assert bound_sentence(12_000, None) == (
+        "your loader gives 12,000 patches/s: a step that takes longer than 21 ms a batch of 256 "
+        "never waits, and a shorter one is bound by the loader"
+    )
+    said = bound_sentence(32_000, 2_000)
+    assert "32,000 patches/s from memory and 2,000 from the disk" in said
+    assert "longer than 8.0 ms a batch of 256 never waits while the store fits into memory" in said
+    assert "one longer than 128 ms never" in said
+    assert "from the disk as from memory" in bound_sentence(10_000, 9_500)
+
+
+def test_without_a_measured_loader_nothing_is_claimed() -> None:
+    measured = Measurement(
+        modality="s2", case="loader", mode="auto", cache="warm", batch=4, patches=0, seconds=0,
+        asked=0, fetched=0, reason="it could not be read",
+    )  # fmt: skip
+    assert "is not known" in BenchReport([measured]).bound()
