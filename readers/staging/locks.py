@@ -61,7 +61,8 @@ class Lock:
 
 def _close(descriptor: int, owner: int) -> None:
     if os.getpid() == owner:  # at once, also if a child was made that has not closed it yet
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 

@@ -547,6 +547,7 @@ def in_a_child(store: Store) -> str:
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: other threads
         child = context.Process(target=_say, args=(store, writing))
         child.start()
+    assert reading.poll(60)
     said: str = reading.recv()
     child.join()
     return said
