@@ -202,11 +202,11 @@ def wrapped(
 
 
 def _pieces(text: str) -> list[str]:
-    """A text cut after each blank, underscore, slash and comma."""
+    """A text cut after each blank, underscore, slash and semicolon."""
     pieces, piece = [], ""
     for letter in text[:2000]:
         piece += letter
-        if letter in " _/,;":
+        if letter in " _/;":
             pieces.append(piece)
             piece = ""
     return [*pieces, piece] if piece else pieces

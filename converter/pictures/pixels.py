@@ -13,8 +13,9 @@ from patchpress.converter.pictures.stretch import Stretch
 from patchpress.converter.pictures.views import View
 from patchpress.readers.store import Store
 
-BRIGHTEN = 0.75
-"""The power of values of 0 to 1 in colour views: woods and water are dark beside roofs and sand."""
+MIDDLE, LEAST_POWER = 0.4, 0.4
+"""In colour views values of 0 to 1 are raised to a power, the same for all patches and channels, so
+that the median becomes `MIDDLE`: beside roofs, and more so beside snow, woods would be black."""
 Array = npt.NDArray[Any]
 
 
@@ -27,6 +28,8 @@ class ViewPixels:
     """The bands that were read of each patch; None if it has no such record."""
     stretches: tuple[Stretch, ...]
     """Of red, green and blue, or of the one band; none of classes."""
+    power: float
+    """Of a colour view: what stretched values are raised to."""
     in_decibels: bool
     """Of a radar view: whether its values are decibels, whose difference is a ratio."""
     classes: MapClasses | None
@@ -47,7 +50,7 @@ class ViewPixels:
         channels = self.view.channels(bands, in_decibels=self.in_decibels)
         shown = [one.apply(band) for one, band in zip(self.stretches, channels, strict=True)]
         if self.view.kind == "colour":
-            shown = [band**BRIGHTEN for band in shown]
+            shown = [band**self.power for band in shown]
         return np.stack(shown * (3 // len(shown)), axis=-1)
 
     def range_text(self) -> str:
@@ -99,12 +102,24 @@ def _drawn(
         for read in records
     )
     if view.kind == "classes":
-        return ViewPixels(view, bands, (), False, classes)
+        return ViewPixels(view, bands, (), 1.0, False, classes)
     there = [some for some in bands if some is not None]
     in_decibels = any(bool((some[np.isfinite(some)] < 0).any()) for some in there)
     channels = [view.channels(some, in_decibels=in_decibels) for some in there]
     stretches = tuple(Stretch.over(same) for same in zip(*channels, strict=True))
-    return ViewPixels(view, bands, stretches, in_decibels, None)
+    return ViewPixels(view, bands, stretches, _power(channels, stretches), in_decibels, None)
+
+
+def _power(channels: Sequence[Sequence[Array]], stretches: Sequence[Stretch]) -> float:
+    """The power that makes the median of stretched values `MIDDLE`, within bounds."""
+    medians = [
+        np.median(np.concatenate([one.apply(band[::4, ::4]).ravel() for band in same]))
+        for one, same in zip(stretches, zip(*channels, strict=True), strict=True)
+    ]
+    median = float(np.mean(medians)) if medians else MIDDLE
+    if not 0 < median < 1:
+        return 1.0
+    return float(np.clip(np.log(MIDDLE) / np.log(median), LEAST_POWER, 1.0))
 
 
 def codes_shown(drawn: Sequence[ViewPixels]) -> dict[int, tuple[str, str]]:

@@ -156,3 +156,19 @@ def test_mistakes_are_told(asked: Asked) -> None:
         contact_sheet(asked(count=0))
     with pytest.raises(SelectionEmpty, match="no modality 's3'"):
         contact_sheet(asked(modalities=("s3",)))
+
+
+def test_one_bright_patch_does_not_make_the_others_black() -> None:
+    """Snow beside woods: by the percentiles alone, woods would be at 0.03."""
+    from patchpress.converter.pictures.pixels import _power
+    from patchpress.converter.pictures.stretch import Stretch
+
+    woods = np.random.default_rng(1).integers(200, 400, (3, 120, 120)).astype(np.uint16)
+    channels = [woods, woods + 20, woods + 10, np.full_like(woods, 9000)]
+    stretches = [Stretch.over(same) for same in zip(*channels, strict=True)]
+    power = _power(channels, stretches)
+    shown = stretches[0].apply(woods[0]) ** power
+    assert np.median(stretches[0].apply(woods[0])) < 0.03
+    assert np.median(shown) > 0.1
+    alike = [Stretch.over([one]) for one in woods]
+    assert _power([woods], alike) > 0.7
