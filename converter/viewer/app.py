@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from patchpress.converter.pictures.coastline import coastlines
 from patchpress.converter.viewer.asked import Asked, asked_of
 from patchpress.converter.viewer.catalogue import Catalogue
 from patchpress.converter.viewer.export import KINDS, exported
@@ -172,8 +173,8 @@ class _Pages:
         return Response(codes.tobytes(), media_type="application/octet-stream")
 
     def _coastline(self, request: Request) -> Response:
-        """Lines as longitude, latitude, longitude, latitude, … in degrees."""
-        return _json([])
+        """Rings as longitude, latitude, longitude, latitude, … in degrees."""
+        return _json([np.round(ring, 2).ravel().tolist() for ring in coastlines()])
 
     def _inside(self, request: Request) -> Response:
         """One bit a row, the lowest first: whether it is selected."""

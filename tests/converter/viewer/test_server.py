@@ -150,6 +150,16 @@ def test_a_box_holds_what_lies_in_it(page: str, rows: list[Row]) -> None:
     assert [row["patch_id"] for row, bit in zip(rows, bits, strict=True) if bit] == inside
 
 
+def test_coasts_are_drawn_without_a_network(page: str) -> None:
+    rings = json.loads(got(page + "coastline")[1])
+    points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
+    assert len(points) > 10_000
+    assert abs(points[:, 0]).max() <= 180
+    assert abs(points[:, 1]).max() <= 90
+    lisbon = np.hypot(points[:, 0] + 9.4, points[:, 1] - 38.7)
+    assert lisbon.min() < 0.3
+
+
 def test_pixels_are_the_record_s(page: str, stacked: Path) -> None:
     store = open_store(stacked)
     for name in store.manifest.modalities:
