@@ -154,7 +154,7 @@ def test_coasts_are_drawn_without_a_network(page: str) -> None:
     rings = json.loads(got(page + "coastline")[1])
     points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings])
     assert len(points) > 10_000
-    assert abs(points[:, 0]).max() <= 180
+    assert abs(points[:, 0]).max() < 540  # a ring that crosses 180 degrees goes on beyond it
     assert abs(points[:, 1]).max() <= 90
     lisbon = np.hypot(points[:, 0] + 9.4, points[:, 1] - 38.7)
     assert lisbon.min() < 0.3
