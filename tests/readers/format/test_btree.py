@@ -445,3 +445,23 @@ def test_pages_that_are_promised_have_a_limit(tmp_path: Path) -> None:
             continue
         with pytest.raises(StoreDamaged, match=f"it promises {promised + 1:,} pages, and"):
             tree.check_pages()
+
+
+def test_a_value_that_reaches_beyond_its_page_is_damage(tmp_path: Path) -> None:
+    """By one byte and by many: the bytes after a page are another page's."""
+    data = bytearray(written(tmp_path, {b"key": b"v" * 51}).read_bytes())
+    at = data.rindex(b"key")
+    room = PAGE - (at + len(b"key")) % PAGE
+    assert 51 <= room <= 52
+    data += bytes(64 * PAGE)  # the file goes on
+
+    def of_size(size: int) -> Tree:
+        data[at - 8 : at - 4] = size.to_bytes(4, "little")
+        return Tree(memoryview(bytes(data)), tmp_path)
+
+    for size in (0, 1, room):
+        assert [value.length for value in of_size(size).values()] == [size]
+    for size in (*range(room + 1, room + 300), 4096, 65_535, 1 << 31):
+        for ask in (lambda tree: list(tree.values()), lambda tree: tree.find(b"key")):
+            with pytest.raises(StoreDamaged, match="record b'key' reaches beyond its page"):
+                ask(of_size(size))
