@@ -14,6 +14,7 @@ from benchmarks import (
     convert,
     copies,
     costs,
+    folders,
     forms,
     loader,
     read,
@@ -30,6 +31,7 @@ from benchmarks.tree import find_patches, synthetic_tree
 CASES = (
     "convert",
     "archive",
+    "folders",
     "costs",
     "copy",
     "read",
@@ -101,6 +103,7 @@ class Cases:
         runs: dict[str, Callable[[], CaseTable]] = {
             "convert": lambda: convert.run(self.tree(), self.out, a.workers, a.rounds, alone=a.s2),
             "archive": lambda: archive.run(self.tree(), self.out, a.workers, a.rounds),
+            "folders": lambda: folders.run(self.tree(), self.out, a.workers, a.rounds),
             "costs": lambda: costs.run(self.tree(), self.out, a.workers),
             "copy": lambda: copies.run(self.tree(), self.out, a.workers, a.rounds),
             "remote": lambda: remote.run(self.tree(), self.out, a.workers, a.rounds),

@@ -7,12 +7,14 @@ from typing import Any
 
 from benchmarks.adapters.patchpress import PatchpressSharded
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
+from benchmarks.folders import CAT, COLD, LATE, LATE_ALONE
 from benchmarks.report import CaseTable
 from benchmarks.start import HELP, SMALL
 
 OF_CONVERTING = (
     "convert",
     "archive",
+    "folders",
     "costs",
     "copy",
     "memory",
@@ -74,6 +76,13 @@ class Medians:
                 return float(median(raw["cpu"]))
         raise Absent("start")
 
+    def from_folders(self, name: str, other: str) -> float:
+        """The time from cold or late folders in times of another contestant's."""
+        seconds = {raw["name"]: median(raw["seconds"]) for raw in self.trials.get("folders", ())}
+        if not {name, other} <= seconds.keys():
+            raise Absent(f"folders: {name}")
+        return float(seconds[name] / seconds[other])
+
     def peaks(self) -> list[dict[int, float]]:
         """For each layout: patches -> peak memory of all processes of a conversion, MB."""
         found: dict[str, dict[int, float]] = {}
@@ -131,6 +140,16 @@ def warm(other: str, bound: float, text: str | None = None) -> Goal:
     return Goal(shown, bound, lambda m: m.ratio("read", STACKED, other))
 
 
+def from_cold_folders(layout: str) -> Goal:
+    """A goal of the case `folders`."""
+    return Goal(
+        f"{layout} from cold folders, in times of {CAT} of the same files",
+        1.4,
+        lambda m: m.from_folders(COLD.format(layout=layout), CAT),
+        most=True,
+    )
+
+
 GOALS = (
     Goal("native, folders, against a band at a time", 20, lambda m: m.conversion("native")),
     Goal("stacked, folders, against a band at a time", 14, lambda m: m.conversion("stacked")),
@@ -147,6 +166,13 @@ GOALS = (
     ),
     Goal("CPU seconds of convert --help", 0.08, lambda m: m.starting(HELP), most=True),
     Goal("CPU seconds of converting 18 patches", 0.35, lambda m: m.starting(SMALL), most=True),
+    from_cold_folders("native"),
+    from_cold_folders("stacked"),
+    Goal(
+        "folders on a disk that answers after 2 ms, against a file a worker at a time",
+        8,
+        lambda m: m.from_folders(LATE_ALONE, LATE),
+    ),
     Goal(
         "MB of memory at the peak, all processes (PSS), the largest",
         400,
