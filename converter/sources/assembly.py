@@ -89,7 +89,10 @@ class PatchAssembler:
                 # Not before, because a band too many may come after the last file of a patch.
                 yield from self._give_complete()
                 folder, in_folder = new_folder, self._by_folder.get(new_folder, [])
-            partial = next((one for one in in_folder if name in one.missing), None)
+            if len(in_folder) == 1 and name in in_folder[0].missing:  # most often
+                partial: _PartialPatch | None = in_folder[0]
+            else:
+                partial = next((one for one in in_folder if name in one.missing), None)
             if partial is None:
                 partial = self._patch_of(folder, name)
                 in_folder = self._by_folder.get(folder, [])

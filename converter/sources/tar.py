@@ -4,7 +4,6 @@ Plain, in gzip or in zstd, whole or split into several files that are read as on
 were put one after the other are read to the end of the last, as by `tar --ignore-zeros`.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,42 +12,38 @@ from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.contents import ZEROS, content, is_tar_header
 from patchpress.converter.sources.decompress import ArchiveDamaged, DecompressedArchive, Leftover
 from patchpress.converter.sources.readahead import ArchiveReader, ThreadReader
+from patchpress.converter.sources.tar_header import (
+    ABOUT_NEXT,
+    CONTINUED,
+    FILES,
+    FOLDERS,
+    LABEL,
+    LONG_LINK,
+    LONG_NAME,
+    PATH_LIMIT,
+    PAX_GLOBAL,
+    REFUSED,
+    VOLUME,
+    Header,
+    HeaderDamaged,
+    HeaderRefused,
+    inside,
+    is_header,
+    parse_header,
+    parse_pax,
+)
 from patchpress.converter.sources.unpacker import Unpacker
-from patchpress.converter.text import shortened, size
+from patchpress.converter.text import size
 from patchpress.readers.errors import SourceError
 
 BLOCK = 512  # bytes of a tar block: headers and files begin at a multiple of it
 RECORD = 20 * BLOCK  # bytes that an archive without files has
-NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
-PATH_LIMIT = 4096  # characters of a path, as systems have it: more is damage
 ZEROS_LIMIT = 1 << 30  # zeros after the end of an archive: a tape's record has a few MB of them
 UNFOLDED, UNFOLDED_RATIO = 1 << 30, 500
 """An archive may unfold to so many times its size, and so many bytes besides. Published maps, which
 are mostly one class, unfold to 56 times theirs."""
 HEADERS_KEPT = 64
-# Kinds of entries (POSIX.1-1988 ustar, pax, and GNU tar).
-_FOLDERS = (b"5", b"D")  # GNU's incremental archives list the names in a folder after it
-_LONG_NAME, _LONG_LINK = b"L", b"K"
-_PAX, _PAX_GLOBAL, _PAX_OF_SOLARIS = b"x", b"g", b"X"
-_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
-_DIGITS = 20  # of a number in a pax header: more than any size or length has
-_ABOUT_NEXT = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _PAX_OF_SOLARIS)
-_LABEL = b"V"  # the name of a volume, as `tar -V` writes it
-_CONTINUED = b"M"
-_FILES = (b"0", b"\0", b"7")  # a regular file, one of an old archive, a contiguous one
-_REFUSED = {
-    b"1": "a link",
-    b"2": "a link",
-    b"3": "a device",
-    b"4": "a device",
-    b"6": "a pipe",
-    b"S": "a sparse file",
-}
-_SPARSE = "a sparse file in it, which is not read: pack it without --sparse"
-_VOLUME = (
-    "a part of a multi-volume archive (`tar -M`), which is not read: unpack the volumes together, "
-    "and give the folder"
-)
+NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
 
 
 class Member(NamedTuple):
@@ -56,14 +51,6 @@ class Member(NamedTuple):
 
     path: str
     size: int
-
-
-class _Header(NamedTuple):
-    """What a header block says."""
-
-    kind: bytes
-    size: int
-    name: str
 
 
 class TarStream:
@@ -104,7 +91,7 @@ class TarStream:
         self._left = 0  # bytes of the current file that were not read yet
         # The bands of a patch often have the same header block: a long name is written before the
         # block, which has the name's beginning only.
-        self._headers: dict[bytes, _Header] = {}
+        self._headers: dict[bytes, Header] = {}
         self.last = ""
         """Path of the last file that came whole."""
         self.last_patch = ""
@@ -129,11 +116,20 @@ class TarStream:
         Raises:
             SourceError: a link, a device, a path that leads out, damage, or an early end.
         """
+        try:
+            yield from self._members()
+        except HeaderDamaged as error:
+            raise self._damaged(str(error)) from None
+        except HeaderRefused as error:
+            raise SourceError(f"{self.path} {error}") from None
+
+    def _members(self) -> Iterator[Member]:
         path, size = "", -1  # of the next entry, if an entry before it tells
         next_block: bytes | None = None
+        headers = self._headers
         while True:
             block, next_block = next_block or self._take(BLOCK), None
-            header = self._headers.get(block)
+            header = headers.get(block)
             if header is None:
                 if not any(block):
                     next_block = self._next_archive()
@@ -142,39 +138,47 @@ class TarStream:
                     continue
                 header = self._parse(block)
             kind, nbytes, name = header
-            if kind in _ABOUT_NEXT:
+            if kind in ABOUT_NEXT:
                 text = self._text(nbytes)
-                if kind == _LONG_NAME:
+                if kind == LONG_NAME:
                     path = text.rstrip(b"\0").decode(errors="surrogateescape")
-                elif kind == _PAX_GLOBAL:
-                    self._pax(text, "", -1)  # of its values only those are looked at that refuse it
-                elif kind != _LONG_LINK:
-                    path, size = self._pax(text, path, size)
+                elif kind == PAX_GLOBAL:
+                    parse_pax(text, "", -1)  # of its values only those are looked at that refuse it
+                elif kind != LONG_LINK:
+                    path, size = parse_pax(text, path, size)
                 continue
-            if len(path) > PATH_LIMIT:
-                raise self._damaged(f"a path of {len(path):,} characters")
-            name = path or name
-            nbytes = nbytes if size < 0 else size
-            path, size = "", -1
-            if kind == _LABEL:
-                self._pass(nbytes + -nbytes % BLOCK)
-                continue
-            if kind == _CONTINUED:
-                raise SourceError(f"{self.path} is {_VOLUME}")
-            member = Member(self._inside(name), nbytes)
-            if kind in _REFUSED:
-                raise SourceError(
-                    f"{self.path} has {_REFUSED[kind]} in it ({name}): no published archive has, "
-                    "so it is refused"
+            if path:
+                if len(path) > PATH_LIMIT:
+                    raise HeaderDamaged(f"a path of {len(path):,} characters")
+                name, path = path, ""
+            if size >= 0:
+                nbytes, size = size, -1
+            if kind in FILES and name[-1:] != "/":
+                name = inside(name)
+                self._left = nbytes
+                yield Member(name, nbytes)
+                self._pass(self._left + -nbytes % BLOCK)
+                self._left = 0
+                self.last = name
+            else:
+                self._pass_other(kind, name, nbytes)
+
+    def _pass_other(self, kind: bytes, name: str, nbytes: int) -> None:
+        """Pass over an entry that is no file, or refuse it."""
+        if kind == CONTINUED:
+            raise HeaderRefused(VOLUME)
+        if kind != LABEL:
+            path = inside(name)
+            if kind in REFUSED:
+                raise HeaderRefused(
+                    f"has {REFUSED[kind]} in it ({name}): no published archive has, so it is "
+                    "refused"
                 )
-            self._left = member.size
-            if kind not in _FOLDERS and not name.endswith("/"):
-                if kind not in _FILES:
-                    raise self._damaged(f"an entry of the unknown kind {kind!r} ({name})")
-                yield member
-            self._pass(self._left + -member.size % BLOCK)
-            self._left = 0
-            self.last = member.path
+            if kind not in FOLDERS and not name.endswith("/"):
+                raise HeaderDamaged(f"an entry of the unknown kind {kind!r} ({name})")
+        self._pass(nbytes + -nbytes % BLOCK)
+        if kind != LABEL:
+            self.last = path
 
     def read_into(self, buffer: memoryview) -> None:
         """Fill a buffer with the next bytes of the file that came last.
@@ -300,9 +304,12 @@ class TarStream:
             taken += given
         return bytes(taken)
 
-    def _parse(self, block: bytes) -> _Header:
-        self._check(block)
-        header = _Header(block[156:157], self._number(block[124:136]), _name(block))
+    def _parse(self, block: bytes) -> Header:
+        if not is_header(block):
+            if self.last or self._headers:
+                raise HeaderDamaged("a header with a wrong checksum")
+            raise _no_tar(self.path, block)
+        header = parse_header(block)
         if len(self._headers) >= HEADERS_KEPT:
             self._headers.clear()
         self._headers[block] = header
@@ -311,64 +318,8 @@ class TarStream:
     def _text(self, nbytes: int) -> bytes:
         """The contents of an entry that tells about the next one."""
         if nbytes > NAME_LIMIT:
-            raise self._damaged(f"a name of {nbytes:,} bytes")
+            raise HeaderDamaged(f"a name of {nbytes:,} bytes")
         return self._take(nbytes + -nbytes % BLOCK)[:nbytes]
-
-    def _pax(self, text: bytes, path: str, size: int) -> tuple[str, int]:
-        """The path and size that a pax header gives (POSIX.1-2001, pax Extended Header)."""
-        while text:
-            length, space, _ = text.partition(b" ")
-            is_length = space and length.isdigit() and len(length) <= _DIGITS
-            if not is_length or not len(length) < int(length) <= len(text):
-                raise self._damaged("a pax header that does not parse")
-            entry, text = text[len(length) + 1 : int(length) - 1], text[int(length) :]
-            key, _, value = entry.partition(b"=")
-            if key == b"path":
-                path = value.decode(errors="surrogateescape")
-            elif key == b"size":
-                if not value.isdigit() or len(value) > _DIGITS:
-                    raise self._no_size(value)
-                size = int(value)
-            elif key.startswith(b"GNU.sparse"):
-                raise SourceError(f"{self.path} has {_SPARSE}")
-            elif key.startswith(b"GNU.volume") and key != b"GNU.volume.label":
-                raise SourceError(f"{self.path} is {_VOLUME}")
-        return path, size
-
-    def _number(self, digits: bytes) -> int:
-        """A number of a header: octal text, or in GNU archives, from 8 GiB on, a binary number.
-
-        The first bit is set before a binary number.
-        """
-        if digits[0] & 0x80:
-            return int.from_bytes(digits, "big") & ((1 << (8 * len(digits) - 1)) - 1)
-        octal = _OCTAL.fullmatch(digits)
-        if octal is None:
-            raise self._no_size(digits)
-        return int(octal[1] or b"0", 8)
-
-    def _no_size(self, digits: bytes) -> SourceError:
-        return self._damaged(f"a size that is no number ({shortened(digits)})")
-
-    def _check(self, block: bytes) -> None:
-        if is_tar_header(block):
-            return
-        if self.last or self._headers:
-            raise self._damaged("a header with a wrong checksum")
-        raise _no_tar(self.path, block)
-
-    def _inside(self, name: str) -> str:
-        """A path without a leading `./`.
-
-        Raises:
-            SourceError: it leads out of the folder to which the archive would be unpacked.
-        """
-        if ".." not in name and "./" not in name and "//" not in name and name[:1] != "/":
-            return name.rstrip("/")
-        parts = [part for part in name.split("/") if part not in ("", ".")]
-        if name.startswith("/") or ".." in parts:
-            raise SourceError(f"{self.path} has the path {name}, which leads out of it: refused")
-        return "/".join(parts)
 
     def _what_came(self) -> str:
         if self.last_patch:
@@ -409,11 +360,3 @@ def _no_tar(path: Path, block: bytes) -> SourceError:
     what = found.name if found is not None else "other data"
     way_out = found.way_out if found is not None and found.way_out else "download it again"
     return SourceError(f"{path} is no tar archive: it has {what} in it; {way_out}")
-
-
-def _name(header: bytes) -> str:
-    name = header[:100].partition(b"\0")[0]
-    if header[257:263] == b"ustar\0":  # POSIX; GNU uses the bytes of the prefix for other things
-        prefix = header[345:500].partition(b"\0")[0]
-        name = prefix + b"/" + name if prefix else name
-    return name.decode(errors="surrogateescape")
