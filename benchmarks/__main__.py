@@ -22,6 +22,7 @@ from benchmarks import (
     start,
     targets,
     venvs,
+    verifying,
 )
 from benchmarks.machine import machine, versions
 from benchmarks.picture import draw
@@ -42,6 +43,7 @@ CASES = (
     "memory",
     "remote",
     "start",
+    "verify",
 )
 DEFAULT = ("convert", "read")
 OTHERS = ("environments", "report")
@@ -107,6 +109,7 @@ class Cases:
             "costs": lambda: costs.run(self.tree(), self.out, a.workers),
             "copy": lambda: copies.run(self.tree(), self.out, a.workers, a.rounds),
             "remote": lambda: remote.run(self.tree(), self.out, a.workers, a.rounds),
+            "verify": lambda: verifying.run(self.tree(), self.out, a.workers, a.rounds),
             "start": lambda: start.run(self.out, a.workers, a.rounds, a.seed),
             "memory": lambda: convert.run_memory(self.out, tuple(a.memory_n), a.workers, a.seed),
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),

@@ -10,6 +10,14 @@ from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
 from benchmarks.folders import CAT, COLD, LATE, LATE_ALONE
 from benchmarks.report import CaseTable
 from benchmarks.start import HELP, SMALL
+from benchmarks.verifying import (
+    AGAINST_COLD,
+    AGAINST_WARM,
+    CAT_COLD,
+    CONVERT_COLD,
+    CONVERT_WARM,
+    VERIFY_COLD,
+)
 
 OF_CONVERTING = (
     "convert",
@@ -20,6 +28,7 @@ OF_CONVERTING = (
     "memory",
     "remote",
     "start",
+    "verify",
 )  # the cases without a reader
 CONVERTER, USUAL = "Patchpress", "rasterio, process pool"
 FROM_ARCHIVE = PATCHPRESS.format(layout="stacked")
@@ -68,6 +77,13 @@ class Medians:
         if not seconds:
             raise Absent("archive")
         return float(seconds[other] / seconds[FROM_ARCHIVE])
+
+    def verifying(self, name: str, other: str) -> float:
+        """How many times as long as another command."""
+        seconds = {raw["name"]: median(raw["seconds"]) for raw in self.trials.get("verify", ())}
+        if not seconds:
+            raise Absent("verify")
+        return float(seconds[name] / seconds[other])
 
     def starting(self, name: str) -> float:
         """CPU seconds of a short command and of all processes that it starts."""
@@ -162,6 +178,24 @@ GOALS = (
         "stacked from the archive, in times of zstd -dc to nowhere",
         1.8,
         lambda m: 1 / m.from_archive(NOWHERE, "ended"),
+        most=True,
+    ),
+    Goal(
+        "verify of a cold store, times as long as cat of its file",
+        1.3,
+        lambda m: m.verifying(VERIFY_COLD, CAT_COLD),
+        most=True,
+    ),
+    Goal(
+        "verify --against, times as long as converting, all cold",
+        2,
+        lambda m: m.verifying(AGAINST_COLD, CONVERT_COLD),
+        most=True,
+    ),
+    Goal(
+        "verify --against, times as long as converting, all warm",
+        2,
+        lambda m: m.verifying(AGAINST_WARM, CONVERT_WARM),
         most=True,
     ),
     Goal("CPU seconds of convert --help", 0.08, lambda m: m.starting(HELP), most=True),
