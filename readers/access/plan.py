@@ -1,7 +1,7 @@
 """`Plan`: how the wanted bands get from a record into an array, worked out once a header."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -28,15 +28,20 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class CoarseBand:
-    """A band whose pixels are repeated onto the finest grid."""
+class CoarseBands:
+    """Bands whose pixels are repeated onto the finest grid.
+
+    They have one size, and lie one after the other in the record and in the array.
+    """
 
     record_offset: int
     nbytes: int
+    """Of all of them."""
     shape: tuple[int, int]
-    """Its own (height, width)."""
-    index: int
-    """Which band of the array it becomes."""
+    """(height, width) of each."""
+    first: int
+    """Which band of the array the first of them becomes."""
+    count: int = 1
 
 
 class Part(NamedTuple):
@@ -71,7 +76,7 @@ class Plan:
     """(bands, height, width) of the array."""
     dtype: np.dtype[Any]
     runs: tuple[Run, ...]
-    coarse: tuple[CoarseBand, ...]
+    coarse: tuple[CoarseBands, ...]
 
     @cached_property
     def nbytes(self) -> int:
@@ -155,9 +160,13 @@ class Plan:
         self._repeat(scratch, self._scratch_offsets, out)
 
     def _repeat(self, data: memoryview, offsets: Sequence[int], out: Array) -> None:
-        for band, offset in zip(self.coarse, offsets, strict=True):
-            pixels = np.frombuffer(data, self.dtype, band.shape[0] * band.shape[1], offset)
-            repeat_into(pixels.reshape(band.shape), out[band.index])
+        width = self.shape[-1]
+        for bands, offset in zip(self.coarse, offsets, strict=True):
+            rows, columns = bands.shape
+            rows *= bands.count
+            pixels = np.frombuffer(data, self.dtype, rows * columns, offset)
+            grids = out[bands.first : bands.first + bands.count]
+            repeat_into(pixels.reshape(rows, columns), grids.reshape(-1, width))
 
     def fill(self, record: memoryview, out: Array) -> None:
         """Copy all wanted bands of a record into `out` (bands, height, width)."""
@@ -165,6 +174,21 @@ class Plan:
         for start, end, target, target_end in self.copies:
             flat[target:target_end] = np.frombuffer(record[start:end], np.uint8)
         self.repeat(record, out)
+
+
+def _add(coarse: list[CoarseBands], bands: CoarseBands) -> None:
+    """Add one more, which may lie after the last ones."""
+    last = coarse[-1] if coarse else None
+    if (
+        last
+        and last.shape == bands.shape
+        and last.record_offset + last.nbytes == bands.record_offset
+        and last.first + last.count == bands.first
+    ):
+        nbytes, count = last.nbytes + bands.nbytes, last.count + 1
+        coarse[-1] = replace(last, nbytes=nbytes, count=count)
+    else:
+        coarse.append(bands)
 
 
 def size_advice(plan: Plan) -> str:
@@ -188,7 +212,7 @@ def plan_of(modality: Modality, bands: Sequence[str] | None) -> Plan:
     _, height, width = modality.shape
     plane = height * width * modality.dtype.itemsize
     runs: list[Run] = []
-    coarse: list[CoarseBand] = []
+    coarse: list[CoarseBands] = []
     for position, index in enumerate(indices):
         band = modality.bands[index]
         start, target = len(form.header) + index * plane, position * plane
@@ -198,7 +222,7 @@ def plan_of(modality: Modality, bands: Sequence[str] | None) -> Plan:
                 raise ValueError(f"the form has no band {band.name}")
             start = len(form.header) + tensor.offset
             if tensor.nbytes != plane:
-                coarse.append(CoarseBand(start, tensor.nbytes, band.shape, position))
+                _add(coarse, CoarseBands(start, tensor.nbytes, band.shape, position))
                 continue
         last = runs[-1] if runs else None
         if (

@@ -1,5 +1,6 @@
 """Puts a coarse band onto the finest grid by repeating its pixels, and takes it out again."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,10 @@ import numpy.typing as npt
 Array = npt.NDArray[np.generic]
 
 # A value times this constant, as an integer of twice the width, is the value twice in a row.
-_TWICE: dict[int, tuple[type[np.unsignedinteger[Any]], int]] = {
-    1: (np.uint16, 0x101),
-    2: (np.uint32, 0x1_0001),
-    4: (np.uint64, 0x1_0000_0001),
+_TWICE: dict[int, tuple[type[np.unsignedinteger[Any]], Any]] = {
+    1: (np.uint16, np.uint16(0x101)),
+    2: (np.uint32, np.uint32(0x1_0001)),
+    4: (np.uint64, np.uint64(0x1_0000_0001)),
 }
 _UNSIGNED: dict[int, type[np.unsignedinteger[Any]]] = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
@@ -20,7 +21,8 @@ def repeat_into(band: Array, out: Array) -> None:
     """Fill `out` (H, W) with `band` (h, w), each pixel repeated H/h times down and W/w across.
 
     Exact for every dtype and bit pattern; `out[:: H // h, :: W // w]` gives `band` back. Both are
-    C-contiguous and of one dtype; H and W are multiples of h and w.
+    C-contiguous and of one dtype; H and W are multiples of h and w. Bands of one shape that lie one
+    after the other in both are repeated fastest together, as one that is so many times as high.
     """
     height, width = band.shape
     down, across = out.shape[0] // height, out.shape[1] // width
@@ -28,17 +30,22 @@ def repeat_into(band: Array, out: Array) -> None:
         out[...] = band
         return
     size = band.dtype.itemsize
-    if across % 2 == 0 and size in _TWICE:
-        # Multiplying writes wide numbers in one pass; a repetition writes element by element.
+    if across == 2 and size in _TWICE:
+        # Wide numbers are written in one pass, which a repetition does element by element. To
+        # multiply them in place is faster than to let the multiplication make them wide.
         wide, factor = _TWICE[size]
-        row = np.multiply(band.view(_UNSIGNED[size]), factor, dtype=wide)
-        across //= 2
-        target = out.view(wide)
+        rows = band.view(_UNSIGNED[size]).astype(wide)
+        rows *= factor
+        out = out.view(wide)
     else:
-        row, target = band, out
-    if across > 1:
-        row = np.repeat(row, across, axis=1)
-    target.reshape(height, down, -1)[...] = row[:, None, :]
+        rows = band if across == 1 else band.take(_repeated(width, across), axis=1)
+    out.reshape(height, down, -1)[...] = rows[:, np.newaxis]
+
+
+@lru_cache(maxsize=64)
+def _repeated(count: int, times: int) -> npt.NDArray[np.intp]:
+    """The first `count` numbers, each so many times."""
+    return np.repeat(np.arange(count), times)
 
 
 def unrepeat(band: Array, shape: tuple[int, int]) -> Array:
