@@ -16,6 +16,7 @@ from benchmarks import (
     costs,
     folders,
     forms,
+    layouts,
     loader,
     read,
     remote,
@@ -39,6 +40,7 @@ CASES = (
     "rgb",
     "shards",
     "cold",
+    "layouts",
     "loader",
     "memory",
     "remote",
@@ -115,6 +117,7 @@ class Cases:
             "read": lambda: read.run(self.sources(), a.batch, a.rounds, a.seconds),
             "rgb": lambda: read.run_rgb(self.sources(), a.batch, a.rounds, a.seconds),
             "shards": lambda: read.run_shards(self.sources(), a.batch, a.rounds, a.seconds),
+            "layouts": lambda: layouts.run(self.tree(), self.out, a.workers, a.rounds, a.seconds),
             "cold": lambda: cold.run(self.sources(), a.batch[0], a.cold_patches, a.rounds),
             "loader": lambda: loader.run(self.sources(), a.batch, a.rounds, a.loader_seconds),
         }

@@ -25,6 +25,7 @@ OF_CONVERTING = (
     "folders",
     "costs",
     "copy",
+    "layouts",
     "memory",
     "remote",
     "start",
@@ -110,6 +111,17 @@ class Medians:
             raise Absent("memory")
         return list(found.values())
 
+    def layout(self, name: str, what: str) -> float:
+        """Of a layout with a codec: seconds of a conversion, what a way of reading gave, a size."""
+        for raw in self.trials.get("layouts", ()):
+            if raw["name"] == name:
+                if what in raw["sizes"]:
+                    return float(raw["sizes"][what])
+                if what == "whole":
+                    return float(raw[what])
+                return float(median(raw["seconds"] if what == "seconds" else raw["found"][what]))
+        raise Absent("layouts")
+
     def rate(self, case: str, name: str, batch: int = 64, workers: int = 0) -> float:
         """Patches a second, the median."""
         return median(self.values("rates", case, name, batch, workers))
@@ -126,6 +138,9 @@ class Medians:
         """Bytes read from the disk for each byte needed; of the two layouts the larger value."""
         found = [self.values("amplification", "cold", name, 64, 0) for name in DIRECT]
         return max(map(median, found))
+
+
+PLAIN, PACKED = "native, none", "native, blosc2"  # of the case layouts
 
 
 @dataclass(frozen=True)
@@ -261,6 +276,34 @@ GOALS = (
         1.1,
         Medians.amplification,
         most=True,
+    ),
+    Goal("kB of a Blosc2 record, s2", 115, lambda m: m.layout(PACKED, "s2") / 1e3, most=True),
+    Goal("kB of a Blosc2 record, s1", 92, lambda m: m.layout(PACKED, "s1") / 1e3, most=True),
+    Goal(
+        "GB of all BigEarthNet v2, native, blosc2, by computation",
+        120,
+        lambda m: m.layout(PACKED, "whole") / 1e9,
+        most=True,
+    ),
+    Goal(
+        "converting native, blosc2 against native",
+        0.8,
+        lambda m: m.layout(PLAIN, "seconds") / m.layout(PACKED, "seconds"),
+    ),
+    Goal(
+        "cold native, blosc2 against the best without codec",
+        1.2,
+        lambda m: (
+            min(m.layout(PLAIN, "cold"), m.layout("stacked, none", "cold"))
+            / m.layout(PACKED, "cold")
+        ),
+    ),
+    Goal("us a patch, warm, native, blosc2", 140, lambda m: m.layout(PACKED, "warm"), most=True),
+    Goal("us a patch, warm, native", 70, lambda m: m.layout(PLAIN, "warm"), most=True),
+    Goal(
+        "patches/s of PatchLoader with 2 threads, native, blosc2",
+        12_000,
+        lambda m: m.layout(PACKED, "loader"),
     ),
     Goal(
         "B04 B03 B02 against all 12 bands",
