@@ -144,6 +144,14 @@ def plot(
             "of each column.",
         ),
     ] = None,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys",
+            metavar="FILE",
+            help="Only patches that this file names: one a line, or a column of a table.",
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="CLASS", help="Only patches of this class; may be repeated."),
@@ -176,6 +184,7 @@ def plot(
     verbose: Verbose = 0,
 ) -> None:
     """Draw patches with their partners, the bands of one, classes, places, values of bands."""
+    from patchpress.converter.commands.keys_file import where_of
     from patchpress.converter.commands.plot import plot as plot_store
     from patchpress.converter.commands.statistics_rows import parse_where
 
@@ -186,7 +195,7 @@ def plot(
             out=out,
             picture=picture,
             split=split or None,
-            where=parse_where(store, where or []),
+            where=where_of(store, parse_where(store, where or []), keys_file),
             label=label or None,
             flagged=None if flagged is None else str(flagged),  # type: ignore[arg-type]
             target=target,
@@ -253,6 +262,14 @@ def stats(
             "values of each column.",
         ),
     ] = None,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys",
+            metavar="FILE",
+            help="Only patches that this file names: one a line, or a column of a table.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, whole("Processes that read and count; one a CPU if it is not given.")
     ] = None,
@@ -265,6 +282,7 @@ def stats(
     verbose: Verbose = 0,
 ) -> None:
     """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
+    from patchpress.converter.commands.keys_file import where_of
     from patchpress.converter.commands.statistics_file import save_statistics, statistics_file
     from patchpress.converter.commands.statistics_rows import parse_where
     from patchpress.converter.commands.stats import compute, statistics_text
@@ -277,7 +295,7 @@ def stats(
             split or None,
             modality,
             flagged=None if flagged is None else str(flagged),
-            where=parse_where(store, where or []),
+            where=where_of(store, parse_where(store, where or []), keys_file),
             workers=workers,
             progress=progress,
         )

@@ -3,26 +3,23 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.converter.tables.lists import read_list
-from patchpress.converter.tables.tablefiles import STRINGS, check_column, read_groups, read_schema
+from patchpress.converter.tables.listed_rows import listed_rows
 from patchpress.converter.transfer.source_store import SourceStore
 from patchpress.readers import subsets
 from patchpress.readers.choice import Where
-from patchpress.readers.errors import OptionError, SelectionEmpty, SourceMissing
+from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.format.manifest import Manifest
-from patchpress.readers.format.table import Split, key_column, keys_in, presence_column
+from patchpress.readers.format.table import Split, presence_column
 from patchpress.readers.rows import Rows, rows_of
 from patchpress.readers.targets import class_names, label_array
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-_PARQUET = b"PAR1"  # the first bytes of such a file
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +99,7 @@ def choose_rows(source: SourceStore, choice: RowChoice, modalities: Collection[s
     absent: tuple[str, ...] = ()
     passed_by = 0
     if choice.keys is not None:
-        found = _listed(source, choice.keys)
+        found = listed_rows(manifest, source.table, choice.keys)
         kept = rows.keep(pa.array(found.mask[rows.numbers]))
         absent, passed_by = found.absent, int(found.mask.sum()) - len(kept)
         if not len(kept):
@@ -158,76 +155,3 @@ def _drawn(manifest: Manifest, rows: Rows, choice: RowChoice) -> npt.NDArray[np.
         raise SelectionEmpty(f"{share} of {len(rows):,} rows is less than one row")
     parts = subsets.stratified_parts(hot, (share, 1 - share), choice.seed)
     return np.flatnonzero(parts == 0)
-
-
-@dataclass(frozen=True)
-class _NamedRows:
-    """Which rows a list names."""
-
-    mask: npt.NDArray[np.bool_]
-    absent: tuple[str, ...]
-    what: str
-
-
-def _listed(source: SourceStore, keys: Path | Sequence[str]) -> _NamedRows:
-    """The rows that some names mean: those of rows, or of records of any modality.
-
-    Raises:
-        SelectionEmpty: the store has none of them.
-        OptionError, SourceMissing, TableError: the list cannot be read, or has no names.
-    """
-    import pyarrow as pa
-
-    known = _names(source)
-    is_file = isinstance(keys, Path)
-    everything = pa.concat_arrays([pa.array(names, pa.string()) for names in known.values()])
-    asked = _read_names(source, keys, everything) if isinstance(keys, Path) else list(keys)
-    what = str(keys) if is_file else "the list of keys"
-    wrong = next((name for name in asked if not isinstance(name, str)), None)
-    if wrong is not None or not asked:
-        raise OptionError(f"keys must be names, not {wrong!r}" if asked else f"{what} is empty")
-    wanted = set(asked)
-    mask, met = np.zeros(source.manifest.rows, bool), set[str]()
-    for names in known.values():
-        hits = np.fromiter((name in wanted for name in names), bool, len(names))
-        mask |= hits
-        met.update(names[at] for at in np.flatnonzero(hits))
-    absent = tuple(name for name in dict.fromkeys(asked) if name not in met)
-    if not met:
-        raise SelectionEmpty(
-            f"the store has none of the {len(wanted):,} names in {what}: it has "
-            f"{next(iter(known.values()))[0]!r}, there is {asked[0]!r}"
-        )
-    return _NamedRows(mask, absent, what)
-
-
-def _names(source: SourceStore) -> dict[str, list[str]]:
-    """What each row may be called: by the columns of keys, and by the keys of its records."""
-    found: dict[str, list[str]] = {}
-    for modality in source.manifest.modalities.values():
-        column = key_column(modality)
-        values = source.table[column]
-        found[column] = [str(name or "") for name in values.to_pylist()]
-        if modality.key != f"{{{column}}}":
-            found[f"{modality.name} {column}"] = keys_in(modality, values)
-    return found
-
-
-def _read_names(source: SourceStore, path: Path, known: "pa.Array") -> list[Any]:
-    """The names in a list, one a line, or in a column of a table."""
-    columns = list(dict.fromkeys(key_column(m) for m in source.manifest.modalities.values()))
-    try:
-        with path.open("rb") as file:
-            is_parquet = file.read(len(_PARQUET)) == _PARQUET
-    except FileNotFoundError:
-        raise SourceMissing(f"there is no file {path} of keys") from None
-    except OSError as error:
-        raise OptionError(f"{path} cannot be read as a list of keys ({error.strerror})") from None
-    if not is_parquet:
-        return read_list(path, columns[0], known)
-    names = read_schema(path).names
-    column = next((name for name in columns if name in names), None)
-    column = column or (names[0] if len(names) == 1 else columns[0])
-    check_column(path, read_schema(path), column, STRINGS)
-    groups = read_groups(path, [column])
-    return [name for group in groups for name in group[column].to_pylist() if name is not None]
