@@ -22,6 +22,7 @@ def parse() -> argparse.Namespace:
     add("--n", type=int, default=1000, help="patches of the made tree")
     add("--shards", type=int, default=8)
     add("--rounds", type=int, default=3)
+    add("--pinned", action="store_true", help="each worker, and the process alone, on one core")
     add("--out", type=Path, default=Path("/dev/shm"), help="where all of it lies meanwhile")  # noqa: S108
     cases.add_parser("model", help="which resource decides on 1 to 64 nodes, computed")
     return parser.parse_args()
@@ -38,7 +39,10 @@ def main() -> None:
     with TemporaryDirectory(prefix="patchpress-cluster-", dir=beside) as folder:
         if args.case == "convert":
             tree = args.tree or synthetic_tree(Path(folder), args.n, 0)
-            print(markdown(conversions.run(tree, Path(folder), args.shards, args.rounds)))
+            table = conversions.run(
+                tree, Path(folder), args.shards, args.rounds, pinned=args.pinned
+            )
+            print(markdown(table))
             return
         print(markdown(tasks.run(Path(folder), args.tasks, args.workers, args.window or None)))
 

@@ -37,6 +37,10 @@ ALONE = "this process alone (`--workers 0`)"
 WITH_ONE = "a process that writes and one that decodes (`--workers 1`)"
 
 
+NO_PROFILE = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
+"""As docs/cluster.md sets it for workers."""
+
+
 @dataclass
 class Way:
     """A way to convert, and what was measured of it."""
@@ -44,17 +48,22 @@ class Way:
     name: str
     options: tuple[str, ...]
     workers: DaskProcesses | None = None
+    before: tuple[str, ...] = ()
+    """Words before its command."""
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: int = 0
 
 
-def run(tree: Path, out: Path, shards: int, rounds: int) -> CaseTable:
-    """Convert a tree in each way, `rounds` times; all is in the page cache, or in memory."""
+def run(tree: Path, out: Path, shards: int, rounds: int, *, pinned: bool = False) -> CaseTable:
+    """Convert a tree in each way, `rounds` times; all is in the page cache, or in memory.
+
+    With `pinned` each worker, and the process alone, has one core to itself.
+    """
     warm(tree)
     patches = sum(1 for _ in (tree / "BigEarthNet-S2").glob("*/*"))
     with ExitStack() as stack:
-        ways = list(_ways(stack, out))
+        ways = list(_ways(stack, out, pinned=pinned))
         _require_equal(ways, tree, out, shards)
         for turn in range(rounds):
             for way in ways if turn % 2 else ways[::-1]:
@@ -86,14 +95,20 @@ def ratios(times: Mapping[str, float]) -> str:
     )
 
 
-def _ways(stack: ExitStack, out: Path) -> Iterator[Way]:
-    yield Way(ALONE, ("--workers", "0"))
+def _ways(stack: ExitStack, out: Path, *, pinned: bool) -> Iterator[Way]:
+    yield Way(ALONE, ("--workers", "0"), before=_on_core(0) if pinned else ())
     yield Way(WITH_ONE, ("--workers", "1"))
     for name, count in ((ONE, 1), (TWO, 2)):
         machines = stack.enter_context(DaskProcesses(out / f"machines-{count}"))
-        for _ in range(count):
-            machines.add_worker()
+        for number in range(count):
+            machines.add_worker(env=NO_PROFILE, before=_on_core(number) if pinned else ())
         yield Way(name, ("--scheduler", machines.address), machines)
+
+
+def _on_core(number: int) -> tuple[str, ...]:
+    """Words before a command that leave it one core of those that this process may use."""
+    cores = sorted(os.sched_getaffinity(0))
+    return ("taskset", "--cpu-list", str(cores[number % len(cores)]))
 
 
 def _require_equal(ways: list[Way], tree: Path, out: Path, shards: int) -> None:
@@ -121,7 +136,15 @@ def _digest(path: Path) -> bytes:
 def _convert(way: Way, tree: Path, store: Path, shards: int) -> tuple[float, float, int]:
     """Run the command; gives its seconds, those of CPU with its workers', and its peak memory."""
     shutil.rmtree(store, ignore_errors=True)
-    command = [sys.executable, "-m", "patchpress", "convert", "bigearthnet-v2", str(tree)]
+    command = [
+        *way.before,
+        sys.executable,
+        "-m",
+        "patchpress",
+        "convert",
+        "bigearthnet-v2",
+        str(tree),
+    ]
     command += [str(store), "--shards", str(shards), *way.options]
     log, before = store.with_suffix(".log"), _cpu_of_workers(way)
     with log.open("wb") as written:

@@ -108,8 +108,11 @@ def _address_in(file: Path) -> str:
 
 def _local(stack: ExitStack, workers: int) -> "LocalCluster":
     """Start a scheduler in this process, and worker processes of one thread."""
+    import dask
     from distributed import LocalCluster
 
+    # Dask's profile of its threads takes 4 % of a worker; nothing here reads it.
+    stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False}))
     stack.enter_context(without_main())
     cluster = LocalCluster(
         n_workers=0,

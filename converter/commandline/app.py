@@ -32,7 +32,13 @@ app = typer.Typer(
 
 
 class _Command(TyperCommand):
-    """A command whose errors name the command that they are about."""
+    """A command whose errors name the command that they are about, and whose help has no types."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for one in self.params:
+            if one.param_type_name == "argument":  # Typer would add <str> to STORE
+                one.display_type_rich = lambda ctx: None  # type: ignore[attr-defined]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words; some errors of click have no context, and get this one."""

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from patchpress.converter.cluster.agreement import require_same_sight, require_s
 from patchpress.converter.cluster.connection import LOCAL, connected
 from patchpress.converter.cluster.tasks import run_tasks
 from patchpress.converter.commands.cluster_task import ShardTask, make_shards_here
-from patchpress.converter.commands.join_shards import finish
+from patchpress.converter.commands.join_shards import Gathered, finish
 from patchpress.converter.commands.shard_maker import ShardMaker
 from patchpress.converter.options import ConvertOptions
 from patchpress.converter.paths import StrPath
@@ -58,9 +58,10 @@ def convert_on_cluster(
     request = _request_for_workers(dataset, source, store, options, is_local=is_local)
     workers = min(options.worker_count, options.shards or 1) if is_local else 0
     with claim(store, overwrite=options.overwrite) as target:
+        work = _ClusterWork(request, store, options.scratch, progress)
         with connected(str(options.scheduler), workers) as client:
-            _ClusterWork(request, store, options.scratch, progress).run(client, target)
-        report = finish(store, request, progress)
+            work.run(client, target)
+        report = finish(store, request, progress, gathered=work.gathered)
         report.seconds = time.monotonic() - begun
         save_report(report, store)
     remove_working_files(store)
@@ -93,6 +94,10 @@ class _ClusterWork:
     store: Path
     scratch: Path | None
     progress: Progress
+    gathered: Gathered = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gathered = Gathered(self.request)
 
     def run(self, client: "Client", target: Target) -> None:
         """Make all shards that are not in their places."""
@@ -134,12 +139,24 @@ class _ClusterWork:
         self.progress.start("converting", total)
         told: set[str] = set()
         tasks = self._tasks(maker, numbers)
+        left, shards = set(numbers), self.request.options.shards or 0
         what = "shard" if not packed else "the pass over the archives, task"
         for done in run_tasks(client, make_shards_here, tasks, self.progress, what=what):
             for sentence in done.warnings:
                 if sentence not in told:
                     told.add(sentence)
                     warnings.warn(sentence, stacklevel=2)
+            left.difference_update(done.numbers)
+            self._gather(maker, min(left, default=shards))
+
+    def _gather(self, maker: ShardMaker, end: int) -> None:
+        """Read the journals of the shards before `end`, while workers make others."""
+        for number in range(self.gathered.shards, end):
+            folder = self.store / shard_folder(number)
+            shard = maker.finished(number, folder)
+            if shard is None:  # somebody removed it: `finish` says so
+                return
+            self.gathered.add(folder, shard)
 
     def _tasks(self, maker: ShardMaker, numbers: list[int]) -> Iterator[tuple[int, ShardTask]]:
         """The tasks, each made when it is handed on: the lists of all would take memory."""

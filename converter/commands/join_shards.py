@@ -4,8 +4,9 @@ The journals of the shards tell what each record is. They are read shard after s
 some 20 bytes a record; the extents of the shards become those of the store.
 """
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from patchpress.converter.storage.shard_extents import join_extents
 from patchpress.converter.storage.shard_file import FinishedShard, SourceFindings, require_journal
 from patchpress.converter.storage.shard_place import shards_there
 from patchpress.converter.tables.metadata import join, write_metadata
-from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.text import number_ranges
 from patchpress.readers.access.extents_file import load_extents, read_extents, write_extents
 from patchpress.readers.errors import (
@@ -59,8 +59,13 @@ def request_of(store: Path, settings: Mapping[str, Any], name: str) -> Conversio
     asked = settings.get(REQUEST)
     if not isinstance(asked, dict):
         raise TargetError(f"{name}/{MARKER} does not say what the source was: convert again")
-    options = convert_options(asked["options"])
-    request = prepare_request(asked["dataset"], Path(asked["source"]), store, options)
+    options, dataset = convert_options(asked["options"]), asked["dataset"]
+    if os.sep in dataset and not Path(dataset).is_file():
+        raise TargetError(
+            f"{name} was begun with the description {dataset}, which is not there any more: put "
+            "the same file back, and run the same command again"
+        )
+    request = prepare_request(dataset, Path(asked["source"]), store, options)
     differ = differences(settings, request.decisive_settings())
     if differ:
         raise TargetError(
@@ -76,6 +81,7 @@ def finish(
     request: ConversionRequest,
     progress: Progress,
     shards: list[FinishedShard] | None = None,
+    gathered: "Gathered | None" = None,
 ) -> Report:
     """Write what describes all shards of a store, and the manifest last.
 
@@ -87,6 +93,7 @@ def finish(
         progress: told of every shard that is read.
         shards: all of them, if their data files lie elsewhere and are known to be there; None if
             the folder has them.
+        gathered: what the first of them have, if their journals were read while others were made.
 
     Raises:
         StoreUnfinished, StoreDamaged, SourceError, TableError, TargetError: as `finish_store`.
@@ -100,12 +107,13 @@ def finish(
         request = request._replace(options=options)
     tables = request.checked_tables()
     with writing(store):
-        # Before the logs are made: neither is in memory while the other is.
+        # Before the logs are made, if they are not there: neither is in memory with the other.
         paths = [shard_path(one.number) for one in shards]
         write_extents(store, join_extents(store, paths, read))
-    gathered = _Gathered(request, request.empty_logs())
-    progress.start("putting shards together", sum(shard.records for shard in shards))
-    for shard in shards:
+    gathered = gathered or Gathered(request)
+    left = shards[gathered.shards :]
+    progress.start("putting shards together", sum(shard.records for shard in left))
+    for shard in left:
         gathered.add(store / shard_folder(shard.number), shard)
         progress.advance(shard.records, 0)
     if not any(shard.records for shard in shards):
@@ -141,14 +149,16 @@ def _all_shards(store: Path, settings: Mapping[str, Any]) -> list[FinishedShard]
     return [shard for shard in there.values() if shard is not None]
 
 
-@dataclass
-class _Gathered:
-    """What the shards that were read so far have."""
+class Gathered:
+    """What the shards that were read so far have; they are read in the order of their numbers."""
 
-    request: ConversionRequest
-    logs: dict[str, RecordLog]
-    found: SourceFindings = field(default_factory=SourceFindings)
-    other_size: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self, request: ConversionRequest) -> None:
+        self.logs = request.empty_logs()
+        self.found = SourceFindings()
+        self.other_size: dict[str, list[str]] = {}
+        self.shards = 0
+        """How many were read."""
+        self._modalities = request.description.modalities
 
     def add(self, folder: Path, shard: FinishedShard) -> None:
         """Read the journal of the next shard.
@@ -158,7 +168,7 @@ class _Gathered:
         """
         require_journal(folder, shard)
         self.found = self.found.with_those_of(shard.source)
-        modalities, digest = self.request.description.modalities, ContentDigest()
+        digest = ContentDigest()
         with Journal(folder / SHARD_JOURNAL) as journal:
             for entry in journal.entries():
                 if isinstance(entry.result, PatchError):
@@ -168,7 +178,7 @@ class _Gathered:
                 patch = Patch(
                     modality=entry.modality,
                     key=entry.key,
-                    name=modalities[entry.modality].name_of(entry.key),
+                    name=self._modalities[entry.modality].name_of(entry.key),
                     identity=entry.identity,
                 )
                 self._add_record(patch, entry.result)
@@ -177,6 +187,7 @@ class _Gathered:
                 f"{folder} has a journal of other records than its data file: remove the folder, "
                 "and make that shard again"
             )
+        self.shards += 1
 
     def _add_record(self, patch: Patch, record: Encoded) -> None:
         self.logs[patch.modality].add(patch, record)

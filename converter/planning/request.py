@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import record_columns
@@ -76,7 +76,7 @@ class ConversionRequest(NamedTuple):
             VERSION: version("patchpress"),
             **settings,
             "shards": self.options.shards,
-            DESCRIPTION: asdict(self.description),
+            DESCRIPTION: _content(self.description),
             **{f"path {name}": _resolved(paths) for name, paths in self.parts.paths.items()},
         }
 
@@ -196,6 +196,14 @@ def _split_options(options: ConvertOptions) -> SplitOptions:
     return SplitOptions(
         strategy=str(options.split), validation=options.validation, seed=options.seed
     )
+
+
+def _content(description: Description) -> dict[str, Any]:
+    """All that a description says; not whether it came with this package, which decides nothing."""
+    content = asdict(description)
+    for modality in content["modalities"].values():
+        del modality["limited"]
+    return content
 
 
 def _resolved(paths: Iterable[Path]) -> str:

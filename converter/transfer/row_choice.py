@@ -51,7 +51,10 @@ class RowChoice:
         """
         share, count = self.fraction, self.per_class
         if share is not None and count is not None:
-            raise OptionError("give fraction or per_class, not both: each says how many are taken")
+            raise OptionError(
+                "give a fraction or a number of patches of each class, not both: each says how "
+                "many are taken"
+            )
         if share is not None and (
             isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1
         ):
@@ -63,7 +66,9 @@ class RowChoice:
         subsets.check_seed(self.seed)
         if share is None and count is None and (self.seed or self.target is not None):
             what = f"seed {self.seed}" if self.seed else f"target {self.target!r}"
-            raise OptionError(f"{what} has no effect without fraction or per_class")
+            raise OptionError(
+                f"{what} has no effect without a fraction, or a number of patches of each class"
+            )
 
 
 @dataclass(frozen=True)

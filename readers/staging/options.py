@@ -107,4 +107,4 @@ def bytes_of(size: int | str) -> int:
         return int(float(match[1]) * _UNITS[match[2]])
     if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
-    raise OptionError(f"stage_size {size!r} is no number of bytes: write 200GB, or 500MB")
+    raise OptionError(f"the size {size!r} of a stage is no number of bytes: write 200GB, or 500MB")

@@ -92,7 +92,7 @@ def _make_room(folder: CopyFolder, size: int, limit: int | None) -> None:
         taken = sum(status.st_size for status in (*whole.values(), *partial.values()))
         if taken + size - limit > lacking:
             lacking = taken + size - limit
-            why = f"stage_size allows {limit:,} bytes, of which {taken:,} are taken"
+            why = f"the size of the stage allows {limit:,} bytes, of which {taken:,} are taken"
     if lacking <= 0:
         return
     kept = _used(folder)

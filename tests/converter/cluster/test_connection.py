@@ -105,3 +105,13 @@ def test_workers_of_this_machine_are_processes_that_end(
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_workers_of_this_machine_do_not_profile_themselves() -> None:
+    import dask
+
+    name = "distributed.worker.profile.enabled"
+    before = dask.config.get(name)
+    with connected("local", 1) as client:
+        assert list(client.run(dask.config.get, name).values()) == [False]
+    assert dask.config.get(name) == before

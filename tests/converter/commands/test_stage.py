@@ -35,7 +35,11 @@ def test_a_store_is_staged_once_and_found_by_a_job(
     ("words", "code", "sentence"),
     [
         (["{store}", "{tmp}", "--size", "5kB"], 2, "there is no room in {tmp} for shards/00000"),
-        (["{store}", "{tmp}", "--size", "5XB"], 2, "stage_size '5XB' is no number of bytes"),
+        (
+            ["{store}", "{tmp}", "--size", "5XB"],
+            2,
+            "'5XB' of a stage is no number of bytes",
+        ),
         (
             ["{store}", "{tmp}/file/stage"],
             2,

@@ -266,7 +266,9 @@ def test_copies_that_nobody_uses_go_first_the_oldest(
     (shard,) = read_manifest(single).shards
     limit = sum(sizes) + shard.bytes - sizes[1]
     other = copies_of(single, stage, limit)
-    with pytest.raises(NoRoom, match=r"stage_size allows [\d,]+ bytes, of which [\d,]+ are taken"):
+    with pytest.raises(
+        NoRoom, match=r"of the stage allows [\d,]+ bytes, of which [\d,]+ are taken"
+    ):
         other.make(0)
     assert [first.find(number) is not None for number in range(SHARDS)] == [True] * SHARDS
     for number in (1, 0, 2):

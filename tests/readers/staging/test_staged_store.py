@@ -144,7 +144,7 @@ def test_the_environment_says_where_and_how_much(
     assert open_store(parts, stage=False).reads_from == f"read from {parts}"
     assert Samples(parts, stage=False).store.reads_from == f"read from {parts}"
     monkeypatch.setenv(options.STAGE_SIZE, "many")
-    with pytest.raises(OptionError, match="'many' is no number of bytes: write 200GB"):
+    with pytest.raises(OptionError, match="'many' of a stage is no number of bytes: write 200GB"):
         open_store(parts)
     monkeypatch.setenv(options.STAGE, "")
     assert open_store(parts).reads_from == f"read from {parts}"
@@ -222,7 +222,7 @@ def test_without_room_the_rest_is_read_directly_and_told_once(parts: Path, tmp_p
         assert pixels(store) == expected
     (warning,) = raised
     assert warning.category is StageUnusable
-    assert f"stage_size allows {limit:,} bytes" in str(warning.message)
+    assert f"the size of the stage allows {limit:,} bytes" in str(warning.message)
     assert f"it is read from {parts}" in str(warning.message)
     assert 1 <= len(staged_names(tmp_path)) < SHARDS
     with pytest.raises(TargetError, match="there is no room in"):
