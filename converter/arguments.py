@@ -100,6 +100,39 @@ Verbose = Annotated[
     ),
 ]
 
+Splits = Annotated[
+    list[str] | None,
+    typer.Option("--split", metavar="NAME", help="Only this split; may be repeated."),
+]
+
+Modalities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--modality",
+        metavar="NAME",
+        help="Only this modality; may be repeated.",
+    ),
+]
+
+Wheres = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="COLUMN=VALUE",
+        help="Only rows with this value; may be repeated: a row must have one of the values of "
+        "each column.",
+    ),
+]
+
+KeysFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="FILE",
+        help="Only patches that this file names: one a line, or a column of a table.",
+    ),
+]
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished store.")]
 
 

@@ -6,8 +6,12 @@ from typing import Annotated
 import typer
 
 from patchpress.converter.arguments import (
+    KeysFile,
+    Modalities,
+    Splits,
     Store,
     Verbose,
+    Wheres,
     ZstdWindow,
     choice,
     dataset_option,
@@ -132,26 +136,9 @@ def plot(
             "What is drawn: by default a contact sheet of patches, or the bands of one KEY.",
         ),
     ] = None,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this split; may be repeated."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=VALUE",
-            help="Only rows with this value; may be repeated: a row must have one of the values "
-            "of each column.",
-        ),
-    ] = None,
-    keys_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--keys",
-            metavar="FILE",
-            help="Only patches that this file names: one a line, or a column of a table.",
-        ),
-    ] = None,
+    split: Splits = None,
+    where: Wheres = None,
+    keys_file: KeysFile = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="CLASS", help="Only patches of this class; may be repeated."),
@@ -167,10 +154,7 @@ def plot(
         str | None,
         typer.Option(metavar="COLUMN", help="The label column that is shown."),
     ] = None,
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this modality; may be repeated."),
-    ] = None,
+    modality: Modalities = None,
     by: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Tell its values apart, instead of the splits."),
@@ -233,20 +217,8 @@ def split_table(
 @command()
 def stats(
     store: Store,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Count only this split; may be repeated. All records if it is not given.",
-        ),
-    ] = None,
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Count only this modality; may be repeated. All images if it is not given.",
-        ),
-    ] = None,
+    split: Splits = None,
+    modality: Modalities = None,
     flagged: Annotated[
         FlaggedChoice | None,
         choice(
@@ -254,22 +226,8 @@ def stats(
             "Patches that the publisher does not recommend; by default a split has none of them.",
         ),
     ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=VALUE",
-            help="Count only rows with this value; may be repeated: a row must have one of the "
-            "values of each column.",
-        ),
-    ] = None,
-    keys_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--keys",
-            metavar="FILE",
-            help="Only patches that this file names: one a line, or a column of a table.",
-        ),
-    ] = None,
+    where: Wheres = None,
+    keys_file: KeysFile = None,
     workers: Annotated[
         int | None, whole("Processes that read and count; one a CPU if it is not given.")
     ] = None,

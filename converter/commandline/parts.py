@@ -7,9 +7,13 @@ import typer
 
 from patchpress.converter.arguments import (
     DATASET,
+    KeysFile,
+    Modalities,
     Overwrite,
+    Splits,
     Store,
     Verbose,
+    Wheres,
     choice,
     dataset_option,
     decimal,
@@ -31,18 +35,8 @@ def copy(
     out: Annotated[
         str, typer.Argument(parser=place, metavar="OUT", help="Folder to write, or a URL.")
     ],
-    split: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Copy only this split; may be repeated."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=VALUE",
-            help="Copy only rows with this value; may be repeated: a row must have one of the "
-            "values of each column.",
-        ),
-    ] = None,
+    split: Splits = None,
+    where: Wheres = None,
     flagged: Annotated[
         FlaggedChoice | None,
         choice(
@@ -50,17 +44,8 @@ def copy(
             "Patches that the publisher does not recommend; by default a split has none of them.",
         ),
     ] = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Copy only patches that this file names: one a line, or a column of a table.",
-        ),
-    ] = None,
-    modality: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Copy only this modality; may be repeated."),
-    ] = None,
+    keys: KeysFile = None,
+    modality: Modalities = None,
     bands: Annotated[
         list[str] | None,
         typer.Option(
