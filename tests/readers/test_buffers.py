@@ -91,7 +91,7 @@ def samples(stacked: Path) -> Samples:
 
 @given(data=st.data())
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @pytest.mark.parametrize("output", ["numpy", "torch"])
 def test_whatever_is_held_of_a_batch_stays_as_it_was(
