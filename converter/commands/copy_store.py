@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from patchpress.converter.allocation import large_blocks_given_back
 from patchpress.converter.commands.copied import Copied, write_copy
 from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.progress import NoProgress, Progress
@@ -90,9 +91,10 @@ def copy_store(
     source = SourceStore(store)
     names = [modalities] if isinstance(modalities, str) else modalities
     chosen = modalities_asked(source.manifest, names, bands)
-    rows = choose_rows(source, choice, list(chosen))
-    said = _in_words(choice, names, bands, len(rows.numbers))
-    plan = plan_part(source, chosen, rows, shards, said)
+    with large_blocks_given_back():
+        rows = choose_rows(source, choice, list(chosen))
+        said = _in_words(choice, names, bands, len(rows.numbers))
+        plan = plan_part(source, chosen, rows, shards, said)
     return write_copy(
         local_path(out), os.fspath(out), plan, "copy", rows, progress, overwrite=overwrite
     )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from patchpress.converter.allocation import large_blocks_given_back
 from patchpress.converter.commands.copied import Copied, write_copy
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import Progress
@@ -50,7 +51,8 @@ def merge_stores(
     )
     if twice:
         raise OptionError(f"{twice} is given twice: name each store once")
-    plan = plan_merge(sources, shards)
+    with large_blocks_given_back():
+        plan = plan_merge(sources, shards)
     return write_copy(
         local_path(out), os.fspath(out), plan, "merge", None, progress, overwrite=overwrite
     )

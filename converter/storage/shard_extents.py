@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from patchpress.readers.access.extents import UNKNOWN, Extents
 from patchpress.readers.access.extents_file import read_extents
-from patchpress.readers.access.keys import KeysInMemory
+from patchpress.readers.access.keys import KeysInMemory, joined_names
 from patchpress.readers.access.scan import HEADERS_KEPT
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.manifest import DATA
@@ -40,7 +40,7 @@ def join_extents(store: Path, shards: list[str], read: Reader = read_extents) ->
         files.append({**extents.files[0], "path": path})
     counts = [len(some) for some in keys]
     shard = np.repeat(np.arange(len(shards), dtype=np.uint16), counts)
-    all_keys = _joined(keys)
+    all_keys = joined_names(keys)
     order = np.argsort(all_keys, kind="stable")
     # No key is twice, so this is the same order. Of a large data set a copy takes 100 MB.
     all_keys.sort()
@@ -53,17 +53,6 @@ def join_extents(store: Path, shards: list[str], read: Reader = read_extents) ->
         headers=tuple(known),
         files=tuple(files),
     )
-
-
-def _joined(keys: list[npt.NDArray[np.bytes_]]) -> npt.NDArray[np.bytes_]:
-    """All keys in one array; each array is given up as soon as it has been copied."""
-    joined = np.empty(sum(map(len, keys)), max(some.dtype for some in keys))
-    begin = len(joined)
-    while keys:
-        some = keys.pop()
-        joined[begin - len(some) : begin] = some
-        begin -= len(some)
-    return joined
 
 
 def _numbers_in(known: dict[bytes, int], extents: Extents) -> npt.NDArray[np.uint16]:

@@ -67,12 +67,14 @@ def plan_merge(sources: Sequence[SourceStore], shards: int | None) -> CopyPlan:
                 f"{source.other_values:,} values of {source.name} that are no records are not "
                 "copied"
             )
+    for source in sources:
+        source.give_up_tables()
     return CopyPlan(
         sources=sources,
         modalities=counted(kept, records.modality),
         pickers={},
         records=records,
-        table=table.rows,
+        make_table=lambda: table.rows,
         manifest=manifest,
         shards=same if shards is None else shards,
         notes=notes,
@@ -175,7 +177,7 @@ def _all_records(
     """
     kept = list(modalities.values())
     parts = [
-        records_of(source, number, source.table, table.row_of[number], kept)
+        records_of(source, number, source.table.select, table.row_of[number], kept)
         for number, source in enumerate(sources)
     ]
     records = joined(parts)

@@ -1,6 +1,6 @@
 """What a new store is to have, before any of it is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ COPIED = "copied"
 OF_ANOTHER_PROGRAM = (ADOPTED, CHANGED)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CopyPlan:
     """A new store: records, rows, and what its manifest says of them."""
 
@@ -39,8 +39,8 @@ class CopyPlan:
     pickers: Mapping[int, BandPicker]
     """Modality, as `StoredRecords.modality` counts it -> what makes its records, if they change."""
     records: StoredRecords
-    table: "pa.Table"
-    """Its rows; the checksums of records that change are still those of their source."""
+    make_table: Callable[[], "pa.Table"]
+    """Gives its rows; the checksums of records that change are still those of their source."""
     manifest: Manifest
     """Its manifest, but for what only the written files tell."""
     shards: int
@@ -54,6 +54,10 @@ class CopyPlan:
     def names(self) -> list[str]:
         """The modalities, as `StoredRecords.modality` counts them."""
         return list(self.modalities)
+
+    def give_up_records(self) -> None:
+        """Give up the memory of the records: all of them are written."""
+        self.records = self.records.at(np.empty(0, np.int64))
 
 
 def check_shards(shards: int | None) -> None:
@@ -120,14 +124,22 @@ def plan_part(
     Raises:
         StoreDamaged: the source is.
     """
-    manifest, table = source.manifest, source.table
-    everything = len(rows.numbers) == len(table)
-    if not everything:
-        table = table.take(rows.numbers)
-    table = without_modalities(table, [n for n in manifest.modalities if n not in modalities])
+    manifest = source.manifest
+    everything = len(rows.numbers) == manifest.rows
+
+    def chosen(names: Sequence[str] | None) -> "pa.Table":
+        return source.columns(names) if everything else _some_rows(source, rows.numbers, names)
+
+    def make_table() -> "pa.Table":
+        # Read again, since all columns take more memory than the records.
+        left = [name for name in manifest.modalities if name not in modalities]
+        return without_modalities(chosen(None), left)
+
     kept = list(modalities.values())
     whole = [manifest.modalities[name] for name in modalities]
-    records = records_of(source, 0, table, np.arange(len(table)), whole)
+    records = records_of(source, 0, chosen, np.arange(len(rows.numbers)), whole)
+    source.give_up_tables()
+    table = chosen(_columns_of_counts(manifest, whole))
     pickers = _pickers(whole, kept)
     unchanged = everything and len(kept) == len(manifest.modalities) and not pickers
     options = _options(manifest, "" if unchanged else choice)
@@ -136,7 +148,7 @@ def plan_part(
         modalities=counted(kept, records.modality),
         pickers=pickers,
         records=records,
-        table=table,
+        make_table=make_table,
         manifest=described(manifest, table, kept, manifest.splits, options),
         shards=shards_of(manifest) if shards is None else shards,
         unchanged=unchanged,
@@ -176,6 +188,28 @@ def without_modalities(table: "pa.Table", names: Sequence[str]) -> "pa.Table":
     """A table without the columns that tell of the records of some modalities."""
     columns = [c for name in names for c in (presence_column(name), checksum_column(name))]
     return table.drop_columns(columns) if columns else table
+
+
+def _some_rows(
+    source: SourceStore, numbers: npt.NDArray[np.int64], names: Sequence[str] | None
+) -> "pa.Table":
+    """Some rows of a store's table, all columns for None; one is read at a time."""
+    import pyarrow as pa
+
+    fields: list[pa.Field] = []
+    columns: list[pa.ChunkedArray] = []
+    schema = source.schema
+    for name in dict.fromkeys(schema.names if names is None else names):
+        one = source.columns([name])
+        fields.append(one.schema.field(0))
+        columns.append(one.column(0).take(numbers))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=schema.metadata))
+
+
+def _columns_of_counts(manifest: Manifest, modalities: Sequence[Modality]) -> list[str]:
+    """The columns of which the counts of a manifest are made."""
+    columns = [manifest.split_column] if manifest.splits else []
+    return [*columns, *manifest.flagged.columns, *(presence_column(m.name) for m in modalities)]
 
 
 def _pickers(whole: Sequence[Modality], kept: Sequence[Modality]) -> dict[int, BandPicker]:

@@ -1,6 +1,6 @@
 """The records that a store is to have: their keys, and where each lies in its source."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.transfer.source_store import SourceStore
+from patchpress.readers.access.keys import joined_names
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.shard_rule import shard_of
@@ -21,6 +22,7 @@ from patchpress.readers.format.table import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Columns = Callable[[Sequence[str]], "pa.Table"]
 _AT_ONCE = 1 << 15  # values that are Python's objects at a time
 
 
@@ -65,7 +67,7 @@ class StoredRecords:
 def records_of(
     source: SourceStore,
     number: int,
-    rows: "pa.Table",
+    columns: Columns,
     row_numbers: npt.NDArray[np.int64],
     modalities: Sequence[Modality],
 ) -> StoredRecords:
@@ -74,46 +76,67 @@ def records_of(
     Args:
         source: the store.
         number: what `StoredRecords.source` is to be.
-        rows: of its table.
+        columns: gives some columns of these rows.
         row_numbers: what `StoredRecords.row` is to be of each.
         modalities: all those of the new store; not all of them need be in this one.
 
     Raises:
         StoreDamaged: the table has a record that the data files lack.
     """
-    parts: list[StoredRecords] = []
-    for index, modality in enumerate(modalities):
-        if modality.name not in source.manifest.modalities:
-            continue
-        present = np.asarray(rows[presence_column(modality.name)].combine_chunks(), bool)
-        # Of these columns alone: a filter copies all that there are.
-        needed = {key_column(modality), checksum_column(modality.name)}
-        some = rows.select(sorted(needed)).filter(present)
-        keys = _keys(modality, some[key_column(modality)])
-        places = source.find(keys)
-        count = len(keys)
-        parts.append(
-            StoredRecords(
-                keys=keys,
-                modality=np.full(count, index, np.uint16),
-                row=row_numbers[present],
-                source=np.full(count, number, np.uint16),
-                shard=places.shard,
-                offset=places.offset,
-                length=places.length,
-                checksum=_checksums(source, some[checksum_column(modality.name)]),
-            )
-        )
-    return joined(parts)
+    return joined(
+        [
+            _of_modality(source, number, columns, row_numbers, index, modality)
+            for index, modality in enumerate(modalities)
+            if modality.name in source.manifest.modalities
+        ]
+    )
 
 
-def joined(parts: Sequence[StoredRecords]) -> StoredRecords:
-    """Records of several kinds, in the order of their keys."""
+def _of_modality(
+    source: SourceStore,
+    number: int,
+    columns: Columns,
+    row_numbers: npt.NDArray[np.int64],
+    index: int,
+    modality: Modality,
+) -> StoredRecords:
+    column, checksum = key_column(modality), checksum_column(modality.name)
+    rows = columns([presence_column(modality.name), column, checksum])
+    present = np.asarray(rows[presence_column(modality.name)].combine_chunks(), bool)
+    # Of these columns alone: a filter copies all that there are.
+    some = rows.select(sorted({column, checksum})).filter(present)
+    del rows
+    keys = _keys(modality, some[column])
+    places = source.find(keys)
+    count = len(keys)
+    return StoredRecords(
+        keys=keys,
+        modality=np.full(count, index, np.uint16),
+        row=row_numbers[present],
+        source=np.full(count, number, np.uint16),
+        shard=places.shard,
+        offset=places.offset,
+        length=places.length,
+        checksum=_checksums(source, some[checksum]),
+    )
+
+
+def joined(parts: list[StoredRecords]) -> StoredRecords:
+    """Records of several kinds, in the order of their keys; the list is emptied.
+
+    Of a large data set all take hundreds of megabytes, so one array is made at a time, and those
+    that it is made of are given up.
+    """
     if len(parts) == 1 and (parts[0].keys[:-1] < parts[0].keys[1:]).all():
         return parts[0]
     names = [field.name for field in fields(StoredRecords)]
-    together = StoredRecords(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
-    return together.at(np.argsort(together.keys, kind="stable"))
+    arrays: dict[str, list[npt.NDArray[Any]]] = {n: [getattr(p, n) for p in parts] for n in names}
+    parts.clear()
+    keys = joined_names(arrays.pop("keys"))
+    order = np.argsort(keys, kind="stable")
+    keys.sort(kind="stable")  # the same order; a copy would take as much again
+    rest = {name: np.concatenate(arrays.pop(name))[order] for name in list(arrays)}
+    return StoredRecords(keys=keys, **rest)
 
 
 def _keys(modality: Modality, names: "pa.ChunkedArray") -> npt.NDArray[np.bytes_]:

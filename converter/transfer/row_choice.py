@@ -99,7 +99,12 @@ def choose_rows(source: SourceStore, choice: RowChoice, modalities: Collection[s
     choice.check()
     if choice.asks_nothing and set(modalities) == set(manifest.modalities):
         return ChosenRows(np.arange(manifest.rows))
-    rows = rows_of(source.path, manifest, choice.split, choice.where, choice.flagged)
+    # All columns of a large data set take hundreds of megabytes.
+    columns = [presence_column(name) for name in modalities]
+    target = _target(manifest, choice)
+    if target is not None and target in manifest.classes:
+        columns.append(target)
+    rows = rows_of(source.path, manifest, choice.split, choice.where, choice.flagged, columns)
     rows = _in_order(rows)
     absent: tuple[str, ...] = ()
     passed_by = 0
@@ -135,11 +140,16 @@ def _in_order(rows: Rows) -> Rows:
     return Rows(rows.table.take(order), rows.numbers[order], rows.table_digest, rows.left_out)
 
 
+def _target(manifest: Manifest, choice: RowChoice) -> str | None:
+    """The label column that shares and numbers a class look at; None if there is none."""
+    return choice.target if choice.target is not None else manifest.target
+
+
 def _drawn(manifest: Manifest, rows: Rows, choice: RowChoice) -> npt.NDArray[np.int64]:
     """The positions of the rows that are drawn by share or class; all if neither is asked for."""
     everything = np.arange(len(rows))
     share, count = choice.fraction, choice.per_class
-    column = choice.target if choice.target is not None else manifest.target
+    column = _target(manifest, choice)
     if column is None and count is not None:
         raise OptionError("the store has no column of labels, so nothing can be taken a class")
     if share is None and count is None:

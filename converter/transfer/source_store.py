@@ -1,9 +1,10 @@
 """A finished store that records are taken from: its table, and where each record lies."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,10 @@ import numpy.typing as npt
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.access.files import DataFile, open_file
+from patchpress.readers.access.keys import Keys, KeysInMemory, joined_names
 from patchpress.readers.access.scan import scan
 from patchpress.readers.errors import StoreDamaged, StoreMissing
-from patchpress.readers.format.manifest import OTHER_VALUES, Manifest, read_manifest
+from patchpress.readers.format.manifest import METADATA, OTHER_VALUES, Manifest, read_manifest
 from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import read_table
 
@@ -73,6 +75,32 @@ class SourceStore:
         """
         return read_table(self.path, self.manifest)
 
+    def columns(self, names: Iterable[str] | None) -> "pa.Table":
+        """Some columns of all rows of metadata.parquet, all for None; nothing is kept of it.
+
+        Raises:
+            StoreDamaged: as `table`.
+        """
+        asked = None if names is None else list(dict.fromkeys(names))
+        return read_table(self.path, self.manifest, columns=asked)
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """The names and kinds of all columns of metadata.parquet.
+
+        Raises:
+            StoreDamaged: as `table`.
+        """
+        import pyarrow.parquet as pq
+
+        read_table(self.path, self.manifest, columns=[])  # compares its digest
+        return pq.read_schema(self.path / METADATA)
+
+    def give_up_tables(self) -> None:
+        """Give up the memory of the table and of the places; they are read again if needed."""
+        for name in ("table", "_all_places"):
+            self.__dict__.pop(name, None)
+
     def file(self, shard: int) -> DataFile:
         """A data file, to be read from front to back.
 
@@ -108,11 +136,10 @@ class SourceStore:
             StoreDamaged: one is not there.
         """
         known, places = self._all_places
-        if not len(keys):
-            return places.at(np.empty(0, np.int64))
-        at = np.searchsorted(known, keys) if len(known) else np.zeros(len(keys), np.int64)
-        at[at == len(known)] = 0
-        lost = np.flatnonzero(known[at] != keys) if len(known) else np.arange(1)
+        at = known.search(keys.astype(f"S{known.width}")) if len(keys) else np.empty(0, np.int64)
+        if keys.dtype.itemsize > known.width:  # a name that was cut is none of them
+            at[np.char.str_len(keys) > known.width] = -1
+        lost = np.flatnonzero(at < 0)
         if len(lost):
             name = bytes(keys[lost[0]]).decode(errors="backslashreplace")
             raise StoreDamaged(
@@ -122,17 +149,17 @@ class SourceStore:
         return places.at(at)
 
     @cached_property
-    def _all_places(self) -> tuple[npt.NDArray[np.bytes_], RecordPlaces]:
+    def _all_places(self) -> tuple[Keys, RecordPlaces]:
         """All keys, ascending, and where their records lie; by the extents if they are sound."""
         paths = [shard.path for shard in self.manifest.shards]
         extents, _ = read_extents(self.path, paths, self.manifest.record_limit)
         if extents is not None:
-            return extents.keys, RecordPlaces(extents.shard, extents.offset, extents.length)
+            return extents.names, RecordPlaces(extents.shard, extents.offset, extents.length)
         scans = [scan(require_inside(self.path, path)) for path in paths]
-        keys: npt.NDArray[Any] = np.concatenate([one.keys for one in scans])
+        keys = joined_names([one.keys for one in scans])
         order = np.argsort(keys, kind="stable")
         shard = np.repeat(np.arange(len(scans), dtype=np.uint16), [len(one.keys) for one in scans])
-        return keys[order], RecordPlaces(
+        return KeysInMemory(keys[order]), RecordPlaces(
             shard[order],
             np.concatenate([one.offset for one in scans])[order],
             np.concatenate([one.length for one in scans])[order],

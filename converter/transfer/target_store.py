@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from patchpress.converter.allocation import large_blocks_given_back
 from patchpress.converter.options import Writer
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.apart import require_apart
@@ -144,17 +145,20 @@ class _Writing:
             paged=self._paged,
         )
 
+    @large_blocks_given_back()
     def _describe(self, files: list[WrittenFile], checksums: npt.NDArray[np.uint64]) -> Manifest:
         """Write extents, table, statistics and manifest."""
         plan, store = self._plan, self._store
         shards = tuple(file.shard for file in files)
         with writing(store):
-            headers = _joined_headers([file.headers for file in files])
-            write_extents(store, build(store, [shard.path for shard in shards], headers))
             if plan.unchanged:
                 write_whole(store / METADATA, _same_table(plan))
             else:
                 write_metadata(store / METADATA, _with_checksums(plan, checksums))
+            # Of a large data set they take as much memory as what follows.
+            plan.give_up_records()
+            headers = _joined_headers([file.headers for file in files])
+            write_extents(store, build(store, [shard.path for shard in shards], headers))
             manifest = replace(
                 plan.manifest,
                 modalities=plan.modalities,
@@ -254,7 +258,7 @@ def _with_checksums(plan: CopyPlan, checksums: npt.NDArray[np.uint64]) -> "pa.Ta
     """The table with the checksums of records that were made anew."""
     import pyarrow as pa
 
-    table = plan.table
+    table = plan.make_table()
     for number in plan.pickers:
         mine = plan.records.modality == number
         digits: list[str | None] = [None] * len(table)

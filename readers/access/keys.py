@@ -252,3 +252,19 @@ def _searched(keys: Names, names: Names) -> Positions:
 
 def _place(keys: Names, name: bytes) -> int:
     return int(np.searchsorted(keys, np.array(name, keys.dtype)))
+
+
+def joined_names(parts: list[Names]) -> Names:
+    """All names of some arrays in one; the list is emptied, each array given up when it is copied.
+
+    One array alone is given as it is.
+    """
+    if len(parts) == 1:
+        return parts.pop()
+    joined = np.empty(sum(map(len, parts)), max(some.dtype for some in parts))
+    begin = len(joined)
+    while parts:
+        some = parts.pop()
+        joined[begin - len(some) : begin] = some
+        begin -= len(some)
+    return joined

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from patchpress.readers.access.extents import UNKNOWN, Extents
 from patchpress.readers.access.extents_file import facts_of
 from patchpress.readers.access.files import open_file
-from patchpress.readers.access.keys import KeysInMemory
+from patchpress.readers.access.keys import KeysInMemory, joined_names
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.metapages import PAGE, Bytes
@@ -21,6 +21,7 @@ from patchpress.readers.format.store_files import require_inside
 
 ANNOUNCED = 1024  # first pages of records announced to the kernel together, before they are read
 FIRST = 4096 - PAGE.size  # bytes that the first page of a record has of it, if pages are small
+_OBJECTS = 1 << 15  # keys that are Python's objects at a time: they take three times the memory
 HEADERS_KEPT = 256  # more are sizes of patches that vary; they stand in the header of the file
 
 
@@ -57,6 +58,7 @@ def scan(path: Path) -> Scan:
     if not file.size:
         raise StoreDamaged(f"{path} is empty: copy or convert it again")
     tree = Tree(file.pages, path)
+    parts: list[npt.NDArray[np.bytes_]] = []
     keys: list[bytes] = []
     nameless: list[bytes] = []
     offset, length = array("Q"), array("Q")
@@ -67,8 +69,12 @@ def scan(path: Path) -> Scan:
         keys.append(value.key)
         offset.append(value.offset)
         length.append(value.length)
+        if len(keys) == _OBJECTS:
+            parts.append(np.array(keys, "S"))
+            keys.clear()
+    parts.append(np.array(keys, "S"))
     return Scan(
-        keys=np.array(keys, "S"),
+        keys=joined_names(parts),
         offset=np.frombuffer(offset, np.uint64),
         length=np.frombuffer(length, np.uint64),
         facts=facts_of(file),
@@ -174,14 +180,19 @@ def build(
         headers = HeaderList()
         for name, one in zip(shards, scans, strict=True):
             _read_headers(store / name, one, headers, progress)
-    keys = np.concatenate([one.keys for one in scans])
+    counts = [len(one.keys) for one in scans]
     numbers = headers.numbers
-    if len(numbers) != len(keys):
-        raise StoreDamaged(f"{store} has {len(keys)} records, not the {len(numbers)} just written")
-    shard = np.repeat(np.arange(len(scans), dtype=np.uint16), [len(one.keys) for one in scans])
+    if len(numbers) != sum(counts):
+        raise StoreDamaged(
+            f"{store} has {sum(counts)} records, not the {len(numbers)} just written"
+        )
+    shard = np.repeat(np.arange(len(scans), dtype=np.uint16), counts)
+    keys = scans[0].keys if len(scans) == 1 else joined_names([one.keys for one in scans])
     order = np.argsort(keys, kind="stable")
+    # No key is twice, so this is the same order. Of a large data set a copy takes 100 MB.
+    keys.sort()
     return Extents(
-        names=KeysInMemory(keys[order]),
+        names=KeysInMemory(keys),
         shard=shard[order],
         offset=np.concatenate([one.offset for one in scans])[order],
         length=np.concatenate([one.length for one in scans])[order],

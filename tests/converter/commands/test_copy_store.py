@@ -358,7 +358,7 @@ def test_an_empty_split_is_none_of_the_copy(stacked: Path, tmp_path: Path) -> No
         ({"split": "night"}, SelectionEmpty, "'night'; splits there: train"),
         ({"split": "val", "flagged": "only"}, SelectionEmpty, "is flagged"),
         ({"where": {"labels": "Moon"}}, OptionError, "'Moon' is no class of column 'labels'"),
-        ({"where": {"land": "x"}}, OptionError, "the table has no column 'land'"),
+        ({"where": {"land": "x"}}, OptionError, "has no column 'land'"),
         ({"modalities": "s3"}, SelectionEmpty, "no modality 's3'; it has s2, s1, map"),
         ({"modalities": []}, OptionError, "at least one"),
         ({"bands": "B99"}, BandMissing, "'B99'"),
