@@ -25,6 +25,7 @@ from patchpress.converter.storage.settings_difference import REQUEST, difference
 from patchpress.converter.storage.shard_extents import join_extents
 from patchpress.converter.storage.shard_file import FinishedShard, SourceFindings, require_journal
 from patchpress.converter.storage.shard_place import shards_there
+from patchpress.converter.storage.shard_software import software_notes
 from patchpress.converter.tables.metadata import join, write_metadata
 from patchpress.converter.text import number_ranges
 from patchpress.readers.access.extents_file import load_extents, read_extents, write_extents
@@ -135,7 +136,10 @@ def finish(
         )
         manifest = converted_manifest(request, store, joined, records, entries)
         write_manifest(store, manifest)
-    return converted_report(request, store, joined, manifest, gathered.found, gathered.other_size)
+    found = gathered.found
+    report = converted_report(request, store, joined, manifest, found, gathered.other_size)
+    report.notes += software_notes(shards)
+    return report
 
 
 def _all_shards(store: Path, settings: Mapping[str, Any]) -> list[FinishedShard]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchpress.readers.errors import cannot_read
 from patchpress.readers.format.manifest import DATA, Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import presence_column
@@ -30,9 +31,10 @@ def store_facts(store: Store, place: str) -> Facts:
         sampling distances in metres, shapes are (height, width).
 
     Raises:
-        StoreError: the table cannot be read.
+        StoreError: the table cannot be read, or a data file cannot be looked at.
     """
     manifest = store.manifest
+    absent, changed = (None, None) if store.url else _wrong_files(store)
     stored = sum(shard.bytes for shard in manifest.shards)
     pixels = sum(_pixel_bytes(modality) for modality in manifest.modalities.values())
     dataset = manifest.dataset
@@ -54,6 +56,8 @@ def store_facts(store: Store, place: str) -> Facts:
         "bytes": stored,
         "pixel_bytes": pixels,
         "shards": _shards(manifest),
+        "absent_shards": absent,
+        "changed_shards": changed,
         "modalities": {
             name: _modality(modality, manifest.rows)
             for name, modality in manifest.modalities.items()
@@ -69,6 +73,22 @@ def store_facts(store: Store, place: str) -> Facts:
             column: list(_classes(store, table[column], column)) for column in manifest.classes
         },
     }
+
+
+def _wrong_files(store: Store) -> tuple[list[str], list[str]]:
+    """The paths of data files that are not there, and of those of another size than promised."""
+    absent, changed = [], []
+    for shard in store.manifest.shards:
+        try:
+            size = (store.path / shard.path).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            absent.append(shard.path)
+        except OSError as error:
+            raise cannot_read(store.path / shard.path, error) from None
+        else:
+            if size != shard.bytes:
+                changed.append(shard.path)
+    return absent, changed
 
 
 def _shards(manifest: Manifest) -> Facts | None:

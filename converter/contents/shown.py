@@ -5,13 +5,17 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from patchpress.converter.contents.of_store import Facts
-from patchpress.converter.text import as_text, several, size
+from patchpress.converter.text import as_text, first_few, several, size
 from patchpress.readers.showing import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _SIZED = {"crop": "cropped", "pad": "padded", "resize": "resized"}
+_WRONG = {
+    "absent_shards": "that the manifest lists cannot be found",
+    "changed_shards": "of another size than the manifest promises",
+}
 _NARROW = 80  # characters, the least that a line is cut to
 
 
@@ -32,6 +36,10 @@ def store_text(facts: Facts, width: int | None = None) -> str:
     ]
     if facts["shards"]:
         lines.append(_shards(facts["shards"]))
+    for name, what in _WRONG.items():
+        if facts[name]:
+            count = several(len(facts[name]), "data file")
+            lines.append(f"  {count} {what}: {first_few(facts[name])}; copy the store again")
     if flagged["columns"]:
         counts = ", ".join(f"{name} {count:,}" for name, count in flagged["columns"].items())
         lines.append(

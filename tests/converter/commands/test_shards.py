@@ -1,6 +1,7 @@
 """Stores made in shards: by one process or by many, in any order, stopped and finished."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from patchpress.converter.commands.missing import missing_shards
 from patchpress.converter.options import convert_options
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.storage.report import Report
+from patchpress.converter.storage.shard_file import read_shard_file, write_shard_file
 from patchpress.converter.storage.shard_place import deliver_shard, shared_store
 from patchpress.readers.errors import (
     OptionError,
@@ -115,6 +117,26 @@ def test_the_report_of_a_store_made_one_by_one_is_that_of_one_run(
         each.seconds, each.store = 0.0, ""
     assert report == whole
     assert "shards             3\n" in whole.text()
+
+
+def test_versions_that_differ_between_shards_are_told_by_the_merge(
+    raw: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    for number in range(SHARDS):
+        one(raw, store, number)
+    folder = store / shard_folder(1)
+    shard = read_shard_file(folder)
+    assert shard is not None
+    ours = shard.software["numpy"]
+    write_shard_file(folder, replace(shard, software={**shard.software, "numpy": "1.25.9"}))
+    ended = command("merge", store)
+    assert (ended.code, ended.err) == (0, "")
+    said = (
+        f"  shards were made with different versions of software: numpy {ours} (shards 0,2), "
+        "1.25.9 (shard 1)"
+    )
+    assert said in ended.out.splitlines()
 
 
 def test_a_shard_that_is_there_is_not_made_again(tree: Path, tmp_path: Path) -> None:

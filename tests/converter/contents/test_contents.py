@@ -18,6 +18,7 @@ import pytest
 from patchpress import Store, convert, inspect, open_store
 from patchpress.converter.contents.shown import record_text
 from tests.support.helpers import Ended
+from tests.support.sharding import sharded
 from tests.support.synthetic import Row, is_flagged
 
 
@@ -173,3 +174,27 @@ def test_a_hostile_name_moves_no_cursor_in_json(
     ended = patchpress("inspect", stacked, "\x1b[31mnone", "--json")
     assert ended.code == 1
     assert "\x1b" not in ended.err
+
+
+def test_data_files_that_are_not_there_are_told(
+    stacked: Path, tmp_path: Path, patchpress: Callable[..., Ended]
+) -> None:
+    store = sharded(stacked, tmp_path / "store", 4)
+    whole = inspect(store)
+    assert whole.facts["absent_shards"] == whole.facts["changed_shards"] == []
+    assert "data file" not in whole.text()
+    (store / "shards/00001/data.mdb").unlink()
+    (store / "shards/00003/data.mdb").unlink()
+    with (store / "shards/00002/data.mdb").open("r+b") as file:
+        file.truncate(8192)
+    facts = inspect(store).facts
+    assert facts["absent_shards"] == ["shards/00001/data.mdb", "shards/00003/data.mdb"]
+    assert facts["changed_shards"] == ["shards/00002/data.mdb"]
+    ended = patchpress("inspect", store)
+    assert (ended.code, ended.err) == (0, "")
+    assert (
+        "  2 data files that the manifest lists cannot be found: shards/00001/data.mdb, "
+        "shards/00003/data.mdb; copy the store again\n"
+        "  1 data file of another size than the manifest promises: shards/00002/data.mdb; copy "
+        "the store again\n"
+    ) in ended.out
