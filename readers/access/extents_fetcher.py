@@ -13,15 +13,14 @@ from patchpress.readers.access.by_extents import ByExtents
 from patchpress.readers.access.extents import UNKNOWN, Extents
 from patchpress.readers.access.extents_file import made_from_another
 from patchpress.readers.access.fetcher import (
-    Array,
     Handle,
     Handles,
     Mode,
     ReadOne,
     ThreadBuffers,
-    rows_of_bytes,
 )
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.filling import Filling
 from patchpress.readers.access.open_shard import OpenShard
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.access.shards import Shards, most_open
@@ -87,7 +86,7 @@ class ExtentsFetcher(ByExtents):
         file.read_into([scratch], offset, length)
         return scratch
 
-    def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
+    def batch(self, filling: Filling, handles: Handles, read_one: ReadOne) -> None:
         """Copy or read the records, as the mode says."""
         positions = np.asarray(handles, np.int64)
         numbers = self.extents.header_number[positions]
@@ -96,10 +95,10 @@ class ExtentsFetcher(ByExtents):
         else:
             fill = self._copy if self._copies else self._read
         if self.mode is not Mode.AUTO:
-            fill(plan, positions, out, read_one)
+            fill(filling, positions, read_one)
             return
         before = resource.getrusage(resource.RUSAGE_THREAD)
-        fill(plan, positions, out, read_one)
+        fill(filling, positions, read_one)
         self._choose(before, resource.getrusage(resource.RUSAGE_THREAD), len(positions))
 
     def announce(self, plan: Plan, handles: Handles) -> None:
@@ -132,13 +131,13 @@ class ExtentsFetcher(ByExtents):
                 _log.debug("%d records came without the disk: they are copied now", FROM_CACHE)
 
     def _read_whole(
-        self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
+        self, filling: Filling, positions: npt.NDArray[np.int64], read_one: ReadOne
     ) -> None:
         """Leave each record to `read_one`; those on the disk are announced to the kernel first."""
         rows = range(len(positions)) if self._copies else self._announce_whole(positions)
         numbers = positions.tolist()
         for row in rows:
-            read_one(plan, numbers[row], out[row])
+            read_one(filling, numbers[row], row)
 
     def _announce_whole(self, positions: npt.NDArray[np.int64]) -> Sequence[int]:
         """Let the kernel fetch whole records; returns their rows in the order of their bytes."""
@@ -152,23 +151,21 @@ class ExtentsFetcher(ByExtents):
                     file.announce(offset, lengths[row])
         return order
 
-    def _copy(
-        self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
-    ) -> None:
+    def _copy(self, filling: Filling, positions: npt.NDArray[np.int64], read_one: ReadOne) -> None:
         """Copy records from the mapped files: the loop that training waits for."""
+        plan, rows = filling.plan, filling.rows
         header, length = plan.header, len(plan.header)
         copies = plan.copies
         whole = copies[0][:2] if copies and copies[0][2:] == (0, plan.nbytes) else None
-        rows = rows_of_bytes(out)
         for number, indices, offsets in self._groups(positions, in_order=False):
             file = self._open(number, mapped=True).file
             if number in self._stale:
-                _read_each(plan, positions, indices, out, read_one)
+                _read_each(filling, positions, indices, read_one)
                 continue
             data, pixels = file.bytes, file.map
             for index, offset in zip(indices, offsets, strict=True):
                 if data[offset : offset + length].tobytes() != header:
-                    read_one(plan, int(positions[index]), out[index])
+                    read_one(filling, int(positions[index]), index)
                     continue
                 # NumPy's assignment lets other threads run meanwhile; memoryviews' does not.
                 row = rows[index]
@@ -178,19 +175,17 @@ class ExtentsFetcher(ByExtents):
                 for start, end, target, target_end in copies:
                     row[target:target_end] = pixels[offset + start : offset + end]
                 if plan.coarse:
-                    plan.repeat(data[offset : offset + plan.size], out[index])
+                    filling.gather(pixels[offset : offset + plan.size], index)
 
-    def _read(
-        self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
-    ) -> None:
+    def _read(self, filling: Filling, positions: npt.NDArray[np.int64], read_one: ReadOne) -> None:
         """Announce the records of a batch to the kernel, then read them in the files' order.
 
         All of them, or those of some shards after the others if these are very many: a file stays
         open between both.
         """
+        plan = filling.plan
         header, length = plan.header, len(plan.header)
-        target = rows_of_bytes(out).reshape(-1).data
-        scratch = self._buffers.scratch(plan.scratch_size)
+        target = filling.rows.reshape(-1).data
         reads_header = any(request.record_offset == 0 for request in plan.requests)
         groups = self._groups(positions)
         together = max(most_open() // 8, 1) if len(groups) > 1 else 1
@@ -201,10 +196,10 @@ class ExtentsFetcher(ByExtents):
                     _announce(plan, file, offsets)
             for (number, indices, offsets), file in opened:
                 if number in self._stale:
-                    _read_each(plan, positions, indices, out, read_one)
+                    _read_each(filling, positions, indices, read_one)
                     continue
                 for index, offset in zip(indices, offsets, strict=True):
-                    base = index * plan.nbytes
+                    base, scratch = index * plan.nbytes, filling.room()
                     for request in plan.requests:
                         buffers = [
                             target[base + part.offset : base + part.offset + part.nbytes]
@@ -214,9 +209,9 @@ class ExtentsFetcher(ByExtents):
                         ]
                         file.read_into(buffers, offset + request.record_offset, request.nbytes)
                     if reads_header and scratch[:length].tobytes() != header:
-                        read_one(plan, int(positions[index]), out[index])
+                        read_one(filling, int(positions[index]), index)
                     elif plan.coarse:
-                        plan.repeat_scratch(scratch, out[index])
+                        filling.gathered(index)
 
     def _groups(self, positions: npt.NDArray[np.int64], *, in_order: bool = True) -> list[_Group]:
         """The records of a batch, shard by shard, and if wanted in the order of their bytes."""
@@ -260,11 +255,11 @@ class ExtentsFetcher(ByExtents):
 
 
 def _read_each(
-    plan: Plan, positions: npt.NDArray[np.int64], rows: Sequence[int], out: Array, one: ReadOne
+    filling: Filling, positions: npt.NDArray[np.int64], rows: Sequence[int], one: ReadOne
 ) -> None:
     """Read some records of a batch one by one."""
     for index in rows:
-        one(plan, int(positions[index]), out[index])
+        one(filling, int(positions[index]), index)
 
 
 def _announce(plan: Plan, file: DataFile, offsets: Sequence[int]) -> None:

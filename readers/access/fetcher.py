@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.filling import Filling
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.format.compression import Decompressor
 from patchpress.readers.format.record import RECORD_LIMIT
@@ -20,9 +21,9 @@ Array = npt.NDArray[Any]
 Handle = str | int
 """By what a fetcher gets a record: its position in the extents, or without them its key."""
 Handles = Sequence[Handle] | npt.NDArray[np.int64]
-ReadOne = Callable[[Plan, Handle, Array], None]
-"""Fills one patch of a batch (bands, height, width), or raises the error that says what is wrong
-with its record."""
+ReadOne = Callable[[Filling, Handle, int], None]
+"""Fills one patch of a batch, by its number there, or raises the error that says what is wrong with
+its record."""
 
 
 class Mode(StrEnum):
@@ -67,8 +68,8 @@ class Fetcher(Protocol):
         """
         ...
 
-    def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
-        """Fill `out` (N, bands, height, width) with records.
+    def batch(self, filling: Filling, handles: Handles, read_one: ReadOne) -> None:
+        """Fill a batch with records; the caller finishes it.
 
         A record that does not begin with the plan's header (it is compressed, of another size, of
         another modality, or damaged) is left to `read_one`.
@@ -92,8 +93,3 @@ class ThreadBuffers(threading.local):
         if len(self._scratch) < nbytes:
             self._scratch = bytearray(nbytes)
         return memoryview(self._scratch)[:nbytes]
-
-
-def rows_of_bytes(out: Array) -> npt.NDArray[np.uint8]:
-    """A batch (N, ...) as (N, bytes), on the same memory."""
-    return out.reshape(len(out), -1).view(np.uint8)

@@ -44,6 +44,18 @@ class CoarseBands:
     count: int = 1
 
 
+class Group(NamedTuple):
+    """Coarse bands of one size, which lie together in the scratch buffer."""
+
+    offset: int
+    """The first byte there."""
+    nbytes: int
+    shape: tuple[int, int]
+    """(height, width) of each."""
+    targets: tuple[tuple[slice, slice], ...]
+    """Which of these bands become which bands of the array."""
+
+
 class Part(NamedTuple):
     """Bytes of one request, and into which memory they are read."""
 
@@ -120,7 +132,7 @@ class Plan:
         """
         wanted = [(run.record_offset, Part(True, run.array_offset, run.nbytes))
                   for run in self.runs]  # fmt: skip
-        for band, offset in zip(self.coarse, self._scratch_offsets, strict=True):
+        for band, offset in zip(self._gathered, self._scratch_offsets, strict=True):
             wanted.append((band.record_offset, Part(False, offset, band.nbytes)))
         requests: list[Request] = []
         for start, part in sorted(wanted):
@@ -141,30 +153,51 @@ class Plan:
         return len(self.header) + sum(band.nbytes for band in self.coarse)
 
     @cached_property
-    def _record_offsets(self) -> tuple[int, ...]:
-        """The first byte of each coarse band in the record."""
-        return tuple(band.record_offset for band in self.coarse)
+    def _gathered(self) -> tuple[CoarseBands, ...]:
+        """The coarse bands as they lie in the scratch buffer: size by size, then as in a record."""
+        return tuple(sorted(self.coarse, key=lambda bands: (bands.shape, bands.record_offset)))
 
     @cached_property
     def _scratch_offsets(self) -> tuple[int, ...]:
-        """The first byte of each coarse band in the scratch buffer; the header is before them."""
-        ends = accumulate((band.nbytes for band in self.coarse), initial=len(self.header))
+        """The first byte of each of `_gathered` there; the header is before them."""
+        ends = accumulate((bands.nbytes for bands in self._gathered), initial=len(self.header))
         return tuple(ends)[:-1]
 
-    def repeat(self, record: memoryview, out: Array) -> None:
-        """Repeat the coarse bands of a record into `out` (bands, height, width)."""
-        self._repeat(record, self._record_offsets, out)
+    @cached_property
+    def gathers(self) -> tuple[tuple[int, int, int, int], ...]:
+        """The coarse bands as (first byte in the record, end, first byte in the scratch, end)."""
+        found: list[tuple[int, int, int, int]] = []
+        for bands, offset in zip(self._gathered, self._scratch_offsets, strict=True):
+            start, target, nbytes = bands.record_offset, offset, bands.nbytes
+            if found and found[-1][1] == start:
+                before = found.pop()
+                start, target, nbytes = before[0], before[2], nbytes + before[1] - before[0]
+            found.append((start, start + nbytes, target, target + nbytes))
+        return tuple(found)
 
-    def repeat_scratch(self, scratch: memoryview, out: Array) -> None:
-        """Repeat the coarse bands in the scratch buffer into `out` (bands, height, width)."""
-        self._repeat(scratch, self._scratch_offsets, out)
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The coarse bands in the scratch buffer, size by size."""
+        groups: list[Group] = []
+        for bands, offset in zip(self._gathered, self._scratch_offsets, strict=True):
+            count, nbytes = 0, 0
+            targets: tuple[tuple[slice, slice], ...] = ()
+            if groups and groups[-1].shape == bands.shape:
+                offset, nbytes, _, targets = groups.pop()
+                count = targets[-1][0].stop
+            target = (
+                slice(count, count + bands.count),
+                slice(bands.first, bands.first + bands.count),
+            )
+            groups.append(Group(offset, nbytes + bands.nbytes, bands.shape, (*targets, target)))
+        return tuple(groups)
 
-    def _repeat(self, data: memoryview, offsets: Sequence[int], out: Array) -> None:
+    def _repeat(self, record: memoryview, out: Array) -> None:
         width = self.shape[-1]
-        for bands, offset in zip(self.coarse, offsets, strict=True):
+        for bands in self.coarse:
             rows, columns = bands.shape
             rows *= bands.count
-            pixels = np.frombuffer(data, self.dtype, rows * columns, offset)
+            pixels = np.frombuffer(record, self.dtype, rows * columns, bands.record_offset)
             grids = out[bands.first : bands.first + bands.count]
             repeat_into(pixels.reshape(rows, columns), grids.reshape(-1, width))
 
@@ -173,7 +206,7 @@ class Plan:
         flat = out.reshape(-1).view(np.uint8)
         for start, end, target, target_end in self.copies:
             flat[target:target_end] = np.frombuffer(record[start:end], np.uint8)
-        self.repeat(record, out)
+        self._repeat(record, out)
 
 
 def _add(coarse: list[CoarseBands], bands: CoarseBands) -> None:

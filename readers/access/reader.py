@@ -28,6 +28,7 @@ from patchpress.readers.access.fetcher import (
 )
 from patchpress.readers.access.file_system import file_system_of, is_network
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.filling import Filling
 from patchpress.readers.access.nearby import Nearby, OpensNearby
 from patchpress.readers.access.plan import Parts, Plan, size_advice
 from patchpress.readers.access.planner import Planner
@@ -274,11 +275,13 @@ class RecordReader:
             KeyMissing, StoreDamaged: as `record`.
             GridsDiffer: a record of another modality or size.
         """
+        filling = Filling(plan, out)
         if self._checksums is None:
-            self._fetcher.batch(plan, handles, out, self._fill_one)
-            return
-        for handle, row in zip(handles, out, strict=True):
-            self._fill_one(plan, handle, row)
+            self._fetcher.batch(filling, handles, self._fill_one)
+        else:
+            for index, handle in enumerate(handles):
+                self._fill_one(filling, handle, index)
+        filling.finish()
 
     def announce(self, plan: Plan, handles: Handles) -> None:
         """Say that records will be read soon, so that the disk can begin."""
@@ -393,8 +396,9 @@ class RecordReader:
         if self.nearby is not None:
             self.nearby.close()
 
-    def _fill_one(self, plan: Plan, handle: Handle, out: Array) -> None:
-        """Fill one patch (bands, height, width), whatever its record is."""
+    def _fill_one(self, filling: Filling, handle: Handle, index: int) -> None:
+        """Fill one patch of a batch, whatever its record is."""
+        plan = filling.plan
         record, key = self.record(handle, plan.parts), self._fetcher.key(handle)
         length = len(plan.header)
         if record[:length].tobytes() != plan.header:
@@ -405,7 +409,7 @@ class RecordReader:
                 f"{plan.shape}): a batch holds one modality and one size{size_advice(plan)}"
             )
         self._planner.check_size(record, plan.size, key)
-        plan.fill(record, out)
+        filling.fill(record, index)
 
     def _missing(self, key: object) -> KeyMissing:
         near = ""

@@ -5,8 +5,9 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from patchpress.readers.access.fetcher import Array, Handle, Handles, ReadOne, rows_of_bytes
+from patchpress.readers.access.fetcher import Handle, Handles, ReadOne
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.filling import Filling
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.access.shards import Shards
 from patchpress.readers.format.shard_rule import shard_of
@@ -92,29 +93,30 @@ class TreeFetcher:
         file, offset, length = self.locate(handle)
         return file.bytes[offset : offset + length]
 
-    def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
+    def batch(self, filling: Filling, handles: Handles, read_one: ReadOne) -> None:
         """Copy from the mapped files, one record after the other, shard by shard."""
+        plan = filling.plan
         header, size, copies = plan.header, plan.size, plan.copies
         length = len(header)
-        keys, rows = cast("Sequence[str]", handles), rows_of_bytes(out)
+        keys, rows = cast("Sequence[str]", handles), filling.rows
         current = -1
         for number, index in self._in_order(keys):
             key, place = keys[index], self._place(keys[index])
             if place is None or place.length != size:
-                read_one(plan, key, out[index])
+                read_one(filling, key, index)
                 continue
             if number != current:
                 file = self._shards.mapped(number).file
                 current = number
             found = file.bytes[place.offset : place.offset + size]
             if found[:length].tobytes() != header:
-                read_one(plan, key, out[index])
+                read_one(filling, key, index)
                 continue
             row, pixels = rows[index], np.frombuffer(found, np.uint8)
             for start, end, target, target_end in copies:
                 row[target:target_end] = pixels[start:end]
             if plan.coarse:
-                plan.repeat(found, out[index])
+                filling.gather(pixels, index)
 
     def announce(self, plan: Plan, handles: Handles) -> None:
         """Do nothing: records are copied from the map, page by page."""

@@ -1,5 +1,6 @@
 """Puts a coarse band onto the finest grid by repeating its pixels, and takes it out again."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +41,32 @@ def repeat_into(band: Array, out: Array) -> None:
     else:
         rows = band if across == 1 else band.take(_repeated(width, across), axis=1)
     out.reshape(height, down, -1)[...] = rows[:, np.newaxis]
+
+
+def repeat_many(
+    bands: Array, out: Array, rows: Any, targets: Sequence[tuple[slice, slice]]
+) -> None:
+    """Repeat coarse bands of several patches onto a grid, as `repeat_into` does, in few steps.
+
+    Args:
+        bands: (patches, bands, h, w), of which pixels of a patch lie together.
+        out: (N, channels, H, W), C-contiguous.
+        rows: which patches of `out` they become: a slice, or a list of numbers.
+        targets: which of the bands become which channels of `out`.
+    """
+    height, width = bands.shape[-2:]
+    down, across = out.shape[-2] // height, out.shape[-1] // width
+    size = bands.dtype.itemsize
+    if across == 2 and size in _TWICE:
+        wide, factor = _TWICE[size]
+        lines = bands.view(_UNSIGNED[size]).astype(wide)
+        lines *= factor
+        out = out.view(wide)
+    else:
+        lines = bands if across == 1 else bands.take(_repeated(width, across), axis=-1)
+    grid = out.reshape(*out.shape[:2], height, down, -1)
+    for source, channels in targets:
+        grid[rows, channels] = lines[:, source, :, np.newaxis]
 
 
 @lru_cache(maxsize=64)

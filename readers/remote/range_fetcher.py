@@ -18,14 +18,12 @@ from patchpress.readers.access.by_extents import ByExtents
 from patchpress.readers.access.extents import UNKNOWN, Extents
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.fetcher import (
-    Array,
     Handle,
     Handles,
     ReadOne,
-    ThreadBuffers,
-    rows_of_bytes,
 )
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.filling import Filling
 from patchpress.readers.access.plan import Plan, Request
 from patchpress.readers.errors import ViewImpossible
 from patchpress.readers.remote.client import Client
@@ -74,7 +72,6 @@ class RangeFetcher(ByExtents):
         self.extents = extents
         self.whole = whole
         self._client, self._files = client, files
-        self._buffers = ThreadBuffers()
         self._here = _Here()
         self._announced = _Announced()
         self._numbers: dict[tuple[bytes, tuple[Request, ...]], int] = {}
@@ -101,37 +98,38 @@ class RangeFetcher(ByExtents):
         (pieces,) = self._pieces(None, np.array([position], np.int64))
         return _bytes_of(pieces[0])
 
-    def batch(self, plan: Plan, handles: Handles, out: Array, read_one: ReadOne) -> None:
-        """Request all records at once, and fill `out` as they come."""
+    def batch(self, filling: Filling, handles: Handles, read_one: ReadOne) -> None:
+        """Request all records at once, and take them as they come."""
         positions = np.asarray(handles, np.int64)
         staged = self._staged(positions)
         if staged is not None and self._copies is not None:
             _, copies = self._copies
             if staged.all() and not self.whole:
-                copies.batch(plan, positions, out, read_one)
+                copies.batch(filling, positions, read_one)
                 return
             # For as long as some shards are on their way.
             for row in np.flatnonzero(staged).tolist():
-                read_one(plan, int(positions[row]), out[row])
+                read_one(filling, int(positions[row]), row)
             apart = np.flatnonzero(~staged)
             if not len(apart):
                 return
             if len(apart) < len(positions):
-                rest = np.empty((len(apart), *out.shape[1:]), out.dtype)
-                self._fill(plan, positions[apart], rest, read_one)
-                out[apart] = rest
+                out = filling.out
+                rest = Filling(filling.plan, np.empty((len(apart), *out.shape[1:]), out.dtype))
+                self._fill(rest, positions[apart], read_one)
+                rest.finish()
+                out[apart] = rest.out
                 return
-        self._fill(plan, positions, out, read_one)
+        self._fill(filling, positions, read_one)
 
-    def _fill(
-        self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
-    ) -> None:
+    def _fill(self, filling: Filling, positions: npt.NDArray[np.int64], read_one: ReadOne) -> None:
         if self._needs_whole(positions):
-            self._one_by_one(plan, positions, out, read_one)
+            self._one_by_one(filling, positions, read_one)
             return
-        header, length, target = plan.header, len(plan.header), rows_of_bytes(out)
+        plan, target = filling.plan, filling.rows
+        header, length = plan.header, len(plan.header)
         for row, pieces in enumerate(self._pieces(plan, positions)):
-            scratch = self._buffers.scratch(plan.scratch_size)
+            scratch = filling.room()
             for request, piece in zip(plan.requests, pieces, strict=True):
                 found = _bytes_of(piece)
                 begin = 0
@@ -146,9 +144,9 @@ class RangeFetcher(ByExtents):
                         scratch[part.offset : part.offset + part.nbytes] = some
             reads_header = any(request.record_offset == 0 for request in plan.requests)
             if reads_header and scratch[:length] != header:
-                read_one(plan, int(positions[row]), out[row])
+                read_one(filling, int(positions[row]), row)
             elif plan.coarse:
-                plan.repeat_scratch(scratch, out[row])
+                filling.gathered(row)
 
     def announce(self, plan: Plan, handles: Handles) -> None:
         """Send the requests for a batch that will be read soon."""
@@ -202,15 +200,17 @@ class RangeFetcher(ByExtents):
         return bool(self.whole or numbers[0] == UNKNOWN or (numbers != numbers[0]).any())
 
     def _one_by_one(
-        self, plan: Plan, positions: npt.NDArray[np.int64], out: Array, read_one: ReadOne
+        self, filling: Filling, positions: npt.NDArray[np.int64], read_one: ReadOne
     ) -> None:
         """Request all records as they are stored, and leave each to `read_one`."""
         all_pieces = self._pieces(None, positions)
         held = self._here.records
         try:
-            for position, pieces, row in zip(positions.tolist(), all_pieces, out, strict=True):
+            for row, (position, pieces) in enumerate(
+                zip(positions.tolist(), all_pieces, strict=True)
+            ):
                 held[position] = _bytes_of(pieces[0])
-                read_one(plan, position, row)
+                read_one(filling, position, row)
                 del held[position]
         finally:
             held.clear()

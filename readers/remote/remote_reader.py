@@ -6,6 +6,7 @@ from patchpress.readers.access.extents import Extents
 from patchpress.readers.access.extents_fetcher import ExtentsFetcher
 from patchpress.readers.access.extents_file import load_extents
 from patchpress.readers.access.fetcher import Array, Fetcher, Handles, Mode
+from patchpress.readers.access.filling import Filling
 from patchpress.readers.access.plan import Plan
 from patchpress.readers.access.reader import RecordReader, _Closed
 from patchpress.readers.errors import OptionError, PatchpressError, StoreDamaged
@@ -58,7 +59,9 @@ class RemoteReader(RecordReader):
 
     def fill(self, plan: Plan, handles: Handles, out: Array) -> None:
         """As that of any reader; records are requested together if they are compared, too."""
-        self._fetcher.batch(plan, handles, out, self._fill_one)
+        filling = Filling(plan, out)
+        self._fetcher.batch(filling, handles, self._fill_one)
+        filling.finish()
 
     def data_files(self) -> NoReturn:
         """Nothing.

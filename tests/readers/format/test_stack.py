@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchpress.readers.format.record import SAFETENSORS_DTYPES
-from patchpress.readers.format.stack import repeat_into, unrepeat
+from patchpress.readers.format.stack import repeat_into, repeat_many, unrepeat
 
 Array = npt.NDArray[Any]
 FACTORS = [1, 2, 3, 4, 6]
@@ -82,3 +82,23 @@ def test_only_out_is_written() -> None:
     repeat_into(np.full((2, 2), 9, np.uint16), whole[1])
     assert (whole[1] == 9).all()
     assert not whole[::2].any()
+
+
+@pytest.mark.parametrize("dtype", SAFETENSORS_DTYPES)
+@pytest.mark.parametrize("down", FACTORS)
+@pytest.mark.parametrize("across", FACTORS)
+@pytest.mark.parametrize("rows", [slice(1, 4), [4, 0, 2]])
+def test_bands_of_several_patches_are_repeated_as_each_alone(
+    dtype: str, down: int, across: int, rows: slice | list[int]
+) -> None:
+    # Patches that do not follow each other in memory, as they are gathered.
+    bands = bits(dtype, 3, 7 * 4 * 5)[:, : 3 * 4 * 5].reshape(3, 3, 4, 5)
+    out = np.zeros((5, 6, 4 * down, 5 * across), bands.dtype)
+    expected = out.copy()
+    targets = ((slice(0, 2), slice(1, 3)), (slice(2, 3), slice(5, 6)))
+    numbers = range(1, 4) if isinstance(rows, slice) else rows
+    for patch, row in zip(bands, numbers, strict=True):
+        for band, channel in zip(patch, (1, 2, 5), strict=True):
+            expected[row, channel] = repeated(band, down, across)
+    repeat_many(bands, out, rows, targets)
+    assert out.tobytes() == expected.tobytes()
