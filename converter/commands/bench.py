@@ -5,6 +5,7 @@ memory, and then no later read of it would be cold.
 """
 
 import json
+import math
 import os
 import time
 import warnings
@@ -145,8 +146,10 @@ def bench(
     opened = open_store(store, stage=stage)
     samples = _samples(opened, modality)
     name = modality or opened.modality_of(samples.key(0)).name
-    if batch < 1 or seconds <= 0:
-        raise OptionError(f"{batch} records a batch and {seconds} seconds cannot be measured")
+    if batch < 1:
+        raise OptionError(f"a batch must have 1 record or more, not {batch}")
+    if not 0 < seconds < math.inf:
+        raise OptionError(f"seconds must be a number above 0, not {seconds}")
     readings = [
         Reading(modality=name, case=case, mode=mode, cache=cache, batch=batch)
         for cache in (("warm", "cold") if opened.url is None else ("warm",))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from patchpress.converter.pictures.class_colours import MapClasses
 from patchpress.converter.pictures.patch_texts import ShownPatch
-from patchpress.converter.pictures.stretch import Stretch
+from patchpress.converter.pictures.stretch import Stretch, stretched
 from patchpress.converter.pictures.views import View
 from patchpress.readers.store import Store
 
@@ -48,16 +48,23 @@ class ViewPixels:
         if self.classes:
             return self.classes.paint(bands[0])
         channels = self.view.channels(bands, in_decibels=self.in_decibels)
-        shown = [one.apply(band) for one, band in zip(self.stretches, channels, strict=True)]
+        shown = stretched(channels, self.stretches)
         if self.view.kind == "colour":
-            shown = [band**self.power for band in shown]
-        return np.stack(shown * (3 // len(shown)), axis=-1)
+            shown = shown**self.power
+        return np.moveaxis(np.concatenate([shown] * (3 // len(shown))), 0, -1)
 
     def range_text(self) -> str:
         """The range of each channel, for people: what is black and what is white."""
         names = self.note.partition(": ")[2].split(", ")
         parts = [f"{name} {one.text()}" for name, one in zip(names, self.stretches, strict=True)]
         return f"{self.view.title} ({self.view.modality}): {', '.join(parts)}"
+
+    def nan_text(self) -> str:
+        """How many pixels are NaN in a band, for people; empty if none is."""
+        known = [np.isnan(bands).any(axis=0) for bands in self.bands if bands is not None]
+        count = sum(int(found.sum()) for found in known) if self.stretches else 0
+        several = "pixel" if count == 1 else "pixels"
+        return f"{self.view.title.lower()} ({self.view.modality}) {count:,} {several}" * bool(count)
 
 
 def read_views(

@@ -105,7 +105,9 @@ def _notes(drawn: Sequence[ViewPixels], width: float) -> list[str]:
         "Black to white: percentiles 2 to 98 of the finite pixels of all patches shown, dark ones "
         "of colour views brightened. Values as stored: "
     )
-    return wrapped(text + "; ".join(ranges) + ".", width)
+    nan = [told for one in drawn if (told := one.nan_text())]
+    shown_black = f" NaN, which is black: {', '.join(nan)}." if nan else ""
+    return wrapped(f"{text}{'; '.join(ranges)}.{shown_black}", width)
 
 
 def _panel(page: PicturePage, left: float, top: float, one: ViewPixels, number: int) -> Any:

@@ -1,6 +1,6 @@
 """`Stretch`: which values of a band are black and white in a picture, for all patches alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,17 @@ class Stretch:
         if self.low == self.high:
             return f"{_number(self.low)} alone"
         return f"{_number(self.low)} to {_number(self.high)}"
+
+
+def stretched(channels: Sequence[npt.NDArray[np.generic]], stretches: Sequence[Stretch]) -> Floats:
+    """The channels (channels, height, width) of a picture, each stretched by its own.
+
+    A pixel that is NaN in one of them is black: 0 in all, since the others alone would give it a
+    colour that means nothing.
+    """
+    shown = np.stack([one.apply(band) for one, band in zip(stretches, channels, strict=True)])
+    shown[:, np.logical_or.reduce([np.isnan(band) for band in channels])] = 0
+    return shown
 
 
 def _number(value: float) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.pictures.class_colours import classes_of
-from patchpress.converter.pictures.stretch import Stretch
+from patchpress.converter.pictures.stretch import Stretch, stretched
 from patchpress.converter.pictures.views import views_of
 from patchpress.readers.store import Store
 
@@ -41,9 +41,9 @@ def _image(store: Store, key: str) -> npt.NDArray[np.uint8]:
         return classes_of(modality, store.manifest).paint(bands[0])
     finite = bands[np.isfinite(bands)]
     channels = view.channels(bands, in_decibels=bool((finite < 0).any()))
-    shown = [Stretch.over([band]).apply(band) for band in channels]
-    stacked = np.stack(shown * (3 // len(shown)), axis=-1)
-    return (stacked * 255).astype(np.uint8)
+    shown = stretched(channels, [Stretch.over([band]) for band in channels])
+    stacked = np.concatenate([shown] * (3 // len(shown)))
+    return (np.moveaxis(stacked, 0, -1) * 255).astype(np.uint8)
 
 
 def _halves(

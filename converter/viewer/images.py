@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.pictures.class_colours import MapClasses, classes_of
-from patchpress.converter.pictures.stretch import Stretch
+from patchpress.converter.pictures.stretch import Stretch, stretched
 from patchpress.converter.viewer.catalogue import Catalogue
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
@@ -106,7 +106,7 @@ class Images:
         if channel == RATIO and channel in self.channels(modality):
             one, other = (bands[modality.indices([name])[0]] for name in RADAR)
             with np.errstate(all="ignore"):
-                ratio: npt.NDArray[Any] = one - other if np.nanmin(one) < 0 else one / other
+                ratio: npt.NDArray[Any] = one - other if (one < 0).any() else one / other
             return ratio
         band: npt.NDArray[Any] = bands[modality.indices([channel])[0]]
         return band
@@ -163,11 +163,11 @@ class Images:
         if len(channels) not in (1, 3):
             raise OptionError(f"a picture has one band or three, not {len(channels)}")
         bands = self._store.read(key)
-        shown = []
-        for channel in channels:
-            values = self._channel(modality, bands, channel)
-            low, high = self.range_of(modality, channel)
-            stretch = Stretch.over([values]) if own else Stretch(low, high)
-            shown.append((stretch.apply(values) * 255).astype(np.uint8))
-        image = np.stack(shown, axis=-1) if len(shown) == 3 else shown[0]
+        values = [self._channel(modality, bands, channel) for channel in channels]
+        stretches = [
+            Stretch.over([one]) if own else Stretch(*self.range_of(modality, channel))
+            for one, channel in zip(values, channels, strict=True)
+        ]
+        shown = (stretched(values, stretches) * 255).astype(np.uint8)
+        image = np.moveaxis(shown, 0, -1) if len(shown) == 3 else shown[0]
         return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), 1))

@@ -4,6 +4,7 @@ import hashlib
 import math
 from typing import Any
 
+from patchpress.converter.pictures.class_colours import OTHERS
 from patchpress.converter.viewer.catalogue import Catalogue
 from patchpress.converter.viewer.images import Images
 from patchpress.readers.format.modality import Modality
@@ -58,6 +59,7 @@ def _modality(modality: Modality, catalogue: Catalogue, images: Images) -> dict[
             "title": classes.title,
             "names": {str(code): name for code, name in classes.names.items()},
             "colours": {str(code): classes.colour_of(code) for code in classes.names},
+            "others": OTHERS,
         }
     elif found["records"]:
         for channel in found["channels"]:

@@ -191,6 +191,26 @@ def tiny_dataset(root: Path, groups: dict[str, list[str]], kind: str = "image") 
     return path
 
 
+def radar_with_nan(root: Path) -> Path:
+    """Make a store of linear radar, 12 x 12 pixels: p1 has a NaN in VV, p2 nothing but NaN."""
+    description = tiny_dataset(root, {"g": ["p1", "p2", "p3"]})
+    text = description.read_text().replace("uint16", "float32").replace("[6, 6]", "[12, 12]")
+    text = text.replace("gsd = 20", "gsd = 10").replace('"fine"', '"VV"').replace("coarse", "VH")
+    description.write_text(text)
+    random = np.random.default_rng(3)
+    for number, name in enumerate(("p1", "p2", "p3")):
+        folder = root / "raw" / "A" / "g" / name
+        for file in folder.iterdir():
+            file.unlink()
+        for band in ("VV", "VH"):
+            pixels = random.gamma(2, 0.05, (1, 12, 12)).astype(np.float32)
+            pixels[:, 5, 7] = np.nan if (number, band) == (0, "VV") else pixels[:, 5, 7]
+            pixels[:] = np.nan if number == 1 else pixels
+            geotiff(folder / f"{name}_{band}.tif", pixels)
+    convert(description, root / "raw", root / "store", nan="keep", workers=0)
+    return root / "store"
+
+
 def folder_bytes(folder: Path) -> dict[str, bytes]:
     """Name -> bytes of all files under a folder."""
     return {

@@ -43,7 +43,9 @@ export function makePatch(store, wall) {
   }
 
   function colourOf(classes, code) {
-    const text = classes.colours[code] || "#808080";
+    // A code of no known class has a colour by its number, the same as on the wall and in `plot`.
+    const count = classes.others.length;
+    const text = classes.colours[code] || classes.others[((Number(code) % count) + count) % count];
     return [1, 3, 5].map((start) => parseInt(text.slice(start, start + 2), 16));
   }
 
@@ -69,10 +71,12 @@ export function makePatch(store, wall) {
         return { values, low, scale: high > low ? 255 / (high - low) : 0 };
       });
       for (let i = 0; i < size; i++) {
+        // A pixel that is NaN in one of its channels is black: the others alone mean nothing.
+        const known = !parts.some(({ values }) => Number.isNaN(values[i]));
         for (let c = 0; c < 3; c++) {
           const { values, low, scale } = parts[parts.length === 3 ? c : 0];
-          const value = values[i];
-          // An array of 8 bits that clamps does the rest; a pixel that is no number is black.
+          // An array of 8 bits that clamps does the rest; what is not finite is black.
+          const value = known ? values[i] : NaN;
           image.data[4 * i + c] = Number.isFinite(value) ? (scale ? (value - low) * scale : 128) : 0;
         }
         image.data[4 * i + 3] = 255;

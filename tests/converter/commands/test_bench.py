@@ -89,8 +89,9 @@ def test_what_could_not_be_measured_says_why() -> None:
     ("words", "code", "sentence"),
     [
         (["--modality", "s9"], 1, "no modality 's9'; it has s2, s1, map"),
-        (["--batch", "0"], 2, "0 records a batch"),
-        (["--seconds", "-1"], 2, "-1.0 seconds"),
+        (["--batch", "0"], 2, "a batch must have 1 record or more, not 0"),
+        (["--seconds", "-1"], 2, "seconds must be a number above 0, not -1.0"),
+        (["--seconds", "inf"], 2, "seconds must be a number above 0, not inf"),
     ],
 )
 def test_wrong_questions_are_refused(

@@ -1,11 +1,13 @@
 """The contact sheet: partners side by side, official colours, captions, one legend."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from patchpress import open_store
 from patchpress.converter.pictures.asked import PictureAsked
 from patchpress.converter.pictures.choice import RowsAsked
 from patchpress.converter.pictures.class_colours import classes_of
@@ -13,6 +15,7 @@ from patchpress.converter.pictures.contact import contact_sheet
 from patchpress.converter.pictures.page import PicturePage
 from patchpress.readers.errors import KeyMissing, OptionError, SelectionEmpty
 from tests.converter.pictures.conftest import all_text, check_texts, texts
+from tests.support.helpers import radar_with_nan
 
 Asked = Callable[..., PictureAsked]
 
@@ -172,3 +175,9 @@ def test_one_bright_patch_does_not_make_the_others_black() -> None:
     assert np.median(shown) > 0.1
     alike = [Stretch.over([one]) for one in woods]
     assert _power([list(woods)], alike) > 0.7
+
+
+def test_pixels_that_are_nan_are_told(tmp_path: Path) -> None:
+    store = open_store(radar_with_nan(tmp_path))
+    page = contact_sheet(PictureAsked(store=store, place="store", description=None))
+    assert "NaN, which is black: radar (a) 145 pixels." in all_text(page)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from patchpress.converter.pictures.stretch import Stretch
+from patchpress.converter.pictures.stretch import stretched as stretched_together
 from tests.support.helpers import Array
 
 
@@ -62,3 +63,16 @@ def test_the_range_is_told_in_the_values_as_stored() -> None:
     assert Stretch(-17.42, -4.95).text() == "-17.4 to -4.95"
     assert Stretch.over([np.full((2, 2), np.nan)]).text() == "no finite pixel"
     assert Stretch(3, 3).text() == "3 alone"
+
+
+def test_a_pixel_that_is_nan_in_one_channel_has_no_colour() -> None:
+    channels = [np.array([[1, np.nan, 3]]), np.array([[3, 3, np.inf]]), np.array([[3, 1, 1]])]
+    found = stretched_together(channels, [Stretch(0, 4)] * 3)
+    np.testing.assert_array_equal(found[:, 0, 0], [0.25, 0.75, 0.75])
+    assert (found[:, 0, 1] == 0).all()
+    np.testing.assert_array_equal(found[:, 0, 2], [0.75, 0, 0.25])
+
+
+def test_channels_of_whole_numbers_are_stretched_together() -> None:
+    found = stretched_together([np.array([[1, 2]], np.uint16)], [Stretch(0, 4)])
+    np.testing.assert_array_equal(found, [[[0.25, 0.5]]])

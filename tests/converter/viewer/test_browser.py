@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from patchpress import convert, open_store
+from patchpress.converter.pictures.class_colours import classes_of
 from tests.converter.viewer.conftest import serving
-from tests.support.helpers import tiny_dataset
+from tests.support.helpers import radar_with_nan, tiny_dataset
 from tests.support.synthetic import Row, is_flagged
 
 CHROMIUM = shutil.which("chromium")
@@ -281,3 +282,26 @@ def test_it_is_read_in_the_dark_and_by_the_flagged(
         assert any(is_flagged(row) for row in rows)
         context.close()
     assert shades["light"] != shades["dark"]
+
+
+def test_an_open_map_has_the_colours_of_the_wall(tab: Any, tmp_path: Path) -> None:
+    description = tiny_dataset(tmp_path, {"g": ["p1"]}, kind="classes")
+    convert(description, tmp_path / "raw", tmp_path / "store", workers=0)
+    store = open_store(tmp_path / "store")
+    classes = classes_of(store.manifest.modalities["a"], store.manifest)
+    with serving(tmp_path / "store") as address:
+        look(tab, address)
+        tab.click(".tile >> nth=0")
+        tab.wait_for_selector("dialog[open] .panel canvas")
+        shown = canvas_pixels(tab, "a")[..., :3]
+    np.testing.assert_array_equal(shown, classes.paint(store.read("p1")[0]))
+
+
+def test_a_pixel_with_nan_is_black(tab: Any, tmp_path: Path) -> None:
+    with serving(radar_with_nan(tmp_path)) as address:
+        look(tab, address)
+        tab.click(".tile >> nth=0")
+        tab.wait_for_selector("dialog[open] .panel canvas")
+        shown = canvas_pixels(tab, "a")[..., :3]
+    assert not shown[5, 7].any()
+    assert shown.any(axis=-1).sum() == 143

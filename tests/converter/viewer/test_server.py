@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
@@ -20,9 +21,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchpress import Samples, convert, open_store, view
+from patchpress.converter.viewer.catalogue import Catalogue
+from patchpress.converter.viewer.images import Images
 from patchpress.readers.errors import OptionError
 from tests.converter.viewer.conftest import serving
-from tests.support.helpers import Ended
+from tests.support.helpers import Ended, radar_with_nan, tiny_dataset
 from tests.support.synthetic import Row, is_flagged
 
 
@@ -359,3 +362,33 @@ def test_a_port_that_cannot_be_had_is_one_sentence(page: str, stacked: Path) -> 
         view(stacked, port=99_999)
     with pytest.raises(OptionError, match="no address of this machine|cannot be had"):
         view(stacked, port=0, host="no.such.host.invalid")
+
+
+def test_nan_is_black_and_no_warning(tmp_path: Path) -> None:
+    store = open_store(radar_with_nan(tmp_path))
+    images = Images(store, Catalogue(store))
+    radar = "VV", "VH", "VV/VH"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one, none, whole = (
+            imagecodecs.png_decode(images.thumbnail("a", row, radar, own))
+            for row, own in ((0, False), (1, True), (2, False))
+        )
+    assert (one[5, 7] == 0).all()
+    assert one.any(axis=-1).sum() == 143
+    assert not none.any()
+    assert whole.any(axis=-1).all()
+
+
+def test_codes_of_no_known_class_have_colours(tmp_path: Path) -> None:
+    description = tiny_dataset(tmp_path, {"g": ["p1"]}, kind="classes")
+    convert(description, tmp_path / "raw", tmp_path / "store", workers=0)
+    with serving(tmp_path / "store") as page:
+        others = json.loads(got(page + "store")[1])["modalities"][0]["classes"]["others"]
+        image = imagecodecs.png_decode(got(f"{page}thumbnail/a/0")[1])
+    codes = open_store(tmp_path / "store").read("p1")[0]
+    expected = [
+        [list(bytes.fromhex(others[code % len(others)][1:])) for code in line]
+        for line in codes.tolist()
+    ]
+    np.testing.assert_array_equal(image, expected)
