@@ -133,6 +133,10 @@ class ModalitySource:
         before, after = self.key.split(f"{{{self.key_column}}}")
         return key[len(before) : len(key) - len(after)]
 
+    def sidecar_of(self, name: str) -> str:
+        """The file name of the JSON of a patch of that published name; empty without a sidecar."""
+        return self.sidecar.file.replace(f"{{{self.key_column}}}", name) if self.sidecar else ""
+
     @property
     def key_column(self) -> str:
         """The table column that names its records."""

@@ -85,7 +85,7 @@ class ColumnReader:
         sidecar = self._modality.sidecar
         if sidecar is None:
             return []
-        name = sidecar.file.replace(f"{{{self._modality.key_column}}}", patch.name)
+        name = self._modality.sidecar_of(patch.name)
         path = files.path(name)
         try:
             content = json.loads(files.read(name, LARGEST_SIDECAR))

@@ -226,7 +226,7 @@ class PatchAssembler:
         modality = path.modality
         names = {patch.file(band.name) for band in modality.bands}
         if modality.sidecar is not None:
-            names.add(modality.sidecar.file.replace(f"{{{modality.key_column}}}", patch.name))
+            names.add(modality.sidecar_of(patch.name))
         is_wanted = self._takes(patch)
         if is_wanted and not self._names_only and self._reads(patch):
             cell = self._cells.take() if self._cells is not None else None

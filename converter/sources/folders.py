@@ -1,6 +1,6 @@
 """The patches of a modality's folder, in one fixed order, checked as far as names tell."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,8 +157,11 @@ class Walk:
         if not left and pattern.is_folder_a_patch:
             yield from self._named(folder_patch(self.modality, pattern, folder.fields, folder.path))
         elif not left:
-            for name, fields in self._in_last(folder, pattern.file, looks):
+            read: set[str] = set()  # JSON files, which lie beside patches that are single files
+            for name, fields in self._in_last(folder, pattern.file, looks, read):
                 patch = file_patch(self.modality, folder.fields | fields, folder.path, name)
+                if self.modality.sidecar is not None:
+                    read.add(self.modality.sidecar_of(patch.name))
                 yield from self._named(patch)
         elif left == 1 and pattern.is_folder_a_patch:
             # Such a folder is opened later for its files anyway. To ask the system now whether it
@@ -197,9 +200,16 @@ class Walk:
             yield Question((name, match), path, lists=match is not None)
 
     def _in_last(
-        self, folder: _Folder, pattern: Expression, looks: FolderLooks
+        self,
+        folder: _Folder,
+        pattern: Expression,
+        looks: FolderLooks,
+        read: Collection[str] = (),
     ) -> Iterator[tuple[str, dict[str, str]]]:
-        """The entries of a folder whose names match, with their fields, in the order of names."""
+        """The entries of a folder whose names match, with their fields, in the order of names.
+
+        Of the others, those that are in `read` when all have come are not ignored.
+        """
         others: list[Question[str]] = []
         for name in folder.entries:
             if is_hidden(name):
@@ -211,7 +221,7 @@ class Walk:
                 yield name, match.fields
             else:
                 self._on_problem(misplaced(f"{folder.path}/{name}", match.disagreement))
-        for name, found in looks.answers(others):
+        for name, found in looks.answers(one for one in others if one.item not in read):
             self._ignore(folder, name, is_folder=found.is_folder)
         self._count_hidden(folder)
 

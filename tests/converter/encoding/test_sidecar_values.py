@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from patchpress import Samples, convert, dry_run, open_store, verify
 from patchpress.readers.errors import PatchError, SamplesLeftOut
-from tests.support.helpers import tiny_dataset
+from tests.support.helpers import geotiff, tiny_dataset
 
 NOTES = """
 [modalities.a.sidecar]
@@ -147,3 +148,22 @@ def test_a_file_of_megabytes_is_not_parsed(tmp_path: Path) -> None:
     file.write_text('{"labels":[' + "[]," * 1_000_000 + "[]]}")
     with pytest.raises(PatchError, match=r"p0\.json has 3,0.* bytes"):
         convert(path, tmp_path / "raw", tmp_path / "store", workers=0)
+
+
+def test_json_beside_patches_that_are_files_is_read_and_not_called_nothing(tmp_path: Path) -> None:
+    path = tiny_dataset(tmp_path, {"g": []})
+    text = path.read_text().replace("{group}/{name}/{name}_{band}.tif", "{group}/{name}.tif")
+    path.write_text(text.replace("[6, 6]", "[12, 12]") + NOTES)
+    folder = tmp_path / "raw" / "A" / "g"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        pixels = np.full((2, 12, 12), number, np.uint16)
+        geotiff(folder / f"p{number}.tif", pixels)
+        (folder / f"p{number}.json").write_text('{"labels": ["sea"], "extra": 1}')
+    report = convert(path, tmp_path / "raw", tmp_path / "all", workers=0)
+    assert not report.passed_over
+    assert open_store(tmp_path / "all").table()["extra"].to_pylist() == [1, 1, 1]
+    (folder / "p2.tif").unlink()
+    (folder / "p1.txt").write_text("x")
+    report = convert(path, tmp_path / "raw", tmp_path / "two", workers=0)
+    assert report.passed_over["a"].names == ["g/p1.txt", "g/p2.json"]
