@@ -39,12 +39,14 @@ def brightness_sheet(asked: PictureAsked) -> PicturePage:
         raise OptionError(f"no patch of {asked.place} has a finite pixel in {modality.name}")
     shown = rows_of_keys(asked.store, [keys[at] for _, at in chosen], caption_columns(asked))
     bands = ", ".join(modality.rgb or modality.band_names[:1])
+    without = int(np.isnan(bright).sum())
+    left_out = f"; {without:,} of them without a finite pixel left out" if without else ""
     texts = SheetTexts(
         f"Darkest, most typical and brightest patches of {asked.title}",
         f"by their mean of {bands} ({modality.name}), of {len(rows):,} patches"
         f"{' drawn with seed ' + str(asked.seed) if len(rows) < len(found) else ''}"
         f"{' of ' + found.words if found.words else ''}; their median is "
-        f"{_value(float(np.nanmedian(bright)))}{found.left_out_text()}",
+        f"{_value(float(np.nanmedian(bright)))}{left_out}{found.left_out_text()}",
         tuple(f"{what}: mean {_value(float(bright[at]))}" for what, at in chosen),
     )
     return sheet_of(asked, shown, texts)

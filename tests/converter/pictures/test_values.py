@@ -15,6 +15,7 @@ from patchpress.converter.pictures.histograms import BandValues, band_histograms
 from patchpress.converter.pictures.statistics_table import statistics_table
 from patchpress.readers.errors import OptionError, StatisticsMissing
 from tests.converter.pictures.conftest import all_text, check_texts, texts
+from tests.support.helpers import radar_with_nan
 
 Asked = Callable[..., PictureAsked]
 
@@ -97,6 +98,14 @@ def test_values_are_ordered_once_each() -> None:
     ]
     assert darkest_typical_brightest(np.array([7.0]), 3) == [("Darkest", 0)]
     assert darkest_typical_brightest(np.array([np.nan]), 3) == []
+
+
+def test_patches_without_a_finite_pixel_are_counted(tmp_path: Path) -> None:
+    store = open_store(radar_with_nan(tmp_path))
+    page = brightness_sheet(PictureAsked(store=store, place="store", description=None))
+    assert "of 3 patches; their median is" in all_text(page)
+    assert "; 1 of them without a finite pixel left out" in all_text(page)
+    check_texts(page)
 
 
 def test_maps_have_no_such_pictures(asked: Asked) -> None:
