@@ -150,13 +150,14 @@ class _Writing:
         """Write extents, table, statistics and manifest."""
         plan, store = self._plan, self._store
         shards = tuple(file.shard for file in files)
+        modality, row = plan.records.modality, plan.records.row
+        # Of a large data set they take as much memory as each of the steps that follow.
+        plan.give_up_records()
         with writing(store):
             if plan.unchanged:
                 write_whole(store / METADATA, _same_table(plan))
             else:
-                write_metadata(store / METADATA, _with_checksums(plan, checksums))
-            # Of a large data set they take as much memory as what follows.
-            plan.give_up_records()
+                write_metadata(store / METADATA, _with_checksums(plan, modality, row, checksums))
             headers = _joined_headers([file.headers for file in files])
             write_extents(store, build(store, [shard.path for shard in shards], headers))
             manifest = replace(
@@ -254,15 +255,20 @@ def _joined_headers(lists: Sequence[HeaderList]) -> HeaderList:
     return HeaderList(known, np.concatenate(numbers).tolist())
 
 
-def _with_checksums(plan: CopyPlan, checksums: npt.NDArray[np.uint64]) -> "pa.Table":
-    """The table with the checksums of records that were made anew."""
+def _with_checksums(
+    plan: CopyPlan,
+    modality: npt.NDArray[np.uint16],
+    row: npt.NDArray[np.int64],
+    checksums: npt.NDArray[np.uint64],
+) -> "pa.Table":
+    """The table with the checksums of records that were made anew; one of each array a record."""
     import pyarrow as pa
 
     table = plan.make_table()
     for number in plan.pickers:
-        mine = plan.records.modality == number
+        mine = modality == number
         digits: list[str | None] = [None] * len(table)
-        rows, values = plan.records.row[mine].tolist(), checksums[mine].tolist()
+        rows, values = row[mine].tolist(), checksums[mine].tolist()
         for row, value in zip(rows, values, strict=True):
             digits[row] = f"{value:016x}"
         column = checksum_column(plan.names[number])

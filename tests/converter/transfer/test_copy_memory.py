@@ -13,7 +13,7 @@ from tests.support.helpers import PEAK, python
 pytestmark = pytest.mark.slow
 
 ROWS = 60_000
-MOST = 500
+MOST = 420
 """Bytes a record that the process may take: its key, its place and its row, for a moment twice."""
 DESCRIPTION = r"""
 [dataset]
