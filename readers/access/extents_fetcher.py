@@ -198,8 +198,9 @@ class ExtentsFetcher(ByExtents):
                 if number in self._stale:
                     _read_each(filling, positions, indices, read_one)
                     continue
+                scratch = filling.room()
                 for index, offset in zip(indices, offsets, strict=True):
-                    base, scratch = index * plan.nbytes, filling.room()
+                    base = index * plan.nbytes
                     for request in plan.requests:
                         buffers = [
                             target[base + part.offset : base + part.offset + part.nbytes]
@@ -210,8 +211,10 @@ class ExtentsFetcher(ByExtents):
                         file.read_into(buffers, offset + request.record_offset, request.nbytes)
                     if reads_header and scratch[:length].tobytes() != header:
                         read_one(filling, int(positions[index]), index)
+                        scratch = filling.room()
                     elif plan.coarse:
                         filling.gathered(index)
+                        scratch = filling.room()
 
     def _groups(self, positions: npt.NDArray[np.int64], *, in_order: bool = True) -> list[_Group]:
         """The records of a batch, shard by shard, and if wanted in the order of their bytes."""
