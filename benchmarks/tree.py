@@ -57,9 +57,9 @@ def synthetic_tree(out: Path, n: int, seed: int) -> Path:
     if not (root / FLAGGED_TABLE).exists():  # the last file to be written
         if root.exists():
             raise SystemExit(f"{root} is not complete: delete it and start again")
-        maker = REPOSITORY / "tests" / "support" / "synthetic.py"
-        options = ["--out", str(root), "--n", str(n), "--seed", str(seed)]
-        subprocess.run([sys.executable, str(maker), *options], check=True)
+        maker = [sys.executable, "-m", "tests.support.synthetic"]
+        options = ["--out", str(root.resolve()), "--n", str(n), "--seed", str(seed)]
+        subprocess.run([*maker, *options], check=True, cwd=REPOSITORY)
     return root
 
 

@@ -1,6 +1,6 @@
 """A maker of BigEarthNet v2 raw trees: the published names, tables and TIFF bytes, made-up pixels.
 
-    python tests/support/synthetic.py --out DIR --n 1000 [--flagged 125] [--seed 0]
+    python -m tests.support.synthetic --out DIR --n 1000 [--flagged 125] [--seed 0]
 
 Only pixels, labels and the choice of patches are invented. Every TIFF has the layout of the
 published ones, byte for byte: a file depends on its pixels, its EPSG code and its corner alone.
