@@ -43,7 +43,8 @@ def join_extents(store: Path, shards: list[str], read: Reader = read_extents) ->
     all_keys = joined_names(keys)
     order = np.argsort(all_keys, kind="stable")
     # No key is twice, so this is the same order. Of a large data set a copy takes 100 MB.
-    all_keys.sort()
+    if len(shards) > 1:  # those of one ascend already, and may lie in memory that is not ours
+        all_keys.sort()
     return Extents(
         names=KeysInMemory(all_keys),
         shard=shard[order],
