@@ -15,6 +15,8 @@ import pytest
 from tests.support.helpers import DATASET, python
 from tests.support.synthetic import make_tree
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("setuptools", reason="setuptools is not installed: pip install '.[dev]'")
 
 ROOT = Path(__file__).parents[2]

@@ -36,6 +36,8 @@ from tests.support.helpers import Ended, folder_bytes, made, tiny_dataset
 from tests.support.sharding import sharded
 from tests.support.synthetic import TABLE, make_tree
 
+pytestmark = pytest.mark.slow
+
 FILES = ("data.mdb", METADATA, EXTENTS, "manifest.json")
 
 

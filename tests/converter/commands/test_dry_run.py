@@ -28,6 +28,8 @@ from tests.support.small_disk import on_small_disk
 from tests.support.stopping import commits_of
 from tests.support.synthetic import Row, make_tree
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("metadata.parquet", "metadata_for_patches_with_snow_cloud_or_shadow.parquet")
 
 

@@ -29,6 +29,8 @@ from patchpress.readers.errors import (
 from patchpress.readers.format.shard_rule import shard_folder, shard_of
 from tests.support.helpers import DATASET, command, folder_bytes, made, patches
 
+pytestmark = pytest.mark.slow
+
 SHARDS = 3
 FILES = {
     *("extents.safetensors", "manifest.json", "metadata.parquet"),
