@@ -268,9 +268,8 @@ def _with_checksums(
     for number in plan.pickers:
         mine = modality == number
         digits: list[str | None] = [None] * len(table)
-        rows, values = row[mine].tolist(), checksums[mine].tolist()
-        for row, value in zip(rows, values, strict=True):
-            digits[row] = f"{value:016x}"
+        for place, value in zip(row[mine].tolist(), checksums[mine].tolist(), strict=True):
+            digits[place] = f"{value:016x}"
         column = checksum_column(plan.names[number])
         at = table.column_names.index(column)
         table = table.set_column(at, table.schema.field(column), pa.array(digits, pa.string()))
