@@ -32,6 +32,8 @@ from tests.support.helpers import (
 )
 from tests.support.synthetic import FLAGGED_TABLE, TABLE
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 Records = dict[str, bytes]
 

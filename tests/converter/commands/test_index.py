@@ -28,6 +28,8 @@ from tests.support.helpers import (
 )
 from tests.support.synthetic import FLAGGED_TABLE, TABLE
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 
 

@@ -11,6 +11,8 @@ from patchpress import open_store
 from tests.support.helpers import Ended, command
 from tests.support.synthetic import Row
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 
 

@@ -29,6 +29,8 @@ from tests.support.packing import entries, members, packed, split, write
 from tests.support.published_forms import TREES
 from tests.support.synthetic import Row
 
+pytestmark = pytest.mark.slow
+
 S1, S2, MAPS = "BigEarthNet-S1", "BigEarthNet-S2", "Reference_Maps"
 Command = Callable[..., Ended]
 
