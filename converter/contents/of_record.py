@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from patchpress.converter.contents.of_store import Facts
 from patchpress.readers.format.modality import Modality
-from patchpress.readers.format.table import key_column
+from patchpress.readers.format.table import key_column, table_row
 from patchpress.readers.store import Store
 
 
@@ -61,9 +61,8 @@ def _row(store: Store, key: str, modality: Modality) -> Facts:
     """The row of metadata.parquet that a record belongs to; empty if there is none."""
     import pyarrow.compute as pc
 
-    table = store.table()
     column = key_column(modality)
     prefix, suffix = modality.key.split(f"{{{column}}}")
     name = key.removeprefix(prefix).removesuffix(suffix)
-    found = table.filter(pc.equal(table[column], name)).to_pylist()
-    return found[0] if found else {}
+    number = pc.index(store.table(columns=column)[column], name).as_py()
+    return table_row(store.path, store.manifest, number) if number >= 0 else {}

@@ -1,22 +1,25 @@
 """Facts of a store as plain objects: what its manifest says, and what its table counts."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from patchpress.readers.errors import cannot_read
 from patchpress.readers.format.manifest import DATA, Manifest
 from patchpress.readers.format.modality import Modality
-from patchpress.readers.format.table import presence_column
+from patchpress.readers.format.table import flag_mask, presence_column, split_mask
 from patchpress.readers.store import Store
+from patchpress.readers.targets import has_parts, label_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Facts = dict[str, Any]
 """Names and values that JSON can say."""
+Mask = npt.NDArray[np.bool_]
 
 
 def store_facts(store: Store, place: str) -> Facts:
@@ -40,7 +43,9 @@ def store_facts(store: Store, place: str) -> Facts:
     dataset = manifest.dataset
     columns = [presence_column(name) for name in manifest.modalities]
     columns += [*manifest.classes, *manifest.flagged.columns]
+    columns += [manifest.split_column] if manifest.splits else []
     table = store.table(columns=list(dict.fromkeys(columns)))
+    splits = _recommended(manifest, table)
     return {
         "store": place,
         "dataset": {
@@ -70,8 +75,9 @@ def store_facts(store: Store, place: str) -> Facts:
         },
         "target": manifest.target,
         "classes": {
-            column: list(_classes(store, table[column], column)) for column in manifest.classes
+            column: _classes(manifest, table, column, splits) for column in manifest.classes
         },
+        "parts": [column for column in manifest.classes if has_parts(table[column])],
     }
 
 
@@ -163,27 +169,31 @@ def _splits(manifest: Manifest) -> Facts:
     return found
 
 
-def _classes(store: Store, values: "pa.ChunkedArray", column: str) -> Iterator[Facts]:
+def _classes(
+    manifest: Manifest, table: "pa.Table", column: str, splits: Mapping[str, Mask]
+) -> list[Facts]:
     """Each class in the official order: all its rows, and those of each split but flagged ones."""
-    rows = _counted(values)
-    splits = {
-        split: _counted(store.table(split, column)[column])
-        for split in store.manifest.splits
-        if store.manifest.count(split)
-    }
-    for name in store.manifest.classes[column]:
-        yield {
+    names = manifest.classes[column]
+    labels = label_array(table[column], names, names)
+    # One index a row, or a number for each class: 1, or the part of the patch that it covers.
+    has = labels[:, np.newaxis] == np.arange(len(names)) if labels.ndim == 1 else labels > 0
+    rows = has.sum(axis=0).tolist()
+    inside = {split: has[mask].sum(axis=0).tolist() for split, mask in splits.items()}
+    return [
+        {
             "name": name,
-            "rows": rows.get(name, 0),
-            "splits": {split: counts.get(name, 0) for split, counts in splits.items()},
+            "rows": rows[number],
+            "splits": {split: counts[number] for split, counts in inside.items()},
         }
+        for number, name in enumerate(names)
+    ]
 
 
-def _counted(values: "pa.ChunkedArray") -> dict[str, int]:
-    """How many rows have each name, of a column of names or of lists of names."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        values = pc.list_flatten(values)
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(values).to_pylist()}
+def _recommended(manifest: Manifest, table: "pa.Table") -> dict[str, Mask]:
+    """Split -> which rows of the table are in it and not flagged; of splits that have some."""
+    kept = ~np.asarray(flag_mask(manifest.flagged.columns, table), bool)
+    return {
+        split: kept & np.asarray(split_mask(manifest, table, [split]), bool)
+        for split in manifest.splits
+        if manifest.count(split)
+    }

@@ -62,7 +62,10 @@ def store_text(facts: Facts, width: int | None = None) -> str:
         lines += ["", *_splits(facts["splits"], width)]
     for column, classes in facts["classes"].items():
         default = ", the default target" if column == facts["target"] else ""
-        lines += ["", f"  column {column}: {several(len(classes), 'class', 'classes')}{default}"]
+        count = several(len(classes), "class", "classes")
+        if column in facts["parts"]:
+            count = f"parts of {count}, rows in which the part is above 0"
+        lines += ["", f"  column {column}: {count}{default}"]
         lines += _classes(classes, width)
     return as_text(lines)
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchpress.converter.pictures.choice import RowsFound
-from patchpress.readers.errors import OptionError
 from patchpress.readers.format.manifest import Manifest
-from patchpress.readers.format.table import key_column, keys_in, presence_column
+from patchpress.readers.format.table import key_column, keys_in, presence_column, table_columns
 from patchpress.readers.store import Store
 
 COUNTRY = "country"
@@ -32,12 +31,8 @@ def identity_column(manifest: Manifest) -> str:
 
 
 def has_column(store: Store, name: str) -> bool:
-    """Whether the table has a column; no other is read."""
-    try:
-        store.table(columns=[name])
-    except OptionError:
-        return False
-    return True
+    """Whether the table has a column; none is read."""
+    return name in table_columns(store.path, store.manifest)
 
 
 def patch_columns(store: Store, target: str | None) -> list[str]:

@@ -1,7 +1,6 @@
 """`Catalogue`: all rows of a store in memory, to be filtered, counted, sorted and named."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -14,12 +13,12 @@ from patchpress.converter.viewer.facets import KINDS, Facet, Mask, facet_of
 from patchpress.converter.viewer.places import COLUMNS as PLACE
 from patchpress.converter.viewer.places import places_of
 from patchpress.readers.errors import OptionError
-from patchpress.readers.format.manifest import METADATA
 from patchpress.readers.format.table import (
     checksum_column,
     flag_mask,
     key_column,
     presence_column,
+    table_columns,
 )
 from patchpress.readers.store import Store
 
@@ -52,13 +51,12 @@ class Catalogue:
         Raises:
             StoreError: it cannot be read.
         """
-        import pyarrow.parquet as pq
-
         manifest = store.manifest
         modalities = manifest.modalities
         self.count = manifest.rows
         self.identity = key_column(next(iter(modalities.values())))
-        self.places = places_of(store.table(columns=_there(store, PLACE)))
+        columns = table_columns(store.path, manifest)
+        self.places = places_of(store.table(columns=[c for c in PLACE if c in columns]))
         self.not_flagged = _not_flagged(store)
         self._keys = {name: modality.key for name, modality in modalities.items()}
         self._key_columns = {name: key_column(one) for name, one in modalities.items()}
@@ -68,7 +66,7 @@ class Catalogue:
         facets = []
         presence = {presence_column(name): name for name in modalities}
         unused = {checksum_column(name) for name in modalities} | set(PLACE)
-        for column in pq.read_schema(store.path / METADATA).names:
+        for column in columns:
             if column in unused:
                 continue
             values = store.table(columns=column)[column]
@@ -216,14 +214,6 @@ class Catalogue:
             pa.table({column: names.take(part) for column, names in self._names.items()})
             for part in parts
         )
-
-
-def _there(store: Store, columns: Sequence[str]) -> list[str]:
-    """Those of some columns that the table has."""
-    import pyarrow.parquet as pq
-
-    names = pq.read_schema(store.path / METADATA).names
-    return [column for column in columns if column in names]
 
 
 def _not_flagged(store: Store) -> Mask:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from patchpress.converter.viewer.catalogue import Catalogue
-from patchpress.readers.format.manifest import METADATA
+from patchpress.readers.format.table import table_row
 from patchpress.readers.store import Store
 
 
@@ -24,19 +24,5 @@ def row_facts(store: Store, catalogue: Catalogue, row: int) -> dict[str, Any]:
             for name in store.manifest.modalities
         },
         "place": None if place is None or not np.isfinite(place).all() else place.tolist(),
-        "columns": _columns(store, row),
+        "columns": table_row(store.path, store.manifest, row),
     }
-
-
-def _columns(store: Store, row: int) -> dict[str, Any]:
-    """The row as the table has it; only the group of rows that it lies in is read."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(store.path / METADATA) as file:
-        for group in range(file.metadata.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if row < rows:
-                found: list[dict[str, Any]] = file.read_row_group(group).slice(row, 1).to_pylist()
-                return found[0]
-            row -= rows
-    return {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from patchpress.readers.format.arrow_kinds import plain
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.split_names import known_split
-from patchpress.readers.format.table_file import read_columns
+from patchpress.readers.format.table_file import column_names, read_columns, read_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,6 +211,24 @@ def key_column(modality: Modality) -> str:
     """The metadata column that names a modality's records."""
     fields = [name for _, name, _, _ in Formatter().parse(modality.key) if name]
     return fields[0]
+
+
+def table_columns(store: Path, manifest: Manifest) -> list[str]:
+    """The names of all columns of metadata.parquet; no column is read.
+
+    Raises:
+        StoreDamaged, StoreUnreadable: as `read_table`.
+    """
+    return column_names(store, manifest, _kinds(manifest))
+
+
+def table_row(store: Path, manifest: Manifest, number: int) -> dict[str, Any]:
+    """All columns of one row of metadata.parquet; few others are read.
+
+    Raises:
+        StoreDamaged, StoreUnreadable: as `read_table`.
+    """
+    return read_row(store, manifest, number, _kinds(manifest))
 
 
 def record_keys(

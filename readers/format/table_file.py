@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from patchpress.readers.errors import NO_DESCRIPTORS, OptionError, StoreDamaged, cannot_read
 from patchpress.readers.format.arrow_kinds import plain_type
@@ -66,6 +67,54 @@ def read_columns(
             column is not of its kind.
         StoreUnreadable: there are no file descriptors left.
     """
+    with _opened_table(store, manifest, kinds) as (file, path, names):
+        for column in columns or ():
+            if column not in names and column not in kinds:
+                raise OptionError(f"{shown(path)} has no column {column!r}; {hint(column, names)}")
+        wanted = list(columns) if columns is not None else names
+        read = list(dict.fromkeys([*wanted, *needed]))
+        missing = next((column for column in read if column not in names), None)
+        if missing is not None:
+            raise _damaged(path, f"it has no column {missing!r}")
+        groups = list(range(file.num_row_groups))
+        # One thread: the table is small, and a reader should not start a pool of them.
+        return wanted, read_bounded(file, path, groups, read, allowed_bytes(manifest.rows))
+
+
+def column_names(store: Path, manifest: Manifest, kinds: Mapping[str, str]) -> list[str]:
+    """The names of all columns; no column is read.
+
+    Raises:
+        StoreDamaged, StoreUnreadable: as `read_columns`.
+    """
+    with _opened_table(store, manifest, kinds) as (_, _, names):
+        return names
+
+
+def read_row(
+    store: Path, manifest: Manifest, number: int, kinds: Mapping[str, str]
+) -> dict[str, Any]:
+    """All columns of one row; only the group of rows that it lies in is read.
+
+    Raises:
+        StoreDamaged, StoreUnreadable: as `read_columns`.
+    """
+    with _opened_table(store, manifest, kinds) as (file, path, _):
+        ends = accumulate(file.metadata.row_group(n).num_rows for n in range(file.num_row_groups))
+        group, end = next((n, end) for n, end in enumerate(ends) if number < end)
+        rows = read_bounded(file, path, [group], None, allowed_bytes(manifest.rows))
+        (found,) = rows.slice(number - (end - len(rows)), 1).to_pylist()
+        return dict(found)
+
+
+@contextmanager
+def _opened_table(
+    store: Path, manifest: Manifest, kinds: Mapping[str, str]
+) -> Iterator[tuple["pq.ParquetFile", Path, list[str]]]:
+    """The table, compared with its digest, its path and the names of its columns.
+
+    In this block errors of the file become those that `read_columns` names.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -75,21 +124,7 @@ def read_columns(
             _require_digest(opened, path, manifest)
         # By its name: pyarrow's own threads then call no Python, which may be ending.
         with pq.ParquetFile(path, buffer_size=BUFFER) as file:
-            names = _checked_names(file, path, manifest, kinds)
-            for column in columns or ():
-                if column not in names and column not in kinds:
-                    raise OptionError(
-                        f"{shown(path)} has no column {column!r}; {hint(column, names)}"
-                    )
-            wanted = list(columns) if columns is not None else names
-            read = list(dict.fromkeys([*wanted, *needed]))
-            missing = next((column for column in read if column not in names), None)
-            if missing is not None:
-                raise _damaged(path, f"it has no column {missing!r}")
-            # One thread: the table is small, and a reader should not start a pool of them.
-            allowed = allowed_bytes(manifest.rows)
-            groups = range(file.num_row_groups)
-            return wanted, read_bounded(file, path, list(groups), read, allowed)
+            yield file, path, _checked_names(file, path, manifest, kinds)
     except Unfolds as error:
         raise _damaged(
             path, f"it unfolds to {error.nbytes:,} bytes or more of {manifest.rows:,} rows"

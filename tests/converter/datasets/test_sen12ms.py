@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from patchpress import Report, convert, open_store, verify
+from patchpress import Report, convert, inspect, open_store, verify
 from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.readers.errors import OptionError, PatchError
 from tests.support.helpers import by_rasterio
@@ -77,6 +77,18 @@ def test_labels_follow_from_the_igbp_band(source: Path, tmp_path: Path) -> None:
         coarse = [sum(shares[code - 1] for code in group) for group in groups]
         assert row["fractions_simplified"] == pytest.approx(coarse)
         assert row["label_simplified"] == simple.names[int(np.argmax(coarse))]
+
+
+def test_inspect_counts_rows_in_which_a_part_is_above_zero(source: Path, tmp_path: Path) -> None:
+    converted(source, tmp_path / "store")
+    contents, store = inspect(tmp_path / "store"), open_store(tmp_path / "store")
+    assert set(contents.facts["parts"]) == {"fractions", "fractions_simplified"}
+    for column in contents.facts["parts"]:
+        counts = [entry["rows"] for entry in contents.facts["classes"][column]]
+        parts = np.array(store.table()[column].to_pylist())
+        assert counts == (parts > 0).sum(axis=0).tolist()
+        assert sum(counts) >= len(parts)
+    assert "parts of 10 classes, rows in which the part is above 0" in contents.text()
 
 
 def test_hold_out_scenes_are_test_if_there_is_no_list(source: Path, tmp_path: Path) -> None:

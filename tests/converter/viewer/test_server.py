@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from patchpress.converter.viewer.catalogue import Catalogue
 from patchpress.converter.viewer.images import Images
 from patchpress.readers.errors import OptionError
 from tests.converter.viewer.conftest import serving
-from tests.support.helpers import Ended, radar_with_nan, tiny_dataset
+from tests.support.helpers import Ended, command, radar_with_nan, tiny_dataset
 from tests.support.synthetic import Row, is_flagged
 
 
@@ -338,6 +340,16 @@ def test_clouds_do_not_decide_how_all_are_stretched(page: str, rows: list[Row]) 
     told = json.loads(got(page + "store")[1])["modalities"][0]
     assert any(is_flagged(row) for row in rows)
     assert told["ranges"]["B02"][1] < 3000  # clouds have more than 5,000
+
+
+def test_a_damaged_table_is_one_sentence(stacked: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(stacked, store)
+    table = store / "metadata.parquet"
+    os.truncate(table, table.stat().st_size // 2)
+    ended = command("view", store, "--port", 0)
+    assert ended.code == 1
+    assert "metadata.parquet is not the file that was written" in ended.sentence
 
 
 def test_ctrl_c_ends_it_and_is_no_error(stacked: Path) -> None:
