@@ -10,7 +10,7 @@ import numpy.typing as npt
 from patchpress.converter.pictures.class_colours import MapClasses
 from patchpress.converter.pictures.patch_texts import ShownPatch
 from patchpress.converter.pictures.stretch import Stretch, stretched
-from patchpress.converter.pictures.views import View
+from patchpress.converter.pictures.views import View, are_decibels
 from patchpress.readers.store import Store
 
 MIDDLE, LEAST_POWER = 0.4, 0.4
@@ -111,7 +111,7 @@ def _drawn(
     if view.kind == "classes":
         return ViewPixels(view, bands, (), 1.0, False, classes)
     there = [some for some in bands if some is not None]
-    in_decibels = any(bool((some[np.isfinite(some)] < 0).any()) for some in there)
+    in_decibels = any(are_decibels(some) for some in there)
     channels = [view.channels(some, in_decibels=in_decibels) for some in there]
     stretches = tuple(Stretch.over(same) for same in zip(*channels, strict=True))
     return ViewPixels(view, bands, stretches, _power(channels, stretches), in_decibels, None)

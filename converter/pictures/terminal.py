@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from patchpress.converter.pictures.class_colours import classes_of
 from patchpress.converter.pictures.stretch import Stretch, stretched
-from patchpress.converter.pictures.views import views_of
+from patchpress.converter.pictures.views import are_decibels, views_of
 from patchpress.readers.store import Store
 
 WIDTH = 40
@@ -39,8 +39,7 @@ def _image(store: Store, key: str) -> npt.NDArray[np.uint8]:
     bands = store.read(key, bands=view.bands)
     if view.kind == "classes":
         return classes_of(modality, store.manifest).paint(bands[0])
-    finite = bands[np.isfinite(bands)]
-    channels = view.channels(bands, in_decibels=bool((finite < 0).any()))
+    channels = view.channels(bands, in_decibels=are_decibels(bands))
     shown = stretched(channels, [Stretch.over([band]) for band in channels])
     stacked = np.concatenate([shown] * (3 // len(shown)))
     return (np.moveaxis(stacked, 0, -1) * 255).astype(np.uint8)

@@ -49,6 +49,11 @@ class View:
         return [bands[0], bands[1], ratio]
 
 
+def are_decibels(bands: npt.NDArray[np.generic]) -> bool:
+    """Whether a radar's values are decibels, whose difference is a ratio: some are below 0."""
+    return bool((bands[np.isfinite(bands)] < 0).any())
+
+
 def wavelengths_of(modality: Modality, description: Description | None) -> Mapping[str, float]:
     """Band -> its wavelength in nanometres, of bands for which the description says it."""
     source = description.modalities.get(modality.name) if description else None

@@ -194,8 +194,7 @@ class _Pages:
     def _pixels(self, request: Request) -> Response:
         """All bands, little-endian, band after band; their form is in the headers."""
         modality = request.path_params["modality"]
-        pixels = self._images.pixels(modality, self._in_table(request))
-        array = pixels.array
+        array = self._images.pixels(modality, self._in_table(request))
         return Response(
             np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes(),
             media_type="application/octet-stream",

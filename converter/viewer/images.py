@@ -1,7 +1,6 @@
 """Records as small pictures and as raw pixels, for the page."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy.typing as npt
 
 from patchpress.converter.pictures.class_colours import MapClasses, classes_of
 from patchpress.converter.pictures.stretch import Stretch, stretched
+from patchpress.converter.pictures.views import View, are_decibels, views_of
 from patchpress.converter.viewer.catalogue import Catalogue
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
@@ -18,20 +18,10 @@ from patchpress.readers.store import Store
 SEEN = 64
 """Patches whose pixels decide the stretch that all patches share: evenly spaced ones that are not
 flagged, since clouds and snow would leave all else black."""
-RADAR = ("VV", "VH")
 RATIO = "VV/VH"
 """The third channel of radar: the ratio, which in decibels is a difference."""
 REMEMBERED = 4096
 """Small pictures that are kept: about 100 MB at most."""
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """All bands of a record, on the finest grid."""
-
-    array: npt.NDArray[Any]
-    """(bands, height, width)."""
-    names: tuple[str, ...]
 
 
 class Images:
@@ -51,13 +41,8 @@ class Images:
 
     def preset(self, modality: Modality) -> list[str]:
         """The bands that are shown first as red, green and blue, or the one that is grey."""
-        if modality.kind == "classes":
-            return [modality.band_names[0]]
-        if modality.rgb:
-            return list(modality.rgb)
-        if self.radar(modality):
-            return [*self.radar(modality), RATIO]
-        return list(modality.band_names[:1])
+        view = self._view(modality)
+        return [*view.bands, *([RATIO] if view.kind == "radar" else [])]
 
     def channels(self, modality: Modality) -> list[str]:
         """All that can be red, green or blue: the bands, and of radar the ratio."""
@@ -65,8 +50,12 @@ class Images:
 
     def radar(self, modality: Modality) -> list[str]:
         """The names of the two bands whose ratio is shown; none if it is no radar."""
-        found = [modality.band_named(name) for name in RADAR]
-        return [str(name) for name in found] if all(found) else []
+        view = self._view(modality)
+        return list(view.bands) if view.kind == "radar" else []
+
+    def _view(self, modality: Modality) -> View:
+        """How it is shown first."""
+        return views_of(self._store.manifest, None, [modality.name])[0]
 
     def range_of(self, modality: Modality, channel: str) -> tuple[float, float]:
         """The values that are black and white for all patches: percentiles 2 and 98 of a sample.
@@ -103,23 +92,22 @@ class Images:
     def _channel(
         self, modality: Modality, bands: npt.NDArray[Any], channel: str
     ) -> npt.NDArray[Any]:
-        if channel == RATIO and channel in self.channels(modality):
-            one, other = (bands[modality.indices([name])[0]] for name in RADAR)
-            with np.errstate(all="ignore"):
-                ratio: npt.NDArray[Any] = one - other if (one < 0).any() else one / other
-            return ratio
+        view = self._view(modality)
+        if channel == RATIO and view.kind == "radar":
+            pair = bands[modality.indices(view.bands)]
+            return view.channels(pair, in_decibels=are_decibels(pair))[2]
         band: npt.NDArray[Any] = bands[modality.indices([channel])[0]]
         return band
 
-    def pixels(self, modality: str, row: int) -> Pixels:
-        """All bands of a record.
+    def pixels(self, modality: str, row: int) -> npt.NDArray[Any]:
+        """All bands of a record, (bands, height, width), on the finest grid.
 
         Raises:
             OptionError: the row has no such record.
             StoreError: it cannot be read.
         """
-        described = self._described(modality, row)
-        return Pixels(self._store.read(self._catalogue.key(modality, row)), described.band_names)
+        self._described(modality, row)
+        return self._store.read(self._catalogue.key(modality, row))
 
     def _described(self, modality: str, row: int) -> Modality:
         if modality not in self._store.manifest.modalities:

@@ -30,16 +30,8 @@ def repeat_into(band: Array, out: Array) -> None:
     if down == 1 and across == 1:
         out[...] = band
         return
-    size = band.dtype.itemsize
-    if across == 2 and size in _TWICE:
-        # Wide numbers are written in one pass, which a repetition does element by element. To
-        # multiply them in place is faster than to let the multiplication make them wide.
-        wide, factor = _TWICE[size]
-        rows = band.view(_UNSIGNED[size]).astype(wide)
-        rows *= factor
-        out = out.view(wide)
-    else:
-        rows = band if across == 1 else band.take(_repeated(width, across), axis=1)
+    rows = _repeated_across(band, across)
+    out = out.view(rows.dtype)
     out.reshape(height, down, -1)[...] = rows[:, np.newaxis]
 
 
@@ -56,17 +48,24 @@ def repeat_many(
     """
     height, width = bands.shape[-2:]
     down, across = out.shape[-2] // height, out.shape[-1] // width
-    size = bands.dtype.itemsize
-    if across == 2 and size in _TWICE:
-        wide, factor = _TWICE[size]
-        lines = bands.view(_UNSIGNED[size]).astype(wide)
-        lines *= factor
-        out = out.view(wide)
-    else:
-        lines = bands if across == 1 else bands.take(_repeated(width, across), axis=-1)
+    lines = _repeated_across(bands, across)
+    out = out.view(lines.dtype)
     grid = out.reshape(*out.shape[:2], height, down, -1)
     for source, channels in targets:
         grid[rows, channels] = lines[:, source, :, np.newaxis]
+
+
+def _repeated_across(bands: Array, across: int) -> Array:
+    """Bands (..., h, w), each pixel `across` times along its line; twice as one wide number."""
+    size = bands.dtype.itemsize
+    if across == 2 and size in _TWICE:
+        # Wide numbers are written in one pass, which a repetition does element by element. To
+        # multiply them in place is faster than to let the multiplication make them wide.
+        wide, factor = _TWICE[size]
+        lines = bands.view(_UNSIGNED[size]).astype(wide)
+        lines *= factor
+        return lines
+    return bands if across == 1 else bands.take(_repeated(bands.shape[-1], across), axis=-1)
 
 
 @lru_cache(maxsize=64)

@@ -1,26 +1,8 @@
 """Files that fail, are read in short pieces, or are slow: by a library that is preloaded."""
 
 import os
-import shutil
-import subprocess
-from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
-import pytest
-
-_SOURCE = Path(__file__).with_name("faulty.c")
-
-
-@cache
-def _library() -> Path:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None or os.uname().sysname != "Linux":
-        pytest.skip("faults of a disk are made by a library that gcc builds, on Linux")
-    library = Path(mkdtemp(prefix="patchpress-faulty-")) / "faulty.so"
-    words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"]
-    subprocess.run(words, check=True)
-    return library
+from tests.support.preloaded import built
 
 
 def faulty(
@@ -36,7 +18,7 @@ def faulty(
         wait: microseconds that each waits, without going wrong.
     """
     return os.environ | {
-        "LD_PRELOAD": str(_library()),
+        "LD_PRELOAD": str(built("faulty", "faults of a disk are made")),
         "FAULT_CALLS": calls,
         "FAULT_PATH": path,
         "FAULT_ERRNO": str(error),

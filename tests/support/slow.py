@@ -1,29 +1,13 @@
 """A disk far away: each open, look at a file and listing waits, by a library that is preloaded."""
 
 import os
-import shutil
 import struct
-import subprocess
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import NamedTuple
 
-import pytest
+from tests.support.preloaded import built
 
-_SOURCE = Path(__file__).with_name("slow.c")
 _COUNTS = struct.Struct("=9i")
-
-
-@cache
-def _library() -> Path:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None or os.uname().sysname != "Linux":
-        pytest.skip("a slow disk is made by a library that gcc builds, on Linux")
-    library = Path(mkdtemp(prefix="patchpress-slow-")) / "slow.so"
-    words = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"]
-    subprocess.run(words, check=True)
-    return library
 
 
 class Kinds(NamedTuple):
@@ -49,7 +33,9 @@ class SlowDisk:
         """An environment for a process that has such a disk; `other` may preload more."""
         before = dict(os.environ) if other is None else other
         return before | {
-            "LD_PRELOAD": " ".join([before.get("LD_PRELOAD", ""), str(_library())]).strip(),
+            "LD_PRELOAD": " ".join(
+                [before.get("LD_PRELOAD", ""), str(built("slow", "a slow disk is made"))]
+            ).strip(),
             "SLOW_PATH": str(self._path),
             "SLOW_WAIT": str(self._wait),
             "SLOW_COUNTS": str(self._counts),

@@ -30,7 +30,7 @@ export function makePatch(store, wall) {
     };
     if (name !== "VV/VH") return band(name);
     const [vv, vh] = modality.radar.map(band);
-    const decibels = vv.some((value) => value < 0);
+    const decibels = [vv, vh].some((one) => one.some((value) => value < 0 && Number.isFinite(value)));
     return Float32Array.from(vv, (value, i) => decibels ? value - vh[i] : value / vh[i]);
   }
 
