@@ -19,7 +19,7 @@ import pytest
 
 from patchpress.readers.format.manifest import DATA, EXTENTS, MANIFEST, METADATA
 from tests.support.faulty import faulty
-from tests.support.helpers import Ended, children, command, made, python, runs
+from tests.support.helpers import Ended, children, command, made, processes_gone, python
 from tests.support.slow import SlowDisk
 from tests.support.synthetic import Row
 
@@ -266,7 +266,7 @@ def test_a_conversion_that_is_ended_ends_at_once_and_goes_on_later(
         _, err = running.communicate(timeout=60)
     assert running.returncode == (130 if number == signal.SIGINT else -number), err
     assert "Traceback" not in err
-    assert not any(map(runs, workers_of))
+    assert processes_gone(workers_of)
     assert not (store / MANIFEST).exists()
     assert converted(tree, store).code == 0
     same(store, whole)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import warnings
 from mmap import mmap
 from pathlib import Path
@@ -290,3 +291,11 @@ def runs(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def processes_gone(processes: list[int], patience: float = 60.0) -> bool:
+    """Whether all of these processes end; the kernel may need a moment for that."""
+    end = time.monotonic() + patience
+    while any(map(runs, processes)) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not any(map(runs, processes))

@@ -26,8 +26,8 @@ from tests.support.helpers import (
     command,
     folder_bytes,
     patches,
+    processes_gone,
     python,
-    runs,
 )
 from tests.support.packing import entries, members, write
 from tests.support.small_disk import COMMIT, RUN, on_small_disk
@@ -105,14 +105,6 @@ def waiting(raw: Path, tmp_path: Path) -> Iterator[Callable[[int], Waiting]]:
         each.close()
 
 
-def gone(processes: list[int]) -> bool:
-    """Whether all of these processes end; the kernel may need a moment for that."""
-    end = time.monotonic() + GUARD
-    while any(runs(pid) for pid in processes) and time.monotonic() < end:
-        time.sleep(0.01)
-    return not any(runs(pid) for pid in processes)
-
-
 def assert_unfinished_and_goes_on(raw: Path, store: Path) -> None:
     assert not (store / "manifest.json").exists()
     ended = command("convert", "bigearthnet-v2", raw, store, "--workers", 0)
@@ -132,7 +124,7 @@ def test_ctrl_c_does_not_wait_for_a_worker_that_is_stuck(
     os.killpg(conversion.process.pid, signal.SIGINT)
     # The pipe stays open: if the command waited for its worker, it would wait for ever.
     assert conversion.process.wait(GUARD) == 130
-    assert gone(conversion.workers)
+    assert processes_gone(conversion.workers)
     conversion.let_go()
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
@@ -158,7 +150,7 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(
     assert ended.code == 130
     assert ended.sentence.startswith("interrupted")
     assert "go on" in ended.sentence
-    assert gone(conversion.workers)
+    assert processes_gone(conversion.workers)
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
@@ -173,7 +165,7 @@ def test_killed_workers_are_one_sentence(
     ended = conversion.ended()
     assert ended.code != 0
     assert "decoding process died" in ended.sentence
-    assert gone(conversion.workers)
+    assert processes_gone(conversion.workers)
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 
@@ -182,7 +174,7 @@ def test_a_killed_conversion_leaves_no_processes(
 ) -> None:
     conversion = waiting(2)
     conversion.process.kill()
-    assert gone(conversion.workers)
+    assert processes_gone(conversion.workers)
     conversion.ended()
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
@@ -193,7 +185,7 @@ def test_a_terminated_conversion_leaves_no_processes_and_no_manifest(
     conversion = waiting(2)
     conversion.process.terminate()
     assert conversion.ended().code != 0
-    assert gone(conversion.workers)
+    assert processes_gone(conversion.workers)
     assert_unfinished_and_goes_on(raw, tmp_path / "store")
 
 

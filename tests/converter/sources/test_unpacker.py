@@ -21,7 +21,7 @@ from patchpress.converter.sources.readahead import (
 )
 from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
 from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
-from tests.support.helpers import children, runs
+from tests.support.helpers import children, processes_gone
 
 DATA = np.random.default_rng(5).bytes(3 * BYTES_AT_ONCE + 12_345)
 
@@ -130,9 +130,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     time.sleep(0.2)  # until they have asked the system to end with their parent
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
-    while any(runs(child) for child in started) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not any(runs(child) for child in started)
+    assert processes_gone(started)
 
 
 def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
