@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.process import Memory, ended, watched
+from benchmarks.process import Memory, ended, turned, watched
 from benchmarks.report import CaseTable
 from benchmarks.tree import FLAGGED_TABLE, MODALITIES, TABLE, find_patches, warm
 
@@ -61,7 +61,7 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> CaseTable:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     names = list(contestants)
     for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in turned(names, turn):
             clear(work)
             warm(archive)
             times[name].append(ended(contestants[name]))
@@ -96,18 +96,26 @@ def convert_command(source: Path, store: Path, layout: str, workers: int) -> lis
     ]  # fmt: skip
 
 
-def pack(tree: Path, folder: Path) -> Path:
-    """Pack Sentinel-2 of a tree as it is published, unless it is packed; give the folder."""
-    name = MODALITIES["s2"].folder
-    stamp = f"{tree.resolve()} {len(find_patches(tree, 's2'))}\n"
-    noted = folder / "packed.txt"
+def pack(
+    tree: Path, folder: Path, modality: str = "s2", patches: Collection[str] | None = None
+) -> Path:
+    """Pack a modality of a tree as it is published, unless it is packed; give the folder.
+
+    With `patches`, only folders of these names are packed.
+    """
+    name = MODALITIES[modality].folder
+    files = sorted(
+        str(path.relative_to(tree))
+        for path in (tree / name).rglob("*.tif")
+        if patches is None or path.parent.name in patches
+    )
+    stamp = f"{tree.resolve()} {len(files)}\n"
+    noted = folder / f"{name}.txt"
     if noted.exists() and noted.read_text() == stamp:
         return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for table in (TABLE, FLAGGED_TABLE):
         shutil.copyfile(tree / table, folder / table)
-    files = sorted(str(path.relative_to(tree)) for path in (tree / name).rglob("*.tif"))
     tar = [
         "tar", "-C", str(tree), "--format=gnu", "--no-recursion", "--owner=0", "--group=0",
         "--numeric-owner", "--mtime=2024-01-01 00:00:00Z", "--null", "-T", "-", "-cf", "-",
@@ -115,7 +123,9 @@ def pack(tree: Path, folder: Path) -> Path:
     target = folder / f"{name}.tar.zst"
     with (
         subprocess.Popen(tar, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as packing,
-        subprocess.Popen(["zstd", "-q", "-6", "-o", str(target)], stdin=packing.stdout) as pressing,
+        subprocess.Popen(
+            ["zstd", "-q", "-6", "-f", "-o", str(target)], stdin=packing.stdout
+        ) as pressing,
     ):
         assert packing.stdin is not None
         packing.stdin.write("\0".join(files).encode())

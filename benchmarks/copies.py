@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.cache import drop
-from benchmarks.process import check, start, timed
+from benchmarks.process import check, start, timed, turned
 from benchmarks.report import CaseTable
 from benchmarks.stores import assert_same
 from benchmarks.tree import warm
@@ -41,7 +41,7 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> CaseTable:
     names = list(CONTESTANTS)
     for turn in range(rounds):
         for cold in (False, True):
-            for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            for name in turned(names, turn):
                 shutil.rmtree(target)
                 (drop if cold else warm)(store)
                 took = timed(_command(name, store, target), target)

@@ -109,6 +109,12 @@ def ended(command: Sequence[str]) -> tuple[float, float]:
     return seconds, on_disk
 
 
+def turned(names: Sequence[str], turn: int) -> list[str]:
+    """The names in the order of a turn, so that each comes first once."""
+    at = turn % len(names)
+    return [*names[at:], *names[:at]]
+
+
 def start(command: Sequence[str], log: int) -> "subprocess.Popen[bytes]":
     """Start a command as the leader of a session, in the repository's root."""
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)

@@ -7,7 +7,10 @@ from typing import Any
 
 from benchmarks.adapters.patchpress import PatchpressSharded
 from benchmarks.archive import NOWHERE, PATCHPRESS, UNPACK
-from benchmarks.folders import CAT, COLD, LATE, LATE_ALONE
+from benchmarks.folders import CAT, COLD, COLD_TO_MEMORY, LATE, LATE_ALONE
+from benchmarks.further import MAIN
+from benchmarks.in_place import ARCHIVE, NATIVE
+from benchmarks.packed import FOLDERS, STORED
 from benchmarks.report import CaseTable
 from benchmarks.start import HELP, SMALL
 from benchmarks.verifying import (
@@ -16,15 +19,20 @@ from benchmarks.verifying import (
     CAT_COLD,
     CONVERT_COLD,
     CONVERT_WARM,
+    INDEX_COLD,
+    STATS_COLD,
     VERIFY_COLD,
 )
 
 OF_CONVERTING = (
     "convert",
     "archive",
+    "packed",
     "folders",
+    "further",
     "costs",
     "copy",
+    "in-place",
     "layouts",
     "memory",
     "remote",
@@ -79,6 +87,24 @@ class Medians:
             raise Absent("archive")
         return float(seconds[other] / seconds[FROM_ARCHIVE])
 
+    def packed(self, name: str, other: str) -> float:
+        """How many times as long as from another form of the source."""
+        seconds = {raw["name"]: median(raw["on_disk"]) for raw in self.trials.get("packed", ())}
+        if not seconds:
+            raise Absent("packed")
+        return float(seconds[name] / seconds[other])
+
+    def in_place(self, cache: str) -> float:
+        """The rate of an archive as it lies, in times of a native store's."""
+        us = {
+            raw["name"]: median(raw["seconds"]) / raw["patches"]
+            for raw in self.trials.get("in-place", ())
+            if raw["cache"] == cache
+        }
+        if not us:
+            raise Absent("in-place")
+        return float(us[NATIVE] / us[ARCHIVE])
+
     def verifying(self, name: str, other: str) -> float:
         """How many times as long as another command."""
         seconds = {raw["name"]: median(raw["seconds"]) for raw in self.trials.get("verify", ())}
@@ -99,6 +125,20 @@ class Medians:
         if not {name, other} <= seconds.keys():
             raise Absent(f"folders: {name}")
         return float(seconds[name] / seconds[other])
+
+    def further_from_folders(self, name: str, other: str) -> float:
+        """The same for each further patch."""
+        us = {raw["name"]: raw["us"] for raw in self.trials.get("folders", ()) if "us" in raw}
+        if not {name, other} <= us.keys():
+            raise Absent(f"folders: {name}")
+        return float(us[name] / us[other])
+
+    def further(self, name: str) -> float:
+        """Microseconds that a further patch of archives costs."""
+        for raw in self.trials.get("further", ()):
+            if raw["name"] == name:
+                return float(raw["us"])
+        raise Absent("further")
 
     def peaks(self) -> list[dict[int, float]]:
         """For each layout: patches -> peak memory of all processes of a conversion, MB."""
@@ -171,12 +211,43 @@ def warm(other: str, bound: float, text: str | None = None) -> Goal:
     return Goal(shown, bound, lambda m: m.ratio("read", STACKED, other))
 
 
-def from_cold_folders(layout: str) -> Goal:
-    """A goal of the case `folders`."""
+def from_cold_folders(layout: str, name: str = COLD) -> Goal:
+    """A goal of the case `folders`; by default until the store is on the disk."""
+    to = " to memory" if name == COLD_TO_MEMORY else ""
     return Goal(
-        f"{layout} from cold folders, in times of {CAT} of the same files",
+        f"{layout}{to} from cold folders, in times of {CAT} of the same files",
         1.4,
-        lambda m: m.from_folders(COLD.format(layout=layout), CAT),
+        lambda m: m.from_folders(name.format(layout=layout), CAT),
+        most=True,
+    )
+
+
+def further_patch(layout: str) -> Goal:
+    """A goal of the case `further`."""
+    return Goal(
+        f"a further patch from the archive, {layout}, in times of zstd -dc to nowhere",
+        1.8,
+        lambda m: m.further(PATCHPRESS.format(layout=layout)) / m.further(NOWHERE),
+        most=True,
+    )
+
+
+def further_from_cold_folders(layout: str) -> Goal:
+    """The same for each further patch, so that the start of the command is left out."""
+    return Goal(
+        f"a further patch from cold folders, {layout} to memory, in times of {CAT}",
+        1.4,
+        lambda m: m.further_from_folders(COLD_TO_MEMORY.format(layout=layout), CAT),
+        most=True,
+    )
+
+
+def of_cold_store(command: str, name: str) -> Goal:
+    """A goal of the case `verify`: a command that reads a whole store from the disk."""
+    return Goal(
+        f"{command} of a cold store, times as long as cat of its file",
+        1.3,
+        lambda m: m.verifying(name, CAT_COLD),
         most=True,
     )
 
@@ -196,11 +267,24 @@ GOALS = (
         most=True,
     ),
     Goal(
-        "verify of a cold store, times as long as cat of its file",
-        1.3,
-        lambda m: m.verifying(VERIFY_COLD, CAT_COLD),
+        "native from a stored zip, times as long as from warm folders",
+        1,
+        lambda m: m.packed(STORED, FOLDERS),
         most=True,
     ),
+    Goal("archive as it lies against a native store, warm", 0.5, lambda m: m.in_place("warm")),
+    Goal("archive as it lies against a native store, cold", 0.8, lambda m: m.in_place("cold")),
+    further_patch("native"),
+    further_patch("stacked"),
+    Goal(
+        "main thread, us a further triple of patches from archives",
+        150,
+        lambda m: m.further(MAIN),
+        most=True,
+    ),
+    of_cold_store("verify", VERIFY_COLD),
+    of_cold_store("stats", STATS_COLD),
+    of_cold_store("index", INDEX_COLD),
     Goal(
         "verify --against, times as long as converting, all cold",
         2,
@@ -217,6 +301,10 @@ GOALS = (
     Goal("CPU seconds of converting 18 patches", 0.35, lambda m: m.starting(SMALL), most=True),
     from_cold_folders("native"),
     from_cold_folders("stacked"),
+    from_cold_folders("native", COLD_TO_MEMORY),
+    from_cold_folders("stacked", COLD_TO_MEMORY),
+    further_from_cold_folders("native"),
+    further_from_cold_folders("stacked"),
     Goal(
         "folders on a disk that answers after 2 ms, against a file a worker at a time",
         8,

@@ -1,4 +1,4 @@
-"""Verifying a store, alone beside reading its file, and against its source beside converting."""
+"""What reads a whole store (verify, stats, index) beside `cat`, and verifying against a source."""
 
 import shutil
 import sys
@@ -14,6 +14,8 @@ from benchmarks.tree import find_patches, warm
 
 CAT_COLD, CAT_WARM = "cat data.mdb, cold", "cat data.mdb, warm"
 VERIFY_COLD, VERIFY_WARM = "verify, cold", "verify, warm"
+STATS_COLD, STATS_WARM = "stats, cold", "stats, warm"
+INDEX_COLD, INDEX_WARM = "index, cold", "index, warm"
 CONVERT_COLD, CONVERT_WARM = "convert, cold source", "convert, warm source"
 AGAINST_COLD, AGAINST_WARM = "verify --against, all cold", "verify --against, all warm"
 NOTES = (
@@ -41,6 +43,9 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> CaseTable:
     data = store / "data.mdb"
     verify = [*command, "verify", str(store), *with_workers]
     against = [*verify, "--against", str(tree)]
+    numbers = out / "verify-statistics.json"
+    stats = [*command, "stats", str(store), "--out", str(numbers), *with_workers]
+    index = [*command, "index", str(store)]
     fill = [word or str(other) for word in convert]
 
     def all_cold() -> None:
@@ -54,8 +59,12 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> CaseTable:
     commands: dict[str, tuple[Callable[[], object], list[str]]] = {
         CAT_COLD: (lambda: drop(store), ["cat", str(data)]),
         VERIFY_COLD: (lambda: drop(store), verify),
+        STATS_COLD: (lambda: drop(store), stats),
+        INDEX_COLD: (lambda: drop(store), index),
         CAT_WARM: (lambda: warm(store), ["cat", str(data)]),
         VERIFY_WARM: (lambda: warm(store), verify),
+        STATS_WARM: (lambda: warm(store), stats),
+        INDEX_WARM: (lambda: warm(store), index),
         CONVERT_COLD: (lambda: drop(tree), fill),
         AGAINST_COLD: (all_cold, against),
         CONVERT_WARM: (lambda: warm(tree), fill),
@@ -69,6 +78,7 @@ def run(tree: Path, out: Path, workers: int, rounds: int) -> CaseTable:
     nbytes = data.stat().st_size
     for folder in (store, other):
         shutil.rmtree(folder)
+    numbers.unlink()
     trials = [VerifyTrial(name, tuple(found)) for name, found in seconds.items()]
     rows = tuple(
         (

@@ -11,11 +11,15 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from patchpress.converter.options import FlaggedChoice
 from patchpress.converter.paths import place
 from patchpress.readers.errors import OptionError
 from patchpress.readers.hints import hint
 
 Number = TypeVar("Number", int, float)
+
+
+_LONGEST = 60  # characters of names that stand beside an option, so that a line fits a terminal
 
 
 def choice(kind: type[StrEnum], text: str) -> Any:
@@ -28,9 +32,10 @@ def choice(kind: type[StrEnum], text: str) -> Any:
         except ValueError:
             raise typer.BadParameter(f"{name!r} is unknown, {hint(name, names)}") from None
 
-    return typer.Option(
-        parser=parse, metavar=f"[{'|'.join(names)}]", autocompletion=lambda: names, help=text
-    )
+    metavar = f"[{'|'.join(names)}]"
+    if len(metavar) > _LONGEST:
+        metavar, text = "NAME", f"{text} One of {', '.join(names)}."
+    return typer.Option(parser=parse, metavar=metavar, autocompletion=lambda: names, help=text)
 
 
 def _whole_number(text: str) -> int:
@@ -114,6 +119,16 @@ Modalities = Annotated[
     ),
 ]
 
+PartBands = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bands",
+        metavar="BANDS",
+        help="Only these bands of images: rgb, 10m, B04,B03,B02, or s2=B04,B03 for one "
+        "modality; may be repeated.",
+    ),
+]
+
 Wheres = Annotated[
     list[str] | None,
     typer.Option(
@@ -130,6 +145,50 @@ KeysFile = Annotated[
         "--keys",
         metavar="FILE",
         help="Only patches that this file names: one a line, or a column of a table.",
+    ),
+]
+
+Flagged = Annotated[
+    FlaggedChoice | None,
+    choice(
+        FlaggedChoice,
+        "Patches that the publisher does not recommend; by default a split has none of them.",
+    ),
+]
+Fraction = Annotated[
+    float | None,
+    decimal("Take this share of the rows, above 0 and at most 1, of each class alike.", "F"),
+]
+PerClass = Annotated[int | None, whole("Take so many patches of each class.")]
+PartTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="The label column that --fraction and --per-class look at.",
+    ),
+]
+PartSeed = Annotated[int, whole("Decides which patches --fraction and --per-class take.")]
+
+Block = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DISTANCE",
+        help="With --split geographic: patches in one block of ground of this side (10km) have one "
+        "split.",
+    ),
+]
+BlockShares = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TRAIN,VAL,TEST", help="With --block: the shares; 0.7,0.15,0.15 if not given."
+    ),
+]
+Buffer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DISTANCE",
+        help="With --block: patches as near to another split (1km) have none.",
     ),
 ]
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypedDict, TypeVar
 
+from patchpress.converter.block_options import BlockRule, block_rule
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.sizes import size_option
 from patchpress.readers.errors import OptionError
@@ -70,6 +71,36 @@ class FlaggedChoice(StrEnum):
     only = "only"
 
 
+class ExportFormat(StrEnum):
+    """What `export` writes."""
+
+    geotiff = "geotiff"
+    """GeoTIFFs with georeference and band names, as a published data set has them."""
+    webdataset = "webdataset"
+    """Tar files of samples, for webdataset and other readers of such."""
+    zarr = "zarr"
+    """A group of Zarr 3: an array for each modality, and one for each column of the table."""
+    hf = "hf"
+    """Parquet files with pictures and a card, for the Hugging Face Hub and `datasets`."""
+    mds = "mds"
+    """Shards of MDS, for MosaicML Streaming."""
+    litdata = "litdata"
+    """Chunks of litData, for its StreamingDataset."""
+    arrayrecord = "arrayrecord"
+    """Records of safetensors, for Grain and other readers of ArrayRecord."""
+
+
+class ExportCodec(StrEnum):
+    """How pixels of an exported file are compressed."""
+
+    none = "none"
+    """As they are."""
+    zstd = "zstd"
+    """zstd, level 3."""
+    blosc = "blosc"
+    """Blosc: the bits of a chunk in the order of their weight, then zstd."""
+
+
 class Picture(StrEnum):
     """What `plot` draws."""
 
@@ -83,6 +114,8 @@ class Picture(StrEnum):
     """How many patches each class has."""
     places = "places"
     """Where the patches lie."""
+    distances = "distances"
+    """How near the patches of test are to those of train."""
     histograms = "histograms"
     """How the values of each band are distributed."""
     statistics = "statistics"
@@ -146,6 +179,9 @@ class ConvertKeywords(TypedDict, total=False):
     split: SplitBy | Literal["official", "geographic", "none"]
     validation: float
     seed: int
+    block: str | None
+    shares: str | Sequence[float] | None
+    buffer: str | None
     nan: Nan | Literal["refuse", "keep"]
     size: Size | Literal["auto", "keep", "crop", "pad", "resize"]
     check_md5: bool
@@ -186,7 +222,15 @@ class ConvertOptions:
     validation: float = 0.0
     """Share of the training patches that become validation patches, drawn in whole groups."""
     seed: int = 0
-    """Of that draw."""
+    """Of that draw, or of the draw of blocks."""
+    block: str | None = None
+    """The side of the blocks of ground that share a split (``10km``), with split ``geographic``;
+    None for the rule of the description, the position of a patch in its tile."""
+    shares: str | Sequence[float] | None = None
+    """With blocks, the shares of train, validation and test; None for 0.7, 0.15 and 0.15."""
+    buffer: str | None = None
+    """With blocks, how near to another split a patch may be (``1km``) without losing its own; None
+    for any distance."""
     nan: Nan = Nan.refuse
     """Treat patches with NaN as damaged, or store them as they are."""
     size: Size = Size.auto
@@ -219,6 +263,7 @@ class ConvertOptions:
         _check_whole("level", self.level, 1, 22)
         window_bytes(self.zstd_window)
         _check_whole("shards", self.shards, 1, MOST_SHARDS)
+        _ = self.block_rule  # which checks block, shares and buffer
         if self.scheduler is not None and self.shards is None:
             raise OptionError("a scheduler gives each worker a shard at a time: give shards, too")
         if self.scratch is not None and self.scheduler is None:
@@ -246,6 +291,13 @@ class ConvertOptions:
         asked = self.modalities
         names = (asked,) if isinstance(asked, str) else asked
         object.__setattr__(self, "modalities", None if names is None else tuple(names))
+
+    @property
+    def block_rule(self) -> BlockRule | None:
+        """How rows are split by blocks of ground; None if they are not."""
+        return block_rule(
+            str(self.split), self.block, self.shares, self.buffer, self.seed, self.validation
+        )
 
     @property
     def compression_level(self) -> int:

@@ -1,6 +1,6 @@
 """Numbers, sizes, times and names as people read them; tables as aligned text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from patchpress.readers.showing import plain
 
@@ -85,6 +85,20 @@ def named(title: str, names: list[str], file: str = "") -> list[str]:
         *(f"    {plain(name)}" for name in names[:NAMES_PRINTED]),
         *more,
     ]
+
+
+def not_taken(left_out: Mapping[str, int], passed_by: int, absent: Sequence[str]) -> list[str]:
+    """Lines about the rows that a choice means and does not take.
+
+    Args:
+        left_out: reason -> rows.
+        passed_by: rows that are asked for by name, and that the rest of the choice leaves out.
+        absent: names that the store does not have.
+    """
+    lines = [f"  rows left out, {reason}: {count:,}" for reason, count in left_out.items()]
+    if passed_by:
+        lines.append(f"  names of patches that the rest of the choice leaves out: {passed_by:,}")
+    return lines + named("names that the store does not have", list(absent))
 
 
 def shortened(value: object, most: int = 80) -> str:

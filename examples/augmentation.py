@@ -10,7 +10,7 @@ try:
     import torch
     from torch import nn
 except ModuleNotFoundError:
-    sys.exit("augmentation.py needs torch: pip install 'patchpress[torch]'")
+    sys.exit("augmentation.py needs torch: pip install torch")
 
 from patchpress import PatchLoader, PatchpressError, Samples, open_store, to_device
 

@@ -1,6 +1,7 @@
 """Learn from Sentinel-1 and Sentinel-2 together, as one image of all their bands.
 
-python examples/fusion.py STORE [--modalities s1 s2] [--epochs 3] [--batch-size 64] [--stage DIR]
+python examples/fusion.py STORE [--modalities s1 s2] [--missing zeros] [--epochs 3]
+    [--batch-size 64] [--stage DIR]
 """
 
 import argparse
@@ -10,7 +11,7 @@ try:
     import torch
     from torch import nn
 except ModuleNotFoundError:
-    sys.exit("fusion.py needs torch: pip install 'patchpress[torch]'")
+    sys.exit("fusion.py needs torch: pip install torch")
 
 from patchpress import PatchLoader, PatchpressError, Samples, open_store, to_device
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("store")
     parser.add_argument("--modalities", nargs="+", default=["s1", "s2"])
+    parser.add_argument("--missing", choices=["leave-out", "zeros"], default="leave-out")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--stage", help="folder on a local disk that the store is copied to")
@@ -48,8 +50,9 @@ def main() -> None:
     store = open_store(args.store, stage=args.stage)
     split = "train" if "train" in store.manifest.splits else None
     # Each band of each modality is a channel, in the order asked for: VV, VH, B01, B02, ...
-    # With joined=False a batch has a dict of images instead, one for each modality.
-    samples = Samples(store, split, modalities=args.modalities)
+    # With joined=False a batch has a dict of images instead, one for each modality. With
+    # missing="zeros" patches that lack one are there, too, and a batch is (image, label, present).
+    samples = Samples(store, split, modalities=args.modalities, missing=args.missing)
     statistics = {name: store.statistics(name, split) for name in args.modalities}
     loss_of = loss_for(samples).to(device)
     loader = PatchLoader(samples, batch_size=args.batch_size, shuffle=True)
@@ -60,7 +63,7 @@ def main() -> None:
     losses = []  # the mean of each epoch
     for epoch in range(args.epochs):
         total = torch.zeros((), device=device)
-        for image, label in batches:
+        for image, label, *_ in batches:
             loss = loss_of(model(image), label)
             optimizer.zero_grad()
             loss.backward()

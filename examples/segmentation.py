@@ -11,7 +11,7 @@ try:
     import torch
     from torch import nn
 except ModuleNotFoundError:
-    sys.exit("segmentation.py needs torch: pip install 'patchpress[torch]'")
+    sys.exit("segmentation.py needs torch: pip install torch")
 
 from patchpress import PatchLoader, PatchpressError, Samples, open_store, to_device
 

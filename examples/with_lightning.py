@@ -13,7 +13,7 @@ try:
     import torch
     from torch import nn
 except ModuleNotFoundError:
-    sys.exit("with_lightning.py needs Lightning: pip install 'patchpress[lightning]'")
+    sys.exit("with_lightning.py needs Lightning: pip install lightning")
 
 from patchpress import PatchDataModule, PatchpressError, Samples, open_store
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from patchpress.converter.commands.copied import Copied
     from patchpress.converter.commands.copy_store import copy_store, split_store
     from patchpress.converter.commands.datasets import datasets
+    from patchpress.converter.commands.describe import FirstDescription, describe
     from patchpress.converter.commands.dry_run import dry_run
+    from patchpress.converter.commands.export import export_store
     from patchpress.converter.commands.finish import finish_store
     from patchpress.converter.commands.finished_before import FinishedBefore
     from patchpress.converter.commands.forecast import Forecast
@@ -24,14 +26,20 @@ if TYPE_CHECKING:
     from patchpress.converter.commands.merge_stores import merge_stores
     from patchpress.converter.commands.missing import missing_shards
     from patchpress.converter.commands.plot import plot
+    from patchpress.converter.commands.query import QueryResult, query
+    from patchpress.converter.commands.shard_report import ShardReport
     from patchpress.converter.commands.split_table import split_table
     from patchpress.converter.commands.stage import Staged, stage
     from patchpress.converter.commands.stats import stats
-    from patchpress.converter.commands.verify import Verdict, verify
+    from patchpress.converter.commands.verdict import Verdict
+    from patchpress.converter.commands.verify import verify
     from patchpress.converter.commands.view import view
+    from patchpress.converter.exports.exported import Exported
     from patchpress.converter.options import (
         Codec,
         ConvertOptions,
+        ExportCodec,
+        ExportFormat,
         Layout,
         Nan,
         OnError,
@@ -92,8 +100,12 @@ __all__ = [
     "ConvertOptions",
     "Copied",
     "DescriptionError",
+    "ExportCodec",
+    "ExportFormat",
+    "Exported",
     "ExtentsUnusable",
     "FinishedBefore",
+    "FirstDescription",
     "Forecast",
     "FormatUnknown",
     "GridsDiffer",
@@ -110,6 +122,7 @@ __all__ = [
     "PatchLoader",
     "PatchpressError",
     "Progress",
+    "QueryResult",
     "Report",
     "Resampling",
     "Samples",
@@ -142,7 +155,9 @@ __all__ = [
     "convert_shard",
     "copy_store",
     "datasets",
+    "describe",
     "dry_run",
+    "export_store",
     "finish_store",
     "index",
     "inspect",
@@ -152,6 +167,7 @@ __all__ = [
     "open_store",
     "plot",
     "progress_bar",
+    "query",
     "split_store",
     "split_table",
     "stage",
@@ -169,7 +185,9 @@ _NAMES = {
     "converter.commands.copied": ("Copied",),
     "converter.commands.copy_store": ("copy_store", "split_store"),
     "converter.commands.datasets": ("datasets",),
+    "converter.commands.describe": ("FirstDescription", "describe"),
     "converter.commands.dry_run": ("dry_run",),
+    "converter.commands.export": ("export_store",),
     "converter.commands.finish": ("finish_store",),
     "converter.commands.finished_before": ("FinishedBefore",),
     "converter.commands.forecast": ("Forecast",),
@@ -178,14 +196,19 @@ _NAMES = {
     "converter.commands.merge_stores": ("merge_stores",),
     "converter.commands.missing": ("missing_shards",),
     "converter.commands.plot": ("plot",),
+    "converter.commands.query": ("QueryResult", "query"),
     "converter.commands.split_table": ("split_table",),
     "converter.commands.stage": ("Staged", "stage"),
     "converter.commands.stats": ("stats",),
-    "converter.commands.verify": ("Verdict", "verify"),
+    "converter.commands.verdict": ("Verdict",),
+    "converter.commands.verify": ("verify",),
     "converter.commands.view": ("view",),
+    "converter.exports.exported": ("Exported",),
     "converter.options": (
         "Codec",
         "ConvertOptions",
+        "ExportCodec",
+        "ExportFormat",
         "Layout",
         "Nan",
         "OnError",
@@ -250,7 +273,16 @@ def __getattr__(name: str) -> object:
 
         value = version("patchpress")
     elif name in _MODULE_OF:
-        value = getattr(import_module(f"patchpress.{_MODULE_OF[name]}"), name)
+        try:
+            module = import_module(f"patchpress.{_MODULE_OF[name]}")
+        except ModuleNotFoundError as error:
+            if error.name not in ("fcntl", "resource"):
+                raise
+            raise ImportError(
+                f"patchpress.{name} needs Python's module {error.name}, which this system does not "
+                "have (Linux and macOS do): open_store, Samples and the loaders read a store here"
+            ) from None
+        value = getattr(module, name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -37,6 +37,18 @@ class Choice(TypedDict, total=False):
     default they are left out if a split is named, and are there if none is."""
     modalities: str | Sequence[str] | None
     """Modalities of kind image, in the order wanted; the store's first one by default."""
+    pair_by: str | None
+    """A column whose value joins rows to one sample, if modalities have no row in common: the
+    place of an optical and a radar product, or their grid cell. Of several records of a modality
+    with one value, that of the first row is taken; a warning counts the others."""
+    missing: str
+    """What happens to a sample that lacks a modality: `leave-out` (default), or `zeros`: its pixels
+    are 0, also after they are normalised, and `present` of a batch, (N, modalities) bool, says
+    which modalities each sample has, in the order of `Samples.modalities`. Of a map that is the
+    target each pixel becomes `ignore_index`. A sample that lacks all images is left out."""
+    missing_code: int | None
+    """With `missing="zeros"`, what each pixel of a missing map becomes if the map is read as an
+    image; it has no default, because 0 may be a class."""
     bands: Bands
     """Names, a set (`rgb`, `10m`, `20m`, `all`), or either for each modality; all by default."""
     joined: bool
@@ -63,9 +75,10 @@ class Choice(TypedDict, total=False):
     """Columns of the table that a sample has, too, such as `country`; `bounds` stands for `left`,
     `bottom`, `right` and `top` as one array."""
     sample_format: str
-    """`tuple` (default): (image, targets ..., key, columns); `dict`: the same by the names image,
-    label, mask, key and those of the columns; `torchgeo`: that dict as TorchGeo has it, images
-    float32, labels int64, the mask of a single sample (1, height, width)."""
+    """`tuple` (default): (image, targets ..., present, key, columns), as far as they are asked for;
+    `dict`: the same by the names image, label, mask, present, key and those of the columns;
+    `torchgeo`: that dict as TorchGeo has it, images float32, labels int64, the mask of a single
+    sample (1, height, width)."""
     with_key: bool
     """Whether a sample also has the key of its first modality."""
 
@@ -74,6 +87,9 @@ DEFAULTS: Choice = {
     "where": None,
     "flagged": None,
     "modalities": None,
+    "pair_by": None,
+    "missing": "leave-out",
+    "missing_code": None,
     "bands": None,
     "joined": True,
     "dtype": None,
@@ -163,13 +179,13 @@ def targets_asked(
     names = [] if asked is None else [asked] if isinstance(asked, str) else list(asked)
     maps = {m.name: m for m in manifest.modalities.values() if m.kind == "classes"}
     for name in names:
-        if name not in manifest.classes and name not in maps:
+        if name not in manifest.targets and name not in maps:
             raise OptionError(
                 f"there is no target {name!r}; label columns there: "
-                f"{', '.join(manifest.classes) or 'none'}; maps: {', '.join(maps) or 'none'}"
+                f"{', '.join(manifest.targets) or 'none'}; maps: {', '.join(maps) or 'none'}"
             )
     found = (
-        [name for name in dict.fromkeys(names) if name in manifest.classes],
+        [name for name in dict.fromkeys(names) if name in manifest.targets],
         [maps[name] for name in dict.fromkeys(names) if name in maps],
     )
     if len(found[0]) > 1 or len(found[1]) > 1:

@@ -1,7 +1,8 @@
 """Columns of the table in samples: numbers as arrays, other values as Python objects."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A column of numbers, one or four of them a sample."""
+    """A column of numbers, one or more of them a sample."""
 
     field: Field
     values: npt.NDArray[Any]
-    """(samples,) or (samples, 4)."""
+    """(samples, …)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ Column = NumberColumn | ObjectColumn
 
 
 def read_columns(
-    table: "pa.Table", asked: str | Sequence[str], taken: Sequence[str]
+    table: "pa.Table",
+    asked: str | Sequence[str],
+    taken: Sequence[str],
+    made: Mapping[str, Callable[[], npt.NDArray[Any]]] = MappingProxyType({}),
 ) -> tuple[list[NumberColumn], list[ObjectColumn]]:
     """Columns of the rows, those of numbers and those of other values, in the order asked for.
 
@@ -53,6 +57,7 @@ def read_columns(
         table: one row a sample.
         asked: names of columns, or `BOUNDS`.
         taken: names of the other fields of a sample.
+        made: names that stand for arrays (rows, …), and what makes each.
 
     Raises:
         OptionError: a column that is not there, or that is called as another field.
@@ -66,11 +71,15 @@ def read_columns(
                 f"column {name!r} cannot be in a sample, which has {name!r} of its own: leave it "
                 "out of columns"
             )
+        if name in made:
+            array = made[name]()
+            numbers.append(NumberColumn(Field(name, array.shape[1:], array.dtype), array))
+            continue
         if name == BOUNDS and BOUNDS not in table.column_names:
             numbers.append(_bounds(table))
             continue
         if name not in table.column_names:
-            known = [*table.column_names, BOUNDS]
+            known = [*table.column_names, *made, BOUNDS]
             raise OptionError(f"the table has no column {name!r}; {hint(name, known)}")
         values = table[name].combine_chunks()
         if _is_number(values.type):

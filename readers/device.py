@@ -1,6 +1,6 @@
 """`to_device`: batches of a `PatchLoader` on the device that trains, cast and normalised there.
 
-Needs torch: ``pip install 'patchpress[torch]'``.
+Needs torch (the extra ``torch``).
 """
 
 from collections import deque
@@ -14,7 +14,9 @@ from patchpress.readers.errors import OptionError
 from patchpress.readers.image_statistics import statistics_of
 from patchpress.readers.loader import Drawn, PatchLoader
 from patchpress.readers.normalize import normalize
+from patchpress.readers.presence import PRESENT
 from patchpress.readers.statistics import Statistics
+from patchpress.readers.zeroed import zero_missing
 
 
 def to_device(
@@ -99,6 +101,7 @@ class DeviceBatches:
             fields = batch.arrays
             if self._filler is None:
                 fields = {name: self._one(name, tensor) for name, tensor in fields.items()}
+                self._zero_missing(fields)
             yield self.loader.finished(fields, batch.objects)
 
     def set_epoch(self, epoch: int) -> None:
@@ -112,6 +115,13 @@ class DeviceBatches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `PatchLoader.load_state_dict`."""
         self.loader.load_state_dict(state)
+
+    def _zero_missing(self, fields: Mapping[str, torch.Tensor]) -> None:
+        samples = self.loader.samples
+        lacking = samples.lacking
+        for name, statistics in self._statistics.items() if lacking else ():
+            if statistics is not None:
+                zero_missing(samples, name, fields[name], fields[PRESENT], lacking)
 
     def _one(self, name: str, tensor: torch.Tensor) -> Any:
         tensor = tensor.to(self.device)

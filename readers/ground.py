@@ -64,14 +64,31 @@ def blocks(epsg: npt.NDArray[Any], x: Floats, y: Floats, km: float) -> npt.NDArr
             rows[here] = np.floor(y[here] / (1000 * km))
             columns[here] = np.floor(x[here] / (1000 * km))
         else:
-            longitude, latitude = lonlat
-            row = np.floor(latitude * KM_A_DEGREE / km)
-            middle = np.radians(np.clip((row + 0.5) * km / KM_A_DEGREE, -89, 89))
-            rows[here] = row
-            columns[here] = np.floor(longitude * KM_A_DEGREE * np.cos(middle) / km)
+            rows[here], columns[here] = cells_of(*lonlat, km)
     cells = np.column_stack([systems, rows, columns])
     _, numbers = np.unique(cells, axis=0, return_inverse=True)
     return np.asarray(numbers, np.int64).reshape(-1)
+
+
+def cells_of(
+    longitude: Floats, latitude: Floats, km: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(row, column) of the block of `km` a side that each place lies in.
+
+    One grid over the globe: rows are counted from the equator, columns from Greenwich. Places are
+    taken to the nearest centimetre, so that one place has one block whatever zone shows it.
+
+    Args:
+        longitude: in degrees, any turns.
+        latitude: in degrees.
+        km: the side of a block in kilometres.
+    """
+    longitude = np.round(longitude, 7) + 180
+    longitude = longitude - 360 * np.floor(longitude / 360) - 180  # 180 and -180 are one meridian
+    rows = np.floor(np.round(latitude, 7) * KM_A_DEGREE / km)
+    middle = np.radians(np.clip((rows + 0.5) * km / KM_A_DEGREE, -89, 89))
+    columns = np.floor(longitude * KM_A_DEGREE * np.cos(middle) / km)
+    return rows.astype(np.int64), columns.astype(np.int64)
 
 
 def degrees_of(epsg: int, x: Floats, y: Floats) -> tuple[Floats, Floats] | None:

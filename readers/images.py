@@ -13,7 +13,7 @@ from patchpress.readers.choice import image_dtype
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.normalize import normalize
-from patchpress.readers.records import Records
+from patchpress.readers.partial_records import AnyRecords, PartialRecords
 from patchpress.readers.statistics import Statistics
 
 Array = npt.NDArray[Any]
@@ -42,7 +42,7 @@ class Image:
 
     field: Field
     modalities: tuple[Modality, ...]
-    parts: tuple[Records, ...]
+    parts: tuple[AnyRecords, ...]
     statistics: tuple[Statistics, ...] = ()
     """Of each part, by which it is normalised as it is read; empty if it is not."""
     how: str = "standard"
@@ -53,6 +53,15 @@ class Image:
         """By what it is normalised, in words."""
         by = [f"{part.modality}, {part.split}" for part in self.statistics[:1]]
         return [f"normalised by {text}" for text in by]
+
+    @property
+    def channels(self) -> dict[str, slice]:
+        """Modality -> its channels."""
+        ends = np.cumsum([part.shape[-3] for part in self.parts]).tolist()
+        return {
+            modality.name: slice(end - part.shape[-3], end)
+            for modality, part, end in zip(self.modalities, self.parts, ends, strict=True)
+        }
 
     def subset(self, indices: Array) -> "Image":
         """Some of its samples."""
@@ -75,15 +84,16 @@ class Image:
         if statistics is None:
             return found
         statistics.constants(how, 1, 99, device=None, move=np.asarray)  # raises before reading
-        ends = np.cumsum([part.shape[0] for part in self.parts]).tolist()
         each = tuple(
-            replace(statistics, bands=statistics.bands[end - part.shape[0] : end])
-            for end, part in zip(ends, self.parts, strict=True)
+            replace(statistics, bands=statistics.bands[part]) for part in self.channels.values()
         )
         return replace(found, statistics=each, how=how)
 
     def read(self, indices: Array, out: Array) -> None:
-        """Fill `out` (N, bands, height, width): straight from the records, cast, or normalised."""
+        """Fill `out` (N, bands, height, width): straight from the records, cast, or normalised.
+
+        With a time axis it is (N, steps, bands, height, width).
+        """
         as_stored = len(self.parts) == 1 and self.parts[0].dtype == out.dtype
         if as_stored and not self.statistics:
             self.parts[0].read(indices, out)
@@ -93,12 +103,15 @@ class Image:
             channel = 0
             for number, part in enumerate(self.parts):
                 pixels = part.read(some, _chunk(number, part)[: len(some)])
-                target = out[begin : begin + CAST_AT_ONCE, channel : channel + len(pixels[0])]
+                bands = pixels.shape[-3]
+                target = out[begin : begin + CAST_AT_ONCE, ..., channel : channel + bands, :, :]
                 if self.statistics:
                     normalize(pixels, self.statistics[number], out=target, how=self.how)
+                    if isinstance(part, PartialRecords):  # what is not there is 0 here, too
+                        target[part.absent(some)] = 0
                 else:
                     target[...] = pixels
-                channel += len(pixels[0])
+                channel += bands
 
     def announce(self, indices: Sequence[int] | Array) -> None:
         """Tell the kernel that these will be read soon."""
@@ -107,27 +120,32 @@ class Image:
 
 
 def join(
-    name: str, modalities: Sequence[Modality], parts: Sequence[Records], dtype: str | None
+    name: str, modalities: Sequence[Modality], parts: Sequence[AnyRecords], dtype: str | None
 ) -> Image:
     """Records of modalities as one image, in a dtype that holds every stored value.
 
     Raises:
         OptionError: records of different sizes, or a dtype that does not hold every stored value.
     """
-    sizes = {part.shape[1:] for part in parts}
+    times = {part.shape[:-3] for part in parts}
+    if len(times) > 1:
+        there = ", ".join(f"{m.name} {m.steps or 'no'}" for m in modalities)
+        raise OptionError(f"these have different numbers of dates ({there}): give joined=False")
+    sizes = {part.shape[-2:] for part in parts}
     if len(sizes) > 1:
         there = ", ".join(
-            f"{m.name} {part.shape[1]} x {part.shape[2]}"
+            f"{m.name} {part.shape[-2]} x {part.shape[-1]}"
             for m, part in zip(modalities, parts, strict=True)
         )
         raise OptionError(f"{there} pixels do not fit on one grid: give joined=False")
     stored = {part.dtype for part in parts}
     kind = np.result_type(*stored) if dtype is None else image_dtype(dtype, stored)
-    count = sum(part.shape[0] for part in parts)
-    return Image(Field(name, (count, *sizes.pop()), kind), tuple(modalities), tuple(parts))
+    count = sum(part.shape[-3] for part in parts)
+    shape = (*times.pop(), count, *sizes.pop())
+    return Image(Field(name, shape, kind), tuple(modalities), tuple(parts))
 
 
-def _chunk(number: int, part: Records) -> Array:
+def _chunk(number: int, part: AnyRecords) -> Array:
     """An array of this thread for the stored pixels of a few patches; used again at each call."""
     arrays: dict[Any, Array] = _scratch.__dict__
     name = f"{number} {part.shape} {part.dtype}"

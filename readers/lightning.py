@@ -1,6 +1,6 @@
 """`PatchDataModule`: a store as a Lightning data module.
 
-Needs Lightning: ``pip install 'patchpress[lightning]'``.
+Needs Lightning (the extra ``lightning``).
 """
 
 import os
@@ -25,6 +25,7 @@ from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, opened
 from patchpress.readers.torch_dataset import PatchDataset, Transform
 from patchpress.readers.worker_loader import WorkerLoader
+from patchpress.readers.zeroed import zero_missing
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 STAGES = {
@@ -162,15 +163,15 @@ class PatchDataModule(LightningDataModule):
             self._training.load_state_dict(state)
         return self._training
 
-    def val_dataloader(self) -> Any:
+    def val_dataloader(self) -> Loader | list[Loader]:
         """Batches of the validation samples; no loader if there are none."""
         return self._evaluation(VALIDATION) if self._validates else []
 
-    def test_dataloader(self) -> Any:
+    def test_dataloader(self) -> Loader:
         """Batches of the test samples."""
         return self._evaluation(TEST)
 
-    def predict_dataloader(self) -> Any:
+    def predict_dataloader(self) -> Loader:
         """Batches of the test samples; no process gets a sample that another one has."""
         return self._evaluation(TEST, predicts=True)
 
@@ -196,23 +197,36 @@ class PatchDataModule(LightningDataModule):
         """Cast and normalise the images, on the device; on a CPU it was done as they were read."""
         if self._reads_normalized:
             return batch
+        present = self._present_in(batch)
         if isinstance(batch, (list, tuple)):
-            return (self._finished_images(batch[0]), *batch[1:])
-        return self._finished_images(batch)
+            return (self._finished_images(batch[0], present), *batch[1:])
+        return self._finished_images(batch, present)
 
-    def _finished_images(self, images: Any) -> Any:
+    def _present_in(self, batch: Any) -> Any:
+        """`present` of a batch, if some sample may lack a modality; else None."""
+        if not any(samples.lacking for samples in self.samples.values()):
+            return None
+        return next(iter(self.samples.values())).present_of(batch)
+
+    def _finished_images(self, images: Any, present: Any) -> Any:
         """An image, or those of a dict: by modality, or a whole sample's by field."""
         if isinstance(images, dict):
-            return {name: self._finished(value, name) for name, value in images.items()}
-        return self._finished(images, IMAGE)
+            return {name: self._finished(value, name, present) for name, value in images.items()}
+        return self._finished(images, IMAGE, present)
 
-    def _finished(self, value: Any, name: str) -> Any:
+    def _finished(self, value: Any, name: str, present: Any) -> Any:
         fields = self._statistics or {}
         field = name if name in fields else f"{IMAGE}_{name}"  # as a tuple has them, by modality
         if field not in fields:
             return value
         statistics = fields[field]
-        return value.to(torch.float32) if statistics is None else normalize(value, statistics)
+        if statistics is None:
+            return value.to(torch.float32)
+        found = normalize(value, statistics)
+        if present is None:
+            return found
+        lacking = {name for samples in self.samples.values() for name in samples.lacking}
+        return zero_missing(next(iter(self.samples.values())), field, found, present, lacking)
 
     def __repr__(self) -> str:
         lines = [f"  {part:<10}  {told}" for part, told in self._parts]

@@ -245,7 +245,7 @@ def _pins(output: str, pin_memory: bool | None) -> bool:
         import torch
     except ModuleNotFoundError:
         raise OptionError(
-            "torch is not installed: pip install 'patchpress[torch]', or give output='numpy'"
+            "torch is not installed: pip install torch, or give output='numpy'"
         ) from None
     gpu = bool(torch.cuda.is_available())
     if pin_memory and not gpu:

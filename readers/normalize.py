@@ -4,17 +4,18 @@ For NumPy arrays and torch tensors. torch is never imported here: whoever has a 
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from patchpress.readers.errors import BufferUnfit
-from patchpress.readers.statistics import Statistics, check_statistics
+from patchpress.readers.statistics import Statistics, one_statistics
 
 
 def normalize(
     batch: Any,
-    statistics: Statistics,
+    statistics: Statistics | Mapping[str, Statistics],
     *,
     out: Any = None,
     how: str = "standard",
@@ -24,9 +25,10 @@ def normalize(
     """Give a batch as float32 around 0, or between 0 and 1; a band that does not vary becomes 0.
 
     Args:
-        batch: NumPy array or torch tensor, (C, H, W) or (N, C, H, W), of any stored dtype, on any
-            device.
-        statistics: of its C bands, in their order: see `Statistics.pick` and `joined`.
+        batch: NumPy array or torch tensor, (C, H, W), (N, C, H, W) or (N, T, C, H, W), of any
+            stored dtype, on any device.
+        statistics: of its C bands, in their order (`Statistics.pick` puts them in another); if they
+            are of several modalities one after another, a dict of them in that order.
         out: float32 of the batch's shape, on its device; it is filled and returned. A float32 batch
             may be its own `out`.
         how: ``standard`` is (x - mean) / std; ``range`` is (x - low) / (high - low), values below 0
@@ -44,7 +46,7 @@ def normalize(
     if not tensor and not isinstance(batch, np.ndarray):
         kind = type(batch).__name__
         raise BufferUnfit(f"batch must be a NumPy array or a torch tensor, not {kind}")
-    check_statistics(statistics)
+    statistics = one_statistics(statistics)
     shape = tuple(batch.shape)
     check_shape(shape, len(statistics.bands))
     if tensor:
@@ -57,7 +59,7 @@ def normalize(
     if out is not batch and np.may_share_memory(out, batch):
         batch = batch.copy()  # else pixels would be read that were written a moment before
     # Patch by patch: one patch stays in the processor's cache from step to step.
-    pairs = zip(batch, out, strict=True) if len(shape) == 4 else [(batch, out)]
+    pairs = zip(batch, out, strict=True) if len(shape) > 3 else [(batch, out)]
     for pixels, target in pairs:
         np.copyto(target, pixels, casting="unsafe")
         np.subtract(target, shift, out=target)
@@ -71,9 +73,10 @@ def check_shape(shape: tuple[int, ...], bands: int) -> None:
     """Refuse a batch that does not have so many bands.
 
     Raises:
-        BufferUnfit: it has another number, or is neither (C, H, W) nor (N, C, H, W).
+        BufferUnfit: it has another number, or is neither (C, H, W) nor (N, C, H, W) nor
+            (N, T, C, H, W).
     """
-    if len(shape) not in (3, 4) or shape[-3] != bands:
+    if len(shape) not in (3, 4, 5) or shape[-3] != bands:
         raise BufferUnfit(
             f"batch is {shape}, and the statistics are of {bands} bands: it must be ({bands}, H, W)"
             f" or (N, {bands}, H, W)"

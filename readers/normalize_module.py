@@ -1,6 +1,6 @@
 """`Normalize`: `normalize` as a torch module, for pipelines of transforms and for models.
 
-Needs torch: ``pip install 'patchpress[torch]'``.
+Needs torch (the extra ``torch``).
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import torch
 from patchpress.readers.errors import BufferUnfit
 from patchpress.readers.images import IMAGE
 from patchpress.readers.normalize import check_shape
-from patchpress.readers.statistics import Statistics, check_statistics
+from patchpress.readers.statistics import Statistics, one_statistics
 
 
 class Normalize(torch.nn.Module):
@@ -29,12 +29,18 @@ class Normalize(torch.nn.Module):
     scale: torch.Tensor
 
     def __init__(
-        self, statistics: Statistics, *, how: str = "standard", low: int = 1, high: int = 99
+        self,
+        statistics: Statistics | Mapping[str, Statistics],
+        *,
+        how: str = "standard",
+        low: int = 1,
+        high: int = 99,
     ) -> None:
         """Take the constants out of statistics.
 
         Args:
-            statistics: of the images' bands, in their order: see `Statistics.pick` and `joined`.
+            statistics: of the images' bands, in their order (`Statistics.pick` puts them in
+                another); of several modalities one after another, a dict of them in that order.
             how: ``standard`` is (x - mean) / std; ``range`` is (x - low) / (high - low), values
                 below 0 and above 1 set to these.
             low: the percentile that becomes 0.
@@ -44,8 +50,10 @@ class Normalize(torch.nn.Module):
             OptionError: something that is no statistics, no such `how`, or no such percentiles.
         """
         super().__init__()
-        check_statistics(statistics)
-        shift, scale = statistics.constants(how, low, high, device=None, move=torch.from_numpy)
+        statistics = one_statistics(statistics)
+        # Under None the statistics keep NumPy's arrays.
+        device = torch.device("cpu")
+        shift, scale = statistics.constants(how, low, high, device=device, move=torch.from_numpy)
         # Copies, because the statistics keep these constants for others.
         self.register_buffer("shift", shift.clone())
         self.register_buffer("scale", scale.clone())

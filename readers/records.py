@@ -61,8 +61,8 @@ class Records:
         )
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(bands, height, width) of each."""
+    def shape(self) -> tuple[int, ...]:
+        """(bands, height, width) of each, or (steps, bands, height, width)."""
         return self._plan.shape
 
     @property
@@ -75,7 +75,7 @@ class Records:
         return bytes(self._keys[index]).decode()
 
     def read(self, indices: Sequence[int] | Array, out: Array | None = None) -> Array:
-        """Records as (N, bands, height, width), in the order of the indices.
+        """Records as (N, *shape), in the order of the indices.
 
         Raises:
             BufferUnfit: `out` of another shape, dtype or order.

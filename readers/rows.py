@@ -24,6 +24,7 @@ from patchpress.readers.format.table import (
     Split,
     flag_mask,
     flagged_choice,
+    has_any,
     key_column,
     numbers_in,
     presence_column,
@@ -264,6 +265,22 @@ def rows_with(rows: Rows, modalities: Sequence[Modality]) -> Rows:
     return there
 
 
+def rows_with_any(rows: Rows, modalities: Sequence[Modality]) -> Rows:
+    """Rows that have a record of one modality or more; the others are counted in `left_out`.
+
+    Raises:
+        SelectionEmpty: there is none.
+    """
+    import pyarrow.compute as pc
+
+    names = [modality.name for modality in modalities]
+    lacks_all = pc.invert(has_any(rows.table, names))
+    there = rows.leave_out(f"without {' or '.join(names)}", lacks_all)
+    if not len(there):
+        raise SelectionEmpty(f"none of the {len(rows):,} rows selected has {' or '.join(names)}")
+    return there
+
+
 def _where(manifest: Manifest, rows: Rows, where: Where, split: Split) -> Rows:
     if where is None:
         return rows
@@ -358,4 +375,7 @@ def _nothing(column: str, values: Any, wanted: Any, split: Split) -> str:
         ", …" if len(there) > VALUES_LISTED else ""
     )
     inside = f" of split {split!r}" if isinstance(split, str) else ""
+    if pa.types.is_temporal(flat.type):
+        several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
+        wanted = ", ".join(map(str, wanted)) if several else str(wanted)
     return f"no patch{inside} has {wanted!r} in column {column!r}; there are {shown or 'others'}"

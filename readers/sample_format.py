@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchpress.readers.images import IMAGE
+from patchpress.readers.presence import PRESENT
 
 LABEL, MASK, KEY = "label", "mask", "key"
 
@@ -19,7 +20,7 @@ class SampleFormat:
     kind: str
     images: tuple[str, ...]
     targets: tuple[str, ...]
-    """The label, the mask, both or none."""
+    """What comes after the images: the label, the mask, both or none, and `present`."""
     columns: tuple[str, ...]
     """Columns of the table, those of numbers before those of other values."""
     with_key: bool
@@ -28,6 +29,13 @@ class SampleFormat:
     def is_plain(self) -> bool:
         """Whether a sample is the tuple of its arrays (or its only array), and nothing else."""
         return self.kind == "tuple" and not (self.with_key or self.columns or self.images[1:])
+
+    def present_of(self, batch: Any) -> Any:
+        """`present` of a batch of this format; None if the batch has none."""
+        if isinstance(batch, Mapping):
+            return batch.get(PRESENT)
+        at = 1 + self.targets.index(PRESENT) if PRESENT in self.targets else len(batch)
+        return batch[at] if at < len(batch) else None
 
     def assemble(self, arrays: Mapping[str, Any], objects: Mapping[str, Any]) -> Any:
         """One sample, or one batch.

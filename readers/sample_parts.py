@@ -73,7 +73,7 @@ class SampleParts(ABC):
 
     def _label_of(self, what: str) -> Label:
         if self._label is None:
-            known = ", ".join(self.store.manifest.classes)
+            known = ", ".join(self.store.manifest.targets)
             way_out = f"name a label column in target (there: {known})"
             raise OptionError(
                 f"these samples have no label, so there are no {what}: "
@@ -108,10 +108,20 @@ class SampleParts(ABC):
 
     def _hot(self, what: str) -> npt.NDArray[np.bool_]:
         label = self._label_of(what)
+        if not label.names:
+            known = ", ".join(self.store.manifest.classes)
+            way_out = (
+                f"name a column of classes in target (there: {known})"
+                if known
+                else ("the store has no column of classes")
+            )
+            raise OptionError(
+                f"there are no {what} of {label.column!r}, which is a number: {way_out}"
+            )
         return subsets.multi_hot(label.values, len(self), len(label.names))
 
     def _hot_if_labelled(self) -> npt.NDArray[np.bool_]:
-        values = None if self._label is None else self._label.values
+        values = None if self._label is None or not self._label.names else self._label.values
         return subsets.multi_hot(values, len(self), len(self.classes))
 
     def fraction(self, share: float, *, seed: int = 0) -> Self:

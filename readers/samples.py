@@ -6,73 +6,36 @@ Without any framework: `PatchDataset` and `PatchLoader` read through it, and so 
 import hashlib
 import logging
 import os
-import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.choice import (
-    Choice,
-    bands_by_modality,
-    completed,
-    images_asked,
-    targets_asked,
-)
-from patchpress.readers.columns import read_columns
-from patchpress.readers.errors import OptionError, SamplesLeftOut, SelectionEmpty
-from patchpress.readers.format.manifest import Manifest
-from patchpress.readers.format.modality import Modality
-from patchpress.readers.format.table import (
-    HasRowNumbers,
-    Split,
-    key_column,
-    keys_in,
-    split_names,
-)
+from patchpress.readers.choice import Choice, completed
+from patchpress.readers.errors import OptionError, SelectionEmpty
+from patchpress.readers.format.table import Split
+from patchpress.readers.format.time_axis import step_counts
 from patchpress.readers.image_statistics import statistics_of
-from patchpress.readers.images import IMAGE, Field, Image, join
-from patchpress.readers.records import Records
-from patchpress.readers.rows import FLAGGED, rows_labelled, rows_of, rows_with
-from patchpress.readers.sample_format import KEY, LABEL, MASK, SampleFormat
-from patchpress.readers.sample_parts import Label, SampleParts
-from patchpress.readers.showing import columns_of, html_table, listed, plain
+from patchpress.readers.part_finder import PartFinder
+from patchpress.readers.partial_records import AnyRecords
+from patchpress.readers.sample_format import KEY, MASK, SampleFormat
+from patchpress.readers.sample_rows import sample_rows
 from patchpress.readers.staging.options import StageFolder
 from patchpress.readers.statistics import Statistics
 from patchpress.readers.store import Store, opened
-from patchpress.readers.targets import (
-    CodeTable,
-    check_class_order,
-    class_names,
-    has_parts,
-    label_array,
-)
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from patchpress.readers.targets import check_class_order
+from patchpress.readers.told_samples import ToldSamples, rows_told
 
 Array = npt.NDArray[Any]
-PACKAGE = __name__.partition(".")[0]
-MUCH = 0.05  # of the rows: if more than this part has to be left out, a warning says so
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Mask:
-    """The maps of some samples, and how their codes become classes."""
-
-    field: Field
-    records: Records
-    table: CodeTable
-
-
-class Samples(SampleParts):
+class Samples(ToldSamples):
     """The samples that were chosen from a store, and how to fill arrays with them.
 
     A row of the table is a sample if it has all that was asked for: a record of each modality, a
@@ -107,34 +70,29 @@ class Samples(SampleParts):
         chosen = completed(choice, type(self))
         self.store = opened(store, stage)
         self.choice = chosen
-        self._selected = _described(self.store.manifest, split)
-        manifest = self.store.manifest
+        self._selected = rows_told(self.store.manifest, split)
         self.sample_format, self.with_key = chosen["sample_format"], chosen["with_key"]
         check_class_order(chosen["class_order"])
-        images = images_asked(manifest, chosen["modalities"])
-        columns, maps = targets_asked(manifest, chosen["target"])
-        if chosen["mask_labels"] is not None and not maps:
-            raise OptionError(
-                f"mask_labels {chosen['mask_labels']!r} says what a map's codes become: name a map "
-                "in target, or leave it out"
-            )
-        rows = rows_of(self.store.path, manifest, split, chosen["where"], chosen["flagged"])
-        selected = len(rows)
-        rows = rows_with(rows, [*images, *maps])
-        for column in columns:
-            rows = rows_labelled(rows, column)
+        found = sample_rows(self.store, split, chosen)
+        rows, images = found.pairing.rows, found.images
+        self._fills, self._presence = found.fills, found.presence
         self.left_out = dict(rows.left_out)
         """Reason -> rows of the selection that are no samples for it: `flagged`, `without s1`,
         `without labels`."""
         self.row_numbers = rows.numbers
         """Position in metadata.parquet of the row of each sample, int64."""
-        self._images = self._find_images(images, rows.table)
-        self._label = self._read_label(columns[0], rows.table) if columns else None
-        self._mask = self._find_mask(maps[0], columns, rows.table) if maps else None
+        self.modalities = tuple(dict.fromkeys(modality.name for modality in (*images, *found.maps)))
+        """Names of the images' modalities, in the order asked for, and of the map that is the
+        target: the columns of `present`."""
+        parts = PartFinder(self.store, found, chosen)
+        self._images = parts.images()
+        self._steps = {m.name: step_counts(m, found.pairing.of(m)) for m in images if m.steps}
+        self._label, self._mask = parts.label(), parts.mask()
         taken = [KEY, *(field.name for field in self._main_fields)]
-        self._numbers, self._objects = read_columns(rows.table, chosen["columns"], taken)
+        self._numbers, self._objects = parts.columns(taken)
         self._format = self._make_format()
-        self._tell(selected)
+        _log.info("%s", self.summary())
+        self._warn(found.pairing)
 
     def _make_format(self) -> SampleFormat:
         return SampleFormat(
@@ -144,23 +102,6 @@ class Samples(SampleParts):
             columns=(*(c.field.name for c in self._numbers), *(c.name for c in self._objects)),
             with_key=self.with_key,
         )
-
-    def _tell(self, selected: int) -> None:
-        """Log what was chosen, and warn if many of the rows selected are no samples."""
-        lost = selected - len(self)
-        _log.info("%s", self.summary())
-        if lost > MUCH * selected:
-            reasons = ", ".join(
-                f"{count:,} {reason}"
-                for reason, count in self.left_out.items()
-                if reason != FLAGGED
-            )
-            warnings.warn(
-                f"{lost:,} of {selected:,} rows are left out ({reasons}): "
-                f"{len(self):,} samples remain",
-                SamplesLeftOut,
-                stacklevel=_stack_level_of_caller(),
-            )
 
     def __len__(self) -> int:
         return len(self._first)
@@ -184,26 +125,8 @@ class Samples(SampleParts):
         return (self[number] for number in range(len(self)))
 
     @property
-    def _first(self) -> Records:
+    def _first(self) -> AnyRecords:
         return self._images[0].parts[0]
-
-    @property
-    def _main_fields(self) -> list[Field]:
-        """The fields of images, label and mask."""
-        targets = [target.field for target in (self._label, self._mask) if target is not None]
-        return [*(image.field for image in self._images), *targets]
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """Name, shape and dtype of each array of a sample, in their order."""
-        return (*self._main_fields, *(column.field for column in self._numbers))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes by index: the label's, or the mask's if there is no label."""
-        if self._label is not None:
-            return self._label.names
-        return () if self._mask is None else self._mask.table.names
 
     def subset(self, indices: Sequence[int] | Array) -> Self:
         """Some of these samples, in the order of the indices: a fold, or a few for a trial.
@@ -230,6 +153,9 @@ class Samples(SampleParts):
             found._label = replace(self._label, values=self._label.values[chosen])
         if self._mask is not None:
             found._mask = replace(self._mask, records=self._mask.records.subset(chosen))
+        found._steps = {name: counts[chosen] for name, counts in self._steps.items()}
+        if self._presence is not None:
+            found._presence = self._presence.subset(chosen)
         found._numbers = [replace(c, values=c.values[chosen]) for c in self._numbers]
         found._objects = [replace(c, values=c.values.take(chosen)) for c in self._objects]
         return found
@@ -288,38 +214,27 @@ class Samples(SampleParts):
         return found.hexdigest()
 
     @property
-    def image_bands(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Each image field: modality -> its bands, in the order of the channels."""
-        return {
-            image.field.name: {
-                modality.name: records.bands or modality.band_names
-                for modality, records in zip(image.modalities, image.parts, strict=True)
-            }
-            for image in self._images
-        }
-
-    @property
     def is_plain(self) -> bool:
         """Whether a sample is the tuple of its arrays (or its only array), and nothing else."""
         return self._format.is_plain
 
     @cached_property
-    def _naming(self) -> Records:
-        """The records whose keys name the samples: of the modality that is first in the store."""
+    def _naming(self) -> list[AnyRecords]:
+        """The records whose keys name the samples: of the images, in the store's order."""
         order = list(self.store.manifest.modalities)
         parts = [
             (order.index(modality.name), part)
             for image in self._images
             for modality, part in zip(image.modalities, image.parts, strict=True)
         ]
-        return min(parts, key=lambda numbered: numbered[0])[1]
+        return [part for _, part in sorted(parts, key=lambda numbered: numbered[0])]
 
     def key(self, index: int) -> str:
         """The key of a sample: of the one of its modalities that is first in the store.
 
         With Sentinel-1 and Sentinel-2 that is the patch's, in whatever order they are asked for.
         """
-        return self._naming.key(int(index))
+        return next(filter(None, (records.key(int(index)) for records in self._naming)))
 
     def keys(self, indices: Sequence[int] | Array | None = None) -> list[str]:
         """The keys of some samples, or of all, as `key` gives them."""
@@ -357,13 +272,11 @@ class Samples(SampleParts):
             self.announce(indices)
         for image in self._images:
             image.read(indices, out[image.field.name])
-        for part in (self._label, *self._numbers):
+        for part in (self._label, self._presence, *self._numbers):
             if part is not None:
                 np.take(part.values, indices, axis=0, out=out[part.field.name], mode="clip")
         if self._mask is not None:
-            codes = self._mask.records.read(indices)[:, 0]
-            keys = [self._mask.records.key(int(index)) for index in indices]
-            self._mask.table.apply(codes, out[MASK], keys)
+            self._mask.read(indices, out[MASK])
         return out
 
     def announce(self, indices: Sequence[int] | Array) -> None:
@@ -382,98 +295,9 @@ class Samples(SampleParts):
         """
         return self._format.assemble(arrays, objects)
 
-    def __repr__(self) -> str:
-        lines = columns_of([(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told])
-        names = ", ".join(map(plain, self.objects(np.array([0]))))
-        return "\n".join([f"Samples({self.summary()})", *lines, *([f"  {names}"] if names else [])])
-
-    def _repr_html_(self) -> str:
-        rows = [(f.name, str(f.shape), f.dtype.name, t) for f, t in self._told]
-        rows += [(name, "", "object", "") for name in self.objects(np.array([0]))]
-        return html_table(self.summary(), ("field", "shape of one", "dtype", ""), rows)
-
-    @property
-    def _told(self) -> list[tuple[Field, str]]:
-        """The fields, and what people want to know of each."""
-        found = [
-            (image.field, "; ".join([*map(_listed, bands.items()), *image.told]))
-            for image, bands in zip(self._images, self.image_bands.values(), strict=True)
-        ]
-        order = self.choice["class_order"]
-        if self._label is not None:
-            text = f"{self._label.column}: {len(self._label.names)} classes, {order} order"
-            found.append((self._label.field, text))
-        if self._mask is not None:
-            table = self._mask.table
-            text = (
-                f"classes of {table.column}: {len(table.names)}, {order} order; "
-                f"{self.choice['ignore_index']} for pixels without a class"
-            )
-            found.append((self._mask.field, text))
-        return [*found, *((column.field, "column of the table") for column in self._numbers)]
-
-    def summary(self) -> str:
-        """One line: how many samples of what, and what was left out."""
-        left = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.items())
-        name = self.store.manifest.dataset.name
-        told = f"{len(self):,} samples of {name}, {self._selected}"
-        return plain(f"{told}; left out: {left}" if left else told)
-
-    def _find_images(self, modalities: Sequence[Modality], rows: "pa.Table") -> tuple[Image, ...]:
-        dtype = self.choice["dtype"]
-        if dtype is None and self.sample_format == "torchgeo":
-            dtype = np.float32
-        wanted = bands_by_modality(modalities, self.choice["bands"])
-        parts = [
-            self.store.records(keys_in(m, rows[key_column(m)]), wanted[m.name]) for m in modalities
-        ]
-        if self.choice["joined"] or len(parts) == 1:
-            return (join(IMAGE, modalities, parts, dtype),)
-        named = zip(modalities, parts, strict=True)
-        return tuple(join(f"{IMAGE}_{m.name}", [m], [part], dtype) for m, part in named)
-
-    def _read_label(self, column: str, rows: "pa.Table") -> Label:
-        manifest, dtype = self.store.manifest, self.choice["label_dtype"]
-        official = manifest.classes[column]
-        names = class_names(manifest, column, self.choice["class_order"])
-        if dtype is None and self.sample_format == "torchgeo" and not has_parts(rows[column]):
-            dtype = np.int64
-        values = label_array(rows[column], official, names, dtype)
-        return Label(column, names, Field(LABEL, values.shape[1:], values.dtype), values)
-
-    def _find_mask(self, modality: Modality, columns: Sequence[str], rows: "pa.Table") -> Mask:
-        manifest = self.store.manifest
-        known = [name for name in (*columns, manifest.target or "") if name in modality.codes]
-        column = self.choice["mask_labels"] or [*known, *modality.codes, "labels"][0]
-        order, ignored = self.choice["class_order"], self.choice["ignore_index"]
-        table = CodeTable(modality, manifest, column, order, ignored)
-        keys = keys_in(modality, rows[key_column(modality)])
-        records = self.store.records(keys, modality.band_names[:1])
-        return Mask(Field(MASK, records.shape[1:], np.dtype(np.int64)), records, table)
-
-
-def _listed(bands: tuple[str, Sequence[str]]) -> str:
-    """The bands of a modality, in words."""
-    modality, names = bands
-    return f"{modality}: {listed(names)}"
-
-
-def _described(manifest: Manifest, split: Split) -> str:
-    """Which rows samples are chosen from, in words."""
-    if split is None:
-        return "all splits"
-    if isinstance(split, HasRowNumbers):
-        return "chosen rows"
-    names = split_names(manifest, split)
-    return f"split{'s' if len(names) > 1 else ''} {', '.join(names)}"
-
-
-def _stack_level_of_caller() -> int:
-    """How far above the function that warns the first line lies that is not of this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith(PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
+    def present_of(self, batch: Any) -> Any:
+        """`present` of a batch of these samples, (N, modalities); None if the batch has none."""
+        return self._format.present_of(batch)
 
 
 def samples_of(

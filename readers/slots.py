@@ -149,7 +149,8 @@ def _never_free_what_is_held() -> None:
     _held_in_shared_memory.clear()
 
 
-os.register_at_fork(before=_never_free_what_is_held)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_never_free_what_is_held)
 
 
 def _address(array: npt.NDArray[Any]) -> int:

@@ -4,7 +4,7 @@ Only NumPy is imported here. `patchpress stats` computes them; see `statistics_f
 them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -187,8 +187,8 @@ class Statistics:
         return self.__dict__ | {"_constants": {}}
 
 
-def check_statistics(given: object) -> None:
-    """Refuse what is no statistics.
+def check_statistics(given: object) -> Statistics:
+    """What was given, if it is statistics.
 
     Raises:
         OptionError: it is of another type.
@@ -198,6 +198,20 @@ def check_statistics(given: object) -> None:
             "statistics must be what store.statistics('s2', 'train') gives (of several "
             f"modalities, a dict of them by modality), not {type(given).__name__}"
         )
+    return given
+
+
+def one_statistics(given: object) -> Statistics:
+    """Statistics of one tensor: as they are given, or of a dict by modality joined in its order.
+
+    Raises:
+        OptionError: it is neither, or has statistics of different splits.
+    """
+    if isinstance(given, Statistics):  # most often, once a batch
+        return given
+    if isinstance(given, Mapping):
+        return joined(*map(check_statistics, given.values()))
+    return check_statistics(given)
 
 
 def joined(*parts: Statistics) -> Statistics:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from patchpress.readers.access.bands import BandNames, bands_of
 from patchpress.readers.access.fetcher import Mode
 from patchpress.readers.access.file_system import is_network
+from patchpress.readers.access.open_reader import open_reader
 from patchpress.readers.access.reader import RecordReader, list_of
 from patchpress.readers.access.view import band_view, stack_view
 from patchpress.readers.errors import OptionError
@@ -149,7 +150,7 @@ class Store:
             raise OptionError(f"{plain(os.fsdecode(path))} has a zero byte, which no path has")
         # Absolute, so that it is the same folder after os.chdir and in other processes.
         folder = Path(os.path.abspath(os.path.expanduser(path)))
-        self._reader = RecordReader(
+        self._reader = open_reader(
             folder,
             mode=mode,
             readahead=readahead,
@@ -404,6 +405,8 @@ class Store:
     def read_bands(self, key: str, bands: BandNames = None) -> dict[str, Array]:
         """Bands of one record by name, each (height, width) as stored: own size in native layout.
 
+        Of a modality with several dates each is (steps, height, width).
+
         Raises:
             KeyMissing, BandMissing, StoreDamaged: as `read`.
         """
@@ -422,6 +425,10 @@ class Store:
         Coarser bands of a native record are repeated onto the finest grid. `bands` picks bands by
         name, in that order, or a set of them: `rgb`, or a ground sampling distance such as `10m`.
         `out` of the right shape and dtype is filled and returned.
+
+        Of a modality with several dates it is (steps, bands, height, width), and a batch has one
+        dimension more: the dates of a place in their order, then zeros for those that it lacks.
+        The table's columns ``{modality}_steps`` and ``{modality}_dates`` tell.
 
         Raises:
             KeyMissing: no such record.

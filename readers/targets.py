@@ -32,6 +32,8 @@ def class_names(manifest: Manifest, column: str, order: str) -> tuple[str, ...]:
     """
     if column not in manifest.classes:
         known = ", ".join(manifest.classes) or "none"
+        if column in manifest.numbers:
+            raise OptionError(f"{column!r} is a number and has no classes; columns with: {known}")
         raise OptionError(f"the store has no labels {column!r}; label columns there: {known}")
     check_class_order(order)
     names = manifest.classes[column]
@@ -89,6 +91,34 @@ def label_array(
     return hot
 
 
+def number_array(values: "pa.ChunkedArray", dtype: Any = None) -> npt.NDArray[Any]:
+    """A column of numbers to be predicted, (rows,) float32; NaN if a row has none.
+
+    Args:
+        values: the column.
+        dtype: of the array, if another is wanted.
+
+    Raises:
+        OptionError: a dtype that does not hold every number.
+        StoreDamaged: the table has something else in the column.
+    """
+    import pyarrow as pa
+
+    try:
+        found: npt.NDArray[Any] = values.cast(pa.float32()).to_numpy()
+    except pa.ArrowException:
+        raise StoreDamaged(
+            f"the table has {values.type} in a column of numbers: run `patchpress verify`"
+        ) from None
+    if dtype is None:
+        return found
+    wanted = as_dtype(dtype)
+    if wanted.kind not in "biuf" or not np.array_equal(found.astype(wanted), found, equal_nan=True):
+        raise OptionError(f"label_dtype {dtype!r} does not hold these numbers: leave it out")
+    cast: npt.NDArray[Any] = found.astype(wanted)
+    return cast
+
+
 def without_labels(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """For each row of a label column whether it has no label at all.
 
@@ -97,7 +127,7 @@ def without_labels(values: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """
     import pyarrow.compute as pc
 
-    missing = pc.is_null(values)
+    missing = pc.is_null(values, nan_is_null=True)
     if has_parts(values):
         missing = pc.or_(missing, pc.fill_null(pc.equal(pc.list_value_length(values), 0), False))
     return missing
@@ -189,6 +219,7 @@ class CodeTable:
                 f"the ignore index {ignore_index} is the class {self.names[ignore_index]!r}: "
                 f"choose a negative one, or {len(self.names)} and above"
             )
+        self.ignored = int(ignore_index)
         official = manifest.classes[column]
         codes = {int(code): index for code, index in modality.codes[column].items()}
         self._lowest = min(codes)

@@ -1,6 +1,6 @@
 """`PatchDataset`: a store as a map-style torch data set, a whole batch at a time.
 
-Needs torch: ``pip install 'patchpress[torch]'``.
+Needs torch (the extra ``torch``).
 """
 
 import os

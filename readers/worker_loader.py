@@ -3,7 +3,7 @@
 A stock `DataLoader` does the work. Which samples an epoch has, and how far it has come, is known
 here, so that a training goes on in the middle of an epoch, and every process finds its share.
 
-Needs torch: ``pip install 'patchpress[torch]'``.
+Needs torch (the extra ``torch``).
 """
 
 from collections.abc import Iterable, Iterator

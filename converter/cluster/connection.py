@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchpress.converter.processes import without_main
 from patchpress.converter.stderr import say
+from patchpress.converter.without_pandas import let_pandas_in
 from patchpress.readers.errors import ClusterError, OptionError
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ def connected(scheduler: str, workers: int) -> "Iterator[Client]":
         OptionError: Dask is not installed; no scheduler is meant by that.
         ClusterError: no scheduler answers there, or it has no workers.
     """
+    let_pandas_in()  # the dashboard draws with it
     try:
         from distributed import Client
     except ImportError:
         raise OptionError(
-            "a scheduler needs dask, which is not installed: pip install 'patchpress[dask]'"
+            "a scheduler needs dask, which is not installed: pip install 'dask[distributed]'"
         ) from None
     with ExitStack() as stack:
         stack.enter_context(_quiet())

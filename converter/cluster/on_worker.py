@@ -129,17 +129,21 @@ class TaskProgress:
         if now - self._last < self._telling.every:
             return
         self._last = now
-        worker = _worker()
-        _require_wanted(worker)
+        self.require_wanted()
         told = [self._telling.number, self.done, self.bytes, share]
-        worker.log_event(self._telling.topic, told)
+        _worker().log_event(self._telling.topic, told)
 
+    def require_wanted(self) -> None:
+        """Dask cannot stop a task that runs: it stops itself if it learns that nobody wants it.
 
-def _require_wanted(worker: Any) -> None:
-    """Dask cannot stop a task that runs: it stops itself if it learns that nobody wants it."""
-    task = worker.state.tasks.get(worker.get_current_task())
-    if task is None or task.state == "cancelled" or worker.status.name not in ("running", "paused"):
-        raise ClusterError("nobody waits for this task any more")
+        Raises:
+            ClusterError: the client has cancelled the task, or is gone.
+        """
+        worker = _worker()
+        task = worker.state.tasks.get(worker.get_current_task())
+        is_dropped = task is None or task.state == "cancelled"
+        if is_dropped or worker.status.name not in ("running", "paused"):
+            raise ClusterError("nobody waits for this task any more")
 
 
 def do_task(

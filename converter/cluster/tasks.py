@@ -1,7 +1,7 @@
 """Tasks through a scheduler: handed on, told of while they run, and their results."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +29,7 @@ def run_tasks(
     progress: Progress,
     *,
     what: str,
+    weights: Mapping[int, float] | None = None,
 ) -> Iterator[R]:
     """Do a task for each item on some worker, and give the results as they come.
 
@@ -42,12 +43,14 @@ def run_tasks(
         items: numbers, each with what is pickled for its task; taken when it is handed on.
         progress: is told of all tasks together.
         what: an item in sentences: ``shard``.
+        weights: number of an item -> its share of the work, 1 in all: of what a task tells that it
+            has done. If None, what one task has done is done of all.
 
     Raises:
         ClusterError: the scheduler is gone; a task's workers died each time.
         Exception: of a task.
     """
-    run = _Run(client, function, progress, what)
+    run = _Run(client, function, progress, what, weights)
     left = iter(items)
     try:
         run.hand_on(islice(left, WINDOW))
@@ -62,8 +65,16 @@ def run_tasks(
 class _Run:
     """The tasks under way, and what was heard of them."""
 
-    def __init__(self, client: "Client", function: Any, progress: Progress, what: str) -> None:
+    def __init__(
+        self,
+        client: "Client",
+        function: Any,
+        progress: Progress,
+        what: str,
+        weights: Mapping[int, float] | None,
+    ) -> None:
         self._client, self._function, self._progress = client, function, progress
+        self._weights, self._shares = weights, dict[int, float]()
         self._what, self._name = what, f"patchpress-{secrets.token_hex(4)}"
         self.under_way: dict[int, Future] = {}
         self._heard: SimpleQueue[Any] = SimpleQueue()
@@ -118,8 +129,8 @@ class _Run:
             if future.status != "error":  # it is not the task that failed
                 raise self._lost() from None
             raise
-        value, *done = result
-        self._tell(number, *done)
+        value, count, nbytes = result
+        self._tell(number, count, nbytes, None if self._weights is None else 1.0)
         del self.under_way[number]
         future.release()
         self._told.pop(number, None)
@@ -132,7 +143,16 @@ class _Run:
         before, bytes_before = self._told.get(number, (0, 0))
         if count > before:
             self._told[number] = count, nbytes
-            self._progress.advance(count - before, max(nbytes - bytes_before, 0), share)
+            self._progress.advance(
+                count - before, max(nbytes - bytes_before, 0), self._of_all(number, share)
+            )
+
+    def _of_all(self, number: int, share: float | None) -> float | None:
+        """How much of all work is done, if a task has done that share of its own."""
+        if self._weights is None or share is None:
+            return share
+        self._shares[number] = max(self._shares.get(number, 0.0), share)
+        return sum(self._weights.get(one, 0.0) * done for one, done in self._shares.items())
 
     def _require_scheduler(self) -> None:
         if self._client.status != "running":

@@ -1,4 +1,4 @@
-"""Commands that make a store of a source: `convert`, `missing`, `datasets`."""
+"""Commands that make a store of a source: `convert`, `missing`, `datasets`, `describe`."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from patchpress.converter.arguments import (
+    Block,
+    BlockShares,
+    Buffer,
     Dataset,
     Overwrite,
     Store,
@@ -87,12 +90,17 @@ def convert(
     ] = None,
     split: Annotated[
         SplitBy,
-        choice(SplitBy, "Take the split from the official lists, from the position, or none."),
+        choice(SplitBy, "Take the split from the official lists, from the place, or none."),
     ] = SplitBy.official,
+    block: Block = None,
+    shares: BlockShares = None,
+    buffer: Buffer = None,
     validation: Annotated[
         float, decimal("Share of train that becomes validation, drawn scene by scene.", "SHARE")
     ] = 0.0,
-    seed: Annotated[int, whole("Number that the draw of validation scenes begins with.")] = 0,
+    seed: Annotated[
+        int, whole("Number that the draw of validation scenes, or of blocks, begins with.")
+    ] = 0,
     nan: Annotated[
         Nan, choice(Nan, "Treat patches with NaN as damaged, or store them as they are.")
     ] = Nan.refuse,
@@ -163,6 +171,9 @@ def convert(
         split=split,
         validation=validation,
         seed=seed,
+        block=block,
+        shares=shares,
+        buffer=buffer,
         nan=nan,
         size=size,
         writer=writer,
@@ -245,3 +256,26 @@ def datasets(
     from patchpress.converter.commands.datasets import datasets as known_datasets
 
     output(known_datasets(show=show, guess=guess))
+
+
+@command()
+def describe(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of patches that nobody described.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="File to write; stdout if it is not given."),
+    ] = None,
+    verbose: Verbose = 0,
+) -> None:
+    """Write a first description (TOML) of a folder of patches that nobody described."""
+    from patchpress.converter.commands.describe import describe as describe_folder
+
+    found = describe_folder(folder, out)
+    if out is None:
+        output(found.toml.rstrip())
+        for text in found.text().splitlines():
+            say(text)
+    else:
+        output(found.text())

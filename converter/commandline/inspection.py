@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from patchpress.converter.arguments import (
+    Flagged,
     KeysFile,
     Modalities,
     Splits,
@@ -192,6 +193,32 @@ def plot(
     )
 
 
+@command()
+def query(
+    store: Store,
+    sql: Annotated[
+        str,
+        typer.Argument(
+            metavar="SELECT", help="One SELECT over the table patches, the rows of the store."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write all rows as .csv or .parquet; else the first column, one name a line, as "
+            "--keys takes it.",
+        ),
+    ] = None,
+    rows: Annotated[int, whole("Rows that are printed at most.")] = 40,
+    verbose: Verbose = 0,
+) -> None:
+    """Ask the table of a store in SQL, with DuckDB."""
+    from patchpress.converter.commands.query import query as query_store
+
+    output(query_store(store, sql, out=out).text(terminal_width(), rows))
+
+
 @command("split-table")
 def split_table(
     table: Annotated[
@@ -219,13 +246,7 @@ def stats(
     store: Store,
     split: Splits = None,
     modality: Modalities = None,
-    flagged: Annotated[
-        FlaggedChoice | None,
-        choice(
-            FlaggedChoice,
-            "Patches that the publisher does not recommend; by default a split has none of them.",
-        ),
-    ] = None,
+    flagged: Flagged = None,
     where: Wheres = None,
     keys_file: KeysFile = None,
     workers: Annotated[
@@ -241,23 +262,27 @@ def stats(
 ) -> None:
     """Compute mean, standard deviation, range and percentiles of each band, and keep them."""
     from patchpress.converter.commands.keys_file import where_of
+    from patchpress.converter.commands.numbers import numbers_text
     from patchpress.converter.commands.statistics_file import save_statistics, statistics_file
     from patchpress.converter.commands.statistics_rows import parse_where
     from patchpress.converter.commands.stats import compute, statistics_text
     from patchpress.converter.progress import progress_for_terminal
 
     file = statistics_file(store, out)
+    chosen = where_of(store, parse_where(store, where or []), keys_file)
+    asked = None if flagged is None else str(flagged)
     with progress_for_terminal() as progress:
         found = compute(
             store,
             split or None,
             modality,
-            flagged=None if flagged is None else str(flagged),
-            where=where_of(store, parse_where(store, where or []), keys_file),
+            flagged=asked,
+            where=chosen,
             workers=workers,
             progress=progress,
         )
-    output(statistics_text(store, found))  # first: if they cannot be kept, they are known
+    numbers = numbers_text(store, split or None, asked, chosen)
+    output(statistics_text(store, found) + numbers)  # first: if they cannot be kept, they are known
     save_statistics(store, found, file)
 
 

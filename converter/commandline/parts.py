@@ -1,30 +1,41 @@
 """Commands that make stores of other stores: `copy`, `split`, `merge`, `stage`, `index`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchpress.converter.arguments import (
     DATASET,
+    Block,
+    BlockShares,
+    Buffer,
+    Flagged,
+    Fraction,
     KeysFile,
     Modalities,
     Overwrite,
+    PartBands,
+    PartSeed,
+    PartTarget,
+    PerClass,
     Splits,
     Store,
     Verbose,
     Wheres,
     choice,
     dataset_option,
-    decimal,
     parse_paths,
     whole,
 )
 from patchpress.converter.commandline.app import command
 from patchpress.converter.exits import going_on_later, output
-from patchpress.converter.options import FlaggedChoice
+from patchpress.converter.options import Nan, OnError, TableSplit
 from patchpress.converter.paths import place
 from patchpress.readers.errors import OptionError
+
+if TYPE_CHECKING:
+    from patchpress.converter.commands.index_archives import IndexKeywords
 
 _SHARDS = "Data files of the new store: 0 for one data.mdb; as before if it is not given."
 
@@ -37,43 +48,23 @@ def copy(
     ],
     split: Splits = None,
     where: Wheres = None,
-    flagged: Annotated[
-        FlaggedChoice | None,
-        choice(
-            FlaggedChoice,
-            "Patches that the publisher does not recommend; by default a split has none of them.",
-        ),
-    ] = None,
+    flagged: Flagged = None,
     keys: KeysFile = None,
     modality: Modalities = None,
-    bands: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="BANDS",
-            help="Copy only these bands of images: rgb, 10m, B04,B03,B02, or s2=B04,B03 for one "
-            "modality; may be repeated.",
-        ),
-    ] = None,
-    fraction: Annotated[
-        float | None,
-        decimal("Copy this share of the rows, above 0 and at most 1, of each class alike.", "F"),
-    ] = None,
-    per_class: Annotated[int | None, whole("Copy so many patches of each class.")] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN", help="The label column that --fraction and --per-class look at."
-        ),
-    ] = None,
-    seed: Annotated[int, whole("Decides which patches --fraction and --per-class take.")] = 0,
+    bands: PartBands = None,
+    fraction: Fraction = None,
+    per_class: PerClass = None,
+    target: PartTarget = None,
+    seed: PartSeed = 0,
     shards: Annotated[int | None, whole(_SHARDS)] = None,
     overwrite: Overwrite = False,
     verbose: Verbose = 0,
 ) -> None:
     """Copy a store, or a part of it, to a new store, each record as it is stored."""
-    from patchpress.converter.commands.copy_store import copy_store, parse_bands
+    from patchpress.converter.commands.copy_store import copy_store
     from patchpress.converter.commands.statistics_rows import parse_where
     from patchpress.converter.progress import progress_for_terminal
+    from patchpress.converter.transfer.bands_option import parse_bands
 
     with going_on_later(), progress_for_terminal() as progress:
         copied = copy_store(
@@ -173,21 +164,78 @@ def stage(
 
 @command()
 def index(
-    store: Store,
+    stores: Annotated[
+        list[str],
+        typer.Argument(
+            parser=place,
+            metavar="STORE|ARCHIVE… [STORE]",
+            help="Folder of a store; or archives that are not compressed, then the folder of the "
+            "store that they become.",
+        ),
+    ],
     dataset: Annotated[
         str | None,
-        dataset_option(f"Make records of another program a store. {DATASET}"),
+        dataset_option(f"Make archives, or records of another program, a store. {DATASET}"),
     ] = None,
     path: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="A table or list of that dataset; may be repeated."),
     ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of archives, only this modality; may be repeated."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        whole("Processes that decode archives, beside the one that writes; one a CPU by default."),
+    ] = None,
+    on_error: Annotated[
+        OnError | None,
+        choice(OnError, "Stop at a patch of an archive that is damaged, or leave it out."),
+    ] = None,
+    nan: Annotated[
+        Nan | None, choice(Nan, "Treat patches with NaN in archives as damaged, or keep them.")
+    ] = None,
+    overwrite: Overwrite = False,
+    split: Annotated[
+        TableSplit | None,
+        choice(TableSplit, "Give the rows of a finished store other splits, by blocks of ground."),
+    ] = None,
+    block: Block = None,
+    shares: BlockShares = None,
+    buffer: Buffer = None,
+    seed: Annotated[int, whole("Number that the draw of blocks begins with.")] = 0,
     verbose: Verbose = 0,
 ) -> None:
-    """Rebuild the index of a store; with a dataset, make the LMDB of another program a store."""
+    """Index a store again, or split it; or make archives, or another program's LMDB, a store."""
     from patchpress.converter.commands.index import index as index_store
     from patchpress.converter.progress import progress_for_terminal
+    from patchpress.converter.sources.given_archives import archives_and_store
 
     with progress_for_terminal() as progress:
-        found = index_store(store, dataset, paths=parse_paths(path), progress=progress)
+        archives, store = archives_and_store(stores, dataset)
+        options: IndexKeywords = {}
+        if modality:
+            options["modalities"] = modality
+        if workers is not None:
+            options["workers"] = workers
+        if on_error is not None:
+            options["on_error"] = on_error
+        if nan is not None:
+            options["nan"] = nan
+        if overwrite:
+            options["overwrite"] = overwrite
+        found = index_store(
+            store,
+            dataset,
+            archives=archives,
+            **options,
+            paths=parse_paths(path),
+            split=split,
+            block=block,
+            shares=shares,
+            buffer=buffer,
+            seed=seed,
+            progress=progress,
+        )
     output(found.text())

@@ -27,12 +27,14 @@ from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.encoder import Encoded
 from patchpress.converter.progress import Progress
 from patchpress.converter.sources.apart import require_no_source
+from patchpress.converter.sources.file_patterns import files_named
 from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
 from patchpress.converter.storage.report import Report, report_of, save_report
-from patchpress.converter.tables.metadata import Joined, join, write_metadata
+from patchpress.converter.tables.metadata import Joined, join
+from patchpress.converter.tables.metadata_file import write_metadata
 from patchpress.converter.tables.official import Tables, check_tables, with_splits_of_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
@@ -83,8 +85,8 @@ def adopt(
     bare = {name: replace(m, sidecar=None) for name, m in description.modalities.items()}
     description = replace(description, modalities=bare)
     _check_folder(store)
-    tables = {name: files[name] for name in description.tables if name in files}
-    description = with_splits_of_tables(description, tables.values())
+    tables = files_named(files, description.tables)
+    description = with_splits_of_tables(description, tables)
     checked = check_tables(description, tables) if tables else None
     adoption = _Adoption(store, description, files, checked, progress)
     report = adoption.run(absent)

@@ -1,6 +1,7 @@
 """What a record of another program is: which modality it has, in which layout, of which patch."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,11 @@ class RecordIdentifier:
         if len(found) > 1:
             raise self.foreign(name, f"it may be of {names} alike")
         modality, fields = found[0]
-        patch = named_patch(self._description.modalities[modality.name], fields)
+        source = self._description.modalities[modality.name]
+        if source.is_dated:
+            # The key names the place: of its dates nothing is known.
+            fields = defaultdict(str, fields)
+        patch = named_patch(source, fields)
         first = form.tensor(modality.bands[0].name) or form.tensors[0]
         return AdoptedRecord(modality, patch, len(form.header) + first.offset)
 

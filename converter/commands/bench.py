@@ -230,7 +230,7 @@ class _Reader:
         self._keys = samples.keys(range(len(samples)))
         self._size = min(reading.batch, len(self._keys))
         self._modality = store.modality_of(self._keys[0])
-        self._out = np.zeros((self._size, *self._modality.shape), self._modality.dtype)
+        self._out = np.zeros((self._size, *self._modality.array_shape), self._modality.dtype)
         self._loader = PatchLoader(
             samples, batch_size=self._size, shuffle=True, seed=0, output="numpy"
         )

@@ -32,26 +32,27 @@ from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.encoding.columnreader import ColumnReader
 from patchpress.converter.encoding.encoder import Encoded
+from patchpress.converter.sources.file_patterns import files_named
 from patchpress.converter.sources.files import MemoryFiles
 from patchpress.converter.sources.locate import locate_files
 from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.new_manifest import new_manifest, stored_modality
 from patchpress.converter.storage.ownership import CHANGED
-from patchpress.converter.tables.metadata import Joined, join, write_metadata
+from patchpress.converter.storage.replaced_table import replace_table
+from patchpress.converter.tables.acquired_dates import with_dates_again
+from patchpress.converter.tables.metadata import Joined, join
 from patchpress.converter.tables.official import Tables, check_tables
+from patchpress.converter.tables.published_columns import KEPT_AS
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
-from patchpress.readers.access.extents_file import write_extents
 from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError, SourceError, StoreDamaged
 from patchpress.readers.format.compression import codec_of
 from patchpress.readers.format.manifest import (
     DATA,
-    METADATA,
     OTHER_VALUES,
     Manifest,
     Shard,
-    write_manifest,
 )
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import (
@@ -59,6 +60,7 @@ from patchpress.readers.format.table import (
     key_column,
     presence_column,
 )
+from patchpress.readers.format.time_axis import date_column, time_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +81,8 @@ class StoreChanges:
     rows_removed: int = 0
     without_split: int = 0
     """Rows that were added and have no split, though others have one."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each modality that lacks dates of some records."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.replaced or self.removed)
@@ -148,7 +152,7 @@ class _Update:
     def read_changed(self, changed: ChangedRecords, paths: Mapping[str, Path]) -> None:
         """Put the records into the table that are new or were replaced."""
         files = locate_files(self._description, paths)
-        tables = {name: files[name] for name in self._description.tables if name in files}
+        tables = files_named(files, self._description.tables)
         checked = check_tables(self._description, tables) if tables else None
         logs = self._logs(changed, has_tables=checked is not None)
         order = [name for name in self._description.modalities if name in self._modalities]
@@ -163,8 +167,10 @@ class _Update:
     ) -> None:
         """Add the rows that a conversion would give to records that no row names."""
         options, column = self._manifest.options, self._manifest.split_column
-        # Scenes of the validation share were drawn from all rows: a new row has no split then.
-        strategy = "none" if options.get("validation") else str(options.get("split", "official"))
+        # Scenes of the validation share, and blocks of ground, were drawn from all rows: a new row
+        # has no split then.
+        is_drawn = options.get("validation") or options.get("block")
+        strategy = "none" if is_drawn else str(options.get("split", "official"))
         joined = join(self._description, logs, tables, files, SplitOptions(strategy))
         before, names = len(self._table), list(self._modalities)
         self._table = with_new_rows(self._table, joined.table, names, self._description.identity)
@@ -230,10 +236,11 @@ class _Update:
         """Whether official tables gave the rows: they have columns that nothing else gives."""
         description = self._description
         given = {description.identity, *description.labels, *description.flags, *GROUND}
-        given.add(self._manifest.split_column)
+        given |= {self._manifest.split_column, f"{KEPT_AS}{self._manifest.split_column}"}
         for name, modality in description.modalities.items():
             given |= {modality.key_column, presence_column(name), checksum_column(name)}
-            given |= set(modality.columns)
+            given |= {*modality.columns, *time_columns([name])}
+            given |= {date_column(name)} if modality.date else set()
         return not set(self._table.column_names) <= given
 
     def write(self) -> StoreChanges:
@@ -247,6 +254,9 @@ class _Update:
                 "store and convert again"
             )
         others = set(self.changes.others.keys)
+        there = list(self._modalities)
+        self._table, undated = with_dates_again(self._description, self._table, there)
+        self.changes.notes += undated
         headers, digest = headers_and_digest(self._data, others)
         extents = build(self._store, [DATA], headers, without=others)
         facts = self._data.found.facts
@@ -257,9 +267,13 @@ class _Update:
             )
         shard = Shard(DATA, len(extents), int(facts["bytes"]), digest)
         with writing(self._store):
-            write_metadata(self._store / METADATA, self._table)
-            write_extents(self._store, extents)
-            write_manifest(self._store, self._new_manifest(shard, len(others)))
+            manifest = self._new_manifest(shard, len(others))
+            replace_table(
+                self._store,
+                self._table,
+                lambda digest: replace(manifest, metadata_digest=digest),
+                extents,
+            )
         return self.changes
 
     def _new_manifest(self, shard: Shard, others: int) -> Manifest:

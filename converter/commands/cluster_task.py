@@ -14,13 +14,16 @@ from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.shard_patches import ShardPatches
 from patchpress.converter.planning.space import require_room
 from patchpress.converter.storage.folder import writing
+from patchpress.converter.storage.shard_delivery import deliver_part, deliver_shard
 from patchpress.converter.storage.shard_file import FinishedShard
-from patchpress.converter.storage.shard_place import deliver_shard
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """The work of one task: one shard of listed patches, or shards of one pass over archives."""
+    """The work of one task: one shard of listed patches, or shards of one pass over archives.
+
+    Or parts of these shards, if the request is for one piece of a source.
+    """
 
     request: ConversionRequest
     """Its paths are whole; `options.workers` processes beside the worker's own."""
@@ -30,6 +33,8 @@ class ShardTask:
     numbers: tuple[int, ...]
     patches: ShardPatches | None
     """None if the patches are in archives."""
+    is_part: bool = False
+    """Whether the shards have no more than a piece of the source, and are to be joined."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,15 @@ def make_shards_here(task: ShardTask, progress: TaskProgress) -> ShardsDone:
     """Make shards in scratch, and move each to its place; `run_tasks` calls this on a worker.
 
     Raises:
-        PatchpressError: as `make_shard` and `deliver_shard`.
+        PatchpressError: as `make_shard` and `deliver_shard`; nobody waits for them any more.
     """
-    scratch = task.scratch or local_directory()
-    with _kept_warnings() as said, _folder(scratch) as folder:
+    deliver = deliver_part if task.is_part else deliver_shard
+    settings = task.request.decisive_settings()
+    with kept_warnings() as said, task_folder(task.scratch) as folder:
         made = _make(task, folder, progress)
-        for number, _shard in made.items():
-            deliver_shard(
-                folder / str(number), task.store, number, task.request.decisive_settings()
-            )
+        for number in made:
+            progress.require_wanted()  # the client may have begun the store anew
+            deliver(folder / str(number), task.store, number, settings)
         return ShardsDone(task.numbers, sum(one.records for one in made.values()), said())
 
 
@@ -71,7 +76,9 @@ def _make(task: ShardTask, folder: Path, progress: TaskProgress) -> Mapping[int,
 
 
 @contextmanager
-def _folder(scratch: Path) -> Iterator[Path]:
+def task_folder(given: Path | None) -> Iterator[Path]:
+    """A folder for this task alone, on the worker's own disk or in the folder that was given."""
+    scratch = given or local_directory()
     with writing(scratch):
         folder = scratch_folder(scratch)
     with folder as path:
@@ -79,7 +86,7 @@ def _folder(scratch: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _kept_warnings() -> Iterator[Callable[[], tuple[str, ...]]]:
+def kept_warnings() -> Iterator[Callable[[], tuple[str, ...]]]:
     """What is warned of in this block is not printed, where nobody would read it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

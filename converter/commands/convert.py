@@ -22,9 +22,9 @@ from patchpress.converter.encoding.stream import EncodedChunk, Encoding, encodin
 from patchpress.converter.options import ConvertKeywords, ConvertOptions, OnError, convert_options
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.planning.limited_patches import find_limited_patches
-from patchpress.converter.planning.rehearsal import Rehearsal
+from patchpress.converter.planning.rehearsal import rehearsed_selection
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
-from patchpress.converter.planning.selection import IncompletePatch, Selection, select_patches
+from patchpress.converter.planning.selection import IncompletePatch, Selection
 from patchpress.converter.planning.space import RoomNeeded, require_room
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.sources.archives import StreamOptions
@@ -38,7 +38,8 @@ from patchpress.converter.storage.report import Report, save_report
 from patchpress.converter.storage.resume import clear_or_go_on, goes_on, skip_stored
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.converter.storage.writer_choice import check_same_writer, choose_pages
-from patchpress.converter.tables.metadata import join, write_metadata
+from patchpress.converter.tables.metadata import join
+from patchpress.converter.tables.metadata_file import write_metadata
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.readers.access.extents_file import write_extents
@@ -71,8 +72,8 @@ def convert(
             each means and what it is by default. Names are plain strings: ``layout="native"``.
 
     Raises:
-        DescriptionError, OptionError, SourceError, PatchError, TableError, TargetError,
-        ClusterError: as their names say; the store is left without a manifest.
+        PatchpressError: DescriptionError, OptionError, SourceError, PatchError, TableError,
+            TargetError, ClusterError, as their names say; the store is left without a manifest.
     """
     if is_url(store):
         from patchpress.converter.commands.convert_to_url import convert_to_url
@@ -184,18 +185,7 @@ class _Conversion:
             cells=encode.cells, md5=self.request.check_md5(), unpackers=encode.unpackers
         )
         wanted = find_limited_patches(self.description, self.parts, tables, self.options.limit)
-        rehearsal = Rehearsal(self.request)
-        chosen = select_patches(
-            self.description,
-            self.parts,
-            wanted,
-            self._problem,
-            options=reading,
-            on_patch=rehearsal.add,
-            defects=self.request.known_defects(),
-        )
-        rehearsal.run(chosen, tables)
-        return chosen
+        return rehearsed_selection(self.request, tables, wanted, self._problem, reading)
 
     def _store_records(
         self, chosen: Selection, encode: Encoding, journal: Journal, writer: ShardWriter

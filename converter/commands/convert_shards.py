@@ -23,11 +23,12 @@ from patchpress.converter.storage.folder import Target, claim
 from patchpress.converter.storage.ownership import SHARD_FILE, manifest_in
 from patchpress.converter.storage.report import Report, save_report
 from patchpress.converter.storage.resume import goes_on
+from patchpress.converter.storage.shard_delivery import deliver_shard, new_folder_beside
+from patchpress.converter.storage.shard_file import require_same_limited
 from patchpress.converter.storage.shard_folder import errors_in
 from patchpress.converter.storage.shard_place import (
-    deliver_shard,
-    new_folder_beside,
     remove_working_files,
+    shards_there,
     shared_store,
 )
 from patchpress.converter.storage.writer_choice import choose_pages
@@ -122,6 +123,9 @@ def convert_shard(
         folder = place / shard_folder(number)
         if report.shard.left_out:
             report.skipped = [str(error) for error in errors_in(folder)]
+        if asked.limit is not None:
+            known = shards_there(place, request.decisive_settings()).values()
+            require_same_limited(one for one in known if one is not None)
         others = (n for n in range(report.shard.shards) if n != number)
         there = (place / shard_folder(n) / SHARD_FILE for n in others)
         report.missing = sum(not file.exists() for file in there)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchpress.converter.progress import NoProgress, Progress
-from patchpress.converter.text import as_text, line, named, size, split_rows
+from patchpress.converter.text import as_text, line, not_taken, size, split_rows
 from patchpress.converter.transfer.plan import CopyPlan
 from patchpress.converter.transfer.row_choice import ChosenRows
 from patchpress.converter.transfer.target_store import write_store
@@ -50,13 +50,7 @@ class Copied:
         for split, found in manifest.splits.items():
             flagged = manifest.flagged.splits.get(split, {}).get("rows", 0)
             lines.append(line(f"split {split}", split_rows(found["rows"], flagged)))
-        for reason, count in self.left_out.items():
-            lines.append(f"  rows left out, {reason}: {count:,}")
-        if self.passed_by:
-            lines.append(
-                f"  names of patches that the rest of the choice leaves out: {self.passed_by:,}"
-            )
-        lines += named("names that the store does not have", list(self.absent))
+        lines += not_taken(self.left_out, self.passed_by, self.absent)
         lines += [f"  note: {note}" for note in self.notes]
         return as_text(lines)
 

@@ -9,8 +9,9 @@ from patchpress.converter.allocation import large_blocks_given_back
 from patchpress.converter.commands.copied import Copied, write_copy
 from patchpress.converter.paths import StrPath, local_path, shown_place
 from patchpress.converter.progress import NoProgress, Progress
+from patchpress.converter.transfer.bands_option import band_words
 from patchpress.converter.transfer.plan import check_shards, modalities_asked, plan_part
-from patchpress.converter.transfer.row_choice import RowChoice, choose_rows
+from patchpress.converter.transfer.row_choice import RowChoice, choose_rows, names_or_file
 from patchpress.converter.transfer.source_store import SourceStore
 from patchpress.converter.transfer.upload import upload
 from patchpress.readers.choice import Bands, Where
@@ -44,7 +45,7 @@ def copy_store(
     its stored pixels. If it is interrupted, the same call goes on.
 
     Args:
-        store: folder of the store.
+        store: folder of the store, or its URL: then no more than what is copied is requested.
         out: folder to write; or a URL, to which the whole store is sent as it is.
         split: a split, several, or samples; all rows for None.
         where: column -> value, or values of which a row must have one; or a pyarrow expression.
@@ -69,12 +70,11 @@ def copy_store(
         TargetError: the folder cannot be written, or has something else.
     """
     check_shards(shards)
-    from_file = isinstance(keys, (str, os.PathLike))
     choice = RowChoice(
         split=split,
         where=where,
         flagged=flagged,
-        keys=local_path(keys) if from_file else keys,  # type: ignore[arg-type]
+        keys=names_or_file(keys),
         fraction=fraction,
         per_class=per_class,
         target=target,
@@ -85,6 +85,11 @@ def copy_store(
         if shards is not None or choice != RowChoice(seed=seed) or modalities or bands:
             raise OptionError(
                 f"{shown_place(out)} is a URL, to which whole stores are sent: copy the part to a "
+                "folder first, and then that folder to the URL"
+            )
+        if is_url(store):
+            raise OptionError(
+                f"{shown_place(store)} and {shown_place(out)} are both URLs: copy the store to a "
                 "folder first, and then that folder to the URL"
             )
         return _sent(local_path(store), os.fspath(out), progress or NoProgress(), overwrite)
@@ -123,7 +128,7 @@ def _in_words(choice: RowChoice, modalities: Sequence[str] | None, bands: Bands,
     if choice.keys is not None:
         words.append(f"--keys of {rows:,} rows")
     words += [f"--modality {name}" for name in modalities or ()]
-    words += _band_words(bands)
+    words += [f"--bands {one}" for one in band_words(bands)]
     if choice.fraction is not None:
         words.append(f"--fraction {choice.fraction}")
     if choice.per_class is not None:
@@ -145,47 +150,6 @@ def _where_words(where: Where) -> list[str]:
         for column, values in where.items()
         for value in (values if isinstance(values, (list, tuple, set)) else [values])
     ]
-
-
-def _band_words(bands: Bands) -> list[str]:
-    if bands is None:
-        return []
-    if isinstance(bands, Mapping):
-        return [f"--bands {name}={_joined(of)}" for name, of in bands.items()]
-    return [f"--bands {_joined(bands)}"]
-
-
-def _joined(bands: str | Sequence[str]) -> str:
-    return bands if isinstance(bands, str) else ",".join(bands)
-
-
-def parse_bands(entries: Sequence[str]) -> Bands:
-    """Options --bands as `copy_store` takes them: names, a set, or either for each modality.
-
-    Raises:
-        OptionError: entries with and without a modality, or one modality twice.
-    """
-    if not entries:
-        return None
-    if all("=" in entry for entry in entries):
-        found: dict[str, str | Sequence[str]] = {}
-        for entry in entries:
-            name, _, bands = entry.partition("=")
-            if name in found:
-                raise OptionError(f"--bands names {name} twice: give its bands together")
-            found[name] = _one_or_more([bands])
-        return found
-    if any("=" in entry for entry in entries):
-        raise OptionError(
-            f"--bands {' and '.join(entries)}: give a modality to each, as in s2=B04,B03, or to "
-            "none"
-        )
-    return _one_or_more(entries)
-
-
-def _one_or_more(entries: Sequence[str]) -> str | list[str]:
-    names = [name.strip() for entry in entries for name in entry.split(",")]
-    return names[0] if len(names) == 1 else names
 
 
 def split_store(

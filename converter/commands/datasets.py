@@ -52,7 +52,8 @@ def _dataset_lines(description: Description) -> str:
         rows += [["", packed, "archive"] for packed in _packed(modality, description.md5)]
     rows += [[name, file, "table"] for name, file in description.files().items()]
     head = f"{dataset.name}: {dataset.title}\n  licence {dataset.licence}, {dataset.url}"
-    return "\n".join([head, *columns_of(rows)])
+    untried = [f"  {description.untried}"] if description.untried else []
+    return "\n".join([head, *untried, *columns_of(rows)])
 
 
 def _packed(modality: ModalitySource, published: Iterable[str]) -> list[str]:
@@ -68,7 +69,7 @@ def _packed(modality: ModalitySource, published: Iterable[str]) -> list[str]:
         elif set(name.part) <= set("a0"):  # of its parts the first says enough
             known[name.stem].append(f"{ending}, …")
     lines = [
-        f"{stem}{_either(endings or ['.tar.zst', '.tar.gz', '.tar'])}"
+        f"{stem}{_either(endings or ['.tar.zst', '.tar.gz', '.tar', '.zip'])}"
         for stem, endings in known.items()
     ]
     return [f"{'and' if number else 'or'} {text}" for number, text in enumerate(lines)]
@@ -103,8 +104,8 @@ def _guess(source: Path) -> str:
     if rows:
         return "\n".join(columns_of(rows, ""))
     raise SourceError(
-        f"no description fits {source}; see `patchpress datasets` for what each expects, and "
-        "docs/your-own-dataset.md for one of your own"
+        f"no description fits {source}; see `patchpress datasets` for what each expects; "
+        f"`patchpress describe {source}` writes a first one of your own"
     )
 
 

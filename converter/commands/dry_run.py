@@ -36,9 +36,10 @@ from patchpress.converter.tables.metadata import (
     rows_with_all,
     split_counts,
 )
+from patchpress.converter.tables.split_column import SplitOptions
 from patchpress.readers.format.manifest import JOURNAL
 from patchpress.readers.format.modality import record_form
-from patchpress.readers.format.table import presence_column
+from patchpress.readers.format.table import has_any
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,6 +118,7 @@ class _DryRun:
             stored=_stored(self._store, self._options.writer) if self._goes_on else 0,
             primary=self._description.primary.name,
             absent=self._request.parts.absent,
+            untried=self._description.untried,
             passed_over=self._found.chosen.passed_over,
             passed_over_in_archives=self._found.chosen.passed_over_in_archives,
             notes=[*self._request.parts.notes, *self._found.chosen.leftovers],
@@ -138,7 +140,9 @@ class _DryRun:
         lengths = self._encoded[name].lengths
         is_exact = recipe.codec == Codec.none and not recipe.keeps_sizes
         if is_exact or not lengths:
-            length: float = record_form(name, recipe.layout, recipe.modality.bands).size
+            length: float = record_form(
+                name, recipe.layout, recipe.modality.bands, recipe.modality.steps
+            ).size
         else:
             length = sum(lengths) / len(lengths)
         counted_by = ""
@@ -158,12 +162,13 @@ class _DryRun:
     def _join(self) -> Joined:
         """The rows, by the same join that makes a store's metadata.parquet."""
         request = self._request
+        options = request.split_options
         return join(
             self._description,
             self._counted,
             self._tables,
             request.parts.files,
-            request.split_options,
+            options if options.blocks is None else SplitOptions("none"),
             is_part=bool(self._options.limit or self._found.estimated or self._found.log_shares),
         )
 
@@ -189,6 +194,7 @@ class _DryRun:
         splits = split_counts(self._description, joined.table, counted)
         forecast.splits = {split: counts["rows"] for split, counts in splits.items()}
         flagged = flagged_counts(self._description, joined.table, counted).splits
+        forecast.splits_follow = self._request.options.block_rule is not None
         forecast.flagged = {split: counts["rows"] for split, counts in flagged.items()}
 
     def _add_partners(self, forecast: Forecast, joined: Joined) -> None:
@@ -282,10 +288,7 @@ def _with_any(rows: "pa.Table", modalities: Sequence[str]) -> int:
     """How many rows have a record of one of these modalities."""
     import pyarrow.compute as pc
 
-    there = rows[presence_column(modalities[0])]
-    for name in modalities[1:]:
-        there = pc.or_(there, rows[presence_column(name)])
-    return int(pc.sum(there).as_py() or 0)
+    return int(pc.sum(has_any(rows, modalities)).as_py() or 0)
 
 
 def _together(decoding: float, writing: float, workers: int) -> float:

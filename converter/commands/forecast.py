@@ -94,6 +94,8 @@ class Forecast:
     """Modality -> patches that no row of the tables names."""
     splits: dict[str, int] = field(default_factory=dict)
     """Split -> rows."""
+    splits_follow: bool = False
+    """Whether the splits follow from pixels: from where the patches lie."""
     flagged: dict[str, int] = field(default_factory=dict)
     """Split -> those of its rows that their publisher does not recommend for use."""
     listed_without_pixels: dict[str, int] = field(default_factory=dict)
@@ -114,6 +116,8 @@ class Forecast:
     """One sentence for each patch that is left out for a known defect, as far as it was met."""
     passed_over_in_archives: dict[str, PassedOver] = field(default_factory=dict)
     """Archive -> files of it that belong to no patch, if it was read to its end."""
+    untried: str = ""
+    """What the description was made of, if nobody tried it with the published files."""
     notes: list[str] = field(default_factory=list)
     """A sentence for each part of the source that is there and would not be read."""
     skipped: list[str] = field(default_factory=list)
@@ -151,6 +155,8 @@ class Forecast:
         """The forecast for people, names cut after a few."""
         head = f"{self.store}: {self.dataset}, {self.layout}, compression {self.compression}"
         lines = [f"{head}: a dry run, nothing is written"]
+        if self.untried:
+            lines.append(line("description", self.untried))
         if self.limit is not None:
             lines.append(line("limit", limit_text(self.limit, is_spread=self.is_spread)))
         for name, found in self.modalities.items():
@@ -186,6 +192,8 @@ class Forecast:
             without = self.rows - sum(self.splits.values())
             if without and self.splits:
                 lines.append(line("in no split", number(without, about=self.rows_about)))
+            elif self.splits_follow:
+                lines.append(line("splits", "by blocks of ground, once the patches are read"))
             elif not self.splits and not self.rows_about:
                 lines.append(line("splits", "none"))
         for columns, source, labelled in self.labels:

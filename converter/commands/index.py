@@ -1,86 +1,30 @@
-"""`index`: rebuilds the extents of a store, or makes the LMDB of another program a store."""
+"""`index`: rebuilds the extents of a store, or makes one of archives or another program's LMDB."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, Unpack
 
+from patchpress.converter.block_options import BlockRule, Shares, block_rule
 from patchpress.converter.commands.adopt import adopt
-from patchpress.converter.commands.changed_records import (
-    ChangedRecords,
-    compare,
-    headers_and_digest,
-    read_values,
+from patchpress.converter.commands.index_archives import (
+    AsLying,
+    IndexKeywords,
+    index_archives,
+    index_options,
 )
-from patchpress.converter.commands.changed_store import StoreChanges, take_changes
+from patchpress.converter.commands.indexed_again import IndexAgain
+from patchpress.converter.commands.indexed_again import Indexed as Indexed
+from patchpress.converter.commands.resplit import Resplit, resplit
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
+from patchpress.converter.options import TableSplit, member
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.progress import NoProgress, Progress
 from patchpress.converter.storage.folder import writing
+from patchpress.converter.storage.replaced_table import finish_replaced
 from patchpress.converter.storage.report import Report
-from patchpress.converter.text import as_text, named, several, size
-from patchpress.readers.access.extents import Extents
-from patchpress.readers.access.extents_file import read_extents, write_extents
-from patchpress.readers.access.scan import HeaderList, Scan, build, scan
-from patchpress.readers.access.shards import Shards
-from patchpress.readers.errors import OptionError, StoreDamaged, StoreMissing
-from patchpress.readers.format.manifest import (
-    DATA,
-    EXTENTS,
-    MANIFEST,
-    MARKER,
-    OTHER_VALUES,
-    Manifest,
-    Shard,
-    read_manifest,
-    write_manifest,
-)
-from patchpress.readers.format.store_files import require_inside
-from patchpress.readers.format.table import read_table, record_keys
-
-
-@dataclass(frozen=True, slots=True)
-class Indexed:
-    """What `index` did with a finished store."""
-
-    store: str
-    records: int
-    bytes: int
-    """Size of the file with the extents."""
-    resized: bool = False
-    """Whether the data file has another size than noted, and yet the same records."""
-    changes: StoreChanges = field(default_factory=StoreChanges)
-    """What another program changed in the data file."""
-
-    def text(self) -> str:
-        """A line for people, and what changed."""
-        path, changes = Path(self.store) / EXTENTS, self.changes
-        lines = [f"{path}: {self.records:,} records, {size(self.bytes)}"]
-        if self.resized:
-            lines.append("the data file was compacted: its records are the same, its size is noted")
-        for what, keys in (
-            ("records that were added", changes.added),
-            ("records that were removed", changes.removed),
-            ("records with other bytes than before (convert again if no program replaced them)",
-             changes.replaced),
-        ):  # fmt: skip
-            lines += named(what, keys)
-        if changes.rows_added or changes.rows_removed:
-            lines.append(
-                f"  metadata.parquet: {several(changes.rows_added, 'row')} added, "
-                f"{several(changes.rows_removed, 'row')} removed"
-            )
-        if changes.without_split:
-            lines.append(
-                f"  rows that were added without a split: {changes.without_split:,} (tables and "
-                "lists give one: --path NAME=FILE)"
-            )
-        if changes.others:
-            lines.append(
-                f"  values that are no records, left out: {len(changes.others):,}, "
-                f"{changes.others.kinds()}"
-            )
-        return as_text(lines)
+from patchpress.readers.errors import OptionError, StoreMissing
+from patchpress.readers.format.manifest import DATA, MANIFEST, MARKER, Manifest, read_manifest
 
 
 def index(
@@ -88,9 +32,23 @@ def index(
     dataset: StrPath | None = None,
     *,
     paths: Mapping[str, StrPath] | None = None,
+    split: TableSplit | Literal["geographic"] | None = None,
+    block: str | None = None,
+    shares: Shares = None,
+    seed: int = 0,
+    buffer: str | None = None,
+    archives: Sequence[StrPath] = (),
     progress: Progress | None = None,
-) -> Indexed | Report:
-    """Rebuild the extents of a finished store, or make the LMDB of another program a store.
+    **options: Unpack[IndexKeywords],
+) -> Indexed | Report | Resplit | AsLying:
+    """Rebuild the extents of a finished store, or make one of archives or of another's LMDB.
+
+    With `split` a finished store gets other splits instead, and no record is read.
+
+    With `archives` the patches in them become a store as they lie: no pixel is copied, and nothing
+    is written to them. All is read once, and each record is compared with what readers will put
+    together. If the store is one of these archives already, and they lie elsewhere now, only that
+    is noted.
 
     If another program added, removed or replaced records of a finished store, its table and its
     manifest are made anew, too, and the result says what changed. The pages of the data file are
@@ -103,20 +61,97 @@ def index(
             in changed.
         paths: tables and lists of the dataset, by their names in the description, for records that
             are new.
+        split: ``geographic``, with a `block`: the rows of a finished store get these splits; those
+            that it had stay in the column `source_split`.
+        block: side of the blocks of ground that share a split, such as ``10km``.
+        shares: of train, validation and test; 0.7, 0.15 and 0.15 for None.
+        seed: decides which blocks go where.
+        buffer: how near to another split a patch may be without losing its own, such as ``1km``.
+        archives: tar files and zip archives that are not compressed, or folders that have them.
         progress: told of every few records that are read.
+        options: with `archives` alone: ``modalities``, ``workers``, ``on_error``, ``nan`` and
+            ``overwrite``, as of `convert`.
 
     Raises:
         StoreMissing, StoreUnfinished, StoreDamaged, FormatUnknown: there is nothing to index.
         OptionError, DescriptionError, SourceError: as `patchpress.converter.commands.adopt.adopt`.
+        SelectionEmpty: no patch has a georeference by which it could be split.
         TargetError: the folder cannot be written.
     """
     folder, progress = local_path(store), progress or NoProgress()
-    _refuse_a_file(folder)
     located = {name: local_path(path) for name, path in (paths or {}).items()}
+    if archives:
+        for name, value in (("split", split), ("block", block), ("shares", shares),
+                            ("buffer", buffer), ("seed", seed)):  # fmt: skip
+            if value:
+                raise OptionError(
+                    f"{name} is of a finished store: index the archives first, then run "
+                    f"`patchpress index {folder} --split geographic --block 10km`"
+                )
+        asked = index_options(located, options)
+        given = [local_path(path) for path in archives]
+        return index_archives(given, folder, dataset, asked, progress)
+    for name in options:
+        raise OptionError(f"{name} is for archives that become a store: leave it out")
+    _refuse_a_file(folder)
+    with writing(folder):
+        finish_replaced(folder)
+    if split is not None or block is not None or shares is not None or buffer is not None:
+        if paths:
+            raise OptionError(
+                f"--path {next(iter(paths))} has no effect with --split: leave it out"
+            )
+        rule = _block_rule(split, block, shares, buffer, seed)
+        manifest = read_manifest(folder)
+        return resplit(folder, manifest, rule, _known_description(manifest, dataset))
+    if seed:
+        raise OptionError(f"seed {seed} has no effect without --split: leave it out")
     if dataset is not None and _is_adoptable(folder):
         return adopt(folder, find_description(dataset), located, progress)
     manifest = read_manifest(folder)
-    return _Index(folder, manifest, dataset, located, progress).run()
+    if manifest.in_archives:
+        raise OptionError(
+            f"{folder} reads its pixels in archives, and has no extents: `patchpress verify` "
+            "compares them, and the archives themselves are indexed again if they are given, too"
+        )
+    return IndexAgain(folder, manifest, dataset, located, progress).run()
+
+
+def _block_rule(
+    split: str | None, block: str | None, shares: Shares, buffer: str | None, seed: int
+) -> BlockRule:
+    """How the rows of a finished store are split.
+
+    Raises:
+        OptionError: no block, or a value that cannot be.
+    """
+    if split is not None:
+        member(TableSplit, "split", split)
+    rule = block_rule(split or "official", block, shares, buffer, seed)
+    if rule is None:
+        raise OptionError(
+            "--split geographic of a store needs blocks of ground: give --block 10km "
+            "(`patchpress split-table` splits a table by names)"
+        )
+    return rule
+
+
+def _known_description(manifest: Manifest, dataset: StrPath | None) -> Description | None:
+    """The description of a store's data set; None if it is not known here.
+
+    Raises:
+        OptionError: one is given, and it is of another data set.
+    """
+    name = manifest.dataset.name
+    if dataset is None:
+        return find_description(name) if name in built_in_descriptions() else None
+    description = find_description(dataset)
+    if description.dataset.name != name:
+        raise OptionError(
+            f"the store is one of {name}, not of {description.dataset.name}: give its own "
+            "--dataset, or none"
+        )
+    return description
 
 
 def _refuse_a_file(path: Path) -> None:
@@ -138,133 +173,3 @@ def _is_adoptable(store: Path) -> bool:
     if (store / MANIFEST).exists():
         return "adopted" in read_manifest(store).options
     return (store / DATA).exists() and not (store / MARKER).exists()
-
-
-class _Index:
-    """A finished store while its extents are made anew."""
-
-    def __init__(
-        self,
-        store: Path,
-        manifest: Manifest,
-        dataset: StrPath | None,
-        paths: Mapping[str, Path],
-        progress: Progress,
-    ) -> None:
-        self._store, self._manifest, self._progress = store, manifest, progress
-        self._dataset, self._paths = dataset, paths
-
-    def run(self) -> Indexed:
-        """Rebuild the extents; if the data file is not as it was, find out what changed."""
-        manifest, files = self._manifest, [shard.path for shard in self._manifest.shards]
-        Shards(self._store, manifest.shards)  # says which lack
-        scans = [scan(require_inside(self._store, name)) for name in files]
-        count = sum(len(one.keys) + len(one.nameless) for one in scans)
-        others = int(manifest.options.get(OTHER_VALUES) or 0)
-        if count == manifest.records + others and self._is_as_before(scans):
-            self._refuse_options()
-            without = self._other_keys(scans[0]) if others else frozenset[bytes]()
-            return self._rebuilt(files, without)
-        if len(files) > 1:
-            return self._compacted(scans)
-        return self._changed(scans[0])
-
-    def _is_as_before(self, scans: Sequence[Scan]) -> bool:
-        """Whether the data files are those of the manifest, as far as can be told unread."""
-        shards = self._manifest.shards
-        if any(one.facts["bytes"] != s.bytes for one, s in zip(scans, shards, strict=True)):
-            return False
-        extents, _ = read_extents(self._store, [shard.path for shard in shards])
-        return extents is not None  # then they were made from this very data file
-
-    def _refuse_options(self) -> None:
-        if self._dataset is not None or self._paths:
-            raise OptionError(
-                f"{self._store} is a finished store of {self._manifest.dataset.name}, and no "
-                "program changed its records: leave --dataset and --path out"
-            )
-
-    def _other_keys(self, found: Scan) -> frozenset[bytes]:
-        """The keys of values that are no records: those that no row of the table names."""
-        names = (record_keys(self._store, self._manifest, m) for m in self._manifest.modalities)
-        listed = {key.encode() for keys in names for key in keys}
-        return frozenset(key for key in found.keys.tolist() if key not in listed)
-
-    def _rebuilt(self, files: Sequence[str], without: Collection[bytes]) -> Indexed:
-        self._progress.start("indexing", self._manifest.records)
-        extents = build(
-            self._store,
-            files,
-            progress=lambda count: self._progress.advance(count, 0),
-            without=without,
-        )
-        return self._written(extents)
-
-    def _written(self, extents: Extents, manifest: Manifest | None = None) -> Indexed:
-        with writing(self._store):
-            write_extents(self._store, extents)
-            if manifest is not None:
-                write_manifest(self._store, manifest)
-        nbytes = (self._store / EXTENTS).stat().st_size
-        return Indexed(str(self._store), len(extents), nbytes, resized=manifest is not None)
-
-    def _compacted(self, scans: Sequence[Scan]) -> Indexed:
-        """Read every value of all shards, which must be what they were: only their pages differ.
-
-        Raises:
-            StoreDamaged: a shard has other records.
-        """
-        store, manifest = self._store, self._manifest
-        self._refuse_options()
-        headers, shards = HeaderList(), []
-        for found, shard in zip(scans, manifest.shards, strict=True):
-            data = read_values(store / shard.path, found, self._progress)
-            _, digest = headers_and_digest(data, (), headers)
-            if digest != shard.digest:
-                raise StoreDamaged(
-                    f"{store / shard.path} has other records than the manifest says, and those of "
-                    "a store in shards are not changed: put back the file, or convert again"
-                )
-            shards.append(replace(shard, bytes=int(found.facts["bytes"])))
-        extents = build(store, [shard.path for shard in shards], headers)
-        is_same = manifest.shards == tuple(shards)
-        return self._written(extents, None if is_same else replace(manifest, shards=tuple(shards)))
-
-    def _changed(self, found: Scan) -> Indexed:
-        """Read every value, and take what another program changed."""
-        manifest, store = self._manifest, self._store
-        data = read_values(store / DATA, found, self._progress)
-        table = read_table(store, manifest)
-        changed = compare(data, manifest, table)
-        if not changed.count and not found.nameless:
-            self._refuse_options()
-            headers, digest = headers_and_digest(data, ())
-            extents = build(store, [DATA], headers)
-            shard = Shard(DATA, len(extents), int(found.facts["bytes"]), digest)
-            is_same = manifest.shards == (shard,)
-            return self._written(extents, None if is_same else replace(manifest, shards=(shard,)))
-        description = self._description(changed)
-        changes = take_changes(store, manifest, description, self._paths, data, table, changed)
-        nbytes, records = (store / EXTENTS).stat().st_size, read_manifest(store).records
-        resized = not changes and found.facts["bytes"] != manifest.shards[0].bytes
-        return Indexed(str(store), records, nbytes, resized=resized, changes=changes)
-
-    def _description(self, changed: ChangedRecords) -> Description:
-        """The description that says what new records are.
-
-        Raises:
-            OptionError: it is not known, or is given and of another dataset.
-        """
-        name = self._manifest.dataset.name
-        if self._dataset is None and name not in built_in_descriptions():
-            raise OptionError(
-                f"{several(changed.count, 'record')} of {self._store / DATA} changed, and only "
-                f"the description of {name} says what they are: give it with --dataset FILE"
-            )
-        description = find_description(name if self._dataset is None else self._dataset)
-        if description.dataset.name != name:
-            raise OptionError(
-                f"{self._store} is a store of {name}, not of {description.dataset.name}: give its "
-                "own --dataset, or none"
-            )
-        return description

@@ -21,12 +21,18 @@ from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.ownership import SHARD_JOURNAL
 from patchpress.converter.storage.report import Report
-from patchpress.converter.storage.settings_difference import REQUEST, differences, told
+from patchpress.converter.storage.settings_difference import OLDER, REQUEST, differences, told
 from patchpress.converter.storage.shard_extents import join_extents
-from patchpress.converter.storage.shard_file import FinishedShard, SourceFindings, require_journal
+from patchpress.converter.storage.shard_file import (
+    FinishedShard,
+    SourceFindings,
+    require_journal,
+    require_same_limited,
+)
 from patchpress.converter.storage.shard_place import shards_there
 from patchpress.converter.storage.shard_software import software_notes
-from patchpress.converter.tables.metadata import join, write_metadata
+from patchpress.converter.tables.metadata import join
+from patchpress.converter.tables.metadata_file import write_metadata
 from patchpress.converter.text import number_ranges
 from patchpress.readers.access.extents_file import load_extents, read_extents, write_extents
 from patchpress.readers.errors import (
@@ -69,10 +75,10 @@ def request_of(store: Path, settings: Mapping[str, Any], name: str) -> Conversio
     request = prepare_request(dataset, Path(asked["source"]), store, options)
     differ = differences(settings, request.decisive_settings())
     if differ:
-        raise TargetError(
-            f"{name} was begun with {told(differ)}: put the source, its tables and the "
-            "description back as they were"
-        )
+        back = "put the source, its tables and the description back as they were"
+        is_older = differ[0].startswith(OLDER)
+        way_out = "finish it with that one, or remove it and begin anew" if is_older else back
+        raise TargetError(f"{name} was begun with {told(differ)}: {way_out}")
     return request
 
 
@@ -102,6 +108,7 @@ def finish(
     settings = request.decisive_settings()
     read = read_extents if shards is None else load_extents
     shards = _all_shards(store, settings) if shards is None else shards
+    require_same_limited(shards)
     if any(shard.on_error == OnError.skip for shard in shards):
         # The store says so, whichever of its shards were made like this.
         options = replace(request.options, on_error=OnError.skip)

@@ -2,7 +2,7 @@
 
 A shard is made in any folder, on any machine, from the request and its number alone. So the same
 function serves one process, a job array and a scheduler; where the folder goes then is another's
-business (`storage.shard_place`).
+business (`storage.shard_delivery`).
 """
 
 from pathlib import Path

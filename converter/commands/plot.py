@@ -13,6 +13,7 @@ from patchpress.converter.pictures.brightness import brightness_sheet
 from patchpress.converter.pictures.choice import RowsAsked
 from patchpress.converter.pictures.class_counts import class_counts
 from patchpress.converter.pictures.contact import contact_sheet
+from patchpress.converter.pictures.distances import distances_to_train_page
 from patchpress.converter.pictures.histograms import band_histograms
 from patchpress.converter.pictures.page import PicturePage, own_style, require_matplotlib
 from patchpress.converter.pictures.places import places_map
@@ -25,7 +26,9 @@ from patchpress.readers.store import open_store
 
 PictureName = (
     Picture
-    | Literal["sheet", "bands", "brightness", "classes", "places", "histograms", "statistics"]
+    | Literal[
+        "sheet", "bands", "brightness", "classes", "places", "distances", "histograms", "statistics"
+    ]
 )
 Names = str | Sequence[str] | None
 
@@ -35,6 +38,7 @@ DRAW: dict[Picture, Callable[[PictureAsked], PicturePage]] = {
     Picture.brightness: brightness_sheet,
     Picture.classes: class_counts,
     Picture.places: places_map,
+    Picture.distances: distances_to_train_page,
     Picture.histograms: band_histograms,
     Picture.statistics: statistics_table,
 }
@@ -66,8 +70,9 @@ def plot(
         picture: ``sheet``: patches, one row each, with their partners, labels and split;
             ``bands``: one patch with each of its bands; ``brightness``: the darkest, most typical
             and brightest of some patches; ``classes``: patches of each class; ``places``: where
-            they lie; ``histograms``: values of each band; ``statistics``: what `stats` computed.
-            By default the bands of one key, else a sheet.
+            they lie; ``distances``: how near test is to train; ``histograms``: values of each
+            band; ``statistics``: what `stats` computed. By default the bands of one key, else a
+            sheet.
         split: only its rows, as `Store.table` has it: a name, several, or `Samples`.
         where: only rows with these values, or a pyarrow expression, as loaders have it.
         label: only patches of one of these classes.
@@ -75,8 +80,9 @@ def plot(
             are left out, unless there are no others.
         target: the label column; None for the one that is learned by default.
         modality: one or several; all for None.
-        by: the column whose values are told apart in `classes`, `places` and `histograms`; the
-            split by default.
+        by: the column whose values are told apart in `classes`, `places` and `histograms`, the
+            split by default; for `distances` another column of splits to compare with,
+            `source_split` by default, if there is one.
         count: patches that are shown (`sheet`), or read (`brightness`, `histograms`).
         seed: decides which patches are drawn: the same seed, the same patches.
         dataset: description of the data set, which knows wavelengths and colours; by default the
@@ -142,7 +148,9 @@ def _check(
         raise OptionError(
             f"picture bands is of one patch, and {len(keys)} keys are given: name one of them"
         )
-    if by is not None and kind not in (Picture.classes, Picture.places, Picture.histograms):
+    takes_by = (Picture.classes, Picture.places, Picture.distances, Picture.histograms)
+    if by is not None and kind not in takes_by:
         raise OptionError(
-            f"by {by!r} is for the pictures classes, places and histograms, not for {kind!s}"
+            f"by {by!r} is for the pictures classes, places, distances and histograms, not for "
+            f"{kind!s}"
         )

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.tables.splits import split_by_position
 from patchpress.converter.tables.tablefiles import check_size, read_group, reading
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
+from patchpress.readers.format.parquet_footer import chunks_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +56,7 @@ def rewrite_table(
     target = Path(os.path.realpath(path if out is None else local_path(out)))
     with _opened(path) as opened:
         schema = _check(path, opened.schema_arrow, identity, column)
-        with _replaced(target) as partial, _writer(partial, schema, opened) as writer:
+        with _replaced(target) as partial, _writer(partial, schema, path, opened) as writer:
             for index in range(opened.num_row_groups):
                 with reading(path):
                     group = read_group(path, opened, index)
@@ -141,13 +142,14 @@ def _replaced(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _writer(partial: Path, schema: "pa.Schema", like: Any) -> Iterator["pq.ParquetWriter"]:
-    """A writer that compresses as the table `like` does."""
+def _writer(
+    partial: Path, schema: "pa.Schema", path: Path, like: "pq.ParquetFile"
+) -> Iterator["pq.ParquetWriter"]:
+    """A writer that compresses as the table `like`, which lies at `path`, does."""
     import pyarrow.parquet as pq
 
-    codec = "ZSTD"
-    if like.num_row_groups and like.metadata.num_columns:
-        codec = like.metadata.row_group(0).column(0).compression
-    codec = {"UNCOMPRESSED": "NONE"}.get(codec, codec)
+    with reading(path):
+        chunks = chunks_of(like, path)
+    codec = chunks[0][0].codec if chunks and chunks[0] else "ZSTD"
     with pq.ParquetWriter(partial, schema, compression=codec) as writer:
         yield writer

@@ -89,6 +89,7 @@ class ShardMaker:
         self._skipped: dict[str, None] = {}  # sentences, in their order
         self._reading: frozenset[int] = frozenset()
         self._taken: ShardPatches | None = None
+        self._limited = ""
         self.tables: Tables | None = None
 
     def __enter__(self) -> Self:
@@ -139,6 +140,7 @@ class ShardMaker:
         wanted = find_limited_patches(
             request.description, request.parts, self.tables, request.options.limit
         )
+        self._limited = wanted.digest() if wanted is not None else ""
         rehearsal = Rehearsal(request) if rehearse else None
         is_packed = bool(request.parts.packed)
         self._listing = self._stack.enter_context(
@@ -166,12 +168,14 @@ class ShardMaker:
         """Make one shard, of patches that another process has listed, instead of `choose`."""
         request = self._request
         walks = walks_of(request.description, request.parts, ignore_problem)
+        self._limited = patches.limited
         self._taken, self._chosen = patches, Selection(walks, dict(patches.counts))
 
     def listed(self, number: int) -> ShardPatches:
-        """The patches of a shard, for another process that makes it; there are no archives."""
-        patches = self._chosen.read_shards(self._listing, [number])
-        return ShardPatches.of(patches, self._findings())
+        """The patches of a shard in folders, for another process that stores them."""
+        in_folders = replace(self._chosen, streams=(), required=())
+        patches = in_folders.read_shards(self._listing, [number])
+        return ShardPatches.of(patches, self._findings(), self._limited)
 
     def count(self, numbers: Collection[int]) -> int:
         """How many patches some shards have in folders."""
@@ -368,6 +372,7 @@ class ShardMaker:
             content="",
             journal="",
             on_error=str(self._request.options.on_error),
+            limited=self._limited,
             software=software(),
             source=source,
         )

@@ -59,6 +59,11 @@ def stage(
         warnings.simplefilter("ignore", StageUnusable)  # what is wrong is an error here
         opened = open_store(store, stage=folder, stage_size=size)
     with opened:
+        if opened.manifest.in_archives:
+            raise OptionError(
+                f"{store} reads its pixels in archives, which are not staged: copy it to that disk "
+                f"(`patchpress copy {store} {folder}/NAME`)"
+            )
         shards = opened.manifest.shards
         nbytes = sum(shard.bytes for shard in shards)
         progress = progress or NoProgress()

@@ -28,6 +28,7 @@ from patchpress.readers.errors import SelectionEmpty
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import Split, flagged_choice, record_keys, split_name
+from patchpress.readers.format.time_axis import record_steps
 from patchpress.readers.showing import columns_of, plain
 from patchpress.readers.statistics import PERCENTILES, Statistics
 from patchpress.readers.statistics_file import ALL, ROWS, image_modality
@@ -43,7 +44,8 @@ BATCH_BYTES = 8 << 20  # bytes of them at most
 
 _log = logging.getLogger(__name__)
 
-Submit = Callable[[str, Sequence[str]], "Future[list[CountedBand]]"]
+Submit = Callable[..., "Future[list[CountedBand]]"]
+"""Called as `count_records`, but for the store."""
 
 
 def stats(
@@ -133,7 +135,7 @@ def compute(
         return [counting.statistics(modality) for modality in chosen]
 
 
-def _counter(store: Store, batch: int) -> Callable[[str, Sequence[str]], list[CountedBand]]:
+def _counter(store: Store, batch: int) -> Callable[..., list[CountedBand]]:
     """What each worker process does with the keys of some records of a modality."""
     return partial(count_records, store, batch=batch)
 
@@ -189,28 +191,47 @@ class _Counting:
         if not keys:
             _no_record(manifest, modality, rows)
         size = _chunk_size(len(keys))
-        chunks = [keys[start : start + size] for start in range(0, len(keys), size)]
+        steps = None
+        if modality.steps:
+            steps = record_steps(self.store.path, manifest, modality, rows.split, rows.flagged)
+        chunks = [slice(start, start + size) for start in range(0, len(keys), size)]
         counters = [BandCounter.of(modality.dtype) for _ in modality.bands]
-        submit = partial(self.submit, modality.name)
+
+        def submit(chunk: slice) -> "Future[list[CountedBand]]":
+            some = (modality.name, keys[chunk])
+            return self.submit(*some) if steps is None else self.submit(*some, steps[chunk])
+
         for chunk, counted in in_order(chunks, submit, lambda under_way: under_way >= self.window):
             for counter, band in zip(counters, counted, strict=True):
                 counter.merge(band)
-            self.progress.advance(len(chunk), len(chunk) * modality.form.size)
+            done = len(keys[chunk])
+            self.progress.advance(done, done * modality.form.size)
         bands = zip(modality.band_names, counters, strict=True)
         found = tuple(counter.result(name) for name, counter in bands)
         return Statistics(modality.name, rows.entry, len(keys), found)
 
 
 def count_records(
-    store: Store, name: str, keys: Sequence[str], *, batch: int = BATCH_RECORDS
+    store: Store,
+    name: str,
+    keys: Sequence[str],
+    steps: Sequence[int] | None = None,
+    *,
+    batch: int = BATCH_RECORDS,
 ) -> list[CountedBand]:
     """Count the pixels of some records of a modality; gives what is in each band.
 
-    At most `batch` records are read at a time.
+    At most `batch` records are read at a time. Of records with a time axis `steps` says how many
+    of its steps are present: the others are not counted.
     """
     modality = store.manifest.modalities[name]
     counters = [BandCounter.of(modality.dtype) for _ in modality.bands]
-    for bands in _batches(store, modality, keys, batch):
+    batches = (
+        _batches(store, modality, keys, batch)
+        if steps is None
+        else _dated(store, modality, keys, steps)
+    )
+    for bands in batches:
         for counter, pixels in zip(counters, bands, strict=True):
             counter.add(pixels)
     return [counter.counted() for counter in counters]
@@ -238,6 +259,18 @@ def _batches(
     buffer = np.empty((size, *modality.shape), modality.dtype)
     for some in _announced(store, batches):
         yield _own_pixels(modality, store.read_batch(some, out=buffer[: len(some)]))
+
+
+def _dated(
+    store: Store, modality: Modality, keys: Sequence[str], steps: Sequence[int]
+) -> Iterator[list[Array]]:
+    """Each band's own pixels in the steps that are present, record by record."""
+    for some, count in zip(_announced(store, [[key] for key in keys]), steps, strict=True):
+        if modality.layout == "native":
+            record = store.read_bands(some[0])
+            yield [record[name][:count].ravel() for name in modality.band_names]
+        else:
+            yield _own_pixels(modality, store.read(some[0])[:count])
 
 
 def _announced(store: Store, batches: list[Sequence[str]]) -> Iterator[Sequence[str]]:

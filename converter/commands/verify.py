@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from patchpress.converter.commands.verdict import Verdict
 from patchpress.converter.commands.verify_extents import extents_problems
+from patchpress.converter.commands.verify_files import FilesOf, VerifiedFiles, files_of
 from patchpress.converter.commands.verify_labels import LabelsOfMaps, MapReader
 from patchpress.converter.commands.verify_pixels import Comparison
 from patchpress.converter.commands.verify_readback import RecordsReadBack
@@ -24,7 +26,7 @@ from patchpress.converter.commands.verify_table import (
     manifest_problems,
     table_problems,
 )
-from patchpress.converter.commands.verify_worker import CHECK, COMPARE, VerifyingWorker
+from patchpress.converter.commands.verify_worker import CHECK, COMPARE, Source, VerifyingWorker
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, find_description
 from patchpress.converter.options import window_bytes, worker_count
@@ -35,7 +37,7 @@ from patchpress.converter.side_by_side import threads_each
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.locate import locate
 from patchpress.converter.sources.order import require_patches
-from patchpress.converter.text import as_text, first_few, line, several
+from patchpress.converter.text import first_few
 from patchpress.readers.errors import ExtentsUnusable, OptionError, StoreDamaged
 from patchpress.readers.format.table import record_keys
 from patchpress.readers.format.table_file import any_table
@@ -44,60 +46,9 @@ from patchpress.readers.store import Store, open_store
 
 _log = logging.getLogger(__name__)
 
-PROBLEMS_PRINTED = 20  # problems in the printed verdict
 BYTES_A_WORKER = (
     256 << 20
 )  # of a store: a worker that reads fewer takes longer to start than to read
-
-
-@dataclass
-class Verdict:
-    """What `verify` found; `good` if nothing is wrong."""
-
-    store: str
-    records: int = 0
-    """Records read back."""
-    compared: int = 0
-    """Records compared with the source, pixel by pixel."""
-    others: int = 0
-    """Values of the data file that are no records, as the manifest says."""
-    problems: list[str] = field(default_factory=list)
-    """What is wrong with the store, one sentence for each."""
-    source: list[str] = field(default_factory=list)
-    """How the source contradicts itself, one sentence for each. The store has what was published,
-    so it is good all the same."""
-    notes: list[str] = field(default_factory=list)
-    """Lines that tell what the source has that is no patch, and was compared with nothing."""
-
-    @property
-    def good(self) -> bool:
-        """Whether all is as it should be."""
-        return not self.problems
-
-    def text(self) -> str:
-        """The verdict for people, problems cut after some."""
-        state = "good" if self.good else f"BAD, {several(len(self.problems), 'problem')}"
-        lines = [f"{self.store}: {state}", line("records read back", f"{self.records:,}", 25)]
-        if self.compared:
-            lines.append(line("compared with the source", f"{self.compared:,}", 25))
-        if self.others:
-            lines.append(line("values that are no records", f"{self.others:,}, not checked", 25))
-        lines += _cut(self.problems)
-        if self.source:
-            count = several(len(self.source), "row")
-            lines.append(
-                f"  the source contradicts itself in {count}; the store has both as they were "
-                "published, so correct the table and convert again, or use one of the two"
-            )
-            lines += _cut(self.source)
-        return as_text([*lines, *self.notes])
-
-
-def _cut(sentences: list[str]) -> list[str]:
-    """The first of some sentences, a line each, and how many more there are."""
-    lines = [f"  {sentence}" for sentence in sentences[:PROBLEMS_PRINTED]]
-    more = len(sentences) - PROBLEMS_PRINTED
-    return [*lines, f"  … and {more:,} more"] if more > 0 else lines
 
 
 def verify(
@@ -117,7 +68,8 @@ def verify(
     that contradicts itself: that is said, and the store is good.
 
     Args:
-        store: folder of the store.
+        store: folder of the store, or its URL: all of its data files are requested once, and
+            kept nowhere.
         against: folder of the source to compare with, unpacked or in archives.
         paths: modality -> where it lies, if that is not where the description says.
         workers: processes that read records back and decode the source: one a CPU for None, this
@@ -137,12 +89,13 @@ def verify(
         raise OptionError("--path says where parts of a source lie: give the source with --against")
     count, window = worker_count(workers), window_bytes(zstd_window)
     progress = progress or NoProgress()
-    if is_url(store):
+    url = os.fspath(store) if is_url(store) else None
+    if url is not None and against is not None:
         raise OptionError(
-            f"{shown_place(store)} is a URL, and verify reads whole data files: verify a copy on a "
-            "disk, or read with open_store(url, checksums=True)"
+            f"{shown_place(store)} is a URL, and --against compares a store on a disk: copy it to "
+            "a folder first, or verify it without --against"
         )
-    verdict = Verdict(os.fspath(store))
+    verdict = Verdict(shown_place(store))
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", ExtentsUnusable)
         opened = open_store(store, stage=False)
@@ -151,50 +104,84 @@ def verify(
     name = "none" if description is None else description.dataset.name
     _log.info("%s: %d records, description %s", opened.path, len(opened), name)
     with any_table(opened.path):
-        _check(opened, description, verdict, unusable, against, paths, window, count, progress)
+        files = files_of(opened.path, opened.manifest, url)
+        check = _Check(opened, url or opened.path, files, description, verdict, progress)
+        if against is None or description is None:
+            check.alone(unusable, count)
+        else:
+            check.against(against, paths, window, count, unusable)
     return verdict
 
 
-def _check(
-    opened: Store,
-    description: Description | None,
-    verdict: Verdict,
-    unusable: list[str],
-    against: StrPath | None,
-    paths: Mapping[str, StrPath] | None,
-    window: int,
-    count: int,
-    progress: Progress,
-) -> None:
-    """Compare a store with its source, if there is one, and then with itself."""
-    maps = MapReader(opened.manifest, description)
-    if against is None or description is None:
-        verdict.problems += unusable
-        useful = _useful(opened, count)
-        known = opened.path, opened.manifest, maps, None
-        with worker_pool(useful, VerifyingWorker, *known, work="verifying") as submit:
-            _read_back(opened, maps, verdict, submit, useful, progress)
-        return
-    located = {name: local_path(path) for name, path in (paths or {}).items()}
-    modalities = tuple(opened.manifest.modalities)
-    parts = locate(description, local_path(against), located, modalities, window)
-    require_patches(description, parts)
-    comparison = Comparison(opened, description, parts, count, progress)
-    source = comparison.shared, threads_each(comparison.workers)
-    made = opened.path, opened.manifest, maps, source
-    # The same workers for both: a process that has drawn a bar must not fork again.
-    with worker_pool(comparison.workers, VerifyingWorker, *made, work="verifying") as submit:
-        found = comparison.run(partial(submit, COMPARE))
-        verdict.compared, verdict.problems = found.compared, found.problems
-        verdict.notes = found.notes
-        verdict.problems += unusable
-        _read_back(opened, maps, verdict, submit, comparison.workers, progress)
-    verdict.problems += _without_source(opened, found.keys)
+@dataclass
+class _Check:
+    """A store that is compared with its source, if there is one, and then with itself."""
+
+    opened: Store
+    place: StrPath
+    """Its folder, or its URL."""
+    files: FilesOf
+    description: Description | None
+    verdict: Verdict
+    progress: Progress
+    maps: MapReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.maps = MapReader(self.opened.manifest, self.description)
+
+    def _worker(self, source: Source | None) -> tuple[Any, ...]:
+        """What each worker is made of."""
+        return self.place, self.opened.manifest, self.maps, self.files, source
+
+    def alone(self, unusable: list[str], count: int) -> None:
+        """Compare it with itself."""
+        self.verdict.problems += unusable
+        # What a network gives, one process compares.
+        useful = _useful(self.opened, count) if self.opened.url is None else 0
+        made = self._worker(None)
+        with worker_pool(useful, VerifyingWorker, *made, work="verifying") as submit:
+            self._read_back(submit, useful)
+
+    def against(
+        self,
+        against: StrPath,
+        paths: Mapping[str, StrPath] | None,
+        window: int,
+        count: int,
+        unusable: list[str],
+    ) -> None:
+        """Compare it with a source first."""
+        opened, verdict, description = self.opened, self.verdict, self.description
+        if description is None:
+            raise RuntimeError("a source is compared by a description")
+        located = {name: local_path(path) for name, path in (paths or {}).items()}
+        modalities = tuple(opened.manifest.modalities)
+        parts = locate(description, local_path(against), located, modalities, window)
+        require_patches(description, parts)
+        comparison = Comparison(opened, description, parts, count, self.progress)
+        threads, known = threads_each(comparison.workers), description.modalities
+        made = self._worker((comparison.shared, threads, known))
+        # The same workers for both: a process that has drawn a bar must not fork again.
+        with worker_pool(comparison.workers, VerifyingWorker, *made, work="verifying") as submit:
+            found = comparison.run(partial(submit, COMPARE))
+            verdict.compared, verdict.problems = found.compared, found.problems
+            verdict.notes = found.notes
+            verdict.problems += unusable
+            self._read_back(submit, comparison.workers)
+        verdict.problems += _without_source(opened, found.keys)
+
+    def _read_back(self, submit: Callable[..., Future[Any]], workers: int) -> None:
+        _read_back(
+            self.opened, self.maps, self.verdict, submit, workers, self.progress, self.files()
+        )
 
 
 def _useful(store: Store, count: int) -> int:
     """How many of so many workers are worth the time that they take to start."""
-    nbytes = sum(shard.bytes for shard in store.manifest.shards)
+    manifest = store.manifest
+    nbytes = sum(shard.bytes for shard in manifest.shards)
+    if manifest.in_archives:
+        nbytes = sum(m.form.size * m.records for m in manifest.modalities.values())
     useful = min(count, nbytes // BYTES_A_WORKER)
     return useful if useful > 1 else 0
 
@@ -240,10 +227,12 @@ def _read_back(
     submit: Callable[..., Future[Any]],
     workers: int,
     progress: Progress,
+    files: VerifiedFiles,
 ) -> None:
     """Read every record, then compare with all that is beside them."""
     labels = LabelsOfMaps(store, maps.rules)
-    records = RecordsReadBack(store, labels)
+    records = RecordsReadBack(store, labels, files)
+    at_url = files if store.url is not None else None
     progress.start("reading back", len(store))
     verdict.problems += records.run(partial(submit, CHECK), 2 * workers + 1, progress)
     verdict.records, verdict.others = records.read, len(records.others)
@@ -255,7 +244,9 @@ def _read_back(
     looks: tuple[Callable[[], object], ...] = (
         lambda: _compare_table(store, records, labels, verdict),
         lambda: verdict.problems.extend(manifest_problems(store)),
-        lambda: verdict.problems.extend(extents_problems(store, records.headers(), records.others)),
+        lambda: verdict.problems.extend(
+            extents_problems(store, records.headers(), records.others, at_url)
+        ),
         lambda: verdict.problems.extend(statistics_problems(store)),
     )
     for look in looks:

@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from patchpress.converter.descriptions.description import Description
+from patchpress.converter.descriptions.band_files import BandFile
+from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.encoding.apart import ApartReader
+from patchpress.converter.encoding.file_formats import apart_decoder_of
 from patchpress.converter.encoding.fit import fit
 from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.resample import resample_into
+from patchpress.converter.encoding.stacked_dates import by_date
 from patchpress.converter.encoding.tiff import Array
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.planning.work import count_patches
@@ -28,10 +32,10 @@ from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.files import (
     LARGEST,
+    acquisitions_of,
     open_files,
     usual_files_size,
 )
-from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import (
     patches_in_key_order,
@@ -41,6 +45,7 @@ from patchpress.converter.sources.order import (
 )
 from patchpress.converter.sources.passed_over import passed_over_lines
 from patchpress.converter.sources.patch import Patch
+from patchpress.converter.sources.walks import PatchWalk
 from patchpress.converter.transfer.plan import COPIED
 from patchpress.readers.errors import ExtentsUnusable, KeyMissing, PatchError, StoreDamaged
 from patchpress.readers.format.modality import Band, Modality
@@ -137,13 +142,21 @@ class Comparison:
                 self._store.announce([patch.key for patch in chunk])
             yield chunk
 
-    def _notes(self, walks: Mapping[str, Walk], streams: Sequence[ArchiveStream]) -> list[str]:
+    def _notes(self, walks: Mapping[str, PatchWalk], streams: Sequence[ArchiveStream]) -> list[str]:
         """What the source has that was not compared, because it is no patch."""
         lines = passed_over_lines(
             {name: walk.passed_over for name, walk in walks.items()},
-            {name: found for stream in streams for name, found in stream.passed_over.items()},
+            {
+                name: found
+                for each in (
+                    *(walk.passed_over_in_archives for walk in walks.values()),
+                    *(stream.passed_over for stream in streams),
+                )
+                for name, found in each.items()
+            },
         )
-        leftovers = [sentence for stream in streams for sentence in stream.leftovers]
+        leftovers = [note for walk in walks.values() for note in walk.notes]
+        leftovers += [sentence for stream in streams for sentence in stream.leftovers]
         return [*lines, *(f"  {note}" for note in (*self._parts.notes, *leftovers))]
 
     def _stream_options(self) -> StreamOptions:
@@ -179,7 +192,7 @@ class Comparison:
 def _chunking(description: Description, parts: SourceParts) -> Chunking:
     """Chunks of at most `PATCHES_IN_TASK` patches, and `BYTES_IN_TASK` of files out of archives."""
     sizes = {
-        name: usual_files_size(modality) if name in parts.packed else 0
+        name: usual_files_size(modality) * acquisitions_of(modality) if name in parts.packed else 0
         for name, modality in description.modalities.items()
     }
     return Chunking(sizes, nbytes=BYTES_IN_TASK, patches=PATCHES_IN_TASK)
@@ -196,6 +209,7 @@ class PixelComparer:
         path: Path,
         files: SharedMemory | None,
         threads: int,
+        sources: Mapping[str, ModalitySource],
     ) -> None:
         """`files` is where the parent process puts files out of archives.
 
@@ -206,7 +220,7 @@ class PixelComparer:
             store = open_store(path, stage=False)
         self._shared = files  # its view is valid as long as it lives
         memory = files.view if files is not None else None
-        self._compare = SideBySide(lambda: _PatchComparer(store, memory), threads)
+        self._compare = SideBySide(lambda: _PatchComparer(store, memory, sources), threads)
 
     def __call__(self, patches: list[Patch]) -> list[str | None]:
         """What is wrong with each patch's record, None if it is what the files say."""
@@ -220,9 +234,11 @@ class PixelComparer:
 class _PatchComparer:
     """Compares a patch with its record. Not safe between threads, but for the store."""
 
-    def __init__(self, store: Store, memory: memoryview | None) -> None:
-        self._store, self._memory = store, memory
-        self._readers: dict[tuple[str, int], ApartReader] = {}
+    def __init__(
+        self, store: Store, memory: memoryview | None, sources: Mapping[str, ModalitySource]
+    ) -> None:
+        self._store, self._memory, self._sources = store, memory, sources
+        self._readers: dict[tuple[str, bool, str], ApartReader] = {}
 
     def __call__(self, patch: Patch) -> str | None:
         """What is wrong with a patch's record; None if nothing is."""
@@ -237,33 +253,86 @@ class _PatchComparer:
         """What differs between a patch's files and its record."""
         stored = self._store.read_bands(patch.key)
         modality = self._store.manifest.modalities[patch.modality]
+        if not modality.steps:
+            return self._difference_of(patch, stored, modality)
+        if not patch.acquisitions:
+            return self._difference_of_stacked(patch, stored, modality)
+        for step, one in enumerate(patch.acquisitions):
+            of_step = {name: array[step] for name, array in stored.items()}
+            found = self._difference_of(one, of_step, modality)
+            if found is not None:
+                folder = one.folder.removeprefix(patch.folder).lstrip("/")
+                return f"{folder}/{found}" if folder else found
+        return _not_empty(stored, len(patch.acquisitions))
+
+    def _difference_of(
+        self, patch: Patch, stored: Mapping[str, Array], modality: Modality
+    ) -> str | None:
+        """What differs between the files of one date and its bands in the record."""
         files = open_files(patch.folder, patch.archived, self._memory)
-        together: Array | None = None
         try:
-            for number, band in enumerate(modality.bands):
-                name = patch.file(band.name)
-                # Either each band has a file, or one file has them all.
-                if together is None or patch.after:
-                    together = self._reader(modality, number, patch).read(name, files)
-                pixels = together[0 if patch.after else number]
-                differing = _differing(pixels, stored[band.name], modality, band)
-                if differing:
-                    return f"{name}: band {band.name} differs from the record in {differing}"
+            for file in self._sources[patch.modality].files_of(apart=patch.apart):
+                name = patch.file(file.name)
+                if not set(file.bands) & set(modality.band_names):
+                    continue  # of a copy that has other bands
+                pixels = self._reader(modality, file, patch).read(name, files)
+                for band in modality.bands:
+                    if band.name not in file.bands:
+                        continue
+                    of_band = pixels[file.bands.index(band.name)]
+                    differing = _differing(of_band, stored[band.name], modality, band)
+                    if differing:
+                        return f"{name}: band {band.name} differs from the record in {differing}"
         finally:
             files.close()
         return None
 
-    def _reader(self, modality: Modality, number: int, patch: Patch) -> ApartReader:
-        """The reader of the files of a band; of those of all bands if these are in one."""
-        asked = (modality.name, number if patch.after else -1)
+    def _difference_of_stacked(
+        self, patch: Patch, stored: Mapping[str, Array], modality: Modality
+    ) -> str | None:
+        """The same for files that have the bands of several dates."""
+        source, count = self._sources[patch.modality], 0
+        order = source.time.order if source.time else ""
+        most = max(LARGEST, 2 * modality.form.size)
+        expected = Expected(np.dtype(modality.bands[0].dtype), None, None, most)
+        reader = ApartReader(expected, apart_decoder_of(source.file_format))
+        files = open_files(patch.folder, patch.archived, self._memory)
+        try:
+            for file in source.files_of(apart=patch.apart):
+                name = patch.file(file.name)
+                dates = by_date(reader.read(name, files), len(file.bands), order)
+                count = len(dates)
+                for step, band in product(range(count), modality.bands):
+                    if band.name not in file.bands:
+                        continue
+                    pixels = dates[step, file.bands.index(band.name)]
+                    differing = _differing(pixels, stored[band.name][step], modality, band)
+                    if differing:
+                        return f"{name}: band {band.name} of step {step} differs in {differing}"
+        finally:
+            files.close()
+        return _not_empty(stored, count)
+
+    def _reader(self, modality: Modality, file: BandFile, patch: Patch) -> ApartReader:
+        """The reader of files that hold these bands."""
+        asked = (modality.name, patch.apart, file.name)
         reader = self._readers.get(asked)
         if reader is None:
-            band = modality.bands[number]
-            count = 1 if patch.after else len(modality.bands)
+            count = len(file.bands)
+            band = next(band for band in modality.bands if band.name in file.bands)
             most = max(LARGEST, 2 * count * _nbytes(band))
             expected = Expected(np.dtype(band.dtype), count, None, most)
-            reader = self._readers[asked] = ApartReader(expected)
+            reader = self._readers[asked] = ApartReader(
+                expected, apart_decoder_of(self._sources[modality.name].file_format)
+            )
         return reader
+
+
+def _not_empty(stored: Mapping[str, Array], count: int) -> str | None:
+    """A sentence if steps after the last date of a place have pixels."""
+    if not any(array[count:].any() for array in stored.values()):
+        return None
+    return f"has {count} dates, but its record has pixels in later steps"
 
 
 def _nbytes(band: Band) -> int:

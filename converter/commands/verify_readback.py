@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.converter.commands.verify_files import VerifiedFiles
 from patchpress.converter.commands.verify_labels import LabelsOfMaps
 from patchpress.converter.commands.verify_records import NO_HEADER, CheckedPortion
 from patchpress.converter.processes import in_order
@@ -21,7 +22,6 @@ from patchpress.converter.text import first_few, several
 from patchpress.readers.access.disk_order import Portion, announce, portions
 from patchpress.readers.access.extents_file import read_extents
 from patchpress.readers.access.scan import HeaderList
-from patchpress.readers.access.shards import Shards
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Value
 from patchpress.readers.format.manifest import OTHER_VALUES, ContentDigest
@@ -55,7 +55,7 @@ class _ShardReadBack:
 class RecordsReadBack:
     """Reads every record by workers, and compares their numbers with those of the manifest."""
 
-    def __init__(self, store: Store, labels: LabelsOfMaps) -> None:
+    def __init__(self, store: Store, labels: LabelsOfMaps, files: VerifiedFiles) -> None:
         self.keys: list[str] = []
         """Of all records, if all could be read."""
         self.checksums: list[str] = []
@@ -70,7 +70,7 @@ class RecordsReadBack:
         self._others = int(store.manifest.options.get(OTHER_VALUES) or 0)
         self._listed = frozenset(store.keys()) if self._others else frozenset()
         self._counts = dict.fromkeys(store.manifest.modalities, 0)
-        self._shards = Shards(store.path, store.manifest.shards, readahead=True)
+        self._shards = files
         self._found: list[_ShardReadBack] = []
         self._header_numbers: dict[bytes, int] = {}
 
@@ -210,6 +210,10 @@ class RecordsReadBack:
 
     def _way_out(self) -> str:
         """What to do about other records than the manifest's."""
+        if self._store.url is not None:
+            return "copy or send the store there again"
+        if self._store.manifest.in_archives:
+            return "an archive is damaged, or was changed, so put the one back that was indexed"
         files = [shard.path for shard in self._store.manifest.shards]
         if read_extents(self._store.path, files)[0] is not None:
             # They were made from this very data file: no program has written it since.

@@ -3,16 +3,16 @@
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from patchpress.converter.commands.verify_files import FilesOf
 from patchpress.converter.commands.verify_labels import MapReader
+from patchpress.converter.paths import StrPath
 from patchpress.readers.access.disk_order import Portion, PortionReader
 from patchpress.readers.access.scan import HEADERS_KEPT
-from patchpress.readers.access.shards import Shards
 from patchpress.readers.errors import ExtentsUnusable, StoreDamaged
 from patchpress.readers.format.compression import Decompressor, codec_of
 from patchpress.readers.format.manifest import Manifest
@@ -51,9 +51,10 @@ class CheckedPortion:
 class RecordChecker:
     """Checks records against the manifest. Each process has its own."""
 
-    def __init__(self, store: Path, manifest: Manifest, maps: MapReader) -> None:
+    def __init__(self, store: StrPath, manifest: Manifest, maps: MapReader, files: FilesOf) -> None:
+        """`store` is its folder or URL, and `files` opens its data files."""
         self._store, self._manifest, self._maps = store, manifest, maps
-        self._shards = Shards(store, manifest.shards, readahead=True)
+        self._shards = files()
         self._reader = PortionReader()
         self._decompress = Decompressor(manifest.record_limit)
         self._read_by_library: set[bytes] = set()

@@ -10,12 +10,14 @@ from patchpress.readers.store import Store
 
 def stray_files(store: Store) -> list[str]:
     """A sentence about data files and folders that the manifest does not list."""
+    if store.url is not None:
+        return []  # other objects below a URL are nobody's business
     listed = [shard.path for shard in store.manifest.shards]
     stray = []
     if ONE_FILE not in listed and os.path.lexists(store.path / ONE_FILE):
         stray.append(ONE_FILE)
     with suppress(FileNotFoundError, NotADirectoryError):
-        known = {path.split("/")[1] for path in listed if path != ONE_FILE}
+        known = {path.split("/")[1] for path in listed if "/" in path}
         there = sorted(set(os.listdir(store.path / SHARDS)) - known)
         stray += [f"{SHARDS}/{name}" for name in there]
     if not stray:

@@ -41,7 +41,7 @@ def view(
     except ImportError:
         raise OptionError(
             "the page needs starlette and uvicorn, which are not installed: pip install "
-            "'patchpress[view]'"
+            "starlette uvicorn"
         ) from None
     if not 0 <= port < 65_536:
         raise OptionError(

@@ -8,11 +8,12 @@ import numpy.typing as npt
 from patchpress.converter.contents.of_store import Facts
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import key_column, table_row
+from patchpress.readers.format.time_axis import steps_column
 from patchpress.readers.store import Store
 
 
 def record_facts(store: Store, key: str) -> Facts:
-    """Read one record and count its pixels.
+    """Read one record and count its pixels; of a modality with several dates those of all dates.
 
     Returns:
         Facts under fixed names, as docs/converting.md lists them; numbers that are not finite are
@@ -25,15 +26,23 @@ def record_facts(store: Store, key: str) -> Facts:
     """
     arrays = store.read_bands(key)
     modality = store.modality_of(key)
+    row = _row(store, key, modality)
+    time: Facts = {}
+    if modality.steps:
+        present = row.get(steps_column(modality.name))
+        present = modality.steps if present is None else present
+        time = {"steps": modality.steps, "present": present}
+        arrays = {name: array[:present] for name, array in arrays.items()}
     return {
         "key": key,
         "modality": modality.name,
         "dtype": modality.dtype.name,
+        **time,
         "bands": [
             {"name": band.name, "gsd": band.gsd, **_numbers(arrays[band.name])}
             for band in modality.bands
         ],
-        "row": _row(store, key, modality),
+        "row": row,
     }
 
 
@@ -43,7 +52,7 @@ def _numbers(pixels: npt.NDArray[Any]) -> Facts:
     with np.errstate(over="ignore"):
         mean = float(finite.mean(dtype=float)) if finite.size else None
     return {
-        "shape": list(pixels.shape),
+        "shape": list(pixels.shape[-2:]),
         "min": _exact(finite.min()) if finite.size else None,
         "mean": mean if mean is not None and np.isfinite(mean) else None,
         "max": _exact(finite.max()) if finite.size else None,

@@ -12,7 +12,7 @@ from patchpress.readers.format.manifest import DATA, Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import flag_mask, presence_column, split_mask
 from patchpress.readers.store import Store
-from patchpress.readers.targets import has_parts, label_array
+from patchpress.readers.targets import has_parts, label_array, number_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,7 @@ def store_facts(store: Store, place: str) -> Facts:
     pixels = sum(_pixel_bytes(modality) for modality in manifest.modalities.values())
     dataset = manifest.dataset
     columns = [presence_column(name) for name in manifest.modalities]
-    columns += [*manifest.classes, *manifest.flagged.columns]
+    columns += [*manifest.targets, *manifest.flagged.columns]
     columns += [manifest.split_column] if manifest.splits else []
     table = store.table(columns=list(dict.fromkeys(columns)))
     splits = _recommended(manifest, table)
@@ -60,6 +60,7 @@ def store_facts(store: Store, place: str) -> Facts:
         "records": manifest.records,
         "bytes": stored,
         "pixel_bytes": pixels,
+        "archives": _archives(store),
         "shards": _shards(manifest),
         "absent_shards": absent,
         "changed_shards": changed,
@@ -77,6 +78,7 @@ def store_facts(store: Store, place: str) -> Facts:
         "classes": {
             column: _classes(manifest, table, column, splits) for column in manifest.classes
         },
+        "numbers": {column: _numbers(table, column, splits) for column in manifest.numbers},
         "parts": [column for column in manifest.classes if has_parts(table[column])],
     }
 
@@ -97,10 +99,17 @@ def _wrong_files(store: Store) -> tuple[list[str], list[str]]:
     return absent, changed
 
 
+def _archives(store: Store) -> list[Facts] | None:
+    """The archives that the pixels stay in; None if they are in data files of the store."""
+    if not store.manifest.in_archives:
+        return None
+    return [{"path": str(path), "bytes": path.stat().st_size} for path in store.data_files()]
+
+
 def _shards(manifest: Manifest) -> Facts | None:
     """How many data files there are, and how even; None for a store of one file."""
     shards = manifest.shards
-    if shards[0].path == DATA:
+    if shards[0].path == DATA or manifest.in_archives:
         return None
     return {
         "count": len(shards),
@@ -110,9 +119,12 @@ def _shards(manifest: Manifest) -> Facts | None:
 
 
 def _pixel_bytes(modality: Modality) -> int:
-    """Bytes of the pixels in the bands' own resolution, of all records of the usual size."""
+    """Bytes of the pixels in the bands' own resolution, of all records of the usual size.
+
+    Of a time axis all steps count, also those that are not present.
+    """
     sizes = (prod(band.shape) * np.dtype(band.dtype).itemsize for band in modality.bands)
-    return sum(sizes) * modality.records
+    return sum(sizes) * modality.records * (modality.steps or 1)
 
 
 def _modality(modality: Modality, rows: int) -> Facts:
@@ -122,7 +134,7 @@ def _modality(modality: Modality, rows: int) -> Facts:
         "kind": modality.kind,
         "records": modality.records,
         "missing": rows - modality.records,
-        "shape": list(modality.shape),
+        "shape": list(modality.array_shape),
         "dtype": modality.dtype.name,
         "layout": modality.layout,
         "resampling": modality.resampling if modality.layout == "stacked" else None,
@@ -187,6 +199,28 @@ def _classes(
         }
         for number, name in enumerate(names)
     ]
+
+
+def _numbers(table: "pa.Table", column: str, splits: Mapping[str, Mask]) -> Facts:
+    """Of all rows, and of those of each split but flagged ones: how many know the number, and what.
+
+    Values are of the stored float32, the mean is computed in float64.
+    """
+    values = number_array(table[column])
+    parts = {"all rows": np.ones(len(values), bool), **splits}
+    return {name: number_facts(values[mask]) for name, mask in parts.items()}
+
+
+def number_facts(values: npt.NDArray[Any]) -> Facts:
+    """Of some values of a column of numbers, NaN for none: how many are known, and their range."""
+    known = values[~np.isnan(values)].astype(np.float64)
+    return {
+        "rows": len(known),
+        "absent": len(values) - len(known),
+        "min": float(known.min()) if len(known) else None,
+        "mean": float(known.mean()) if len(known) else None,
+        "max": float(known.max()) if len(known) else None,
+    }
 
 
 def _recommended(manifest: Manifest, table: "pa.Table") -> dict[str, Mask]:

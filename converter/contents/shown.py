@@ -56,6 +56,11 @@ def store_text(facts: Facts, width: int | None = None) -> str:
             f"  {facts['complete_rows']:,} rows have all modalities"
             + (f"; missing: {missing}" if missing else "")
         )
+        if missing:
+            lines.append(
+                "  of several modalities, loaders leave out such rows, or fill in zeros: "
+                'missing="zeros"'
+            )
     for name, modality in facts["modalities"].items():
         lines += ["", *_modality(name, modality, width)]
     if facts["splits"]:
@@ -67,7 +72,21 @@ def store_text(facts: Facts, width: int | None = None) -> str:
             count = f"parts of {count}, rows in which the part is above 0"
         lines += ["", f"  column {column}: {count}{default}"]
         lines += _classes(classes, width)
+    for column, parts in facts["numbers"].items():
+        default = ", the default target" if column == facts["target"] else ""
+        lines += ["", f"  column {column}: a number{default}", *_numbers(parts, width)]
     return as_text(lines)
+
+
+def _numbers(parts: Facts, width: int | None) -> list[str]:
+    """A column of numbers: what its values are in each split, and in how many rows none is."""
+    head = ["", "rows", "absent", "min", "mean", "max"]
+    rows = [
+        [name, f"{part['rows']:,}", f"{part['absent']:,}"]
+        + ["none" if part[key] is None else f"{part[key]:.6g}" for key in ("min", "mean", "max")]
+        for name, part in parts.items()
+    ]
+    return _lines(_table(head, rows, "lrrrrr"), width)
 
 
 def record_text(facts: Facts, width: int | None = None) -> str:
@@ -78,6 +97,8 @@ def record_text(facts: Facts, width: int | None = None) -> str:
         width: as `store_text`.
     """
     lines = [f"{facts['key']}: {facts['modality']}, {facts['dtype']}"]
+    if "steps" in facts:
+        lines.append(f"  {facts['present']} of {facts['steps']} dates; numbers are of all of these")
     odd = any(band["not_finite"] for band in facts["bands"])
     head = ["band", "gsd", "pixels", "min", "mean", "max", *(["not finite"] if odd else [])]
     rows = (
@@ -104,6 +125,9 @@ def _ratio(facts: Facts) -> str:
     pixels, stored = facts["pixel_bytes"], facts["bytes"]
     if not pixels:
         return "no pixels"
+    if facts["archives"] is not None:
+        told = [f"{one['path']} ({size(one['bytes'])})" for one in facts["archives"]]
+        return f"the {size(pixels)} of its pixels stay in {', '.join(told)}"
     return f"{stored / pixels:.2f} times the {size(pixels)} of its pixels in their own resolution"
 
 
@@ -124,11 +148,12 @@ def _modality(name: str, modality: Facts, width: int | None) -> list[str]:
         layout += f", resampling {modality['resampling']}"
     if modality["size"] != "keep":
         layout += f", patches of another size {_SIZED[modality['size']]}"
-    bands, height, across = modality["shape"]
+    *time, bands, height, across = modality["shape"]
+    dates = "".join(f"{count} dates x " for count in time)
     head = [
         f"  {name}: {modality['title']}",
-        f"  {modality['records']:,} records of {bands} x {height} x {across} {modality['dtype']}, "
-        f"layout {layout}, compression {compression}",
+        f"  {modality['records']:,} records of {dates}{bands} x {height} x {across} "
+        f"{modality['dtype']}, layout {layout}, compression {compression}",
     ]
     rows = (
         [band["name"], f"{band['gsd']:g} m", band["dtype"], _shape(band["shape"])]

@@ -8,6 +8,7 @@ from patchpress.converter.descriptions.strict import Section
 from patchpress.readers.errors import DescriptionError
 from patchpress.readers.format.split_names import STANDARD
 from patchpress.readers.format.table import own_columns
+from patchpress.readers.format.time_axis import time_columns
 
 ROWS = "rows"  # beside the modalities, what a manifest counts in each split
 SPLIT = "split"
@@ -30,7 +31,9 @@ def check_columns(description: Description, root: Section) -> None:
     Raises:
         DescriptionError: with the file and the key.
     """
-    own = own_columns(description.modalities)
+    with_time = [name for name, modality in description.modalities.items() if modality.time]
+    times = time_columns(with_time)
+    own = (*own_columns(description.modalities), *times, *description.date_columns)
     if ROWS in description.modalities:
         raise root.error(f"modalities.{ROWS}", "needs another name: rows are counted under this")
     doubled = next((name for name in own if own.count(name) > 1), None)

@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from string import Formatter
 
+from patchpress.converter.descriptions.acquired import Acquired
+from patchpress.converter.descriptions.band_files import BandFile, files_of_bands
+from patchpress.converter.descriptions.embedded import EmbeddedFiles
+from patchpress.converter.descriptions.formats import IS_TIFF, FileFormat
+from patchpress.converter.descriptions.label_cells import NUMBER, LabelCells
+from patchpress.converter.descriptions.table_source import TableSource
+from patchpress.converter.descriptions.time import Time
 from patchpress.readers.format.manifest import Dataset
 from patchpress.readers.format.modality import Band
+from patchpress.readers.format.time_axis import date_column, dates_column
 
 KINDS = ("image", "classes")
 SIZE_RULES = ("keep", "crop", "pad", "resize")
-BAND = "band"
-"""The field of a path that is replaced by each band's name."""
 GROUND_TOLERANCE = 0.01
 """Pixels by which the grounds of two bands may differ: rounded coordinates, no shift."""
 
@@ -42,8 +48,18 @@ class LabelRule:
     class_list: str
     rule: str = ""
     source: str = ""
+    map: str = ""
+    """The modality of kind classes whose codes are those of the class list, if the labels do not
+    follow from it."""
     default: bool = False
     """Whether it is the column that is learned if no other is named."""
+    cells: LabelCells = field(default_factory=LabelCells)
+    """How a table writes the labels."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column holds a number to be predicted, and no classes."""
+        return self.cells.kind == NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,10 @@ class Splits:
     """Split -> file with one patch a line."""
     list_suffix: str = ""
     """The text that names in the lists have after the patch's name."""
+    rows_of: str = ""
+    """The table whose rows the lists count, if they have numbers of rows instead of names."""
+    first_row: int = 0
+    """What number the first of these rows has: 0 or 1."""
     position: str = ""
     """Regular expression of the identity, with groups x and y: the patch's column and row."""
     tile_m: float = 0.0
@@ -67,6 +87,8 @@ class Splits:
     """Regular expression of the identity, with a group ``group``: no split divides a group."""
     hold_out: tuple[str, ...] = ()
     """Groups that are test if there are no lists."""
+    validation: tuple[str, ...] = ()
+    """Groups that are validation if there are no lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +108,8 @@ class ModalitySource:
 
     Templates are text with fields in braces. Each field has a regular expression in `fields`; a
     named group in one of those is a field, too. In paths, the field ``band`` is replaced by the
-    names of the bands; if it has an expression, files whose band does not match it are ignored.
+    names of the bands, or ``file`` by those of `files`; if it has an expression, files whose band
+    or name does not match it are ignored.
     """
 
     name: str
@@ -104,6 +127,10 @@ class ModalitySource:
     """Template of the row's identity; None if only a table or a sidecar knows it."""
     bands: tuple[Band, ...]
     fields: Mapping[str, str]
+    files: tuple[BandFile, ...] = ()
+    """Which bands are in which file; empty if each has its own, or one file has all in order."""
+    file_format: FileFormat = IS_TIFF
+    """What kind of files they are."""
     rgb: tuple[str, ...] = ()
     """The bands that are shown as red, green and blue, if there are such."""
     wavelengths: Mapping[str, float] = field(default_factory=dict, compare=False)
@@ -121,6 +148,12 @@ class ModalitySource:
     """Whether its patches have no partners in other modalities, so that none is missing."""
     ground_tolerance: float = GROUND_TOLERANCE
     """How far the grounds of two bands may differ, in pixels of the coarser one."""
+    embedded: EmbeddedFiles | None = None
+    """Parquet files whose rows may be its patches instead of files in folders."""
+    time: Time | None = None
+    """How several acquisitions of a place become one record; None if a patch is one."""
+    date: Acquired | None = None
+    """Where the date of a patch stands that is one acquisition; None if nothing tells it."""
     limited: bool = field(default=True, compare=False)
     """Whether its expressions are stopped after a while: not if they come with this package."""
 
@@ -137,10 +170,24 @@ class ModalitySource:
         """The file name of the JSON of a patch of that published name; empty without a sidecar."""
         return self.sidecar.file.replace(f"{{{self.key_column}}}", name) if self.sidecar else ""
 
+    def files_of(self, *, apart: bool) -> tuple[BandFile, ...]:
+        """The files of a patch: several if they are `apart` (`Patch.apart`), else one."""
+        return self.files or files_of_bands(self.bands, apart=apart)
+
     @property
     def key_column(self) -> str:
         """The table column that names its records."""
         return fields_of(self.key)[0]
+
+    @property
+    def steps(self) -> int:
+        """How many acquisitions its records have room for; 0 if they have no time axis."""
+        return self.time.steps if self.time else 0
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether each acquisition of a place has a folder or file of its own, by its date."""
+        return self.time is not None and bool(self.time.date)
 
     @property
     def interpolated(self) -> bool:
@@ -184,8 +231,8 @@ class Description:
     """The table column that names a row."""
     complete: bool = False
     """Whether a patch that lacks a modality is an error; otherwise it is only reported."""
-    tables: Mapping[str, str] = field(default_factory=dict)
-    """Table name -> file name under the source."""
+    tables: Mapping[str, TableSource] = field(default_factory=dict)
+    """Table name -> its files under the source, and how they are read."""
     splits: Splits | None = None
     labels: Mapping[str, LabelRule] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
@@ -196,6 +243,8 @@ class Description:
     defects: tuple[Defect, ...] = ()
     md5: Mapping[str, str] = field(default_factory=dict)
     """File name -> MD5 of the file as published, in hexadecimal."""
+    untried: str = ""
+    """What it was made of, if nobody tried it with the published files; else empty."""
 
     @property
     def primary(self) -> ModalitySource:
@@ -204,8 +253,29 @@ class Description:
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
-        """Label column -> class names in the official order."""
-        return {column: rule.classes for column, rule in self.labels.items()}
+        """Label column -> class names in the official order; columns of numbers have none."""
+        return {column: rule.classes for column, rule in self.labels.items() if not rule.is_number}
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The label columns that hold a number to be predicted."""
+        return tuple(column for column, rule in self.labels.items() if rule.is_number)
+
+    def follows(self, rule: LabelRule) -> bool:
+        """Whether the labels of a column follow from those of another one."""
+        return rule.rule == "mapped" or (
+            bool(rule.rule) and rule.source not in self.modalities and rule.source in self.labels
+        )
+
+    @property
+    def date_columns(self) -> tuple[str, ...]:
+        """The columns that a store has with the date of each record."""
+        return tuple(date_column(name) for name, one in self.modalities.items() if one.date)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether tables say what their rows are found by: then they are joined by it."""
+        return any(table.key for table in self.tables.values())
 
     @property
     def target(self) -> str | None:
@@ -242,11 +312,14 @@ class Description:
 
     def files(self) -> dict[str, str]:
         """Every file that a source may have besides its patches: part name -> file name."""
-        files = dict(self.tables)
+        files = {name: table.file for name, table in self.tables.items()}
         if self.pairs:
             files["pairs"] = self.pairs.file
         if self.splits:
             files.update(self.splits.lists)
+        for name, modality in self.modalities.items():
+            if modality.time and modality.time.table:
+                files[dates_column(name)] = modality.time.table.file
         return {**files, **self.flags}
 
 

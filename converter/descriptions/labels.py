@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.converter.descriptions.description import Description, LabelRule, ModalitySource
 from patchpress.readers.errors import TableError
+from patchpress.readers.format.time_axis import dates_column, steps_column
 from patchpress.readers.hints import hint
 
 
@@ -34,7 +35,7 @@ def label_sources(
     found: dict[str, LabelSource] = {}
     there = [description.modalities[name] for name in modalities]
     for column, rule in description.labels.items():
-        while rule.rule == "mapped":
+        while description.follows(rule):
             rule = description.labels[rule.source]
         source = LabelSource("the tables") if has_tables else _source_without_tables(rule, there)
         if source is not None:
@@ -59,7 +60,15 @@ def record_columns(modality: ModalitySource, rules: tuple[LabelRule, ...]) -> li
     """The table columns that records of a modality fill, in the order of a record's values."""
     sidecar = list(modality.sidecar.columns) if modality.sidecar else []
     from_codes = [rule.column for rule in rules if rule.source == modality.name]
-    return [*modality.columns, *sidecar, *from_codes]
+    return [*modality.columns, *sidecar, *from_codes, *time_columns_of(modality)]
+
+
+def time_columns_of(modality: ModalitySource) -> list[str]:
+    """What a record tells of its acquisitions: how many there are, and when, if its files tell."""
+    if modality.time is None:
+        return []
+    dates = [dates_column(modality.name)] if modality.time.date else []
+    return [steps_column(modality.name), *dates]
 
 
 def canonical_label(rule: LabelRule, label: str) -> str:

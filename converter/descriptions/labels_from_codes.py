@@ -143,7 +143,8 @@ def class_index_of_codes(
     found: dict[str, dict[str, int | None]] = {}
     seen = set()
     for column, rule in description.labels.items():
-        if rule.source != modality or rule.rule == "mapped" or rule.class_list in seen:
+        is_of_it = rule.map == modality or (rule.source == modality and rule.rule != "mapped")
+        if not is_of_it or rule.class_list in seen:
             continue
         seen.add(rule.class_list)
         class_list = load_class_list(rule.class_list)
@@ -162,6 +163,12 @@ def count_codes(modality: ModalitySource, pixels: memoryview) -> dict[int, int]:
     """
     band = modality.bands[0]
     codes = np.frombuffer(pixels, band.dtype, band.shape[0] * band.shape[1])
+    if np.dtype(band.dtype) not in (
+        np.uint8,
+        np.uint16,
+    ):  # negative ones, or up to 4 thousand million
+        values, numbers = np.unique(codes, return_counts=True)
+        return dict(zip(values.tolist(), numbers.tolist(), strict=True))
     counts: npt.NDArray[np.int64] = np.bincount(codes)
     return {int(code): int(counts[code]) for code in np.flatnonzero(counts)}
 

@@ -9,12 +9,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.converter.descriptions.column_checks import check_columns, with_splits_of_names
 from patchpress.converter.descriptions.description import (
     Defect,
     Description,
-    LabelRule,
     ModalitySource,
     Pairs,
     Published,
@@ -22,8 +20,10 @@ from patchpress.converter.descriptions.description import (
     fields_of,
 )
 from patchpress.converter.descriptions.expressions import groups_in
+from patchpress.converter.descriptions.parse_labels import parse_labels
 from patchpress.converter.descriptions.parse_modality import parse_modality
 from patchpress.converter.descriptions.strict import Section
+from patchpress.converter.descriptions.table_source import numbers_of_rows, parse_tables
 from patchpress.converter.descriptions.toml_files import (
     built_in_files,
     find_file,
@@ -31,13 +31,10 @@ from patchpress.converter.descriptions.toml_files import (
     read_toml,
 )
 from patchpress.converter.paths import StrPath
-from patchpress.readers.errors import PatchpressError
 from patchpress.readers.format.manifest import Dataset
 from patchpress.readers.format.split_names import STANDARD, known_split, standard_name
 
 FOLDER = "datasets"
-MAP_RULES = ("present", "single", "multi", "fractions")
-RULES = ("mapped", *MAP_RULES)
 
 
 def built_in_descriptions() -> dict[str, Path]:
@@ -97,6 +94,7 @@ def _description(root: Section, *, limited: bool) -> Description:
     head.strings("aliases", optional=True)  # for `built_in_aliases` alone
     dataset = Dataset(**{key: head.take(key, str) for key in names})
     complete = head.take("complete", bool, default=False)
+    untried = head.take("untried", str, "")
     head.end()
     sections = root.section("modalities").sections()
     if not sections:
@@ -111,16 +109,20 @@ def _description(root: Section, *, limited: bool) -> Description:
         modalities=modalities,
         identity=identity,
         complete=complete,
-        tables=_tables(root.section("tables", optional=True)),
+        tables=parse_tables(root.section("tables", optional=True)),
         splits=_splits(root.section("splits", optional=True)),
-        labels=_labels(root.section("labels", optional=True), modalities),
+        labels=parse_labels(root.section("labels", optional=True), modalities),
         flags=root.mapping("flags"),
         pairs=_pairs(root.section("pairs", optional=True)),
         published=_published(root.section("published", optional=True), modalities),
         defects=_defects(root),
         md5=_md5(root),
+        untried=untried,
     )
     root.end()
+    if description.splits and description.splits.rows_of not in ("", *description.tables):
+        there = ", ".join(description.tables) or "none"
+        raise root.error("splits.rows_of", f"must name a table (there: {there})")
     _check_overlap(modalities, root)
     check_columns(description, root)
     return with_splits_of_names(description)
@@ -135,14 +137,6 @@ def _identity(first: Section) -> str:
         return ""
 
 
-def _tables(section: Section) -> dict[str, str]:
-    tables = {}
-    for name, part in section.sections().items():
-        tables[name] = part.inside("file", part.take("file", str))
-        part.end()
-    return tables
-
-
 def _splits(section: Section) -> Splits | None:
     if not section.keys:
         return None
@@ -150,17 +144,21 @@ def _splits(section: Section) -> Splits | None:
     groups = section.section("groups", optional=True)
     column = section.take("column", str)
     names = _split_names(section)
+    rows_of, first_row = numbers_of_rows(section)
     splits = Splits(
         column=column,
         names=names,
         flagged=section.strings("flagged", optional=True),
         lists=_split_lists(section, names),
         list_suffix=section.take("list_suffix", str, ""),
+        rows_of=rows_of,
+        first_row=first_row,
         position=geographic.take("position", str, ""),
         tile_m=geographic.number("tile_m", 0.0),
         patch_m=geographic.number("patch_m", 0.0),
         group=groups.take("pattern", str, ""),
         hold_out=groups.strings("hold_out", optional=True),
+        validation=groups.strings("validation", optional=True),
     )
     for part in (geographic, groups, section):
         part.end()
@@ -205,13 +203,18 @@ def _check_rules(section: Section, splits: Splits) -> None:
     made = {
         "geographic.position": STANDARD if splits.position else (),
         "groups.hold_out": ("train", "test") if splits.hold_out else (),
+        "groups.validation": ("train", "validation") if splits.validation else (),
     }
     for key, names in made.items():
         lacking = [name for name in names if name not in splits.names]
         if lacking:
             raise section.error(key, f"makes the split {lacking[0]!r}, which is not in names")
-    if splits.hold_out and not splits.group:
-        raise section.error("groups.hold_out", "needs a pattern that tells the group of a patch")
+    for key, groups in (("hold_out", splits.hold_out), ("validation", splits.validation)):
+        if groups and not splits.group:
+            raise section.error(f"groups.{key}", "needs a pattern that tells the group of a patch")
+    both = sorted({*splits.hold_out} & {*splits.validation})
+    if both:
+        raise section.error("groups.validation", f"names {both[0]!r}, which hold_out has, too")
 
 
 def _check_pattern(section: Section, key: str, pattern: str, groups: set[str]) -> None:
@@ -224,57 +227,6 @@ def _check_pattern(section: Section, key: str, pattern: str, groups: set[str]) -
         raise section.error(key, f"is no regular expression: {error}") from None
     if missing:
         raise section.error(key, f"has no group named {sorted(missing)[0]!r}")
-
-
-def _labels(section: Section, modalities: dict[str, ModalitySource]) -> dict[str, LabelRule]:
-    rules: dict[str, LabelRule] = {}
-    for column, part in section.sections().items():
-        class_list = part.take("class_list", str, "")
-        rule = LabelRule(
-            column=column,
-            classes=_class_names(part, class_list) if class_list else part.strings("classes"),
-            class_list=class_list,
-            rule=part.take("rule", str, ""),
-            source=part.take("from", str, ""),
-            default=part.take("default", bool, default=False),
-        )
-        part.end()
-        _check_label_rule(rule, part, modalities, rules)
-        rules[column] = rule
-    return rules
-
-
-def _class_names(section: Section, class_list: str) -> tuple[str, ...]:
-    try:
-        return load_class_list(class_list).names
-    except PatchpressError as error:
-        raise section.error("class_list", f"is unknown ({error})") from None
-
-
-def _check_label_rule(
-    rule: LabelRule,
-    section: Section,
-    modalities: dict[str, ModalitySource],
-    above: dict[str, LabelRule],
-) -> None:
-    """Refuse a rule without what it needs; `above` are the label columns that come before it."""
-    source = rule.source
-    if rule.rule and rule.rule not in RULES:
-        raise section.error("rule", f"must be one of {', '.join(RULES)}, not {rule.rule!r}")
-    if bool(rule.rule) != bool(source):
-        raise section.error("from", "and rule belong together")
-    if rule.rule in MAP_RULES:
-        if source not in modalities or modalities[source].interpolated:
-            raise section.error("from", f"must name a modality of kind classes, not {source!r}")
-        if modalities[source].any_size:
-            problem = f"must name a modality of one size, and {source} has any_size"
-            raise section.error("from", problem)
-    if rule.rule == "mapped" and source not in above:
-        raise section.error("from", f"must name a label column above, not {source!r}")
-    if rule.default and any(other.default for other in above.values()):
-        raise section.error("default", "is true for two label columns: one is learned by default")
-    if rule.rule and not rule.class_list:
-        raise section.error("class_list", "is missing: the rule needs its codes")
 
 
 def _pairs(section: Section) -> Pairs | None:

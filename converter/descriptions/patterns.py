@@ -1,35 +1,47 @@
 """Regular expressions made from a description: which folders, files and keys are of a patch."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from patchpress.converter.descriptions.description import BAND, ModalitySource, fields_of
-from patchpress.converter.descriptions.expressions import Expression, expression
+from patchpress.converter.descriptions.band_files import BAND, FILE
+from patchpress.converter.descriptions.description import ModalitySource, fields_of
+from patchpress.converter.descriptions.expressions import Expression, expression, groups_in
 
 
 class PathPattern:
     """One of a modality's paths, split into its folders and its file name.
 
-    `folders` has a regular expression for each folder. A file name with ``{band}`` is split into
-    the text `before` and `after` the band's name; for one without it, `file` is its expression.
+    `folders` has a regular expression for each folder. A file name with ``{band}`` or ``{file}`` is
+    split into the text `before` and `after` it; for one without it, `file` is its expression.
     """
 
     def __init__(self, path: str, modality: ModalitySource) -> None:
         parts = path.split("/")
         self.folders = [_pattern(part, modality) for part in parts[:-1]]
-        self.before, band, self.after = parts[-1].partition(f"{{{BAND}}}")
-        self.has_band = bool(band)
+        self.before, field, self.after = parts[-1].partition(f"{{{_part(modality)}}}")
+        self.apart = bool(field)
+        """Whether a patch is several files."""
+        self.part = _part(modality)
         in_folders = set(fields_of("/".join(parts[:-1])))
-        in_file = set(fields_of(parts[-1])) - {BAND}
+        in_file = set(fields_of(parts[-1])) - {self.part}
+        self.is_flat = self.apart and not in_file <= with_groups(in_folders, modality)
+        """Whether the files of several patches lie in one folder, told apart by their names."""
         # If the folders' names determine the files' names, a folder is a patch; otherwise each
         # file is a patch of its own.
-        self.is_folder_a_patch = self.has_band or bool(in_folders and in_file <= in_folders)
-        self.file = _pattern("" if self.has_band else parts[-1], modality)
+        self.is_folder_a_patch = not self.is_flat and (
+            self.apart or bool(in_folders and in_file <= in_folders)
+        )
+        file = "" if self.apart and not self.is_flat else parts[-1]
+        part = {self.part: modality.fields.get(self.part, ".+")} if self.is_flat else {}
+        self.file = _pattern(file, replace(modality, fields={**modality.fields, **part}))
 
     def match_file(self, name: str, known: Mapping[str, str]) -> "NameMatch | None":
-        """Match the name of a file that is a patch of its own; see `match_name`."""
+        """Match the name of a file that is a patch of its own, or one of several in one folder.
+
+        See `match_name`; of the latter, the field `part` is among those that the name tells.
+        """
         return match_name(self.file, name, known)
 
     def claims(self, names: Sequence[str], *, is_folder: bool) -> bool:
@@ -51,12 +63,12 @@ class PathPattern:
         depth = len(self.folders) - self.is_folder_a_patch
         return len(names) <= depth and all(map(_fits, self.folders, names))
 
-    def around_band(self, known: Mapping[str, str]) -> tuple[str, str]:
-        """The names of a patch's files before and after the band, if its folder is the patch.
+    def around_part(self, known: Mapping[str, str]) -> tuple[str, str]:
+        """The names of a patch's files before and after the part that differs.
 
-        If there is one file with all bands, that is the first text, and the second is empty.
+        If there is one file, that is the first text, and the second is empty.
         """
-        return self.before.format_map(known), self.after.format_map(known) if self.has_band else ""
+        return self.before.format_map(known), self.after.format_map(known) if self.apart else ""
 
 
 def _fits(pattern: Expression, name: str) -> bool:
@@ -80,8 +92,10 @@ def match_name(pattern: Expression, name: str, known: Mapping[str, str]) -> Name
     if match is None:
         return None
     fields = match.groupdict()
-    differing = (value for field, value in fields.items() if known.get(field, value) != value)
-    return NameMatch(fields, next(differing, None))
+    for field, value in fields.items():
+        if known.get(field, value) != value:
+            return NameMatch(fields, value)
+    return NameMatch(fields, None)
 
 
 def key_pattern(modality: ModalitySource) -> Expression:
@@ -92,9 +106,27 @@ def key_pattern(modality: ModalitySource) -> Expression:
     return _pattern(template, replace(modality, fields={**loose, **modality.fields}))
 
 
-def band_pattern(modality: ModalitySource) -> Expression:
-    """The regular expression of the names of its bands; files of others are ignored."""
-    return expression(modality.fields.get(BAND, ".*"), limited=modality.limited)
+def fields_of_place(modality: ModalitySource) -> set[str]:
+    """The fields that are the same for all acquisitions of a place: those of its name."""
+    return with_groups(fields_of(modality.name_template), modality)
+
+
+def with_groups(names: Iterable[str], modality: ModalitySource) -> set[str]:
+    """These fields, and the named groups in their expressions."""
+    known = set(names)
+    for name in [*known]:
+        known |= groups_in(modality.fields[name]) if name in modality.fields else set()
+    return known
+
+
+def part_pattern(modality: ModalitySource) -> Expression:
+    """The regular expression of the names of its bands or files; other files are ignored."""
+    return expression(modality.fields.get(_part(modality), ".*"), limited=modality.limited)
+
+
+def _part(modality: ModalitySource) -> str:
+    """The field of a path that differs between the files of a patch."""
+    return FILE if modality.files else BAND
 
 
 def name_pattern(modality: ModalitySource) -> Expression:

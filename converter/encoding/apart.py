@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from patchpress.converter.encoding.file_formats import ApartDecoder
 from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import decode_apart
 from patchpress.converter.encoding.tiff import (
@@ -42,8 +43,11 @@ class _Alike(NamedTuple):
 class ApartReader:
     """Reads the files of one band, or those that have all bands. Not safe between threads."""
 
-    def __init__(self, expected: Expected) -> None:
+    def __init__(self, expected: Expected, decoder: ApartDecoder = decode_apart) -> None:
+        """`decoder` is of the files' format."""
         import imagecodecs
+
+        self._decode = decoder
 
         self._expected, self._by_libtiff = expected, imagecodecs.tiff_decode
         self._alike = _Alike(0, 0, 0)
@@ -65,7 +69,7 @@ class ApartReader:
                 return pixels
         data = files.read(name, self._expected.most)
         try:
-            pixels = decode_apart(data, self._expected)
+            pixels = self._decode(data, self._expected)
         except PatchError as error:
             raise PatchError(f"{files.path(name)} {error}") from None
         self._learn(data, pixels)

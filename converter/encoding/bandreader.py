@@ -1,4 +1,4 @@
-"""Reads the files of a band: plain TIFFs that are alike, as fast as the file system gives them.
+"""Reads the files of a band, or of several: plain TIFFs that are alike, as fast as files are given.
 
 The plain TIFFs of one band differ in their pixels and in their tie point, which is 16 bytes of the
 few hundred before the pixels. The first file is decoded in full (`raster`), and the bytes before
@@ -8,11 +8,13 @@ file that differs in any other byte is decoded in full, too.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
+from patchpress.converter.encoding.file_formats import Decoder
 from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import Raster, decode
 from patchpress.converter.encoding.tiff import (
@@ -83,7 +85,11 @@ class BandReader:
     have learnt of the files.
     """
 
-    def __init__(self, dtype: str, shape: tuple[int, int], bands: int = 1) -> None:
+    def __init__(
+        self, dtype: str, shape: tuple[int, int], bands: int = 1, decoder: Decoder | None = None
+    ) -> None:
+        """`decoder` is of the files' format; those of TIFFs without it."""
+        self._decoder = decoder
         self.dtype = np.dtype(dtype)
         self.shape = shape
         self.bands = bands
@@ -94,10 +100,11 @@ class BandReader:
         self._header = bytearray()
         self._spare = bytearray(1)  # is read into only if a file is longer than the others
 
-    def read_into(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
-        """Fill `out` (the band's bytes, row by row) from the file `name`.
+    def read_into(self, name: str, files: PatchFiles, into: Sequence[memoryview]) -> Ground | None:
+        """Fill `into` (the bytes of the bands one after the other, row by row) from a file.
 
-        Returns the ground that the file covers, None without georeference.
+        Each of them takes one band or more. Returns the ground that the file covers, None without
+        georeference.
 
         Raises:
             PatchError: the file is absent, truncated, no TIFF, or of another dtype.
@@ -108,18 +115,25 @@ class BandReader:
             header = self._header
             if len(header) != headers.size:
                 header = self._header = bytearray(headers.size)
-            got = files.readv(name, (header, out, self._spare))
+            got = files.readv(name, (header, *into, self._spare))
             if got == headers.size + self.nbytes:
                 tie = headers.tie
                 known = headers.known.get(bytes(header[: tie.start] + header[tie.stop :]))
                 if known is not None:
                     return known.ground(header)
-        return self._read_whole(name, files, out)
+        return self._read_whole(name, files, into)
 
-    def _read_whole(self, name: str, files: PatchFiles, out: memoryview) -> Ground | None:
+    def _read_whole(
+        self, name: str, files: PatchFiles, into: Sequence[memoryview]
+    ) -> Ground | None:
         data = files.read(name, self.most)
         raster = self._decode(files.path(name), data, self.shape)
-        np.frombuffer(out, self.dtype).reshape(raster.array.shape)[...] = raster.array
+        at, nbytes = 0, self.nbytes // self.bands
+        for buffer in into:
+            count = len(buffer) // nbytes
+            out = np.frombuffer(buffer, self.dtype).reshape(count, *self.shape)
+            out[...] = raster.array[at : at + count]
+            at += count
         self._learn(data)
         return ground_of(raster.georeference, *self.shape)
 
@@ -134,12 +148,20 @@ class BandReader:
 
     def _decode(self, path: str, data: bytes, shape: tuple[int, int] | None) -> Raster:
         try:
-            return decode(data, Expected(self.dtype, self.bands, shape, self.most))
+            expected = Expected(self.dtype, self.bands, shape, self.most)
+            if self._decoder is not None:
+                return self._decoder.decode(data, expected)
+            return decode(data, expected)
         except PatchError as error:
             raise type(error)(f"{path} {error}") from None
 
     def _learn(self, data: bytes) -> None:
         """Keep the header of a plain file if its pixels are its last bytes, in one piece."""
+        if self._decoder is not None:
+            start = self._decoder.plain_start(data)
+            if start and len(self.learnt.headers.known) < HEADERS_KEPT:
+                self._keep(_without_ground(data[:start]))
+            return
         directory = read_directory(data)
         strips = plain_strips(directory, len(data)) if directory else None
         if directory is None or strips is None or len(self.learnt.headers.known) >= HEADERS_KEPT:
@@ -155,13 +177,22 @@ class BandReader:
         if self.bands > 1 and directory.first(PLANAR, 1) == 1:
             return
         header = _file_header(directory, data[:start], (self.bands, *self.shape))
-        if header is None:
-            return
+        if header is not None:
+            self._keep(header)
+
+    def _keep(self, header: _FileHeader) -> None:
         headers = self.learnt.headers
         if (header.size, header.tie) != (headers.size, headers.tie.start):
             tie = slice(header.tie, header.tie + (_XY.size if header.extent else 0))
             headers = self.learnt.headers = _FileHeaders(header.size, tie)
         headers.known[header.around] = header
+
+
+def _without_ground(data: bytes) -> _FileHeader:
+    """The header with these bytes, of files without georeference."""
+    return _FileHeader(
+        size=len(data), tie=len(data), around=data, epsg=None, shift=(0.0, 0.0), extent=None
+    )
 
 
 def _file_header(
@@ -177,9 +208,7 @@ def _file_header(
     if georeference is None:
         if GEO_KEYS in directory.tags or TIEPOINT in directory.tags:
             return None
-        return _FileHeader(
-            size=len(data), tie=len(data), around=data, epsg=None, shift=(0.0, 0.0), extent=None
-        )
+        return _without_ground(data)
     offset = directory.offsets.get(TIEPOINT)
     known = georeference.epsg is not None
     if offset is None or len(directory.tags[TIEPOINT]) != 6 or not known:

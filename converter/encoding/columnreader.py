@@ -3,9 +3,15 @@
 import json
 from typing import Any
 
-from patchpress.converter.descriptions.description import LabelRule, ModalitySource, Splits
-from patchpress.converter.descriptions.labels import canonical_label
+from patchpress.converter.descriptions.description import (
+    LabelRule,
+    ModalitySource,
+    Splits,
+    fields_of,
+)
+from patchpress.converter.descriptions.labels import canonical_label, time_columns_of
 from patchpress.converter.descriptions.labels_from_codes import count_codes, labels_from_counts
+from patchpress.converter.descriptions.patterns import fields_of_place
 from patchpress.converter.sources.files import PatchFiles
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.text import first_few, shortened
@@ -38,7 +44,16 @@ class ColumnReader:
         """
         self._modality = modality
         self._splits, self._identity = splits, identity
+        # Of a record that another program wrote nobody knows which steps are there.
+        self._without_steps = (None,) * len(time_columns_of(modality))
         self._derived = [rule for rule in rules if rule.source == modality.name]
+        # Columns that name each acquisition hold a list of a place.
+        of_place = fields_of_place(modality) if modality.time else set()
+        self._of_dates = {
+            column
+            for column, template in modality.columns.items()
+            if modality.is_dated and not of_place.issuperset(fields_of(template))
+        }
         self._given = {rule.column: rule for rule in rules if not rule.rule}
 
     def read(self, patch: Patch, files: PatchFiles, pixels: memoryview) -> tuple[object, ...]:
@@ -54,14 +69,14 @@ class ColumnReader:
                 table can hold; an unknown label, split or code.
         """
         if not (self._modality.columns or self._modality.sidecar or self._derived):
-            return ()
+            return self._without_steps
         path = files.path(patch.before)
         values = self.read_names(patch, path)
         if self._modality.sidecar is not None:
             values += self.read_sidecar(patch, files)
         if self._derived:
             values += labels_from_counts(self._derived, count_codes(self._modality, pixels), path)
-        return tuple(values)
+        return (*values, *self._without_steps)
 
     def read_names(self, patch: Patch, path: str) -> list[object]:
         """The values that the names of a patch's folders and files give.
@@ -74,7 +89,26 @@ class ColumnReader:
             PatchError: an unknown label or split.
         """
         named = zip(self._modality.columns, patch.values, strict=True)
-        return [self._checked(column, value, path) for column, value in named]
+        if not patch.acquisitions:
+            return [
+                # Of dates that nobody knows nothing is known.
+                None if column in self._of_dates else self._checked(column, value, path)
+                for column, value in named
+            ]
+        of_each = zip(*(one.values for one in patch.acquisitions), strict=True)
+        return [
+            self._checked(column, list(values) if column in self._of_dates else value, path)
+            for (column, value), values in zip(named, of_each, strict=True)
+        ]
+
+    def read_time(self, patch: Patch) -> tuple[object, ...]:
+        """All values of a place whose acquisitions have files of their own.
+
+        Raises:
+            PatchError: as `read_names`.
+        """
+        dates = tuple(one.date for one in patch.acquisitions)
+        return (*self.read_names(patch, patch.folder), len(dates), dates)
 
     def read_sidecar(self, patch: Patch, files: PatchFiles) -> list[object]:
         """The values that the JSON file of a patch gives, in the order of the sidecar's columns.

@@ -66,6 +66,8 @@ def check_image(
         raise OtherSize(
             f"has {height} x {width} pixels, not {expected.shape[0]} x {expected.shape[1]}"
         )
+    if min(bands, height, width) < 1:
+        raise PatchError(f"has {height} x {width} pixels in {bands} bands")
     nbytes = bands * height * width * dtype.itemsize
     if expected.shape is None and nbytes > expected.most:
         raise PatchError(

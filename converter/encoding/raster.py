@@ -171,12 +171,14 @@ def _read_by_gdal(data: bytes, expected: Expected, *, pixels: bool = True) -> Ra
             memory.open(driver="GTiff") as source,
         ):
             dtype = np.dtype(source.dtypes[0])
+            if dtype == np.float16:  # from GDAL 3.11 on; before, half floats came as float32
+                dtype = np.dtype(np.float32)
             check_image(expected, dtype, source.count, source.height, source.width)
             rows, columns = source.block_shapes[0]
             image = source.count * source.height * source.width
             if rows * columns * dtype.itemsize > max(_TILE, 4 * image * dtype.itemsize):
                 raise PatchError(f"has tiles of {rows} x {columns} pixels")
-            array = source.read() if pixels else np.empty(0, dtype)
+            array = source.read(out_dtype=dtype) if pixels else np.empty(0, dtype)
             epsg = source.crs.to_epsg() if source.crs else None
             known = not source.transform.is_identity
             transform = tuple(source.transform[:6])

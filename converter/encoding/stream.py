@@ -8,8 +8,9 @@ from functools import partial
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from patchpress.converter.encoding.encoder import Encoded, Encoder, Recipe
+from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, frame_size
+from patchpress.converter.encoding.time_encoder import encoder_of
 from patchpress.converter.encoding.worker import Chunk, ChunkEncoder
 from patchpress.converter.memory import CellPool, SharedMemory
 from patchpress.converter.processes import in_order, worker_pool
@@ -53,7 +54,7 @@ def encoding(
     `packed` are the modalities whose files come out of archives, in so many `streams`. `writing`
     is how many chunks may wait to be written, each with memory of its own.
     """
-    encoders = {name: Encoder(recipe) for name, recipe in recipes.items()}
+    encoders = {name: encoder_of(recipe) for name, recipe in recipes.items()}
     frames = {name: frame_size(encoder.capacity) for name, encoder in encoders.items()}
     if count is not None:
         workers = min(workers, _most_tasks(frames, workers, count))

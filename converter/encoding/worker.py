@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from patchpress.converter.encoding.encoder import Encoded, Encoder, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, frame_size
+from patchpress.converter.encoding.time_encoder import TimeEncoder, encoder_of
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.side_by_side import SideBySide
 from patchpress.converter.sources.patch import Patch
@@ -47,7 +48,7 @@ class ChunkEncoder:
         """
         self._shared = records, files  # its views are valid as long as it lives
         self._records = records.view
-        first = {name: Encoder(recipe) for name, recipe in recipes.items()}
+        first = {name: encoder_of(recipe) for name, recipe in recipes.items()}
         self._frames = {name: frame_size(encoder.capacity) for name, encoder in first.items()}
         cells = files.view if files is not None else None
         self._encode = SideBySide(lambda: _PatchEncoder(recipes, first, cells), threads)
@@ -77,10 +78,13 @@ class _PatchEncoder:
     """Encodes a patch with the encoder of its modality. Not safe between threads."""
 
     def __init__(
-        self, recipes: dict[str, Recipe], first: dict[str, Encoder], cells: memoryview | None
+        self,
+        recipes: dict[str, Recipe],
+        first: dict[str, Encoder | TimeEncoder],
+        cells: memoryview | None,
     ) -> None:
         """What the encoders learn of files, they share with those that were the first."""
-        self._encoders = {name: Encoder(recipe, first[name]) for name, recipe in recipes.items()}
+        self._encoders = {name: encoder_of(recipe, first[name]) for name, recipe in recipes.items()}
         self._cells = cells
 
     def __call__(self, item: _Item) -> Encoded | PatchError:

@@ -31,7 +31,7 @@ from patchpress.converter.pictures.page import (
 from patchpress.converter.pictures.patch_texts import ShownPatch, shown_patches
 from patchpress.converter.pictures.pixels import ViewPixels, codes_shown, read_views
 from patchpress.converter.pictures.stretch import Stretch
-from patchpress.converter.pictures.views import views_of, wavelengths_of
+from patchpress.converter.pictures.views import of_first_date, views_of, wavelengths_of
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Band, Modality
 
@@ -105,7 +105,8 @@ def _bands(
     if len(bands) > MOST_BANDS:
         at = np.linspace(0, len(bands) - 1, MOST_BANDS).round().astype(int)
         bands = tuple(bands[number] for number in at.tolist())
-    pixels = asked.store.read_bands(patch.keys[modality.name], [band.name for band in bands])
+    read = asked.store.read_bands(patch.keys[modality.name], [band.name for band in bands])
+    pixels = {name: of_first_date(modality, band) for name, band in read.items()}
     known = wavelengths_of(modality, asked.description)
     return BandsOfModality(modality, bands, pixels, known, classes)
 

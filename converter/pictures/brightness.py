@@ -10,6 +10,7 @@ from patchpress.converter.pictures.choice import complete_rows, find_rows, rows_
 from patchpress.converter.pictures.contact import caption_columns, sheet_of
 from patchpress.converter.pictures.page import PicturePage
 from patchpress.converter.pictures.sheet import SheetTexts
+from patchpress.converter.pictures.views import of_first_date
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import key_column, keys_in
@@ -57,7 +58,7 @@ def mean_values(store: Store, modality: Modality, keys: list[str]) -> npt.NDArra
     bands = list(modality.rgb or modality.band_names[:1])
     found = np.full(len(keys), np.nan)
     for number, key in enumerate(keys):
-        pixels = store.read(key, bands=bands)
+        pixels = of_first_date(modality, store.read(key, bands=bands))
         finite = pixels[np.isfinite(pixels)]
         if finite.size:
             found[number] = finite.mean(dtype=np.float64)

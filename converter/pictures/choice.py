@@ -85,9 +85,9 @@ def target_of(store: Store, asked: str | None) -> str | None:
     Raises:
         OptionError: no such label column.
     """
-    classes = store.manifest.classes
-    if asked is not None and asked not in classes:
-        there = ", ".join(classes) or "none"
+    targets = store.manifest.targets
+    if asked is not None and asked not in targets:
+        there = ", ".join(targets) or "none"
         raise OptionError(f"{asked!r} is no label column of the store; there are: {there}")
     return asked or store.manifest.target
 

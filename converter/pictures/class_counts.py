@@ -42,6 +42,14 @@ def class_counts(asked: PictureAsked) -> PicturePage:
     target = target_of(asked.store, asked.rows.target)
     if target is None:
         raise OptionError(f"{asked.place} has no labels to count")
+    if target in asked.store.manifest.numbers:
+        there = ", ".join(asked.store.manifest.classes)
+        way_out = (
+            f"name a column of classes with --target (there: {there})"
+            if there
+            else (f"{asked.place} has no column of classes")
+        )
+        raise OptionError(f"{target!r} is a number and has no classes to count: {way_out}")
     column = asked.group_column()
     rows = find_rows(asked.store, asked.rows, [target, *([column] if column else [])])
     groups = groups_of(asked, rows)

@@ -22,7 +22,7 @@ from patchpress.converter.pictures.page import (
     line_height,
     wrapped,
 )
-from patchpress.converter.pictures.views import wavelengths_of
+from patchpress.converter.pictures.views import of_first_date, wavelengths_of
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.table import key_column, keys_in, presence_column
@@ -146,7 +146,8 @@ def _group_values(
     there = rows.table.filter(rows.table[presence_column(modality.name)])
     found: dict[str, list[Array]] = {name: [] for name in names}
     for key in keys_in(modality, there[key_column(modality)]):
-        for name, pixels in store.read_bands(key, names).items():
+        for name, band in store.read_bands(key, names).items():
+            pixels = of_first_date(modality, band)
             flat = pixels.ravel()[:: -(-pixels.size // PIXELS)]
             found[name].append(flat[np.isfinite(flat)])
     empty = np.empty(0, modality.dtype)

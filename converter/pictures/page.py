@@ -37,7 +37,7 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise OptionError(
-            "plotting needs matplotlib, which is not installed: pip install 'patchpress[plot]'"
+            "plotting needs matplotlib, which is not installed: pip install matplotlib"
         ) from None
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from patchpress.converter.pictures.class_colours import MapClasses
 from patchpress.converter.pictures.patch_texts import ShownPatch
 from patchpress.converter.pictures.stretch import Stretch, stretched
-from patchpress.converter.pictures.views import View, are_decibels
+from patchpress.converter.pictures.views import View, are_decibels, of_first_date
 from patchpress.readers.store import Store
 
 MIDDLE, LEAST_POWER = 0.4, 0.4
@@ -92,16 +92,24 @@ def read_views(
         for name, bands in wanted.items():
             if name in patch.keys:
                 names = list(dict.fromkeys(bands))
-                array = store.read(patch.keys[name], bands=names)
+                modality = store.manifest.modalities[name]
+                array = of_first_date(modality, store.read(patch.keys[name], bands=names))
                 read[name] = dict(zip(names, array, strict=True))
         records.append(read)
-    drawn = [_drawn(view, records, classes.get(view.modality)) for view in views]
+    drawn = [view_pixels(view, records, classes.get(view.modality)) for view in views]
     return [one for one in drawn if any(bands is not None for bands in one.bands)]
 
 
-def _drawn(
+def view_pixels(
     view: View, records: Sequence[dict[str, dict[str, Array]]], classes: MapClasses | None
 ) -> ViewPixels:
+    """A view of some patches, and the stretch that all of them decide together.
+
+    Args:
+        view: a way to show them.
+        records: of each patch: modality -> band -> pixels.
+        classes: what the codes of a map are.
+    """
     bands = tuple(
         np.stack([read[view.modality][name] for name in view.bands])
         if view.modality in read

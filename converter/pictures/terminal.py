@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from patchpress.converter.pictures.class_colours import classes_of
 from patchpress.converter.pictures.stretch import Stretch, stretched
-from patchpress.converter.pictures.views import are_decibels, views_of
+from patchpress.converter.pictures.views import are_decibels, of_first_date, views_of
 from patchpress.readers.store import Store
 
 WIDTH = 40
@@ -36,7 +36,7 @@ def _image(store: Store, key: str) -> npt.NDArray[np.uint8]:
     """The record as (height, width, 3)."""
     modality = store.modality_of(key)
     view = views_of(store.manifest, None, [modality.name])[0]
-    bands = store.read(key, bands=view.bands)
+    bands = of_first_date(modality, store.read(key, bands=view.bands))
     if view.kind == "classes":
         return classes_of(modality, store.manifest).paint(bands[0])
     channels = view.channels(bands, in_decibels=are_decibels(bands))

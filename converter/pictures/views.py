@@ -1,7 +1,8 @@
 """`View`: one way to show a modality as an image, such as true colour; and which a store has."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +69,16 @@ def views_of(
     found: list[View] = []
     for name in modalities:
         modality = manifest.modality(name)
-        found += _views(modality, wavelengths_of(modality, description))
+        views = _views(modality, wavelengths_of(modality, description))
+        if modality.steps:
+            views = [replace(view, title=f"{view.title}, first date") for view in views]
+        found += views
     return found
+
+
+def of_first_date(modality: Modality, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What is shown of a record or a band: of several dates the first, which is always there."""
+    return array[0] if modality.steps else array
 
 
 def _views(modality: Modality, wavelengths: Mapping[str, float]) -> list[View]:

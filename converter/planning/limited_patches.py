@@ -5,6 +5,8 @@ all names of the first modality, in the order of its folders. Archives that are 
 their beginning only, and then the first patches are taken.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -41,6 +43,12 @@ class LimitedPatches:
         """Whether a patch is among them."""
         names = self.names.get(patch.modality)
         return patch.name in names if names is not None else patch.identity in self.identities
+
+    def digest(self) -> str:
+        """Tells whether two looks at a source have found the same ones."""
+        known = [sorted((name, *sorted(names)) for name, names in self.names.items())]
+        text = json.dumps([*known, sorted(self.identities)])
+        return f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
     def counts(self, modalities: Iterable[str]) -> dict[str, int]:
         """Modality -> how many patches they are, at most."""

@@ -46,7 +46,7 @@ class NameLog:
         """Note a patch that the source has."""
         if patch.modality not in self._unread:
             self.add_name(patch)
-        elif patch.archived is None:
+        elif patch.in_memory is None:
             self._unread[patch.modality].add(patch)
         else:
             self._read_sidecar(patch)  # now, while its files are in memory

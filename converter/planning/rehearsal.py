@@ -1,11 +1,13 @@
 """The join of tables and lists, made once before a pixel is read, so that its errors come early."""
 
 from patchpress.converter.options import OnError
+from patchpress.converter.planning.limited_patches import LimitedPatches
 from patchpress.converter.planning.namelog import NameLog
 from patchpress.converter.planning.repeats import Repeats
 from patchpress.converter.planning.request import ConversionRequest
-from patchpress.converter.planning.selection import Selection
-from patchpress.converter.sources.patch import Patch, stopping
+from patchpress.converter.planning.selection import Selection, select_patches
+from patchpress.converter.sources.archives import StreamOptions
+from patchpress.converter.sources.patch import Patch, Problem, stopping
 from patchpress.converter.sources.places import Places
 from patchpress.converter.tables.metadata import join
 from patchpress.converter.tables.official import Tables
@@ -66,3 +68,36 @@ class Rehearsal:
     def _on_problem(self, error: PatchError) -> None:
         if self._request.options.on_error is OnError.stop:
             raise error  # else it is reported when the patch is encoded or stored
+
+
+def rehearsed_selection(
+    request: ConversionRequest,
+    tables: Tables | None,
+    wanted: LimitedPatches | None,
+    on_problem: Problem,
+    reading: StreamOptions,
+) -> Selection:
+    """The patches of a request, after the join of their names was rehearsed.
+
+    Args:
+        request: what was asked.
+        tables: its tables.
+        wanted: those that a limit takes; None without one.
+        on_problem: called with the error of each patch that its name or partners show to be wrong.
+        reading: how archives are read.
+
+    Raises:
+        PatchError, SourceError, TableError: as `select_patches` and `Rehearsal.run`.
+    """
+    rehearsal = Rehearsal(request)
+    chosen = select_patches(
+        request.description,
+        request.parts,
+        wanted,
+        on_problem,
+        options=reading,
+        on_patch=rehearsal.add,
+        defects=request.known_defects(),
+    )
+    rehearsal.run(chosen, tables)
+    return chosen

@@ -23,11 +23,15 @@ from patchpress.converter.sources.locate import SourceParts, locate
 from patchpress.converter.sources.md5 import check_published_md5
 from patchpress.converter.storage.folder import DecisiveSettings
 from patchpress.converter.storage.ownership import VERSION
-from patchpress.converter.storage.settings_difference import DESCRIPTION, REQUEST
+from patchpress.converter.storage.settings_difference import DESCRIPTION, PATH, REQUEST
 from patchpress.converter.storage.writer_choice import check_writer
 from patchpress.converter.tables.official import Tables, check_tables, with_splits_of_tables
 from patchpress.converter.tables.recordlog import RecordLog
-from patchpress.converter.tables.split_column import SplitOptions, check_split_options
+from patchpress.converter.tables.split_column import (
+    SplitOptions,
+    check_split_options,
+    with_standard_splits,
+)
 
 
 class ConversionRequest(NamedTuple):
@@ -62,6 +66,7 @@ class ConversionRequest(NamedTuple):
             "seed": options.seed if options.validation else None,
             "nan": str(options.nan),
             "size": str(options.size),
+            **(rule.settings() if (rule := options.block_rule) else {}),
         }
 
     def decisive_settings(self) -> DecisiveSettings:
@@ -77,7 +82,7 @@ class ConversionRequest(NamedTuple):
             **settings,
             "shards": self.options.shards,
             DESCRIPTION: _content(self.description),
-            **{f"path {name}": _resolved(paths) for name, paths in self.parts.paths.items()},
+            **{f"{PATH}{name}": _resolved(paths) for name, paths in self.parts.paths.items()},
         }
 
     def marker_settings(self) -> DecisiveSettings:
@@ -122,8 +127,10 @@ class ConversionRequest(NamedTuple):
         """
         if self.options.size is not Size.auto:
             return str(self.options.size)
-        stacked = (layout or self.options.layout) is Layout.stacked
-        return self.description.modalities[name].size if stacked else str(Size.keep)
+        modality = self.description.modalities[name]
+        # Records with a time axis are of one size in both layouts.
+        one_size = (layout or self.options.layout) is Layout.stacked or modality.steps
+        return modality.size if one_size else str(Size.keep)
 
     def known_defects(self) -> KnownDefects:
         """Which patches are left out because the data set is known to have them damaged."""
@@ -159,8 +166,11 @@ class ConversionRequest(NamedTuple):
         """
         if not self.options.check_md5:
             return None
-        archives = [file for each in self.parts.modalities.values() for file in each.archive_files]
-        return check_published_md5(self.description, archives, self.parts.files.values())
+        locations = self.parts.modalities.values()
+        archives = [file for each in locations for file in each.archive_files]
+        zips = dict.fromkeys(file for each in locations for one in each.zips for file in one.files)
+        files = self.parts.files.values()
+        return check_published_md5(self.description, archives, files, zips)
 
 
 def prepare_request(
@@ -182,7 +192,9 @@ def prepare_request(
     check_split_options(description, _split_options(options))
     parts = locate(description, source, options.paths, options.modalities, options.window)
     tables = parts.files_named(description.tables)
-    description = with_splits_of_tables(description, tables.values())
+    description = with_splits_of_tables(description, tables)
+    if options.block_rule is not None:
+        description = with_standard_splits(description)
     read = [location.folder for location in parts.modalities.values() if location.folder]
     require_apart(store, [source, *read])
     file = description_file(dataset)
@@ -194,13 +206,17 @@ def prepare_request(
 
 def _split_options(options: ConvertOptions) -> SplitOptions:
     return SplitOptions(
-        strategy=str(options.split), validation=options.validation, seed=options.seed
+        strategy=str(options.split),
+        validation=options.validation,
+        seed=options.seed,
+        blocks=options.block_rule,
     )
 
 
 def _content(description: Description) -> dict[str, Any]:
-    """All that a description says; not whether it came with this package, which decides nothing."""
+    """All that a description says; not whether it came with this package, or was tried."""
     content = asdict(description)
+    del content["untried"]
     for modality in content["modalities"].values():
         del modality["limited"]
     return content

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from patchpress.converter.encoding.encoder import Encoder, Recipe
+from patchpress.converter.encoding.encoder import Recipe
+from patchpress.converter.encoding.time_encoder import encoder_of
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
 
@@ -87,7 +88,7 @@ def encode_samples(
 
 def _encode_until(recipe: Recipe, patches: Iterable[Patch], end: float) -> EncodedSample:
     """Encode patches until `end` (of `time.monotonic`), but at least one."""
-    encoder, found = Encoder(recipe), EncodedSample()
+    encoder, found = encoder_of(recipe), EncodedSample()
     out = memoryview(bytearray(encoder.capacity))
     for patch in patches:
         begun = time.monotonic()

@@ -11,7 +11,6 @@ from patchpress.converter.planning.defects import KnownDefects
 from patchpress.converter.planning.limited_patches import LimitedPatches
 from patchpress.converter.planning.shard_listing import ShardListing
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
-from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.order import (
     patches_in_key_order,
@@ -22,6 +21,8 @@ from patchpress.converter.sources.order import (
 )
 from patchpress.converter.sources.passed_over import PassedOver
 from patchpress.converter.sources.patch import Patch, Problem
+from patchpress.converter.sources.walks import PatchWalk
+from patchpress.converter.sources.zip_opened import ZipDirectories
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.shard_rule import shard_of
 
@@ -33,7 +34,7 @@ Takes = Callable[[Patch], bool]
 class Selection:
     """The patches that a conversion takes, as far as it is known before archives are read."""
 
-    walks: Mapping[str, Walk]
+    walks: Mapping[str, PatchWalk]
     """Modality -> the walk of its folder, which has been made once."""
     counts: Mapping[str, int]
     """Modality -> how many patches of its folder are taken."""
@@ -95,12 +96,15 @@ class Selection:
     @property
     def passed_over_in_archives(self) -> dict[str, PassedOver]:
         """Archive -> files of it that belong to no patch, as far as it has been read."""
-        return {name: n for stream in self.streams for name, n in stream.passed_over.items()}
+        walked = (walk.passed_over_in_archives for walk in self.walks.values())
+        read = (stream.passed_over for stream in self.streams)
+        return {name: found for each in (*walked, *read) for name, found in each.items()}
 
     @property
     def leftovers(self) -> list[str]:
-        """A sentence for each archive that other bytes follow, as far as they have been read."""
-        return [sentence for stream in self.streams for sentence in stream.leftovers]
+        """A sentence for each odd thing about an archive, as far as they have been read."""
+        walked = [note for walk in self.walks.values() for note in walk.notes]
+        return walked + [sentence for stream in self.streams for sentence in stream.leftovers]
 
     @property
     def share(self) -> float | None:
@@ -206,8 +210,9 @@ def select_patches(
         SourceError: a modality's folder has no patch.
         PatchError: what `on_problem` raises.
     """
-    require_patches(description, parts)
-    walks = walks_of(description, parts, on_problem)
+    directories = ZipDirectories()
+    require_patches(description, parts, directories)
+    walks = walks_of(description, parts, on_problem, directories)
     options = options or StreamOptions()
     if wanted is not None:
         options = replace(options, takes=wanted.has, most=wanted.counts(parts.modalities))

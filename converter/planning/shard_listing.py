@@ -17,8 +17,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.converter.sources.folders import Walk
 from patchpress.converter.sources.patch import Patch
+from patchpress.converter.sources.patch_notes import from_note, noted
+from patchpress.converter.sources.walks import PatchWalk
 from patchpress.converter.storage.folder import writing
 from patchpress.readers.format.shard_rule import shard_of
 
@@ -75,25 +76,20 @@ class ShardListing:
         if self._kept is not None and number not in self._kept:
             return
         listed = self._listed.setdefault(patch.modality, _Listed())
-        noted = marshal.dumps(
-            (
-                *(patch.key, patch.name, patch.identity),
-                *(patch.folder, patch.before, patch.after, patch.values),
-            )
-        )
+        note = marshal.dumps(noted(patch))
         listed.begins.append(self._end)
-        listed.lengths.append(len(noted))
+        listed.lengths.append(len(note))
         listed.shards.append(number)
-        self._end += len(noted)
+        self._end += len(note)
         with writing(self._beside):
-            self._file.write(noted)
+            self._file.write(note)
 
     def count(self, numbers: Collection[int]) -> dict[str, int]:
         """Modality -> how many of the noted patches are of these shards."""
         return {name: len(self._positions(name, numbers)) for name in self._listed}
 
     def patches(
-        self, walks: Mapping[str, Walk], numbers: Collection[int] | None = None
+        self, walks: Mapping[str, PatchWalk], numbers: Collection[int] | None = None
     ) -> list[Iterator[Patch]]:
         """The noted patches of some shards, or all, in the order of their keys, by modality.
 
@@ -118,20 +114,8 @@ class ShardListing:
     def _read(self, name: str, positions: npt.NDArray[np.int64]) -> Iterator[Patch]:
         listed, file = self._listed[name], self._file.fileno()
         for position in positions.tolist():
-            noted = os.pread(file, listed.lengths[position], listed.begins[position])
-            key, published, identity, folder, before, after, values = marshal.loads(  # noqa: S302 -- written above
-                noted
-            )
-            yield Patch(
-                modality=name,
-                key=key,
-                name=published,
-                identity=identity,
-                folder=folder,
-                before=before,
-                after=after,
-                values=values,
-            )
+            note = os.pread(file, listed.lengths[position], listed.begins[position])
+            yield from_note(name, marshal.loads(note))  # noqa: S302 -- written above
 
 
 def _key(patch: Patch) -> str:

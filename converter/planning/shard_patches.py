@@ -8,12 +8,13 @@ from typing import Self
 import zstandard
 
 from patchpress.converter.sources.patch import Patch
+from patchpress.converter.sources.patch_notes import from_note, noted
 from patchpress.converter.storage.shard_file import SourceFindings
 
 
 @dataclass(frozen=True)
 class ShardPatches:
-    """They lie in folders; in the order of their keys. It can be pickled, and is small."""
+    """They lie in folders or zips, in the order of their keys. It can be pickled, and is small."""
 
     packed: bytes
     """Names and folders as lines of JSON, compressed: 20 bytes a patch or so."""
@@ -21,35 +22,25 @@ class ShardPatches:
     """Modality -> how many."""
     source: SourceFindings
     """What was found in the source when it was listed."""
+    limited: str = ""
+    """As `FinishedShard.limited`."""
 
     @classmethod
-    def of(cls, patches: Iterable[Patch], source: SourceFindings) -> Self:
+    def of(cls, patches: Iterable[Patch], source: SourceFindings, limited: str = "") -> Self:
         """Pack patches that are in the order of their keys."""
         counts: dict[str, int] = {}
         packer = zstandard.ZstdCompressor(level=3).compressobj()
         packed = []
         for patch in patches:
             counts[patch.modality] = counts.get(patch.modality, 0) + 1
-            noted = (
-                *(patch.modality, patch.key, patch.name, patch.identity),
-                *(patch.folder, patch.before, patch.after, patch.values),
-            )
-            packed.append(packer.compress(json.dumps(noted).encode() + b"\n"))
+            note = (patch.modality, *noted(patch))
+            packed.append(packer.compress(json.dumps(note).encode() + b"\n"))
         packed.append(packer.flush())
-        return cls(b"".join(packed), counts, source)
+        return cls(b"".join(packed), counts, source, limited)
 
     def __iter__(self) -> Iterator[Patch]:
         """The patches, in their order."""
         lines = zstandard.ZstdDecompressor().decompressobj().decompress(self.packed)
         for line in lines.splitlines():
-            modality, key, name, identity, folder, before, after, values = json.loads(line)
-            yield Patch(
-                modality=modality,
-                key=key,
-                name=name,
-                identity=identity,
-                folder=folder,
-                before=before,
-                after=after,
-                values=tuple(values),
-            )
+            modality, *note = json.loads(line)
+            yield from_note(modality, note)

@@ -13,7 +13,7 @@ from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.options import Codec, Layout, OnError, Size
 from patchpress.converter.planning.request import ConversionRequest
 from patchpress.converter.planning.selection import Selection
-from patchpress.converter.sources.files import usual_files_size
+from patchpress.converter.sources.files import acquisitions_of, usual_files_size
 from patchpress.converter.storage.disk import RecordSizes, data_bytes, disk_of, room_there
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.text import size
@@ -31,6 +31,8 @@ class RoomNeeded(NamedTuple):
     request: ConversionRequest
     chosen: Selection
     tables: Tables | None
+    times: int = 1
+    """How often each record lies on the disk at the same time."""
 
     def least_bytes(self, layout: Layout) -> int:
         """Bytes that a store of that layout has at least; 0 if only its end tells."""
@@ -45,9 +47,9 @@ class RoomNeeded(NamedTuple):
             # patch of another size is an error, which stops the conversion.
             one_size = not modality.any_size or self.request.size_rule(name, layout) != Size.keep
             if one_size or (layout is Layout.stacked and stops):
-                length = record_form(name, str(layout), modality.bands).size
+                length = record_form(name, str(layout), modality.bands, modality.steps).size
                 records.append(RecordSizes(count, [length], 0))
-        return int(data_bytes(records) * (1 if stops else _UNDAMAGED))
+        return int(data_bytes(records) * (1 if stops else _UNDAMAGED) * self.times)
 
     def least_rows(self) -> int:
         """Rows that the table of the store has at least; 0 if only its end tells."""
@@ -81,7 +83,7 @@ class RoomNeeded(NamedTuple):
 def _most_bytes_in_archive(modality: ModalitySource) -> int:
     """Bytes that a patch takes in an archive at most, compressed or not."""
     files = len(modality.bands) + 2  # a sidecar, and the folder
-    return usual_files_size(modality) + _TAR * files
+    return (usual_files_size(modality) + _TAR * files) * acquisitions_of(modality)
 
 
 def lack_of_room(store: Path, needed: RoomNeeded, *, goes_on: bool) -> str:

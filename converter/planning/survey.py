@@ -21,7 +21,6 @@ from patchpress.converter.planning.sample import MEMORY, SAMPLE, SECONDS, EvenSa
 from patchpress.converter.planning.selection import Selection, select_patches
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.files import usual_files_size
-from patchpress.converter.sources.find_modality import Location
 from patchpress.converter.sources.order import streams_of
 from patchpress.converter.sources.patch import Patch, ignore_problem, stopping
 from patchpress.converter.sources.places import Places
@@ -158,9 +157,9 @@ class _Surveyor:
     def _walk_folders(self, wanted: LimitedPatches | None) -> Selection:
         """Count and note the patches of the folders that no table names."""
         folders = {
-            name: Location(location.folder)
+            name: location._replace(archives=())
             for name, location in self._parts.modalities.items()
-            if location.folder is not None and name not in self._by_tables
+            if location.is_walked and name not in self._by_tables
         }
         # If there are archives, only their end tells which patches are incomplete.
         complete = self._description.complete and not self._parts.packed
@@ -211,7 +210,7 @@ class _Surveyor:
 
     def _archive_streams(self) -> list[ArchiveStream]:
         packed = {
-            name: location._replace(folder=None)
+            name: location._replace(folder=None, zips=())
             for name, location in self._parts.modalities.items()
             if location.archives
         }

@@ -37,7 +37,8 @@ def require_apart(store: Path, folders: Iterable[Path]) -> None:
 def require_no_source(path: Path, above: int = ABOVE) -> None:
     """Refuse to write a file into the folder of a published data set.
 
-    It is looked for in the folder of the file, and in so many `above` it.
+    Its patches are looked for in the folder of the file, and in so many `above` it. Archives are
+    not: they lie in any folder for downloads, which takes other files.
 
     Raises:
         TargetError: it would lie in one.
@@ -45,7 +46,7 @@ def require_no_source(path: Path, above: int = ABOVE) -> None:
     folders = list(Path(os.path.realpath(path)).parents)[: above + 1]
     for folder in folders:
         if len(folder.parts) > 1 and folder.is_dir():
-            name = is_source(folder)
+            name = is_source(folder, archives_too=False)
             if name is not None:
                 raise TargetError(
                     f"{path} would be written into {folder}, a source of {name}, which is only "

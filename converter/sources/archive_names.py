@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +13,12 @@ from patchpress.readers.errors import SourceError, SourceMissing
 # An archive is published as one file, or as several that the command `split` made of it.
 _ARCHIVE = re.compile(
     r"""
-    (?P<whole> (?P<stem> .+ ) \. (?: tar\.zst | tzst | tar\.gz | tgz | tar ) )
+    (?P<whole> (?P<stem> .+ ) \. (?:
+        tar\.zst | tzst | tar\.gz | tgz | tar\.xz | txz | tar\.bz2 | tbz2? | tar | zip
+    ) )
     (?:                                     # one of several files:
         (?P<between> [._-]? (?: part [._-]? )? )    # as in a.tar.gzaa, a.tar.gz.aa, a.tar.part1
-        (?! (?<=\.) (?: asc | br | bz | gz | lz | xz ) $ )     # a.tar.xz is no number
+        (?! (?<=\.) (?: asc | br | bz | gz | lz | xz ) $ )     # a.tar.lz is no number
         (?P<part> [a-z]{2} | a[a-z]{2} | \d{1,4} ) # its number: aa, ab, … or 000, 001, …
     )?
     """,
@@ -78,7 +81,8 @@ def archives_in(folder: Path, stems: Iterable[str], window: int = WINDOW) -> tup
 
     Args:
         folder: in which they are looked for.
-        stems: their names without endings.
+        stems: their names without endings, as `is_one_of` takes them: those that one with `*`
+            stands for come in the order of the alphabet.
         window: as `Archive` has it.
 
     Raises:
@@ -91,12 +95,20 @@ def archives_in(folder: Path, stems: Iterable[str], window: int = WINDOW) -> tup
     found: dict[str, re.Match[str]] = {}
     for name in entries(folder):
         match = _ARCHIVE.fullmatch(name)
-        if match and match["stem"] in stems:
+        if match and is_one_of(match["stem"], stems):
             if not (folder / name).is_file():
                 raise no_file(folder / name)
             found.setdefault(match["stem"], match)
-    there = [found[stem] for stem in stems if stem in found]
-    return tuple(Archive(_with_parts(folder, match), window) for match in there)
+    there = {name: found[name] for stem in stems for name in found if is_one_of(name, (stem,))}
+    return tuple(Archive(_with_parts(folder, match), window) for match in there.values())
+
+
+def is_one_of(stem: str, stems: Iterable[str]) -> bool:
+    """Whether the name of an archive without its ending is one of these.
+
+    One with `*` in it stands for all names that have any text in its place.
+    """
+    return any(stem == one or ("*" in one and fnmatchcase(stem, one)) for one in stems)
 
 
 def no_file(path: Path) -> SourceError:

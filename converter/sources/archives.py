@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import CellPool
+from patchpress.converter.sources.acquisitions import PlacesInArchive
 from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.assembly import PatchAssembler
 from patchpress.converter.sources.contents import content
@@ -42,6 +43,8 @@ class StreamOptions:
     """Shared memory for the files; without it each patch has memory of its own."""
     names_only: bool = False
     """Whether patches come without their files."""
+    notes_places: bool = False
+    """Whether it is noted where the files lie in archives that are not compressed."""
     md5: Mapping[str, str] | None = None
     """File name of an archive -> the MD5 that it must have, if that is checked."""
     unpackers: list[Unpacker] | None = None
@@ -122,6 +125,7 @@ class ArchiveStream:
 
     def _patches(self, unpacker: Unpacker | None) -> Generator[Patch, None, None]:
         come = Counter[str]()
+        places = PlacesInArchive(self.modalities, self._on_problem)
         self._finished = 0
         self.passed_over, self.leftovers, self.come = {}, [], []
         for archive in self.archives:
@@ -137,6 +141,7 @@ class ArchiveStream:
                 TarStream(archive.files, md5=md5, window=archive.window, unpacker=unpacker)
             ) as stream:
                 self._stream = stream
+                self._paths.enter(archive.path)
                 assembler = PatchAssembler(
                     stream,
                     self._paths,
@@ -145,11 +150,12 @@ class ArchiveStream:
                     reads=self._options.reads,
                     cells=self._options.cells,
                     names_only=self._options.names_only,
+                    notes_places=self._options.notes_places,
                     absent=self._absent,
                 )
                 keys = array("q")
                 self.come.append((str(archive.path), keys))
-                for patch in assembler:
+                for patch in places(assembler):
                     keys.append(hash(patch.key))
                     yield patch
                     come[patch.modality] += 1

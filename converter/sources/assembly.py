@@ -3,12 +3,12 @@
 The files of a patch may come in any order, and those of some patches may be mixed (`WINDOW`).
 """
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from patchpress.converter.memory import CellPool
 from patchpress.converter.sources.files import ArchivedFiles, largest_file
 from patchpress.converter.sources.match import FolderMatch, ModalityPath, ModalityPaths
+from patchpress.converter.sources.partial_patch import PartialPatch, PatchRuns
 from patchpress.converter.sources.passed_over import PassedOver, has_hidden_part, is_hidden
 from patchpress.converter.sources.patch import (
     Patch,
@@ -18,27 +18,14 @@ from patchpress.converter.sources.patch import (
     misplaced,
     name_problem,
     no_patch,
+    undescribed,
 )
 from patchpress.converter.sources.tar import TarStream
+from patchpress.converter.sources.tar_run import ReadFile
 from patchpress.readers.errors import SourceError
 
 WINDOW = 64  # patches that may wait for files at a time; archives as published need one
 FOREIGN = 10_000  # files without a patch among them tell that an archive is another dataset's
-
-
-@dataclass(slots=True, kw_only=True)
-class _PartialPatch:
-    """A patch of which some files may still come."""
-
-    patch: Patch
-    path: ModalityPath
-    folder: str
-    """Its folder inside the archive."""
-    is_wanted: bool
-    names: frozenset[str]
-    """The files that it must have."""
-    missing: set[str]
-    """Those of them that have not come."""
 
 
 class PatchAssembler:
@@ -54,6 +41,7 @@ class PatchAssembler:
         reads: Callable[[Patch], bool],
         cells: CellPool | None,
         names_only: bool,
+        notes_places: bool = False,
         absent: Collection[str] = (),
     ) -> None:
         """Take the options as in `StreamOptions`; `on_problem` is told of misplaced patches.
@@ -64,16 +52,19 @@ class PatchAssembler:
         self._stream, self._paths, self._on_problem = stream, paths, on_problem
         self._takes, self._reads = takes, reads
         self._cells, self._names_only = cells, names_only
+        self._noted_as = str(stream.path) if notes_places else ""
         self._largest = {path.modality.name: largest_file(path.modality) for path in paths}
         self.passed_over = PassedOver()
         """Files that belong to no patch, so far."""
         self._has_patches = False
         # Both have the patches that wait for files, or for the end of their folder.
-        self._partial: dict[tuple[str, str], _PartialPatch] = {}  # by modality and folder
-        self._by_folder: dict[str, list[_PartialPatch]] = {}
-        self._complete: list[_PartialPatch] = []
+        self._partial: dict[tuple[str, str], PartialPatch] = {}  # by modality and folder
+        self._by_folder: dict[str, list[PartialPatch]] = {}
+        self._complete: list[PartialPatch] = []
         self._given_up: set[tuple[str, str]] = set()  # modality and folder
         self._misplaced: set[str] = set()  # folders
+        self._runs = PatchRuns(stream)
+        self._above, self._is_above_hidden = "", False  # the folder in which the last patch lay
 
     def __iter__(self) -> Iterator[Patch]:
         """The wanted patches, each when all its files have come; at the end those that lack some.
@@ -82,7 +73,7 @@ class PatchAssembler:
             SourceError: as `ArchiveStream`.
         """
         folder = ""
-        in_folder = list[_PartialPatch]()
+        in_folder = list[PartialPatch]()
         for path, size in self._stream:
             new_folder, _, name = path.rpartition("/")
             if new_folder != folder:
@@ -90,28 +81,37 @@ class PatchAssembler:
                 yield from self._give_complete()
                 folder, in_folder = new_folder, self._by_folder.get(new_folder, [])
             if len(in_folder) == 1 and name in in_folder[0].missing:  # most often
-                partial: _PartialPatch | None = in_folder[0]
+                partial: PartialPatch | None = in_folder[0]
             else:
                 partial = next((one for one in in_folder if name in one.missing), None)
             if partial is None:
                 partial = self._patch_of(folder, name)
                 in_folder = self._by_folder.get(folder, [])
+                if partial is not None and partial.patch.date:
+                    yield from self._give_other_places(partial.patch)
+                if partial is not None and self._runs.take(partial, name, size):
+                    self._stream.last_patch = partial.patch.key
+                    self._complete.append(partial)
+                    continue
             if partial is None:
                 continue
             self._read_file(partial, name, size)
             if name not in partial.missing:  # a band too many
+                partial.read = None
                 continue
             partial.missing.remove(name)
             if not partial.missing:
                 self._stream.last_patch = partial.patch.key
                 self._complete.append(partial)
+                self._runs.learn(partial)
                 if not partial.path.pattern.is_folder_a_patch:
                     yield from self._give_complete()
             elif len(self._partial) > WINDOW:
                 yield from self._give_up_oldest()
         yield from self._give_complete()
         for partial in list(self._partial.values()):
-            yield from self._give(partial)
+            if self._give(partial):
+                yield partial.patch
 
     def require_patches(self) -> None:
         """Refuse an archive without any patch: it is another dataset's.
@@ -130,19 +130,25 @@ class PatchAssembler:
             return found.names[0]
         return f"{found.hidden:,} hidden files" if found.hidden else ""
 
-    def _read_file(self, partial: _PartialPatch, name: str, size: int) -> None:
+    def _read_file(self, partial: PartialPatch, name: str, size: int) -> None:
         """Read the file that came last from the archive, if the files of its patch are wanted."""
+        if partial.read is not None:
+            blocks = tuple(self._stream.blocks)
+            partial.read.append(ReadFile(name, size, self._stream.position, blocks))
         files = partial.patch.archived
-        if files is None:
+        if not isinstance(files, ArchivedFiles):  # those of patches that are not wanted
             return
         if size > self._largest[partial.patch.modality]:
+            partial.read = None
             files.fault = f"{partial.patch.folder}/{name} has {size:,} bytes, far more than usual"
         elif name in partial.names:
+            if files.places is not None:
+                files.places.files[name] = self._stream.position, size
             self._stream.read_into(files.add(name, size))
         else:
             files.add(name, 0)  # a band too many: its name is enough to refuse the patch
 
-    def _patch_of(self, folder: str, name: str) -> _PartialPatch | None:
+    def _patch_of(self, folder: str, name: str) -> PartialPatch | None:
         """The patch of a file that no patch waits for: a new one, or one with a band too many.
 
         None if the file belongs to no patch, or to one that is misplaced.
@@ -150,7 +156,7 @@ class PatchAssembler:
         Raises:
             SourceError: the patch has that file already, or was given up before.
         """
-        if is_hidden(name) or has_hidden_part(folder):
+        if is_hidden(name) or self._is_in_hidden(folder):
             self.passed_over.hidden += 1
             return None
         for match in self._paths.matching(folder):
@@ -169,6 +175,8 @@ class PatchAssembler:
                     self._on_problem(misplaced(path, found.disagreement))
                     return None
                 self._has_patches = True
+                if match.path.pattern.is_flat:
+                    return self._patch_beside_others(match, found.fields, folder, name)
                 fields = match.known | found.fields
                 patch = file_patch(match.path.modality, fields, self._path(folder), name)
                 problem = name_problem(patch)
@@ -183,7 +191,13 @@ class PatchAssembler:
             self._ignore(f"{folder}/{name}" if folder else name)
         return None
 
-    def _patch_in_folder(self, match: FolderMatch, folder: str, name: str) -> _PartialPatch | None:
+    def _is_in_hidden(self, folder: str) -> bool:
+        above, _, name = folder.rpartition("/")
+        if above != self._above:
+            self._above, self._is_above_hidden = above, has_hidden_part(above)
+        return self._is_above_hidden or is_hidden(name)
+
+    def _patch_in_folder(self, match: FolderMatch, folder: str, name: str) -> PartialPatch | None:
         """The patch that a folder is, if the file is one of its own; it may be the first of them.
 
         Raises:
@@ -203,13 +217,37 @@ class PatchAssembler:
             is_new = True
         else:
             patch, is_new = partial.patch, False
-        if name in partial.names:
+        if path.is_file(name, patch) if is_new else name in partial.names:
             if not is_new:
                 raise SourceError(f"{self._stream.path} has {folder}/{name} twice: repack it")
-        elif not path.is_band_file(name, patch.before, patch.after):
+        elif not path.is_part(name, patch.before, patch.after):
             return None
         if is_new:
             self._add(key, partial)
+        return partial
+
+    def _patch_beside_others(
+        self, match: FolderMatch, fields: dict[str, str], folder: str, name: str
+    ) -> PartialPatch | None:
+        """A patch whose files lie in one folder with those of others; this is its first file.
+
+        Raises:
+            SourceError: as `_patch_of`.
+        """
+        path, part = match.path, fields.pop(match.path.pattern.part)
+        known = match.known | fields
+        patch = folder_patch(path.modality, path.pattern, known, self._path(folder))
+        problem = name_problem(patch)
+        if part not in path.files:
+            problem = undescribed(patch.path(name), path.modality)
+        if problem is not None:
+            self._on_problem(problem)
+            return None
+        partial = self._begin(path, folder, patch)
+        partial.shares_folder = True
+        if partial.key in self._partial:
+            raise SourceError(f"{self._stream.path} has {folder}/{name} twice: repack it")
+        self._add(partial.key, partial)
         return partial
 
     def _path(self, folder: str) -> str:
@@ -221,26 +259,21 @@ class PatchAssembler:
             self._misplaced.add(folder)
             self._on_problem(misplaced(self._path(folder), disagreement))
 
-    def _begin(self, path: ModalityPath, folder: str, patch: Patch) -> _PartialPatch:
+    def _begin(self, path: ModalityPath, folder: str, patch: Patch) -> PartialPatch:
         """A patch of which no file has come."""
-        modality = path.modality
-        names = {patch.file(band.name) for band in modality.bands}
-        if modality.sidecar is not None:
-            names.add(modality.sidecar_of(patch.name))
         is_wanted = self._takes(patch)
         if is_wanted and not self._names_only and self._reads(patch):
             cell = self._cells.take() if self._cells is not None else None
-            patch = patch.with_archived(ArchivedFiles(cell))
-        return _PartialPatch(
+            patch.receive(ArchivedFiles(cell, self._noted_as))
+        return PartialPatch(
             patch=patch,
             path=path,
             folder=folder,
             is_wanted=is_wanted,
-            names=frozenset(names),
-            missing=names,
+            read=[] if path.pattern.is_folder_a_patch and self._runs.are_tried else None,
         )
 
-    def _add(self, key: tuple[str, str], partial: _PartialPatch) -> None:
+    def _add(self, key: tuple[str, str], partial: PartialPatch) -> None:
         """Let a patch wait for its files.
 
         Raises:
@@ -255,35 +288,45 @@ class PatchAssembler:
         self._partial[key] = partial
         self._by_folder.setdefault(partial.folder, []).append(partial)
 
-    def _give_complete(self) -> Iterator[Patch]:
-        complete, self._complete = self._complete, []
-        for partial in complete:
-            yield from self._give(partial)
+    def _give_other_places(self, patch: Patch) -> Iterator[Patch]:
+        """Give on what other places of a modality with several dates have: these follow each other.
 
-    def _give(self, partial: _PartialPatch) -> Iterator[Patch]:
-        """Give a patch on if it is wanted, and wait for no more files of it."""
-        key = (partial.patch.modality, partial.folder)
+        An acquisition that lacks a file would come after its place else.
+        """
+        for partial in list(self._partial.values()):
+            is_other = partial.patch.modality == patch.modality and partial.patch.key != patch.key
+            if is_other and self._give(partial):
+                yield partial.patch
+
+    def _give_complete(self) -> Iterable[Patch]:
+        if not self._complete:
+            return ()
+        complete, self._complete = self._complete, []
+        return [partial.patch for partial in complete if self._give(partial)]
+
+    def _give(self, partial: PartialPatch) -> bool:
+        """Wait for no more files of a patch; tells whether it is wanted."""
+        key = partial.key
         if self._partial.get(key) is partial:
             del self._partial[key]
             in_folder = self._by_folder[partial.folder]
             in_folder.remove(partial)
             if not in_folder:
                 del self._by_folder[partial.folder]
-        if partial.is_wanted:
-            yield partial.patch
+        return partial.is_wanted
 
-    def _give_up_oldest(self) -> Iterator[Patch]:
+    def _give_up_oldest(self) -> Iterable[Patch]:
         """Give on the patch that has waited longest for a file, as one that lacks this file."""
         key, oldest = next((key, one) for key, one in self._partial.items() if one.missing)
         self._given_up.add(key)
-        files = oldest.patch.archived
+        files = oldest.patch.in_memory
         if files is not None and not files.fault:
             files.fault = (
                 f"{oldest.patch.folder}/{min(oldest.missing)} is missing, or lies more than "
                 f"{WINDOW} patches behind the first file of its patch: then unpack the archive and "
                 "give the folder"
             )
-        yield from self._give(oldest)
+        return [oldest.patch] if self._give(oldest) else []
 
     def _ignore(self, path: str) -> None:
         self.passed_over.add(path)

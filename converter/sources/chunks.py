@@ -6,7 +6,7 @@ from mmap import PAGESIZE
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import CellPool
 from patchpress.converter.sources.assembly import WINDOW
-from patchpress.converter.sources.files import usual_files_size
+from patchpress.converter.sources.files import acquisitions_of, usual_files_size
 from patchpress.converter.sources.patch import Patch
 
 
@@ -58,4 +58,5 @@ def cell_pool(
         return None
     size = max(usual_files_size(modality) for modality in modalities)
     chunk = chunking.most_patches([modality.name for modality in modalities])
-    return CellPool(size + -size % PAGESIZE, (tasks + 1) * chunk + WINDOW)
+    each = max(map(acquisitions_of, modalities))
+    return CellPool(size + -size % PAGESIZE, (tasks + 1) * chunk * each + WINDOW)

@@ -4,11 +4,12 @@ Both give the bytes that come before damage, and tell a file that is cut.
 """
 
 import re
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
 import zstandard
 
-READ = 128 << 10  # bytes read from the disk at a time: memory of this size is used again at once
+from patchpress.converter.sources.streams import READ, Source, StreamDecompressor, Streams
+
 WINDOW = 128 << 20
 """Bytes that a zstd frame may ask to be kept in memory: what the zstd program takes by default."""
 WIDEST = 2 << 30
@@ -25,62 +26,42 @@ _BLOCK_HEADER = 3
 _REPEATED = 1  # the kind of a block that has one byte, whatever its length
 
 
-class Source(Protocol):
-    """Compressed bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """The next bytes, `size` at most; none at the end."""
-
-
-class GzipReader:
+class GzipReader(Streams):
     """Decompressed gzip, with all members of a file and zeros between and after them."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._packed = b""  # read, and not decompressed yet
+    magic = _GZIP_MAGIC
+
+    def _next_stream(self) -> StreamDecompressor:
+        return _GzipMember()
+
+
+class _GzipMember:
+    """Decompresses one member, and keeps what it was given and did not take yet."""
+
+    def __init__(self) -> None:
         self._member = _gzip_decompressor()
-        self._begun = False  # whether the member has got any bytes
-        self._is_first = True
-        self.leftover = b""
-        """Bytes after the last member, as far as they were read; empty if there are none."""
+        self._left = b""
 
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill a buffer as far as one piece gives bytes for it; gives 0 at the end.
+    @property
+    def eof(self) -> bool:
+        """Whether the member has come to its end."""
+        return bool(self._member.eof)
 
-        Raises:
-            EOFError: the last member is cut.
-        """
-        while not self.leftover:
-            if self._member.eof:
-                # After a member come zeros, another member, or both.
-                self._packed = self._member.unused_data.lstrip(b"\0")
-                self._member, self._begun, self._is_first = _gzip_decompressor(), False, False
-            if not self._begun and not self._find_member():
-                return 0
-            if not self._packed:
-                self._packed = self._source.read(READ)
-                if not self._packed:
-                    raise EOFError("it is cut")
-            given = self._member.decompress(self._packed, len(buffer))
-            self._packed = self._member.unconsumed_tail
-            if given:
-                buffer[: len(given)] = given
-                return len(given)
-        return 0
+    @property
+    def needs_input(self) -> bool:
+        """Whether it gives nothing more before it gets more."""
+        return not self._left
 
-    def _find_member(self) -> bool:
-        """Read up to the next member; gives whether there is one."""
-        while len(self._packed) < len(_GZIP_MAGIC):
-            more = self._source.read(READ)
-            if not more:
-                break
-            self._packed = (self._packed + more).lstrip(b"\0")
-        if not self._packed:
-            return False
-        self._begun = self._is_first or self._packed.startswith(_GZIP_MAGIC)
-        if not self._begun:
-            self.leftover = self._packed
-        return self._begun
+    @property
+    def unused_data(self) -> bytes:
+        """What came after the end of the member."""
+        return bytes(self._member.unused_data)
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """The next bytes."""
+        given = self._member.decompress(self._left or data, max_length)
+        self._left = self._member.unconsumed_tail
+        return bytes(given)
 
 
 def _gzip_decompressor() -> Any:

@@ -9,6 +9,7 @@ START = BLOCK  # bytes that tell
 _CHECKSUM = slice(148, 156)  # of a header: the sum of its bytes, in octal digits
 _AGAIN = "download it again"
 _UNPACK = "unpack it and give the folder"
+_JOIN = "join its parts with `zip -s 0 NAME.zip --out whole.zip`, and give that"
 
 
 class Content(NamedTuple):
@@ -23,6 +24,12 @@ class Content(NamedTuple):
 TAR = Content("a tar archive")
 GZIP = Content("gzip data")
 ZSTD = Content("zstd data")
+XZ = Content("xz data")
+BZIP2 = Content("bzip2 data")
+ZIP = Content("a zip archive")
+ZIP_EMPTY = Content("an empty zip archive", _AGAIN)
+STREAMED = (TAR, GZIP, ZSTD, XZ, BZIP2)
+"""What an archive may be that is read from its beginning to its end."""
 PARQUET = Content("a Parquet file", "give it as a table, with --path")
 TEXT = Content("a text", _AGAIN)
 NOTHING = Content("empty", _AGAIN)
@@ -33,11 +40,11 @@ _MAGIC: tuple[tuple[bytes, Content], ...] = (
     (b"\x28\xb5\x2f\xfd", ZSTD),
     (b"version https://git-lfs", Content("a Git LFS pointer", "fetch it with `git lfs pull`")),
     (b"/annex/objects/", Content("a git-annex pointer", "fetch it with `git annex get`")),
-    (b"PK\x03\x04", Content("a zip archive", _UNPACK)),
-    (b"PK\x05\x06", Content("an empty zip archive", _AGAIN)),
-    (b"PK\x07\x08", Content("the first part of a zip archive", _UNPACK)),
-    (b"\xfd7zXZ\0", Content("an xz file", _UNPACK)),
-    (b"BZh", Content("a bzip2 file", _UNPACK)),
+    (b"PK\x03\x04", ZIP),
+    (b"PK\x05\x06", ZIP_EMPTY),
+    (b"PK\x07\x08", Content("the first part of a zip archive that was split", _JOIN)),
+    (b"\xfd7zXZ\0", XZ),
+    (b"BZh", BZIP2),
     (b"7z\xbc\xaf\x27\x1c", Content("a 7z archive", _UNPACK)),
     (b"Rar!\x1a\x07", Content("a rar archive", _UNPACK)),
     (b"\x04\x22\x4d\x18", Content("an lz4 file", _UNPACK)),

@@ -1,23 +1,35 @@
-"""The decompressed bytes of an archive: its files read as one, by zstd, gzip or as they are."""
+"""The decompressed bytes of an archive: its files read as one, whatever compressed them."""
 
 import errno
 import hashlib
 import io
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from patchpress.converter.sizes import binary_size
+from patchpress.converter.sources.archive_names import no_file
 from patchpress.converter.sources.compression import (
-    READ,
     WIDEST,
     WINDOW,
     GzipReader,
     WindowTooLarge,
     ZstdReader,
 )
-from patchpress.converter.sources.contents import GZIP, START, TAR, ZEROS, ZSTD, content
+from patchpress.converter.sources.contents import (
+    BZIP2,
+    GZIP,
+    START,
+    TAR,
+    XZ,
+    ZEROS,
+    ZSTD,
+    content,
+)
+from patchpress.converter.sources.streams import READ
+from patchpress.converter.sources.xz import Bzip2Reader, DictionaryTooLarge, XzReader
 from patchpress.converter.text import size
 from patchpress.readers.errors import SourceError, SourceMissing
 
@@ -63,6 +75,8 @@ class JoinedFiles(io.RawIOBase):
         self.size = 0
         """Bytes of all files."""
         for path in paths:
+            if os.path.lexists(path) and not path.is_file():
+                raise no_file(path)
             if not path.is_file():
                 raise SourceMissing(f"there is no file {path}")
             self.size += path.stat().st_size
@@ -185,9 +199,14 @@ def _reader(files: JoinedFiles, path: Path, window: int) -> _Decompressing:
         return ZstdReader(files, window)
     if found is GZIP:
         return GzipReader(files)
+    if found is XZ:
+        return XzReader(files, window)
+    if found is BZIP2:
+        return Bzip2Reader(files)
     if found is None or found in (TAR, ZEROS):
         return _Plain(files)
-    raise SourceError(f"{path} is {found.name}: {found.way_out}")
+    way_out = found.way_out or "unpack it and give the folder"
+    raise SourceError(f"{path} is {found.name}: {way_out}")
 
 
 def _never() -> bool:
@@ -258,6 +277,12 @@ class DecompressedArchive:
             return at, error
         except WindowTooLarge as error:
             return at, self._too_large(error.window)
+        except DictionaryTooLarge:
+            return at, SourceError(
+                f"{self._path} needs more memory to be decompressed (its xz dictionary) than the "
+                f"{size(self._window)} that are allowed: decompress it with `xz -d` first, and "
+                "give the .tar"
+            )
         except Exception as error:  # each library has its own; the reader that waits must get it
             if isinstance(error, MemoryError) or "Allocation" in str(error):
                 return at, SourceError(

@@ -17,21 +17,38 @@ import numpy as np
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import Cell
 from patchpress.converter.shortage import shortage
+from patchpress.converter.sources.file_run import ArchivePlaces, FileRun, RunPart
 from patchpress.readers.errors import PatchError, PatchpressError
 
 Buffer = bytearray | memoryview
 _ALIGNMENT = 8  # bytes, of each file in a cell: that of the widest pixel
 LARGEST = 32 << 20
 """Bytes of a file, and of a patch that may have any size, unless twice the usual ones are more."""
+_MOST_BUFFERS = 1024  # that Linux fills by one call
 _HEAD = 4096  # bytes that a file usually has before its pixels, at most; or a JSON file in all
 
 
 def usual_files_size(modality: ModalitySource) -> int:
-    """Bytes that the files of one patch usually have at most; pixels are not compressed."""
-    pixels = sum(
-        np.dtype(band.dtype).itemsize * band.shape[0] * band.shape[1] for band in modality.bands
-    )
-    return (2 if modality.any_size else 1) * pixels + _HEAD * (len(modality.bands) + 1)
+    """Bytes that the files of one patch usually have at most; pixels are not compressed.
+
+    Of a place with several acquisitions, those of one.
+    """
+    sizes = {
+        band.name: np.dtype(band.dtype).itemsize * band.shape[0] * band.shape[1]
+        for band in modality.bands
+    }
+    pixels, files = sum(sizes.values()), modality.files or modality.bands
+    for file in modality.files:  # bands that are not stored lie in their files all the same
+        usual = next(sizes[name] for name in file.bands if name in sizes)
+        pixels += usual * sum(name not in sizes for name in file.bands)
+    if modality.time is not None and modality.time.order:
+        pixels *= modality.steps
+    return (2 if modality.any_size else 1) * pixels + _HEAD * (len(files) + 1)
+
+
+def acquisitions_of(modality: ModalitySource) -> int:
+    """How many acquisitions with files of their own a patch has at most."""
+    return modality.steps if modality.is_dated else 1
 
 
 def largest_file(modality: ModalitySource) -> int:
@@ -73,7 +90,22 @@ class PatchFiles(Protocol):
         """Close what is open."""
 
 
-def _check_size(path: str, nbytes: int, most: int | None) -> None:
+def copy_into(data: memoryview, into: Sequence[Buffer]) -> int:
+    """Copy bytes into buffers, one after the other; gives how many of them they took."""
+    at = 0
+    for buffer in into:
+        copied = data[at : at + len(buffer)]
+        buffer[: len(copied)] = copied
+        at += len(copied)
+    return at
+
+
+def check_size(path: str, nbytes: int, most: int | None) -> None:
+    """Refuse a file that has more than `most` bytes.
+
+    Raises:
+        PatchError: it has.
+    """
     if most is not None and nbytes > most:
         raise PatchError(f"{path} has {nbytes:,} bytes, far more than its pixels need")
 
@@ -123,6 +155,8 @@ class DiskFiles:
         """Fill buffers by one system call; gives how many bytes it read."""
         fd = self._open(name)
         try:
+            if len(into) > _MOST_BUFFERS:
+                return _readv_in_turns(fd, into)
             return os.readv(fd, into)
         except OSError as error:
             raise self._unreadable(name, error) from None
@@ -136,7 +170,7 @@ class DiskFiles:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise self._no_file(name)
-            _check_size(self.path(name), status.st_size, most)
+            check_size(self.path(name), status.st_size, most)
             with open(fd, "rb", buffering=0, closefd=False) as file:
                 return file.read()
         except OSError as error:
@@ -166,6 +200,18 @@ class DiskFiles:
         return PatchError(f"{self.path(name)} is no file, but a folder, a pipe or a device")
 
 
+def _readv_in_turns(fd: int, into: Sequence[Buffer]) -> int:
+    """Fill more buffers than the system takes at once; gives how many bytes it read."""
+    total = 0
+    for start in range(0, len(into), _MOST_BUFFERS):
+        some = into[start : start + _MOST_BUFFERS]
+        got = os.readv(fd, some)
+        total += got
+        if got < sum(map(len, some)):
+            break
+    return total
+
+
 class MemoryFiles:
     """Files whose bytes are in memory."""
 
@@ -187,18 +233,12 @@ class MemoryFiles:
 
     def readv(self, name: str, into: Sequence[Buffer]) -> int:
         """Copy a file into buffers; gives how many bytes of it they took."""
-        data = self._file(name)
-        at = 0
-        for buffer in into:
-            copied = data[at : at + len(buffer)]
-            buffer[: len(copied)] = copied
-            at += len(copied)
-        return at
+        return copy_into(self._file(name), into)
 
     def read(self, name: str, most: int | None = None) -> bytes:
         """All bytes of a file."""
         data = self._file(name)
-        _check_size(self.path(name), len(data), most)
+        check_size(self.path(name), len(data), most)
         return bytes(data)
 
     def close(self) -> None:
@@ -218,21 +258,27 @@ class ArchivedFiles:
     the cell are not pickled: a worker process sees them in the memory that it shares.
     """
 
-    __slots__ = ("_cell", "_end", "_own", "_spans", "fault")
+    __slots__ = ("_cell", "_end", "_own", "_run", "_spans", "fault", "places")
 
-    def __init__(self, cell: Cell | None = None) -> None:
+    def __init__(self, cell: Cell | None = None, archive: str = "") -> None:
+        """With `archive` the places of the files in it are noted, under its path."""
         self._cell = cell
         self._end = 0  # of what is used of the cell
+        self._run: FileRun | None = None
         self._spans: dict[str, tuple[int, int]] = {}  # name -> offset and length in the memory
         self._own: dict[str, bytearray] = {}
         self.fault = ""
         """A sentence about what is wrong with the files as a whole; empty if nothing is."""
+        self.places = ArchivePlaces(archive, {}) if archive else None
+        """Where the files lie in their archive, if that is noted. It is not pickled."""
 
     def __contains__(self, name: str) -> bool:
-        return name in self._spans or name in self._own
+        run = self._run
+        in_run = run is not None and any(run.before + part.rest == name for part in run.parts)
+        return in_run or name in self._spans or name in self._own
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _unpickled, (self._spans, self._own, self.fault)
+        return _unpickled, (self._spans, self._own, self.fault, self._run)
 
     def add(self, name: str, nbytes: int) -> memoryview:
         """Make room for a file; the caller fills the memory that this returns."""
@@ -244,6 +290,23 @@ class ArchivedFiles:
         self._end += nbytes + -nbytes % _ALIGNMENT
         self._spans[name] = start, nbytes
         return cell.pool.memory[start : start + nbytes]
+
+    def room_for_run(self, nbytes: int) -> memoryview | None:
+        """Room for all files at once, before any other; None if there is not so much."""
+        cell = self._cell
+        if cell is None or self._end or nbytes > cell.pool.size:
+            return None
+        return cell.pool.memory[cell.start : cell.start + nbytes]
+
+    def add_run(self, before: str, parts: tuple[RunPart, ...], nbytes: int) -> None:
+        """Note the files that the caller has put into `room_for_run(nbytes)`.
+
+        Each is called `before` and the rest of its name.
+        """
+        if self._cell is None:
+            raise ValueError("there is no room for a run of files")
+        self._run = FileRun(self._cell.start, before, parts)
+        self._end = nbytes + -nbytes % _ALIGNMENT
 
     def open(self, folder: str, memory: memoryview | None) -> MemoryFiles:
         """The files, to be read.
@@ -259,13 +322,25 @@ class ArchivedFiles:
             raise PatchError(self.fault)
         files = {name: memoryview(data) for name, data in self._own.items()}
         if memory is not None:
+            if self._run is not None:
+                first, before, parts = self._run
+                for rest, offset, nbytes in parts:
+                    start = first + offset
+                    files[before + rest] = memory[start : start + nbytes]
             for name, (start, nbytes) in self._spans.items():
                 files[name] = memory[start : start + nbytes]
         return MemoryFiles(files, folder)
 
 
+class FilesElsewhere(Protocol):
+    """The files of one patch that do not lie in a folder on disk. It can be pickled."""
+
+    def open(self, folder: str, memory: memoryview | None) -> PatchFiles:
+        """The files, to be read; as `ArchivedFiles.open`."""
+
+
 def open_files(
-    folder: str, archived: ArchivedFiles | None, memory: memoryview | None = None
+    folder: str, archived: FilesElsewhere | None, memory: memoryview | None = None
 ) -> PatchFiles:
     """The files of a patch, to be read: those in memory if there are such, else those on disk.
 
@@ -276,9 +351,9 @@ def open_files(
 
 
 def _unpickled(
-    spans: dict[str, tuple[int, int]], own: dict[str, bytearray], fault: str
+    spans: dict[str, tuple[int, int]], own: dict[str, bytearray], fault: str, run: FileRun | None
 ) -> ArchivedFiles:
     """Files in another process, which holds no cell of the pool."""
     files = ArchivedFiles()
-    files._spans, files._own, files.fault = spans, own, fault
+    files._spans, files._own, files.fault, files._run = spans, own, fault, run
     return files

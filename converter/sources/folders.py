@@ -7,20 +7,24 @@ from typing import NamedTuple
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.descriptions.expressions import Expression
 from patchpress.converter.descriptions.patterns import NameMatch, PathPattern, match_name
+from patchpress.converter.sources.acquisitions import places_in_folders
 from patchpress.converter.sources.listing import (
     AtPath,
     FolderLooks,
     Question,
     all_entries,
 )
+from patchpress.converter.sources.order_of_keys import OrderOfKeys
 from patchpress.converter.sources.passed_over import PassedOver, is_hidden
 from patchpress.converter.sources.patch import (
     Patch,
     Problem,
     file_patch,
     folder_patch,
+    ignore_problem,
     misplaced,
     name_problem,
+    undescribed,
 )
 
 
@@ -116,7 +120,13 @@ class Walk:
         """The path of the first entry that matched no pattern; empty if there is none."""
         self.waits = waits
         """Whether folders let it wait, which the first iteration finds out; None before."""
-        self._ascending: bool | None = None
+        self.passed_over_in_archives: dict[str, PassedOver] = {}  # it walks through none
+        self.notes: tuple[str, ...] = ()
+        self._order = OrderOfKeys(self.root)
+
+    def again(self) -> "Walk":
+        """The same walk once more, without a word about what it has reported."""
+        return Walk(self.modality, self.root, ignore_problem, waits=self.waits)
 
     @property
     def ascending(self) -> bool:
@@ -125,9 +135,7 @@ class Walk:
         Raises:
             RuntimeError: no iteration has come to its end.
         """
-        if self._ascending is None:
-            raise RuntimeError(f"the order of {self.root} is known after a whole walk")
-        return self._ascending
+        return self._order.ascending
 
     def __iter__(self) -> Iterator[Patch]:
         """Patches folder by folder; those of a folder by name.
@@ -136,19 +144,22 @@ class Walk:
             SourceError: a folder may not be read.
             PatchError: what `on_problem` raises.
         """
-        last, ascending = "", True
         self.passed_over = PassedOver()
         looks = FolderLooks(self.waits)
         try:
-            for number in range(len(self._patterns)):
-                root = _Folder(number, str(self.root), (), {}, all_entries(self.root))
-                for patch in self._descend(root, looks):
-                    ascending &= patch.key >= last
-                    last = patch.key
-                    yield patch
+            found = self._patches(looks)
+            if self.modality.is_dated:
+                found = places_in_folders(found, self.modality, self._on_problem)
+            yield from self._order.watched(found)
         finally:
             looks.close()
-        self._ascending, self.waits = ascending, looks.waits
+        self.waits = looks.waits
+
+    def _patches(self, looks: FolderLooks) -> Iterator[Patch]:
+        """The patches of all patterns."""
+        for number in range(len(self._patterns)):
+            root = _Folder(number, str(self.root), (), {}, all_entries(self.root))
+            yield from self._descend(root, looks)
 
     def _descend(self, folder: _Folder, looks: FolderLooks) -> Iterator[Patch]:
         """The patches of one pattern under a folder."""
@@ -156,6 +167,8 @@ class Walk:
         left = len(pattern.folders) - len(folder.names)
         if not left and pattern.is_folder_a_patch:
             yield from self._named(folder_patch(self.modality, pattern, folder.fields, folder.path))
+        elif not left and pattern.is_flat:
+            yield from self._flat(folder, pattern, looks)
         elif not left:
             read: set[str] = set()  # JSON files, which lie beside patches that are single files
             for name, fields in self._in_last(folder, pattern.file, looks, read):
@@ -172,6 +185,21 @@ class Walk:
         else:
             for inside in self._folders_in(folder, pattern.folders[-left], looks):
                 yield from self._descend(inside, looks)
+
+    def _flat(self, folder: _Folder, pattern: PathPattern, looks: FolderLooks) -> Iterator[Patch]:
+        """The patches whose files lie in one folder, each told by the names of its files."""
+        known = {file.name for file in self.modality.files_of(apart=True)}
+        seen, read = set[str](), set[str]()
+        for name, fields in self._in_last(folder, pattern.file, looks, read):
+            part = fields.pop(pattern.part)
+            patch = folder_patch(self.modality, pattern, folder.fields | fields, folder.path)
+            if part not in known:
+                self._on_problem(undescribed(patch.path(name), self.modality))
+            elif patch.before not in seen:
+                seen.add(patch.before)
+                if self.modality.sidecar is not None:
+                    read.add(self.modality.sidecar_of(patch.name))
+                yield from self._named(patch)
 
     def _folders_in(
         self, folder: _Folder, pattern: Expression, looks: FolderLooks

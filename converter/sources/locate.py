@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.sources.archive_names import archive_name, no_file
+from patchpress.converter.sources.archive_names import archive_name, is_one_of, no_file
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.contents import NOTHING
+from patchpress.converter.sources.file_patterns import files_named, files_of_pattern, is_pattern
 from patchpress.converter.sources.find_modality import (
     FoundModality,
     Location,
+    absent_beside_others,
     find_modality,
     modality_at,
 )
@@ -28,6 +30,9 @@ from patchpress.converter.sources.recognize import (
     what_is_seen,
 )
 from patchpress.converter.sources.tar import require_tar
+from patchpress.converter.sources.zip_bytes import ZipBytes
+from patchpress.converter.sources.zip_end import zip_end
+from patchpress.converter.sources.zipped_tables import tables_in_zips
 from patchpress.readers.errors import OptionError, SourceError, SourceIncomplete, SourceMissing
 from patchpress.readers.format.split_names import known_split
 from patchpress.readers.hints import hint
@@ -43,15 +48,17 @@ class SourceParts(NamedTuple):
 
     modalities: Mapping[str, Location]
     files: Mapping[str, Path]
-    """Tables, lists and pairs."""
+    """Tables, lists and pairs; of a table of several files each as ``NAME/PATH``."""
     absent: tuple[str, ...]
     """Names of the parts that the source does not have."""
     notes: tuple[str, ...] = ()
     """A sentence for each thing that is there and is not read."""
+    copied: Mapping[str, Path] = {}
+    """Of each of the files that was copied out of an archive, this archive."""
 
     @property
     def packed(self) -> tuple[str, ...]:
-        """The modalities that come out of archives."""
+        """The modalities that come out of archives which are read from beginning to end."""
         return tuple(name for name, location in self.modalities.items() if location.archives)
 
     @property
@@ -64,11 +71,13 @@ class SourceParts(NamedTuple):
     def paths(self) -> dict[str, tuple[Path, ...]]:
         """Every part with the paths that name it."""
         modalities = {name: location.paths for name, location in self.modalities.items()}
-        return modalities | {name: (path,) for name, path in self.files.items()}
+        return modalities | {
+            name: (self.copied.get(name, path),) for name, path in self.files.items()
+        }
 
     def files_named(self, names: Iterable[str]) -> dict[str, Path]:
         """Those of the files that have these names."""
-        return {name: self.files[name] for name in names if name in self.files}
+        return files_named(self.files, names)
 
 
 def locate(
@@ -94,12 +103,17 @@ def locate(
     """
     files = description.files()
     paths = _by_part(description, paths)
-    _check_wanted(description, wanted)
+    check_wanted(description, wanted)
     if not source.is_dir():
         raise SourceMissing(_no_folder(description, source))
     modalities, notes = _locate_modalities(description, source, paths, wanted, window)
-    found, absent, near_files = _locate_files(files, source, paths)
-    notes += near_files
+    found, absent = locate_files_of_source(files, source, paths)
+    zipped = tables_in_zips(source, {name: files[name] for name in absent})
+    found |= zipped.files
+    absent = [name for name in absent if name not in zipped.names]
+    single = {name: files[name] for name in absent if not is_pattern(files[name])}
+    meant = (near_file(source, name, file, files.values()) for name, file in single.items())
+    notes += [*zipped.notes, *filter(None, meant)]
     lacking = [
         modality
         for name, modality in description.modalities.items()
@@ -112,9 +126,11 @@ def locate(
         note = _tell_absent(modality, near, modalities)
         notes += [note] if note else []
     absent = [modality.name for modality in lacking] + absent
-    parts = SourceParts(modalities, found, tuple(absent), tuple(notes))
+    parts = SourceParts(modalities, found, tuple(absent), tuple(notes), zipped.archives)
     for archive in dict.fromkeys(a for one in modalities.values() for a in one.archives):
         require_tar(archive.files, archive.window)
+    for archive in dict.fromkeys(a for one in modalities.values() for a in one.zips):
+        zip_end(ZipBytes([str(file) for file in archive.files]))
     _log_parts(parts)
     return parts
 
@@ -145,17 +161,34 @@ def _locate_modalities(
                 f"modality {name}: there is no folder {source / modality.folder}"
                 f"{_or_archive(modality)}{near}; give it with --path {name}=PATH"
             )
+    if wanted is None and not description.complete:
+        unnamed = {n: at for n, at in modalities.items() if n not in paths}
+        for name in absent_beside_others(description.modalities.values(), unnamed):
+            del modalities[name]
     return modalities, notes
 
 
-def _locate_files(
+def locate_files_of_source(
     files: Mapping[str, str], source: Path, paths: Mapping[str, Path]
-) -> tuple[dict[str, Path], list[str], list[str]]:
-    """Where tables and lists are, the names of those that are absent, and what may be meant."""
+) -> tuple[dict[str, Path], list[str]]:
+    """Where tables and lists of a source are, and the names of those that are absent.
+
+    Args:
+        files: table or list -> its name in the source.
+        source: the folder.
+        paths: table or list -> where it is, if it is elsewhere.
+
+    Raises:
+        SourceMissing, SourceError: one that was given is not there, or is no file.
+    """
     found: dict[str, Path] = {}
     absent: list[str] = []
-    notes: list[str] = []
     for name, file in files.items():
+        if is_pattern(file) and name not in paths:
+            several = files_of_pattern(source, file)
+            found |= {f"{name}/{inner}": path for inner, path in several.items()}
+            absent += [] if several else [name]
+            continue
         path = paths.get(name, source / file)
         refuse_folder(name, path)
         if path.is_file():
@@ -164,9 +197,7 @@ def _locate_files(
             raise _no_file(name, path)
         else:
             absent.append(name)
-            near = near_file(source, name, file, files.values())
-            notes += [near] if near else []
-    return found, absent, notes
+    return found, absent
 
 
 def _no_file(name: str, path: Path) -> SourceError:
@@ -284,7 +315,12 @@ def _by_part(description: Description, paths: Mapping[str, Path]) -> dict[str, P
     return found
 
 
-def _check_wanted(description: Description, wanted: tuple[str, ...] | None) -> None:
+def check_wanted(description: Description, wanted: tuple[str, ...] | None) -> None:
+    """Refuse a modality that the description does not have.
+
+    Raises:
+        OptionError: there is no such one.
+    """
     for name in wanted or ():
         if name not in description.modalities:
             raise OptionError(
@@ -306,7 +342,9 @@ def _no_folder(description: Description, source: Path) -> str:
         return f"source {source} is {what}, not a folder: {expected}"
     modalities = description.modalities.items()
     owners = [
-        name for name, modality in modalities if archive and archive.stem in modality.archives
+        name
+        for name, modality in modalities
+        if archive and is_one_of(archive.stem, modality.archives)
     ]
     owners += [sight.what for sight in seen if sight.what in description.modalities]
     part = owners[0] if owners else next(iter(description.modalities))
@@ -322,7 +360,8 @@ def _or_archive(modality: ModalitySource) -> str:
 
 def _all_parts(description: Description) -> str:
     folders = [modality.folder for modality in description.modalities.values()]
-    return ", ".join(dict.fromkeys([*folders, *description.tables.values()]))
+    files = [table.file for table in description.tables.values()]
+    return ", ".join(dict.fromkeys([*folders, *files]))
 
 
 def _another_dataset(description: Description, source: Path) -> str:

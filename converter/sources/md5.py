@@ -1,7 +1,7 @@
 """Comparing files with the MD5s that their publishers gave."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description
@@ -10,13 +10,17 @@ from patchpress.readers.hints import hint
 
 
 def check_published_md5(
-    description: Description, archives: Iterable[Path], files: Iterable[Path]
+    description: Description,
+    archives: Iterable[Path],
+    files: Iterable[Path],
+    zips: Collection[Path] = (),
 ) -> dict[str, str]:
-    """Compare the MD5s of tables and lists now, and give those that the archives must have.
+    """Compare the MD5s of tables, lists and zips now, and give those that archives must have.
 
     Args:
         description: names the files that were published with an MD5.
         archives: the files of all archives.
+        zips: those of them that no pass reads from beginning to end.
         files: tables and lists; one that was published without an MD5 is not compared.
 
     Returns:
@@ -40,7 +44,7 @@ def check_published_md5(
                 f"the MD5 of {path.name} is not known: leave out --check-md5, or give the file its "
                 f"published name ({hint(path.name, published)})"
             )
-    for path in files:
+    for path in (*files, *zips):
         if path.name in published:
             require_md5(path, _digest(path), published[path.name])
     return {path.name: published[path.name] for path in archives}

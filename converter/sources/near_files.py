@@ -34,6 +34,9 @@ def near_file(source: Path, name: str, file: str, expected: Collection[str]) -> 
     """
     folder = (source / file).parent
     wanted = _bare(Path(file).name)
+    packed = source / f"{file.partition('/')[0]}.zip"
+    if "/" in file and not (source / file.partition("/")[0]).exists() and packed.is_file():
+        return f"no {file}, and none is in {packed.name}: unpack that one, if it lies there"
     if not folder.is_dir():
         return ""
     near = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchpress.converter.descriptions.description import ModalitySource
-from patchpress.converter.sources.archive_names import archive_name
+from patchpress.converter.sources.archive_names import archive_name, is_one_of
 from patchpress.converter.sources.match import last_name
 from patchpress.converter.sources.probe import Folders
 
@@ -52,7 +52,7 @@ def near_names(
     for name in folders.names(source):
         path = source / name
         known = archive_name(name)
-        if name in exact or (known is not None and known.stem in exact):
+        if name in exact or (known is not None and is_one_of(known.stem, exact)):
             continue
         is_folder = path.is_dir()
         stem = name if is_folder else _stem(name)
@@ -123,7 +123,9 @@ def _way_out(modality: ModalitySource, path: Path, *, is_folder: bool) -> str:
         return f"rename it to {modality.folder}, or give {option}"
     if _UNFINISHED.search(path.name):
         return "its download did not end, it seems"
-    whole = _PART.sub("", path.name) if archive_name(path.name.lower()) is None else path.name
+    # The last letters of ".rar" look like the number of a part.
+    is_whole = archive_name(path.name.lower()) is not None or _COMPRESSED.search(path.name)
+    whole = path.name if is_whole else _PART.sub("", path.name)
     if archive_name(whole.lower()) is not None:
         return f"rename it, or give {option}"
     ending = whole.removeprefix(_stem(whole)).lower()

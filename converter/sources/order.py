@@ -4,18 +4,79 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import merge
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.sources.archive_names import Archive, archive_name
+from patchpress.converter.sources.archive_names import Archive, archive_name, is_one_of
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
+from patchpress.converter.sources.find_modality import Location
 from patchpress.converter.sources.folders import Neighbours, Walk
 from patchpress.converter.sources.locate import SourceParts
 from patchpress.converter.sources.match import last_name
-from patchpress.converter.sources.patch import Patch, Problem, ignore_problem, no_patch
+from patchpress.converter.sources.parquet_walk import ParquetWalk
+from patchpress.converter.sources.patch import Patch, Problem, no_patch
 from patchpress.converter.sources.recognize import what_is_seen
+from patchpress.converter.sources.walks import JoinedWalk, PatchWalk
+from patchpress.converter.sources.zip_opened import ZipDirectories
+from patchpress.converter.sources.zip_walk import ZipNeighbours, ZipWalk
 from patchpress.readers.errors import PatchError, SourceError
 
 
-def walks_of(description: Description, parts: SourceParts, on_problem: Problem) -> dict[str, Walk]:
-    """A walk for each modality that has a folder."""
+def walks_of(
+    description: Description,
+    parts: SourceParts,
+    on_problem: Problem,
+    directories: ZipDirectories | None = None,
+) -> dict[str, PatchWalk]:
+    """A walk for each modality that has a folder, zip archives or Parquet files.
+
+    `directories` are those of zip archives that were read before.
+    """
+    found: dict[str, list[PatchWalk]] = {}
+    for name, walk in _folder_walks(description, parts, on_problem).items():
+        found.setdefault(name, []).append(walk)
+    for name, zipped in _zip_walks(description, parts, on_problem, directories).items():
+        found.setdefault(name, []).append(zipped)
+    for name, location in parts.modalities.items():
+        modality = description.modalities[name]
+        if location.tables and modality.embedded is not None:
+            rows = ParquetWalk(location.tables, modality, modality.embedded, on_problem)
+            found.setdefault(name, []).append(rows)
+    return {
+        name: found[name][0] if len(found[name]) == 1 else JoinedWalk(found[name])
+        for name in parts.modalities
+        if name in found
+    }
+
+
+def _zip_walks(
+    description: Description,
+    parts: SourceParts,
+    on_problem: Problem,
+    directories: ZipDirectories | None,
+) -> dict[str, ZipWalk]:
+    directories, is_part = directories or ZipDirectories(), _part_test(description, parts)
+    walks: dict[str, ZipWalk] = {}
+    for name, location in parts.modalities.items():
+        if not location.zips:
+            continue
+        sharing = [other for other, one in parts.modalities.items() if _share_zips(one, location)]
+        neighbours = ZipNeighbours(
+            folders=[modality.folder for modality in description.modalities.values()],
+            absent=_absent_folders(description, parts),
+            others=[description.modalities[other] for other in sharing if other != name],
+            is_part=is_part,
+            counts=sharing[0] == name,
+        )
+        modality = description.modalities[name]
+        walks[name] = ZipWalk(location.zips, modality, on_problem, directories, neighbours)
+    return walks
+
+
+def _share_zips(one: Location, other: Location) -> bool:
+    return not set(one.zips).isdisjoint(other.zips)
+
+
+def _folder_walks(
+    description: Description, parts: SourceParts, on_problem: Problem
+) -> dict[str, Walk]:
     roots = {
         name: location.folder
         for name, location in parts.modalities.items()
@@ -49,7 +110,7 @@ def _part_test(description: Description, parts: SourceParts) -> Callable[[str], 
 
     def is_part(name: str) -> bool:
         archive = archive_name(name)
-        return name in known or (archive is not None and archive.stem in stems)
+        return name in known or (archive is not None and is_one_of(archive.stem, stems))
 
     return is_part
 
@@ -67,13 +128,18 @@ def streams_of(
         if location.archives:
             sharing.setdefault(location.archives, []).append(name)
     folders = [modality.folder for modality in description.modalities.values()]
-    lacking = [description.modalities[n] for n in parts.absent if n in description.modalities]
-    absent = frozenset(last_name(modality.folder) for modality in lacking)
+    absent = _absent_folders(description, parts)
     streams = []
     for archives, names in sharing.items():
         modalities = [description.modalities[name] for name in names]
         streams.append(ArchiveStream(archives, modalities, on_problem, options, folders, absent))
     return streams
+
+
+def _absent_folders(description: Description, parts: SourceParts) -> frozenset[str]:
+    """Names of the folders of modalities that are wanted and not found anywhere."""
+    lacking = [description.modalities[n] for n in parts.absent if n in description.modalities]
+    return frozenset(last_name(modality.folder) for modality in lacking)
 
 
 def share_read(streams: Sequence[ArchiveStream]) -> float | None:
@@ -83,7 +149,7 @@ def share_read(streams: Sequence[ArchiveStream]) -> float | None:
 
 
 def patches_in_key_order(
-    walked: Mapping[str, Walk],
+    walked: Mapping[str, PatchWalk],
     streams: Sequence[ArchiveStream] = (),
     takes: Callable[[Patch], bool] | None = None,
 ) -> Iterator[Patch]:
@@ -106,8 +172,7 @@ def patches_in_key_order(
     """
     ordered = []
     for before in walked.values():
-        again = Walk(before.modality, before.root, ignore_problem, waits=before.waits)
-        walk: Iterator[Patch] = iter(again)
+        walk: Iterator[Patch] = iter(before.again())
         if not before.ascending:
             walk = iter(sorted(walk, key=_key))
         ordered.append(filter(takes, walk) if takes else walk)
@@ -118,15 +183,19 @@ def _key(patch: Patch) -> str:
     return patch.key
 
 
-def require_patches(description: Description, parts: SourceParts) -> None:
+def require_patches(
+    description: Description, parts: SourceParts, directories: ZipDirectories | None = None
+) -> None:
     """Refuse a modality's folder without any patch: it is empty or another dataset's.
+
+    `directories` keep those of zip archives that are read for it.
 
     Raises:
         SourceError: the message shows what the folder holds and what is expected.
         PatchError: all that it has are patches with an error; it is that of the first.
     """
     problems: list[PatchError] = []
-    for name, walk in walks_of(description, parts, problems.append).items():
+    for name, walk in walks_of(description, parts, problems.append, directories).items():
         problems.clear()
         if next(iter(walk), None) is None:
             if problems:

@@ -1,11 +1,13 @@
 """One patch of one modality: where its files lie, and what its record is called."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
 
 from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.descriptions.patterns import PathPattern
-from patchpress.converter.sources.files import ArchivedFiles
+from patchpress.converter.sources.files import ArchivedFiles, FilesElsewhere
 from patchpress.readers.errors import PatchError, SourceError
 
 Problem = Callable[[PatchError], None]
@@ -26,30 +28,65 @@ class Patch:
     """The folder with its files: on disk, or the path of an archive and the folder inside it."""
     before: str = ""
     after: str = ""
-    """A band's file is ``before + band + after``; a file of all bands is ``before``."""
+    """Its files are ``before + name + after``, of the names in `ModalitySource.files_of`; or it is
+    one file, called `before`."""
     values: tuple[str, ...] = ()
     """Values of the modality's columns, in their order."""
-    archived: ArchivedFiles | None = None
+    archived: FilesElsewhere | None = None
     """Its files if they come out of an archive; if None, they are in the folder on disk."""
+    date: str = ""
+    """Of an acquisition, as its path tells it; empty if its modality has no time axis."""
+    acquisitions: tuple["Patch", ...] = ()
+    """Of a place: its acquisitions, each with its own files, by date. Empty if it has one alone."""
 
-    def with_archived(self, files: ArchivedFiles | None) -> "Patch":
+    @property
+    def in_memory(self) -> ArchivedFiles | None:
+        """Its files if they were read out of an archive before it was given on."""
+        return self.archived if isinstance(self.archived, ArchivedFiles) else None
+
+    def receive(self, files: FilesElsewhere) -> None:
+        """Give files out of an archive to a patch that was just made, before anybody has seen it.
+
+        A copy of all fields, as `with_archived` makes it, takes some microseconds.
+        """
+        object.__setattr__(self, "archived", files)
+
+    def with_archived(self, files: FilesElsewhere | None) -> "Patch":
         """The same patch with files out of an archive, or without them."""
-        return replace(self, archived=files)
+        inside = tuple(one.with_archived(files) for one in self.acquisitions)
+        values = dict(zip(_FIELDS, _values(self), strict=True))
+        return Patch(**values | {"archived": files, "acquisitions": inside})
+
+    def __reduce__(self) -> tuple[object, ...]:  # in less time than dataclasses have for it
+        return _unpickled, _values(self)
 
     def path(self, name: str) -> str:
         """The path of one of its files, for sentences."""
         return f"{self.folder}/{name}"
 
-    def file(self, band: str) -> str:
-        """Name of the file that holds a band: each band has its own, or one file has them all."""
-        return f"{self.before}{band}{self.after}" if self.after else self.before
+    @property
+    def apart(self) -> bool:
+        """Whether its bands are in several files."""
+        return bool(self.after)
+
+    def file(self, name: str) -> str:
+        """The whole name of the file of that name: that of a band, or of several."""
+        return f"{self.before}{name}{self.after}" if self.after else self.before
+
+
+_FIELDS = tuple(field.name for field in fields(Patch))
+_values: Callable[[Patch], tuple[Any, ...]] = attrgetter(*_FIELDS)
+
+
+def _unpickled(*values: Any) -> Patch:
+    return Patch(**dict(zip(_FIELDS, values, strict=True)))
 
 
 def folder_patch(
     modality: ModalitySource, pattern: PathPattern, fields: Mapping[str, str], folder: str
 ) -> Patch:
     """The patch that a folder is; `fields` are those of its path."""
-    before, after = pattern.around_band(fields)
+    before, after = pattern.around_part(fields)
     return named_patch(modality, fields, folder, before, after)
 
 
@@ -79,6 +116,7 @@ def named_patch(
         before=before,
         after=after,
         values=tuple(template.format_map(fields) for template in modality.columns.values()),
+        date=modality.time.date.format_map(fields) if modality.time else "",
     )
 
 
@@ -128,6 +166,12 @@ def no_patch(
 def misplaced(path: str, said: str) -> PatchError:
     """The error of a file or folder whose name tells another folder than the one it lies in."""
     return PatchError(f"{path} lies in the wrong folder: its name says {said}")
+
+
+def undescribed(path: str, modality: ModalitySource) -> PatchError:
+    """The error of a file that is called as those with bands are, and is none of them."""
+    what = "file of bands" if modality.files else "band"
+    return PatchError(f"{path} is a {what} that the description does not have")
 
 
 def stopping(error: PatchError) -> PatchError:

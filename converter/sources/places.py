@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from patchpress.converter.sources.archives import ArchiveStream
-from patchpress.converter.sources.folders import Walk
-from patchpress.converter.sources.patch import Patch, ignore_problem
+from patchpress.converter.sources.patch import Patch
+from patchpress.converter.sources.walks import PatchWalk
 from patchpress.readers.errors import PatchError
 
 
@@ -14,7 +14,7 @@ class Places:
     It costs nothing until it is asked. Then folders are walked once more.
     """
 
-    def __init__(self, walks: Mapping[str, Walk], streams: Sequence[ArchiveStream]) -> None:
+    def __init__(self, walks: Mapping[str, PatchWalk], streams: Sequence[ArchiveStream]) -> None:
         self._walks, self._streams = walks, streams
         self._in_folders: dict[str, dict[str, list[str]]] = {}  # modality -> key -> places
 
@@ -48,7 +48,7 @@ class Places:
             found: dict[str, list[str]] = {}
             walk = self._walks.get(modality)
             if walk is not None:
-                for patch in Walk(walk.modality, walk.root, ignore_problem):
+                for patch in walk.again():
                     found.setdefault(patch.key, []).append(_place(patch))
             self._in_folders[modality] = found
         return self._in_folders[modality]
@@ -56,4 +56,4 @@ class Places:
 
 def _place(patch: Patch) -> str:
     """The folder or file that a patch is."""
-    return patch.folder if patch.after or not patch.before else patch.path(patch.before)
+    return patch.folder if patch.apart or not patch.before else patch.path(patch.before)

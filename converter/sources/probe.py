@@ -11,12 +11,14 @@ from pathlib import Path
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.descriptions.patterns import PathPattern, match_name
-from patchpress.converter.sources.archive_names import Archive, archive_name
+from patchpress.converter.sources.archive_names import Archive, archive_name, is_one_of
 from patchpress.converter.sources.compression import WIDEST
+from patchpress.converter.sources.embedded_tables import tables_in
 from patchpress.converter.sources.folders import entries, patterns_of
 from patchpress.converter.sources.match import last_name
 from patchpress.converter.sources.passed_over import has_hidden_part, is_hidden
 from patchpress.converter.sources.tar import TarStream
+from patchpress.converter.sources.zip_opened import zip_directory
 from patchpress.readers.errors import PatchpressError
 
 NAMES = 2000  # in a folder, at most
@@ -77,10 +79,10 @@ class Folders:
         names = self.names(folder)
         if depth == len(pattern.folders):
             if pattern.is_folder_a_patch:
-                before, after = pattern.around_band(known)
-                bands = [f"{before}{band.name}{after}" for band in modality.bands]
-                files = bands if pattern.has_band else [before]
-                return known if set(files) & set(names) else None
+                before, after = pattern.around_part(known)
+                parts = modality.files_of(apart=pattern.apart)
+                files = {f"{before}{part.name}{after}" for part in parts}
+                return known if files & set(names) else None
             for name in names:
                 match = pattern.match_file(name, known)
                 if match is not None and match.disagreement is None:
@@ -118,21 +120,26 @@ def takes_anything(modality: ModalitySource) -> bool:
     )
 
 
-def parts_by_name(description: Description, folder: Path, folders: Folders) -> list[str]:
+def parts_by_name(
+    description: Description, folder: Path, folders: Folders, *, archives_too: bool = True
+) -> list[str]:
     """The modalities that a folder has where the description expects them, or in archives.
 
     Archives are known by their names, and not opened.
     """
     archives: dict[str, str] = {}
-    for file in _entries(folder):
+    for file in _entries(folder) if archives_too else ():
         name = archive_name(file)
         if name is not None and (folder / file).is_file():
             archives.setdefault(name.stem, f"{file}, …" if name.part else file)
     found = []
     for modality in description.modalities.values():
-        packed = [archives[stem] for stem in modality.archives if stem in archives]
+        packed = [file for stem, file in archives.items() if is_one_of(stem, modality.archives)]
         if folders.has_patch(description, modality, folder / modality.folder):
             found.append(modality.name)
+        elif tables := tables_in(modality, folder):
+            more = ", …" if len(tables) > 1 else ""
+            found.append(f"{modality.name} ({tables[0].relative_to(folder)}{more})")
         elif packed:
             found.append(f"{modality.name} ({', '.join(packed)})")
     return found
@@ -145,10 +152,13 @@ def _entries(folder: Path) -> list[str]:
         return []
 
 
-def first_files(archive: Archive) -> list[str]:
+def first_files(archive: Archive, *, is_zip: bool = False) -> list[str]:
     """The paths of the first files in an archive; those before damage, none if it is no archive."""
     paths: list[str] = []
     try:
+        if is_zip:
+            found = zip_directory([str(file) for file in archive.files]).first_paths(MEMBERS)
+            return [path for path in found if not has_hidden_part(path)]
         with closing(TarStream(archive.files, window=WIDEST, most=BYTES)) as stream:
             for member in islice(stream, MEMBERS):
                 if not has_hidden_part(member.path):
@@ -185,7 +195,8 @@ def _depth(modality: ModalitySource, path: str) -> int:
         depth = len(pattern.folders) + 1
         if len(names) < depth or not pattern.claims(names[-depth:], is_folder=False):
             continue
-        endings = tuple(f"{band.name}{pattern.after}" for band in modality.bands)
-        if not pattern.has_band or names[-1].endswith(endings):
+        parts = modality.files_of(apart=pattern.apart)
+        endings = tuple(f"{part.name}{pattern.after}" for part in parts)
+        if not pattern.apart or names[-1].endswith(endings):
             return depth
     return 0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.parse import built_in_descriptions, load_description
 from patchpress.converter.sources.archive_names import Archive, archive_at, archive_name
-from patchpress.converter.sources.contents import GZIP, START, TAR, ZSTD, Content, content
+from patchpress.converter.sources.contents import START, STREAMED, ZIP, Content, content
 from patchpress.converter.sources.probe import (
     Folders,
     first_files,
@@ -62,11 +62,13 @@ def fitting(folder: Path) -> dict[str, list[str]]:
     return {name: parts for name, parts in found.items() if parts}
 
 
-def is_source(folder: Path, asked: Description | None = None) -> str | None:
+def is_source(
+    folder: Path, asked: Description | None = None, *, archives_too: bool = True
+) -> str | None:
     """The data set of which a folder has patches or archives; None if it has none."""
     folders = Folders()
     for name, description in known_descriptions(asked).items():
-        if parts_by_name(description, folder, folders):
+        if parts_by_name(description, folder, folders, archives_too=archives_too):
             return name
     return None
 
@@ -191,9 +193,10 @@ class _Search:
                 what = f"{known}, by its MD5"
                 yield Sight(name, what, file, f"rename it to {known}", is_part=True)
                 return
-        if kind_of(file) not in (TAR, GZIP, ZSTD):
+        kind = kind_of(file)
+        if kind not in (*STREAMED, ZIP):
             return
-        paths = first_files(_whole(file))
+        paths = first_files(_whole(file), is_zip=kind is ZIP)
         found = [
             (depth, name, modality)
             for name, description in self._descriptions.items()
@@ -223,7 +226,12 @@ def _whole(file: Path) -> Archive:
 
 
 def kind_of(file: Path) -> Content | None:
-    """What a file is by its first bytes; None if that is not known, or it cannot be read."""
+    """What a file is by its first bytes; None if that is not known, or it cannot be read.
+
+    Nothing else is opened: a pipe would wait for somebody to write.
+    """
+    if not file.is_file():
+        return None
     try:
         with file.open("rb") as opened:
             return content(opened.read(START))

@@ -4,7 +4,7 @@ Plain, in gzip or in zstd, whole or split into several files that are read as on
 were put one after the other are read to the end of the last, as by `tar --ignore-zeros`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,16 +32,13 @@ from patchpress.converter.sources.tar_header import (
     parse_header,
     parse_pax,
 )
+from patchpress.converter.sources.unfolded import Unfolded
 from patchpress.converter.sources.unpacker import Unpacker
-from patchpress.converter.text import size
 from patchpress.readers.errors import SourceError
 
 BLOCK = 512  # bytes of a tar block: headers and files begin at a multiple of it
 RECORD = 20 * BLOCK  # bytes that an archive without files has
 ZEROS_LIMIT = 1 << 30  # zeros after the end of an archive: a tape's record has a few MB of them
-UNFOLDED, UNFOLDED_RATIO = 1 << 30, 500
-"""An archive may unfold to so many times its size, and so many bytes besides. Published maps, which
-are mostly one class, unfold to 56 times theirs."""
 HEADERS_KEPT = 64
 NAME_LIMIT = 64 << 10  # bytes of a GNU long name or a pax header: more is damage
 
@@ -84,14 +81,15 @@ class TarStream:
             if unpacker
             else ThreadReader(paths, md5=md5, window=window, most=most)
         )
-        self._most = most
-        self._unfolded = 0  # bytes that the reader gave
-        self._chunk = memoryview(b"")
-        self._at = 0  # how far the chunk has been read
+        self._bytes = Unfolded(self.path, self._reader, self._what_came, most)
         self._left = 0  # bytes of the current file that were not read yet
+        self._padding = 0  # bytes after it, up to the next block
+        self._current = ""  # its path
         # The bands of a patch often have the same header block: a long name is written before the
         # block, which has the name's beginning only.
         self._headers: dict[bytes, Header] = {}
+        self.blocks: list[bytes] = []
+        """The header of the file that came last, with the entries before it that tell its name."""
         self.last = ""
         """Path of the last file that came whole."""
         self.last_patch = ""
@@ -126,9 +124,10 @@ class TarStream:
     def _members(self) -> Iterator[Member]:
         path, size = "", -1  # of the next entry, if an entry before it tells
         next_block: bytes | None = None
-        headers = self._headers
+        headers, blocks = self._headers, self.blocks
+        take = self._bytes.take
         while True:
-            block, next_block = next_block or self._take(BLOCK), None
+            block, next_block = next_block or take(BLOCK), None
             header = headers.get(block)
             if header is None:
                 if not any(block):
@@ -138,10 +137,14 @@ class TarStream:
                     continue
                 header = self._parse(block)
             kind, nbytes, name = header
+            blocks.append(block)
             if kind in ABOUT_NEXT:
                 text = self._text(nbytes)
+                blocks.append(text)
                 if kind == LONG_NAME:
-                    path = text.rstrip(b"\0").decode(errors="surrogateescape")
+                    path = text.partition(b"\0")[0].decode(errors="surrogateescape")
+                    if not path:
+                        raise HeaderDamaged("an empty long name")
                 elif kind == PAX_GLOBAL:
                     parse_pax(text, "", -1)  # of its values only those are looked at that refuse it
                 elif kind != LONG_LINK:
@@ -154,14 +157,15 @@ class TarStream:
             if size >= 0:
                 nbytes, size = size, -1
             if kind in FILES and name[-1:] != "/":
-                name = inside(name)
-                self._left = nbytes
-                yield Member(name, nbytes)
-                self._pass(self._left + -nbytes % BLOCK)
+                self._current = inside(name)
+                self._left, self._padding = nbytes, -nbytes % BLOCK
+                yield Member(self._current, nbytes)
+                self._bytes.pass_over(self._left + self._padding)
                 self._left = 0
-                self.last = name
+                self.last = self._current
             else:
                 self._pass_other(kind, name, nbytes)
+            blocks.clear()
 
     def _pass_other(self, kind: bytes, name: str, nbytes: int) -> None:
         """Pass over an entry that is no file, or refuse it."""
@@ -176,7 +180,7 @@ class TarStream:
                 )
             if kind not in FOLDERS and not name.endswith("/"):
                 raise HeaderDamaged(f"an entry of the unknown kind {kind!r} ({name})")
-        self._pass(nbytes + -nbytes % BLOCK)
+        self._bytes.pass_over(nbytes + -nbytes % BLOCK)
         if kind != LABEL:
             self.last = path
 
@@ -191,16 +195,32 @@ class TarStream:
         if nbytes > self._left:
             raise ValueError(f"{nbytes} bytes asked of a file that has {self._left} left")
         self._left -= nbytes
-        at, end = self._at, self._at + nbytes
-        if end <= len(self._chunk):
-            buffer[:] = self._chunk[at:end]
-            self._at = end
-            return
-        done = 0
-        while done < nbytes:
-            given = self._next(nbytes - done)
-            buffer[done : done + len(given)] = given
-            done += len(given)
+        self._bytes.fill(buffer)
+
+    @property
+    def position(self) -> int:
+        """Bytes of the unfolded archive before the next one that is read."""
+        return self._bytes.position
+
+    def take_run(
+        self, nbytes: int, fits: Callable[[memoryview], bool], into: memoryview | None, last: str
+    ) -> bool:
+        """Take, in one piece, the next bytes of the file that came last and the files after it.
+
+        Args:
+            nbytes: up to the end of the last file's last block.
+            fits: tells of these bytes whether they are those files.
+            into: memory of this size that they are copied to; None passes over them.
+            last: path of the last file.
+
+        Returns:
+            Whether they were taken. If not, all files can still be read one by one.
+        """
+        if not self._bytes.take_if(nbytes, fits, into):
+            return False
+        self._left = self._padding = 0
+        self._current = last
+        return True
 
     def digests(self) -> dict[Path, str]:
         """The MD5 of each file, in hexadecimal, after the last member of the archive.
@@ -209,52 +229,6 @@ class TarStream:
         """
         return self._reader.digests()
 
-    def _pass(self, nbytes: int) -> None:
-        """Skip the next bytes."""
-        if self._at + nbytes <= len(self._chunk):
-            self._at += nbytes
-            return
-        while nbytes:
-            nbytes -= len(self._next(nbytes))
-
-    def _take(self, nbytes: int) -> bytes:
-        """Exactly so many of the next bytes."""
-        at, end = self._at, self._at + nbytes
-        if end <= len(self._chunk):
-            self._at = end
-            return bytes(self._chunk[at:end])
-        taken = bytearray()
-        while len(taken) < nbytes:
-            taken += self._next(nbytes - len(taken))
-        return bytes(taken)
-
-    def _next(self, most: int) -> memoryview:
-        """The next bytes, at least one and at most so many; valid until the next call."""
-        if self._at == len(self._chunk):
-            self._chunk, self._at = self._read_chunk(), 0
-            if not len(self._chunk):
-                raise SourceError(f"{self.path} ends early: {self._what_came()}; download it again")
-        given = self._chunk[self._at : self._at + most]
-        self._at += len(given)
-        return given
-
-    def _read_chunk(self) -> memoryview:
-        try:
-            chunk = self._reader.next()
-        except ArchiveDamaged as error:
-            raise SourceError(f"{error}: {self._what_came()}; download it again") from None
-        self._unfolded += len(chunk)
-        if self._most is not None and self._unfolded > self._most:
-            return chunk[:0]
-        consumed = self._reader.consumed
-        if self._unfolded > UNFOLDED + UNFOLDED_RATIO * consumed:
-            raise SourceError(
-                f"{self.path} unfolds to more than {UNFOLDED_RATIO} times its size, as no archive "
-                f"of patches does ({size(self._unfolded)} of {size(consumed)}): "
-                f"{self._what_came()}; download it again, or unpack it and give the folder"
-            )
-        return chunk
-
     def _next_archive(self) -> bytes | None:
         """The first block of the next archive, after the zeros at the end of one; None if none is.
 
@@ -262,47 +236,19 @@ class TarStream:
         noticed. Bytes that are no archive are counted in `leftover`.
         """
         self.archives += 1
-        zeros = count = 0  # before the next byte that is none, in its block and in all
-        while True:
-            rest = bytes(self._chunk[self._at :])
-            found = len(rest) - len(rest.lstrip(b"\0"))
-            self._at += found
-            zeros, count = (zeros + found) % BLOCK, count + found
-            if count > ZEROS_LIMIT:
-                raise SourceError(
-                    f"{self.path} has more than {size(ZEROS_LIMIT)} of zeros after its end: "
-                    f"{self._what_came()}; cut them off, or download it again"
-                )
-            if found < len(rest):
-                break
-            self._chunk, self._at = self._read_chunk(), 0
-            if not len(self._chunk):
-                self.leftover = self._reader.leftover
-                if not self._headers and self._reader.consumed > RECORD:
-                    raise SourceError(f"{self.path} is {ZEROS.name}: {ZEROS.way_out}")
-                return None
-        block = bytes(zeros) + self._take_at_most(BLOCK - zeros)
+        zeros = self._bytes.pass_zeros(ZEROS_LIMIT)
+        if zeros is None:
+            self.leftover = self._reader.leftover
+            if not self._headers and self._reader.consumed > RECORD:
+                raise SourceError(f"{self.path} is {ZEROS.name}: {ZEROS.way_out}")
+            return None
+        zeros %= BLOCK  # before the next byte that is none, in its block
+        block = bytes(zeros) + self._bytes.take_at_most(BLOCK - zeros)
         if is_tar_header(block):
             return block
         start = block[zeros:]
-        count = len(start) + len(self._chunk) - self._at
-        while len(chunk := self._read_chunk()):
-            count += len(chunk)
-        self.leftover = Leftover(count, start)
+        self.leftover = Leftover(len(start) + self._bytes.pass_all(), start)
         return None
-
-    def _take_at_most(self, nbytes: int) -> bytes:
-        """So many of the next bytes, or all that are left."""
-        taken = bytearray()
-        while len(taken) < nbytes:
-            if self._at == len(self._chunk):
-                self._chunk, self._at = self._read_chunk(), 0
-                if not len(self._chunk):
-                    break
-            given = self._chunk[self._at : self._at + nbytes - len(taken)]
-            self._at += len(given)
-            taken += given
-        return bytes(taken)
 
     def _parse(self, block: bytes) -> Header:
         if not is_header(block):
@@ -319,7 +265,7 @@ class TarStream:
         """The contents of an entry that tells about the next one."""
         if nbytes > NAME_LIMIT:
             raise HeaderDamaged(f"a name of {nbytes:,} bytes")
-        return self._take(nbytes + -nbytes % BLOCK)[:nbytes]
+        return self._bytes.take(nbytes + -nbytes % BLOCK)[:nbytes]
 
     def _what_came(self) -> str:
         if self.last_patch:

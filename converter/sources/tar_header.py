@@ -32,7 +32,8 @@ VOLUME = (
     "together, and give the folder"
 )
 _SPARSE = "has a sparse file in it, which is not read: pack it without --sparse"
-_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
+# An old writer whose field before this one is too long leaves a zero byte, as GNU tar knows.
+_OCTAL = re.compile(rb" *\0? *([0-7]+)[ \0]*|[ \0]*")
 _DIGITS = 20  # of a number in a pax header: more than any size or length has
 _CHECKSUM = slice(148, 156)
 _BLANKS = b" " * 8

@@ -7,10 +7,10 @@ the numbers of the chunks go through a pipe.
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
+from typing import NamedTuple
 
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
@@ -20,8 +20,7 @@ from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
 from patchpress.readers.errors import PatchpressError, SourceError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chunk:
+class _Chunk(NamedTuple):
     """What the child tells of a chunk that it has filled."""
 
     job: int
@@ -33,8 +32,7 @@ class _Chunk:
     """Bytes of the archive read from the disk."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
+class _End(NamedTuple):
     """What the child tells after the last chunk of an archive."""
 
     job: int

@@ -10,6 +10,7 @@ from patchpress.converter.storage.folder import writing
 from patchpress.converter.storage.journal import Journal
 from patchpress.converter.storage.pages import Pages
 from patchpress.converter.storage.transactions import Mark, Transactions
+from patchpress.readers.access.disk_order import Announced
 from patchpress.readers.access.files import open_file
 from patchpress.readers.errors import TargetError
 from patchpress.readers.format.manifest import DATA
@@ -30,7 +31,8 @@ def copy_by_lmdb(data: Path, journal: Journal, folder: Path) -> Mark:
         nonlocal done
         done = mark
 
-    pages, written = Pages(), open_file(data).bytes
+    file = open_file(data)
+    pages, written, ahead = Pages(), file.bytes, Announced(file)
     with writing(folder / DATA):
         transactions = Transactions(folder, done, note)
         try:
@@ -40,6 +42,7 @@ def copy_by_lmdb(data: Path, journal: Journal, folder: Path) -> Mark:
                 key, length = entry.key.encode(), entry.result.length
                 number, _ = pages.add(key, length)
                 begin = number * PAGE_BYTES + ROOM
+                ahead.reach(begin + length)
                 record = written[begin : begin + length]
                 if xxhash.xxh3_64_intdigest(record) != entry.result.checksum:
                     raise TargetError(

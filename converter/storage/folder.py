@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -34,6 +35,7 @@ from patchpress.readers.format.manifest import JOURNAL, MANIFEST, MARKER, Manife
 from patchpress.readers.format.whole_file import flush_folder
 
 NO_ROOM = 8 << 20  # bytes, two commits of LMDB: with less, a disk is full
+_ATTEMPTS, _PAUSE = 100, 0.1  # seconds; a worker learns much sooner that nobody waits for it
 
 DecisiveSettings = Mapping[str, Any]
 """All that decides what a conversion stores, by names that a user knows: the marker has them.
@@ -63,7 +65,7 @@ class Target:
 
         Raises:
             TargetError: a finished store without `overwrite`; files that are not known to be this
-                package's; no right to remove or to write.
+                package's; no right to remove or to write; another process does not stop writing.
         """
         with writing(self.store):
             names = _replaceable(self.store, overwrite=self.overwrite)
@@ -73,12 +75,33 @@ class Target:
             # From here on the marker tells, whenever this process is killed, that a conversion
             # began the store, and that none goes on here: it has no settings yet.
             self._write(MARKER_BEGIN + version("patchpress").encode() + b'"\n}')
+            self._remove(names)
+            self.begun = True
+            self._write(json.dumps(settings, indent=1).encode())
+
+    def _remove(self, names: list[str]) -> None:
+        """Remove files of the store, and the folders of its shards.
+
+        A worker of the conversion before may not know yet that it has failed, and move one more
+        shard to its place: that is removed, too.
+        """
+        for _ in range(_ATTEMPTS):
             for name in sorted(names, key=lambda name: name != MANIFEST):
                 if name != MARKER:
                     (self.store / name).unlink(missing_ok=True)
-            remove_folders(self.store)
-            self.begun = True
-            self._write(json.dumps(settings, indent=1).encode())
+            try:
+                remove_folders(self.store)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+            else:
+                return
+            time.sleep(_PAUSE)
+            names = own_files(self.store)
+        raise TargetError(
+            f"another process still moves shards into {self.store}: wait for its end, or end it, "
+            "and run the same command again"
+        )
 
     def _write(self, content: bytes) -> None:
         """Replace the marker's content; its beginning is never lost, if this process is killed."""

@@ -28,6 +28,8 @@ from patchpress.readers.errors import PatchError, TargetError
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _CHECKED = 9  # bytes at the start of a line: its CRC-32 in hexadecimal, and a space
 
+_NO_RECORD = (0, 0, None, (), "")  # in the places of what is known of a record
+
 Noted = tuple[object, ...]
 """The outcome of one patch as a line has it: a list in JSON."""
 
@@ -171,7 +173,10 @@ class Journal:
 
     def note_failed(self, patch: Patch, error: PatchError) -> None:
         """Note for the next line that a patch has no record."""
-        self._pending.append((patch.modality, patch.key, str(error)))
+        noted: Noted = (patch.modality, patch.key, str(error))
+        if self._identities:
+            noted = (*noted, *_NO_RECORD, patch.identity)
+        self._pending.append(noted)
 
     def append_rest(self) -> None:
         """Write a line of what was noted after the last record: patches that have none.

@@ -45,6 +45,7 @@ def stored_modality(
         any_size=modality.any_size and layout == "native" and size == "keep",
         size=size,
         codes=class_index_of_codes(description, name),
+        steps=modality.steps,
     )
 
 
@@ -60,11 +61,14 @@ def new_manifest(
     """The manifest of a store whose data files and metadata.parquet are written."""
     columns = joined.table.column_names
     classes = {name: of for name, of in description.classes.items() if name in columns}
+    numbers = tuple(name for name in description.numbers if name in columns)
+    known = [name for name in description.labels if name in classes or name in numbers]
     return Manifest(
         dataset=description.dataset,
         modalities=modalities,
         classes=classes,
-        target=description.target if description.target in classes else next(iter(classes), None),
+        numbers=numbers,
+        target=description.target if description.target in known else next(iter(known), None),
         rows=len(joined.table),
         splits=split_counts(description, joined.table, modalities),
         split_column=description.split_column or "split",

@@ -18,6 +18,7 @@ from patchpress.readers.access.files import open_file
 from patchpress.readers.errors import StatisticsStale, StoreError, TargetError
 from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.manifest import (
+    ARCHIVES,
     DATA,
     EXTENTS,
     FORMAT,
@@ -38,7 +39,10 @@ ASIDE = f"{DATA}.pages"
 """The data file in pages, if LMDB cannot read it, until LMDB has written its records again."""
 PROBE = "probe.mdb"
 """A small data file that shows whether LMDB reads here what is written in pages."""
-OWN_FILES = (MANIFEST, METADATA, DATA, ASIDE, PROBE, LOCK, MARKER, JOURNAL, EXTENTS, STATISTICS)
+OWN_FILES = (
+    *(MANIFEST, METADATA, DATA, ARCHIVES, ASIDE, PROBE, LOCK, MARKER, JOURNAL, EXTENTS),
+    STATISTICS,
+)
 SHARD_FILE = "shard.json"
 """The file that says what a finished shard has; it is written last."""
 SHARD_JOURNAL = "shard.records"
@@ -93,9 +97,10 @@ def _files_of_shards(store: Path) -> list[str]:
     found = []
     for name in sorted(os.listdir(store / SHARDS)):
         folder = f"{SHARDS}/{name}"
-        if not (SHARD_FOLDER.fullmatch(name) and _is_folder(store / folder)):
-            raise other_things(store, folder)
-        found += _files_of_shard(store, folder)
+        with suppress(FileNotFoundError):  # another process has moved it to its place
+            if not (SHARD_FOLDER.fullmatch(name) and _is_folder(store / folder)):
+                raise other_things(store, folder)
+            found += _files_of_shard(store, folder)
     return found
 
 

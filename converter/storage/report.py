@@ -3,20 +3,26 @@
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import label_sources
 from patchpress.converter.descriptions.published import compared, lines_of
+from patchpress.converter.sources.file_patterns import files_named
 from patchpress.converter.sources.passed_over import PassedOver, passed_over_lines
 from patchpress.converter.storage.folder import writing
+from patchpress.converter.tables.geoparquet import rows_with_place
 from patchpress.converter.tables.metadata import Joined, rows_with_all
 from patchpress.converter.text import as_text, limit_text, line, named, size, split_rows
 from patchpress.readers.format.manifest import Manifest
-from patchpress.readers.format.whole_file import write_whole
+from patchpress.readers.format.whole_file import whole_file
 from patchpress.readers.showing import plain_json
+
+_NAMES_AT_ONCE = 10_000  # of a list, while the report is written
 
 
 @dataclass
@@ -62,9 +68,11 @@ class Report:
     rows_without_pixels: int = 0
     without_partner: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     without_row: dict[str, list[str]] = field(default_factory=dict)
-    listed_without_pixels: dict[str, list[str]] = field(default_factory=dict)
+    listed_without_pixels: dict[str, Sequence[str]] = field(default_factory=dict)
     """Official list -> names in it that are not in the source."""
     other_ground: list[str] = field(default_factory=list)
+    footprints: int = 0
+    """Rows that have a footprint in the table."""
     other_size: dict[str, FittedPatches] = field(default_factory=dict)
     """Modality -> its patches that were cropped, padded or resized."""
     reading: list[str] = field(default_factory=list)
@@ -81,6 +89,10 @@ class Report:
     """What these are, for people."""
     shards: int | None = None
     """How many data files the store has; None for a single one beside the manifest."""
+    archives: list[tuple[str, int]] = field(default_factory=list)
+    """Path and bytes of each archive that the pixels stay in; empty if they were copied."""
+    untried: str = ""
+    """What the description was made of, if nobody tried it with the published files."""
     notes: list[str] = field(default_factory=list)
     """A sentence for each part of the source that is there and was not read."""
 
@@ -118,10 +130,17 @@ class Report:
             f"  data               {size(self.bytes)} in {self.seconds:,.1f} s",
             f"  rows               {self.rows:,}",
         ]
+        if self.archives:
+            pixels = size(sum(nbytes for _, nbytes in self.archives))
+            stay = ", ".join(path for path, _ in self.archives)
+            lines[2] = line("index", f"{size(self.bytes)} in {self.seconds:,.1f} s")
+            lines.insert(3, line("pixels", f"stay in {stay} ({pixels})"))
         if self.shards is not None:
             lines.insert(3, line("shards", f"{self.shards:,}"))
         if self.limit is not None:
             lines.insert(1, line("limit", limit_text(self.limit, is_spread=self.is_spread)))
+        if self.untried:
+            lines.insert(1, line("description", self.untried))
         for split, found in self.splits.items():
             flagged = self.flagged.get(split, {}).get("rows", 0)
             lines.append(f"  split {split:<12} {split_rows(found['rows'], flagged)}")
@@ -135,6 +154,8 @@ class Report:
             lines.append(f"  labels             {columns}: from {source}, {part}")
         if not self.labels:
             lines.append("  labels             none: the source gives none")
+        if self.footprints < self.rows:
+            lines.append(line("footprints", self._footprints()))
         lines += lines_of(self.published, len(self.defects))
         lines += named("left out as known defects of the data set", self.defects, file)
         if self.absent:
@@ -163,10 +184,19 @@ class Report:
         lines += named("patches left out because of errors", self.skipped, file)
         return as_text(lines)
 
+    def _footprints(self) -> str:
+        if not self.footprints:
+            return "none: no patch has a georeference that is known here"
+        return (
+            f"of {self.footprints:,} of {self.rows:,} rows; the others have no georeference that "
+            "is known here"
+        )
+
     def write(self, path: Path) -> None:
         """Write all of it, every name included, as JSON."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
-        write_whole(path, plain_json(f"{text}\n").encode())
+        with whole_file(path) as file:
+            for part in _json_parts(asdict(self)):
+                file.write(plain_json(part).encode())
 
 
 _DONE = {
@@ -174,6 +204,26 @@ _DONE = {
     "pad": "padded to the usual one",
     "resize": "resized to the usual one",
 }
+
+
+def _json_parts(content: dict[str, Any]) -> Iterator[str]:
+    """The JSON of a report in parts: lists of a large data set have millions of names."""
+    places: dict[str, Sequence[str]] = {}
+    for number, (name, names) in enumerate(content["listed_without_pixels"].items()):
+        if names:
+            places[place := f"names \0{number}"] = names
+            content["listed_without_pixels"][name] = place
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    for place, names in places.items():
+        before, _, text = text.partition(json.dumps(place))
+        yield f"{before}["
+        left, between = iter(names), "\n   "
+        while some := list(islice(left, _NAMES_AT_ONCE)):
+            listed = json.dumps(some, ensure_ascii=False, separators=(",\n   ", ": "))
+            yield f"{between}{listed[1:-1]}"
+            between = ",\n   "
+        yield "\n  ]"
+    yield f"{text}\n"
 
 
 def is_report(path: Path) -> bool:
@@ -223,7 +273,9 @@ def report_of(
         without_partner=joined.without_partner,
         without_row=joined.without_row,
         other_ground=joined.other_ground,
+        footprints=rows_with_place(joined.table),
         reading=list(joined.notes),
+        untried=description.untried,
     )
 
 
@@ -231,10 +283,10 @@ def _labels(
     description: Description, joined: Joined, manifest: Manifest, files: Mapping[str, Path]
 ) -> list[tuple[str, str, int]]:
     """Label columns, what gave their labels, and for how many rows; those alike are told as one."""
-    has_tables = any(name in files for name in description.tables)
+    has_tables = bool(files_named(files, description.tables))
     sources = label_sources(description, manifest.modalities, has_tables=has_tables)
     columns: dict[tuple[str, int], list[str]] = {}
-    for column in manifest.classes:
+    for column in manifest.targets:
         source = sources[column].title if column in sources else "the source"
         labelled = len(joined.table) - joined.table[column].null_count
         columns.setdefault((source, labelled), []).append(column)

@@ -37,6 +37,7 @@ from patchpress.converter.storage.ownership import (
 )
 from patchpress.converter.storage.pages import TRANSACTION, Pages
 from patchpress.converter.storage.settings_difference import differences, told
+from patchpress.readers.access.disk_order import Announced, records_in_disk_order
 from patchpress.readers.access.files import open_file
 from patchpress.readers.access.scan import scan
 from patchpress.readers.errors import PatchError, SourceError, StoreError, TargetError
@@ -242,12 +243,14 @@ def _is_stored(line: Line, before: Line | None, state: _FileState, *, copied: bo
 
 def _damaged_pages(data: Path, journal: Journal) -> str:
     """What a data file without a tree lacks of what the journal tells; empty if nothing."""
-    pages, written = Pages(), open_file(data).bytes
+    file = open_file(data)
+    pages, written, ahead = Pages(), file.bytes, Announced(file)
     for entry in journal.entries():
         if not isinstance(entry.result, Encoded):
             continue
         number, leaf = pages.add(entry.key.encode(), entry.result.length)
         begin = number * PAGE_BYTES + ROOM
+        ahead.reach(begin + entry.result.length)
         record = written[begin : begin + entry.result.length]
         if xxhash.xxh3_64_intdigest(record) != entry.result.checksum:
             return f"record {entry.key} differs from its checksum"
@@ -269,14 +272,10 @@ def _damage(data: Path, journal: Journal) -> str:
         return str(error)
     if not np.array_equal(found.keys, expected.keys) or (found.length != expected.lengths).any():
         return "it has other records"
-    stored = open_file(data).bytes
-    for begin, length, checksum, key in zip(
-        found.offset.tolist(),
-        found.length.tolist(),
-        expected.checksums.tolist(),
-        expected.keys.tolist(),
-        strict=True,
-    ):
-        if xxhash.xxh3_64_intdigest(stored[begin : begin + length]) != checksum:
-            return f"record {key.decode()} differs from its checksum"
+    try:
+        for position, record in records_in_disk_order(open_file(data), found.offset, found.length):
+            if xxhash.xxh3_64_intdigest(record) != expected.checksums[position]:
+                return f"record {expected.keys[position].decode()} differs from its checksum"
+    except StoreError as error:
+        return str(error)
     return ""

@@ -4,11 +4,18 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from patchpress.converter.descriptions.field_names import field_names
+from patchpress.converter.text import first_few
+
 DESCRIPTION = "description"
 """The setting that is the whole description of the dataset."""
 REQUEST = "request"
 """What a marker has besides settings: how the conversion was asked for. It decides nothing."""
+PATH = "path "
+"""The beginning of a setting that is where a part of the source lies; not all sources have all."""
+OLDER = "an older patchpress"
 DIFFERENCES_TOLD = 3
+Flat = dict[tuple[str, ...], Any]
 _LONGEST = 60  # characters of a value of a description in a sentence
 
 
@@ -18,11 +25,35 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     Of a description only the fields are told that differ, each by its way through the TOML file.
     """
     old, new = _flat(before), _flat(json.loads(json.dumps(now)))
-    return [
-        f"{_name(path)} {_value(path, old.get(path))}, not {_value(path, new.get(path))}"
-        for path in {**old, **new}
-        if old.get(path) != new.get(path) and path[0] != REQUEST
-    ]
+    found, unknown = [], []
+    for path in {**old, **new}:
+        if old.get(path) == new.get(path) or path[0] == REQUEST:
+            continue
+        if _is_newer(path, old, new):
+            unknown.append(_name(path))
+        else:
+            found.append(
+                f"{_name(path)} {_value(path, old.get(path))}, not {_value(path, new.get(path))}"
+            )
+    if unknown:
+        found.insert(0, f"{OLDER}, which did not know {first_few(unknown)}")
+    return found
+
+
+def _is_newer(path: tuple[str, ...], old: Flat, new: Flat) -> bool:
+    """Whether a setting was added to this package after the others were noted.
+
+    Of a description users may add tables, labels and bands, but not fields.
+    """
+    if path in old or path not in new:
+        return False
+    if any(other[: len(path)] == path for other in old):
+        return False  # it was a table, and is a value
+    if len(path) == 1:
+        return not path[0].startswith(PATH)
+    at = len(path) - 1
+    beside = {other[at] for other in old if other[:at] == path[:at] and len(other) > at}
+    return bool(beside) and {*beside, path[at]} <= field_names()
 
 
 def told(found: list[str]) -> str:
@@ -31,7 +62,7 @@ def told(found: list[str]) -> str:
     return ", ".join(found[:DIFFERENCES_TOLD]) + (f", and {more} more" if more > 0 else "")
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+def _flat(settings: Mapping[str, Any]) -> Flat:
     """Each value that is no mapping, by the names that lead to it."""
     return dict(_leaves(settings, ()))
 

@@ -6,7 +6,7 @@ no path and no time of day.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ _SCHEMA = Fields(
         "content": SHA256,
         "journal": SHA256,
         "on_error": OneOf(("stop", "skip")),
+        "limited": Text(r"(sha256:[0-9a-f]{64})?", "`sha256:` and 64 hexadecimal digits, or empty"),
         "software": Table(Text()),
         "source": Fields(
             {
@@ -108,6 +109,8 @@ class FinishedShard:
     """SHA-256 of `shard.records`."""
     on_error: str
     """What was done with damaged patches: an `OnError`."""
+    limited: str
+    """The digest of the patches that a limit took of the source; empty without a limit."""
     software: Mapping[str, str]
     """Package -> version with which it was made."""
     source: SourceFindings
@@ -116,9 +119,18 @@ class FinishedShard:
 def settings_digest(settings: DecisiveSettings) -> str:
     """The digest of decisive settings, whether they come from a request or from a marker."""
     decisive = {name: value for name, value in settings.items() if name != REQUEST}
-    # Names that are numbers become text first, since that decides their order.
-    plain = json.loads(json.dumps(decisive))
+    # Names that are numbers become text first, since that decides their order. What is not set
+    # counts as a setting that was not known when the store was begun.
+    plain = _without_none(json.loads(json.dumps(decisive)))
     return f"sha256:{hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()}"
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_none(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _without_none(one) for name, one in value.items() if one is not None}
+    return value
 
 
 def write_shard_file(folder: Path, shard: FinishedShard) -> None:
@@ -208,6 +220,25 @@ def finished_shard(folder: Path, number: int, settings: DecisiveSettings) -> Fin
                 "make that shard again"
             )
     return shard
+
+
+def require_same_limited(shards: Iterable[FinishedShard]) -> None:
+    """Make sure that a limit took the same patches for all shards of a store.
+
+    Each process that makes one looks at the source for itself, and the source may change meanwhile.
+
+    Raises:
+        TargetError: it did not.
+    """
+    first: FinishedShard | None = None
+    for shard in shards:
+        if first is not None and shard.limited != first.limited:
+            raise TargetError(
+                "the source changed between shards: --limit took other patches for shard "
+                f"{shard.number} than for shard {first.number}; remove the shards that were made "
+                "of the source as it was before, and make them again"
+            )
+        first = first or shard
 
 
 def require_journal(folder: Path, shard: FinishedShard) -> None:

@@ -6,27 +6,28 @@ inside the shard's. That folder is made a finished shard first; then its files t
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from mmap import mmap
 from pathlib import Path
 
 from patchpress.converter.encoding.encoder import Encoded
-from patchpress.converter.encoding.frame import ROOM, frame_size
-from patchpress.converter.sources.patch import Patch
 from patchpress.converter.storage.folder import writing
-from patchpress.converter.storage.journal import Entry, Journal
+from patchpress.converter.storage.journal import Journal
+from patchpress.converter.storage.key_order import Told, write_in_key_order
 from patchpress.converter.storage.ownership import SHARD_FILE, SHARD_JOURNAL, SORTED
-from patchpress.converter.storage.shard_file import FinishedShard, write_shard_file
+from patchpress.converter.storage.shard_file import (
+    FinishedShard,
+    require_journal,
+    write_shard_file,
+)
 from patchpress.converter.storage.writer import ShardWriter
 from patchpress.readers.access.extents_file import write_extents
-from patchpress.readers.access.files import open_file
-from patchpress.readers.access.scan import build, scan
+from patchpress.readers.access.scan import build
 from patchpress.readers.errors import PatchError
 from patchpress.readers.format.manifest import DATA, EXTENTS, JOURNAL, file_digest
 from patchpress.readers.format.whole_file import flush_folder
 
-_FLUSHED = 4 << 20  # bytes of records that are handed on together
 FINISHED_FILES = (DATA, EXTENTS, SHARD_JOURNAL, SHARD_FILE)
 """The files of a finished shard; the last says that it is one."""
 
@@ -54,12 +55,55 @@ def seal_shard(
         aside.mkdir()
     with Journal(aside / JOURNAL, identities=True) as journal:
         with ShardWriter(aside, journal, paged=paged) as sorted_writer:
-            _write_sorted(folder, writer.journal, sorted_writer)
+            write_in_key_order([(folder, writer.journal)], sorted_writer)
             sorted_writer.finish()
             journal.append_rest()
         finished = _seal(aside, sorted_writer, shard)
     take_sorted(folder)
     return finished
+
+
+def join_parts(
+    folder: Path,
+    parts: Sequence[tuple[Path, FinishedShard]],
+    shard: FinishedShard,
+    *,
+    paged: bool,
+    left_out: Collection[str] = (),
+    twice: Callable[[str, int, int], PatchError],
+    tell: Told | None = None,
+) -> FinishedShard:
+    """Make one finished shard of several that have other patches of it.
+
+    Its files are those of a shard that was made of all patches in one pass.
+
+    Args:
+        folder: of the new shard, which is made.
+        parts: folders of finished shards, and what they say.
+        shard: what is known of it; what its files tell is filled in.
+        paged: as for `ShardWriter`.
+        left_out: as for `write_in_key_order`.
+        twice: as for `write_in_key_order`.
+        tell: as for `write_in_key_order`.
+
+    Raises:
+        StoreDamaged: a part is not as it was written.
+        TargetError: the folder cannot be written.
+        PatchError: what `twice` raises.
+    """
+    with writing(folder):
+        folder.mkdir()
+    with ExitStack() as stack:
+        opened = []
+        for part, known in parts:
+            require_journal(part, known)
+            opened.append((part, stack.enter_context(Journal(part / SHARD_JOURNAL))))
+        journal = stack.enter_context(Journal(folder / JOURNAL, identities=True))
+        writer = stack.enter_context(ShardWriter(folder, journal, paged=paged))
+        write_in_key_order(opened, writer, left_out=left_out, twice=twice, tell=tell)
+        writer.finish()
+        journal.append_rest()
+        return _seal(folder, writer, shard)
 
 
 def bring_back_journal(folder: Path) -> None:
@@ -112,35 +156,6 @@ def _remove_sorted(folder: Path) -> None:
         for path in aside.iterdir():
             path.unlink()
         aside.rmdir()
-
-
-def _write_sorted(folder: Path, journal: Journal, writer: ShardWriter) -> None:
-    """Store the records of a shard's data file in the order of their keys."""
-    records = scan(folder / DATA)
-    places = dict(zip(records.keys.tolist(), range(len(records.keys)), strict=True))
-    stored = open_file(folder / DATA).bytes
-    pending = 0
-    for entry in sorted(journal.entries(), key=lambda entry: entry.key):
-        patch = _patch_of(entry)
-        if not isinstance(entry.result, Encoded):
-            writer.put(patch, entry.result, memoryview(b""))
-            continue
-        place = places.get(entry.key.encode())
-        if place is None:
-            continue  # it was taken out again
-        length, begin = entry.result.length, int(records.offset[place])
-        frame = memoryview(mmap(-1, frame_size(length)))  # direct writes want whole pages
-        frame[ROOM : ROOM + length] = stored[begin : begin + length]
-        writer.put(patch, entry.result, frame)
-        pending += len(frame)
-        if pending >= _FLUSHED:
-            writer.flush()
-            pending = 0
-
-
-def _patch_of(entry: Entry) -> Patch:
-    """What a journal tells of the patch of an entry: names, and no files."""
-    return Patch(modality=entry.modality, key=entry.key, name="", identity=entry.identity)
 
 
 def _seal(folder: Path, writer: ShardWriter, shard: FinishedShard) -> FinishedShard:

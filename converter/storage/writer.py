@@ -70,6 +70,7 @@ class ShardWriter:
         self._data = folder / DATA
         self._digest = ContentDigest()
         self._ascending, self._last_key = True, b""
+        self._turned = False  # from pages to LMDB, for a key that came out of order
         self._removed: set[str] = set()
         self._pages, self._sample = Pages(), ReadBackSample()
         last = self._repeat()
@@ -105,8 +106,11 @@ class ShardWriter:
 
     @property
     def in_key_order(self) -> bool:
-        """Whether the file depends on its records alone: their keys came in order, and all stay."""
-        return self._ascending and not self._removed
+        """Whether the file depends on its records alone: their keys came in order, and all stay.
+
+        A patch that is there twice may come out of order, though its record is not stored again.
+        """
+        return self._ascending and not self._removed and not self._turned
 
     def put(
         self, patch: Patch, result: Encoded | PatchError, frame: memoryview
@@ -152,8 +156,10 @@ class ShardWriter:
 
     def _repeat(self) -> Line | None:
         """Take over what the journal tells; returns its last line."""
-        last = None
+        last, were_paged = None, False
         for last in self.journal.lines():
+            were_paged |= last.paged
+            self._turned = were_paged and not last.paged
             self.headers.add_headers(last.headers)
             for entry in last.entries:
                 if isinstance(entry.result, Encoded):
@@ -179,6 +185,7 @@ class ShardWriter:
         with writing(self._data):
             if self._paged is not None:
                 _log.info("%s comes after %s: LMDB goes on", patch.key, self._last_key.decode())
+                self._turned = True
             transactions = self._turn_to_lmdb()
             if not transactions.put(key, record, last=key > self._last_key):
                 return False

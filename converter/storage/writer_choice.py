@@ -34,7 +34,7 @@ def why_not_in_pages(recipes: Iterable[Recipe]) -> str:
     """Why records cannot be written in pages; empty if they can."""
     for recipe in recipes:
         modality = recipe.modality
-        form = record_form(modality.name, recipe.layout, modality.bands)
+        form = record_form(modality.name, recipe.layout, modality.bands, modality.steps)
         reason = _why_not(modality.name, recipe.codec, form.size, any_size=recipe.keeps_sizes)
         if reason:
             return reason

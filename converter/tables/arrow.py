@@ -16,6 +16,14 @@ def one_array(values: "pa.Array | pa.ChunkedArray") -> "pa.Array":
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
+def told_type(kind: str) -> "pa.DataType":
+    """The type that a description calls so."""
+    import pyarrow as pa
+
+    names = {"text": "string", "integer": "int64", "number": "double", "boolean": "bool"}
+    return pa.type_for_alias(names[kind])
+
+
 def is_in(values: Any, among: Any) -> Any:
     """Whether each of some strings is among others; strings may be large ones on either side."""
     import pyarrow.compute as pc

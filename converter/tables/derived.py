@@ -4,7 +4,7 @@ pyarrow is imported inside functions: it starts threads, and workers must fork b
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from patchpress.converter.descriptions.classes import load_class_list
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.tables.arrow import fill_column, is_in, set_column
+from patchpress.converter.tables.labels_of_shares import with_labels_of_shares
 from patchpress.converter.tables.listed_names import listed_names
 from patchpress.converter.tables.one_type import as_type
+from patchpress.converter.tables.patch_places import GroundPlaces
+from patchpress.converter.tables.published_columns import KEPT_AS
 from patchpress.converter.tables.split_column import SplitOptions, split_column
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ class Derived:
     """The rows with all columns that do not follow from pixels, and what the lists lacked."""
 
     table: "pa.Table"
-    listed_without_pixels: dict[str, list[str]]
+    listed_without_pixels: dict[str, Sequence[str]]
     """List, called as the split or the flag's column -> names in it that have no row."""
     notes: tuple[str, ...] = ()
     """A sentence for each list of which not all is read as it stands there."""
@@ -39,6 +42,7 @@ def derive_columns(
     files: Mapping[str, Path],
     options: SplitOptions,
     *,
+    places: Callable[[], GroundPlaces],
     is_part: bool = False,
 ) -> Derived:
     """Add the columns of mapped labels, the split and flags.
@@ -48,6 +52,7 @@ def derive_columns(
         rows: one row for each patch.
         files: part name -> file, for the lists.
         options: how the rows are split.
+        places: gives where the patches lie, if it is asked for.
         is_part: whether the rows are some of the source, so that lists may have none of them.
 
     Raises:
@@ -55,11 +60,15 @@ def derive_columns(
     """
     import pyarrow as pa
 
-    absent: dict[str, list[str]] = {}
+    absent: dict[str, Sequence[str]] = {}
     notes: list[str] = []
-    rows = _with_mapped_labels(description, rows)
+    rows = with_labels_of_shares(description, _with_mapped_labels(description, rows))
     if description.splits is not None:
-        split = split_column(description, description.splits, rows, files, options, is_part=is_part)
+        split = split_column(
+            description, description.splits, rows, files, options, places=places, is_part=is_part
+        )
+        if options.blocks is not None:
+            rows = with_source_split(rows, description.splits.column)
         rows = _with_split(rows, description.splits.column, split.values)
         absent |= split.absent
         notes += split.notes
@@ -117,6 +126,14 @@ def _with_split(rows: "pa.Table", column: str, values: "pa.Array | None") -> "pa
     if values is not None:
         return set_column(rows, column, values)
     return rows.drop_columns([column]) if column in rows.column_names else rows
+
+
+def with_source_split(rows: "pa.Table", column: str) -> "pa.Table":
+    """The rows; splits that their source gives stay, in a column of another name beside it."""
+    kept = f"{KEPT_AS}{column}"
+    if column not in rows.column_names or kept in rows.column_names:
+        return rows
+    return rows.add_column(rows.column_names.index(column) + 1, kept, rows[column])
 
 
 def _ordered(description: Description, rows: "pa.Table") -> "pa.Table":

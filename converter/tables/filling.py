@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.tables.arrow import fill_column, one_array, set_column
+from patchpress.converter.tables.name_index import NameIndex
 from patchpress.converter.tables.one_type import as_type, of_one_type
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.text import several
@@ -83,7 +84,6 @@ def unflagged(description: Description, new: "pa.Table", official: "pa.Table") -
 def filled(description: Description, rows: "pa.Table", logs: Logs) -> "pa.Table":
     """The rows with what records tell, where the tables tell nothing."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     for name, log in logs.items():
         record = None
@@ -92,9 +92,9 @@ def filled(description: Description, rows: "pa.Table", logs: Logs) -> "pa.Table"
                 continue
             if record is None:
                 names = rows[description.modalities[name].key_column]
-                record = pc.index_in(names, value_set=log.names().cast(names.type))
+                record = NameIndex(log.names()).index(names)
             try:
-                values = log.values(column).take(record.combine_chunks())
+                values = log.values(column).take(record)
                 rows = fill_column(rows, column, as_type(values, rows[column].type))
             except MemoryError:
                 raise

@@ -36,7 +36,11 @@ class ListedNames:
 
 
 def listed_names(
-    description: Description, path: Path, known: "pa.Array | pa.ChunkedArray", suffix: str = ""
+    description: Description,
+    path: Path,
+    known: "pa.Array | pa.ChunkedArray",
+    suffix: str = "",
+    split: str = "",
 ) -> ListedNames:
     """Read a list, and find its names among those of the source.
 
@@ -45,6 +49,7 @@ def listed_names(
         path: of the list.
         known: the identities of the rows, strings.
         suffix: what follows each name in the list.
+        split: whose list it is, if one JSON file has the lists of several.
 
     Raises:
         SourceMissing, TableError: it cannot be read, or none of its names looks like one of the
@@ -54,7 +59,8 @@ def listed_names(
     import pyarrow.compute as pc
 
     rows = one_array(known)
-    names = [name.removesuffix(suffix) for name in read_list(path, description.identity, rows)]
+    given_names = read_list(path, description.identity, rows, split)
+    names = [name.removesuffix(suffix) for name in given_names]
     found = respelling(pa.array(names, pa.string()), rows)
     given = found.apply(pa.array(names, pa.string()))
     unique = pc.unique(given)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.sources.patch import Patch
+from patchpress.converter.tables.name_columns import read_columns
 from patchpress.converter.tables.official import Tables
-from patchpress.converter.tables.tablefiles import read_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +34,9 @@ class ListedPatches:
     def has(self, modality: str) -> bool:
         """Whether a table names the patches of a modality."""
         column = self._description.modalities[modality].key_column
-        return self._tables is not None or column in self._paired
+        if self._tables is not None:
+            return self._tables.has(column)
+        return column in self._paired
 
     def patches(self, modality: str) -> Iterator[Patch]:
         """The patches of a modality, sorted by name; without files, and with empty values.

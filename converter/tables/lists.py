@@ -2,15 +2,18 @@
 
 import codecs
 import csv
+import json
 import logging
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.converter.tables.arrow import is_in
+from patchpress.converter.tables.delimiter import delimiter_in
 from patchpress.converter.tables.naming import respelling
 from patchpress.converter.text import size
 from patchpress.readers.errors import SourceMissing, TableError
+from patchpress.readers.format.split_names import known_split
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +31,9 @@ HEADERS = frozenset(
 """What the first line of a list says if it is no name, in lower case."""
 
 
-def read_list(path: Path, identity: str = "", known: "pa.Array | None" = None) -> list[str]:
+def read_list(
+    path: Path, identity: str = "", known: "pa.Array | None" = None, split: str = ""
+) -> list[str]:
     """The names of a list: one a line, or those of one of several columns.
 
     Columns are parted by commas, semicolons or tabs, and may be in quotes. Lines may end in CRLF,
@@ -40,12 +45,16 @@ def read_list(path: Path, identity: str = "", known: "pa.Array | None" = None) -
         path: of the list, UTF-8 or UTF-16.
         identity: what a header may call the column, beside `HEADERS`.
         known: names of the source, strings.
+        split: whose list it is, if one JSON file has those of several by their names.
 
     Raises:
         SourceMissing: no such file.
         TableError: no text, several columns of which none is known, a name twice, or no name.
     """
-    lines = _lines(path)
+    text = text_of_list(path)
+    if path.suffix.lower() == ".json":
+        return _names_in_json(path, text, split)
+    lines = _lines(path, text)
     header = _header(lines[0], identity)
     if header:
         _log.info("%s: its first line is a header: %s", path, ", ".join(header))
@@ -104,11 +113,34 @@ def _matches(names: list[str], known: "pa.Array | None") -> int:
     return int(exact) + len(respelling(given, known).given)
 
 
-def _lines(path: Path) -> list[list[str]]:
+def _names_in_json(path: Path, text: str, split: str) -> list[str]:
+    """The names of a JSON list, or of the list that an object has under the name of a split."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TableError(f"{path} is no JSON ({error})") from None
+    if isinstance(found, dict):
+        called = next((name for name in found if known_split(name, [split])), None)
+        if called is None:
+            raise TableError(
+                f"{path} has no list {split!r}: it has {', '.join(map(repr, found)) or 'nothing'}"
+            )
+        found = found[called]
+    if not isinstance(found, list) or not found:
+        raise TableError(f"{path} has no names in it: a list of them is expected")
+    wrong = next((name for name in found if type(name) not in (str, int)), None)
+    if wrong is not None:
+        raise TableError(f"{path} has {wrong!r} in the place of a name")
+    names = [str(name).strip() for name in found]
+    _check_distinct(path, names)
+    _log.info("read the list %s: %d names", path, len(names))
+    return names
+
+
+def _lines(path: Path, text: str) -> list[list[str]]:
     """The columns of each line that is not empty."""
-    text = _text(path).replace("\r\n", "\n").replace("\r", "\n")
-    first = text.lstrip().partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    delimiter = delimiter_in(text.lstrip().partition("\n")[0])
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
         if '"' in line:
@@ -130,7 +162,13 @@ def _lines(path: Path) -> list[list[str]]:
     return lines
 
 
-def _text(path: Path) -> str:
+def text_of_list(path: Path) -> str:
+    """The text of a list.
+
+    Raises:
+        SourceMissing: no such file.
+        TableError: it is too large, or no text.
+    """
     no_text = TableError(f"{path} is no text: a list has one name a line")
     try:
         if path.stat().st_size > _LARGEST:

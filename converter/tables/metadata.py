@@ -1,11 +1,12 @@
 """What was stored, joined with the official tables: the rows of metadata.parquet.
 
-Every official column stays as it is. After them come, for each modality, whether the row has a
+Every official column stays as it is. After them come the dates of acquisition, if the description
+says where they stand; for each modality, whether the row has a
 record of it; then the ground of the patch; then, for each modality, the record's checksum.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +17,18 @@ import numpy.typing as npt
 from patchpress.converter.allocation import large_blocks_given_back
 from patchpress.converter.descriptions.description import Description, ModalitySource
 from patchpress.converter.descriptions.labels import label_sources
+from patchpress.converter.tables.acquired_dates import with_dates
 from patchpress.converter.tables.arrow import release_memory
 from patchpress.converter.tables.derived import derive_columns
 from patchpress.converter.tables.filling import Logs
+from patchpress.converter.tables.metadata_file import ROW_GROUP
+from patchpress.converter.tables.name_index import NameIndex
 from patchpress.converter.tables.official import Tables
+from patchpress.converter.tables.patch_places import patch_places
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.rows import build_rows
 from patchpress.converter.tables.split_column import SplitOptions
-from patchpress.converter.text import several, size
-from patchpress.readers.errors import TableError
+from patchpress.converter.tables.step_dates import with_step_dates
 from patchpress.readers.format.manifest import Flagged
 from patchpress.readers.format.table import (
     EPSG,
@@ -33,8 +37,6 @@ from patchpress.readers.format.table import (
     flag_mask,
     presence_column,
 )
-from patchpress.readers.format.table_file import allowed_bytes
-from patchpress.readers.format.whole_file import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
-ROW_GROUP = 122_880
-"""Rows in a row group, as many as the official tables have."""
 
 Indices = Mapping[str, "pa.Array"]
 """Modality -> for each row the position of its record in the modality's log, or null."""
@@ -60,7 +60,7 @@ class Joined:
     """Modality -> records that no official row names."""
     without_partner: dict[str, dict[str, list[str]]]
     """Modality -> other modality -> records whose row has no record of the other."""
-    listed_without_pixels: dict[str, list[str]]
+    listed_without_pixels: dict[str, Sequence[str]]
     """List of splits or flags -> names in it that have no pixels here."""
     other_ground: list[str]
     """Rows whose modalities cover different ground."""
@@ -117,15 +117,25 @@ def join(
             all lists have no patch of the source.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     release_memory()
     found = build_rows(description, logs, tables, files.get("pairs"), is_part=is_part)
-    derived = derive_columns(description, found.table, files, options, is_part=is_part)
-    rows = derived.table
+    rows, date_notes = with_step_dates(description, found.table, files)
     indices = {name: _index(rows, description.modalities[name], log) for name, log in logs.items()}
+    ground = _ground(description, len(rows), logs, indices)
+    derived = derive_columns(
+        description,
+        rows,
+        files,
+        options,
+        places=lambda: patch_places(ground.epsg, ground.bounds),
+        is_part=is_part,
+    )
+    present = {name: pc.is_valid(index) for name, index in indices.items()}
+    rows, undated = with_dates(description, derived.table, present)
     for column, source in label_sources(description, logs, has_tables=tables is not None).items():
         _log.info("labels: %s from %s", column, source.title)
-    ground = _ground(description, len(rows), logs, indices)
     _log.info("metadata: %d rows, with records of %s", len(rows), ", ".join(logs))
     return Joined(
         table=_with_record_columns(rows, logs, indices, ground),
@@ -133,17 +143,14 @@ def join(
         without_row=found.without_row,
         without_partner=_without_partner(description, rows, indices),
         listed_without_pixels=derived.listed_without_pixels,
-        notes=(*found.notes, *derived.notes),
+        notes=(*found.notes, *derived.notes, *date_notes, *undated),
         other_ground=rows[description.identity].filter(pa.array(ground.differs)).to_pylist(),
     )
 
 
 def _index(rows: "pa.Table", modality: ModalitySource, log: RecordLog) -> "pa.Array":
     """For each row the position of its record in the modality's log, or null."""
-    import pyarrow.compute as pc
-
-    column = rows[modality.key_column]
-    index = pc.index_in(column, value_set=log.names().cast(column.type)).combine_chunks()
+    index = NameIndex(log.names()).index(rows[modality.key_column])
     release_memory()
     return index
 
@@ -258,35 +265,3 @@ def flagged_rows(
     flagged = rows.filter(flag_mask(columns, rows))
     counts = counts_of_splits(split_column, splits, flagged, modalities)
     return Flagged(columns, len(flagged), counts)
-
-
-def write_metadata(path: Path, rows: "pa.Table") -> None:
-    """Write the table, whole or not at all, and flush it to the disk.
-
-    Raises:
-        TableError: its rows are so long that readers would refuse the table.
-        OSError: the folder cannot be written.
-    """
-    import pyarrow.parquet as pq
-
-    allowed = allowed_bytes(len(rows))
-    nbytes = sum(_unfolded(column) for column in rows.columns)
-    if nbytes > allowed - allowed // 16:
-        longest = max(rows.column_names, key=lambda name: _unfolded(rows[name]))
-        raise TableError(
-            f"{path} would unfold to {size(nbytes)} in {several(len(rows), 'row')}, and readers "
-            f"take {size(allowed)}: store no column {longest!r}, or give it shorter values"
-        )
-    with whole_file(path) as file:
-        pq.write_table(rows, file, compression="zstd", row_group_size=ROW_GROUP)
-
-
-def _unfolded(column: "pa.ChunkedArray") -> int:
-    """About as many bytes as readers count for a column: its own, and 16 to 24 a value."""
-    import pyarrow.compute as pc
-    import pyarrow.types as pt
-
-    values = len(column)
-    if pt.is_list(column.type) or pt.is_large_list(column.type):
-        values += int(pc.sum(pc.list_value_length(column)).as_py() or 0)
-    return int(column.nbytes) + 24 * values

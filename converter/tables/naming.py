@@ -6,12 +6,15 @@ in another case. It is matched if it can be only one; names that match as they a
 pyarrow is imported inside functions: it starts threads, and workers must fork before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from patchpress.converter.descriptions.expressions import Expression
-from patchpress.converter.tables.arrow import is_in, one_array
+from patchpress.converter.tables.arrow import one_array
+from patchpress.converter.tables.name_index import NameIndex
 from patchpress.converter.text import several
 
 if TYPE_CHECKING:
@@ -60,21 +63,39 @@ def respelling(given: Any, known: Any) -> Respelling:
         given: as they stand there, strings; null for none.
         known: those of the source, strings.
     """
+    return respelling_of(lambda: [given], NameIndex(one_array(known).drop_null()))
+
+
+def respelling_of(given: Callable[[], Iterable[Any]], known: NameIndex) -> Respelling:
+    """The same for names that are read some at a time, and for those of a source in an index.
+
+    Args:
+        given: gives arrays of names as they stand there; it is called once or twice.
+        known: the names of the source.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    given, known = one_array(given).drop_null(), pc.unique(one_array(known)).drop_null()
-    lacking = known.filter(pc.invert(is_in(known, given)))
+    met = np.zeros(len(known), bool)
+    for names in given():
+        met |= known.found(known.index(names))
+    lacking = pc.unique(known.names.filter(pa.array(~met)))
     if not len(lacking):
         return Respelling(pa.array([], pa.string()), pa.array([], pa.string()))
-    others = pc.unique(given.filter(pc.invert(is_in(given, known))))
     folded = pc.utf8_lower(stripped(lacking))
     counts = pc.value_counts(folded)
     single = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
-    at = pc.index_in(pc.utf8_lower(stripped(others)), value_set=single)
-    found = pc.is_valid(at)
     place = pc.index_in(single, value_set=folded)
-    return Respelling(others.filter(found), lacking.take(place.take(at.filter(found))))
+    index = NameIndex(single)
+    others = pa.array([], pa.string())
+    for names in given():
+        names = one_array(names).drop_null()
+        names = pc.unique(names.filter(pa.array(~known.has(names))))
+        at = index.has(pc.utf8_lower(stripped(names)))
+        others = pa.concat_arrays([others, names.filter(pa.array(at))])
+    others = pc.unique(others)
+    at = index.index(pc.utf8_lower(stripped(others)))
+    return Respelling(others, lacking.take(place.take(at)))
 
 
 def stripped(names: "pa.Array") -> "pa.Array":

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.tables.arrow import is_in, set_column
+from patchpress.converter.tables.name_columns import read_columns
 from patchpress.converter.tables.naming import respelling
-from patchpress.converter.tables.tablefiles import read_columns
 from patchpress.readers.errors import TableError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read_pairs(
     if description.pairs is None or path is None:
         return None
     wanted = {description.identity: description.pairs.identity, **description.pairs.columns}
-    paired = read_columns(path, list(wanted.values())).rename_columns(list(wanted))
+    paired = read_columns(path, list(wanted.values()), notes).rename_columns(list(wanted))
     matched = 0
     for column in known.keys() & set(wanted):
         spelled = respelling(paired[column], known[column])

@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.converter.descriptions.description import Description
-from patchpress.converter.tables.tablefiles import (
-    BOOLEANS,
-    check_column,
-    read_groups,
-    read_schema,
-    reading,
-)
+from patchpress.converter.tables.one_table import OneTable
+from patchpress.converter.tables.tablefiles import BOOLEANS, check_column, reading
 from patchpress.readers.errors import TableError
 from patchpress.readers.format.arrow_kinds import plain, plain_type
 from patchpress.readers.format.table import own_columns
@@ -42,6 +37,8 @@ class PublishedColumns:
     """The columns in the order of the first table; those that only others have come last."""
     names: Mapping[Path, Mapping[str, str]]
     """Table -> column as we call it -> as the table does; columns that it has."""
+    tables: Mapping[Path, OneTable]
+    """The tables by their paths."""
     notes: tuple[str, ...]
     """A sentence for each column that is not read as it stands there."""
 
@@ -59,7 +56,7 @@ class PublishedColumns:
         own = self.names[path]
         fields = [self.schema.field(column) for column in wanted]
         asked = [own[column] for column in wanted if column in own]
-        for group in read_groups(path, asked):
+        for group in self.tables[path].groups(asked):
             arrays = []
             for field in fields:
                 name = own.get(field.name)
@@ -73,7 +70,7 @@ class PublishedColumns:
 
 def published_columns(
     description: Description,
-    paths: Sequence[Path],
+    tables: Sequence[OneTable],
     needed: Mapping[str, str],
     optional: Mapping[str, str],
 ) -> PublishedColumns:
@@ -81,7 +78,7 @@ def published_columns(
 
     Args:
         description: of the data set.
-        paths: of the tables.
+        tables: in their order.
         needed: column -> its kind, as `check_column` has it; each table has them.
         optional: the same for columns that a table may have.
 
@@ -93,12 +90,12 @@ def published_columns(
     import pyarrow as pa
 
     meant = _with_meaning(description)
-    ours = _OurNames(own_columns(description.modalities), meant)
+    ours = _OurNames((*own_columns(description.modalities), *description.date_columns), meant)
     fields: dict[str, pa.Field] = {}
     first_in: dict[str, Path] = {}
     names: dict[Path, dict[str, str]] = {}
-    for path in paths:
-        found = read_schema(path)
+    for table in tables:
+        path, found = table.path, table.schema
         names[path] = ours.of_table(path, found.names)
         schema = pa.schema([found.field(name).with_name(c) for c, name in names[path].items()])
         for column, kind in {**needed, **optional}.items():
@@ -125,7 +122,12 @@ def published_columns(
                 f"{path.name} has no column {_listed(absent)}, as {first_in[absent[0]].name} has: "
                 "its rows have no value there"
             )
-    return PublishedColumns(pa.schema(list(fields.values())), names, tuple(notes))
+    return PublishedColumns(
+        schema=pa.schema(list(fields.values())),
+        names=names,
+        tables={table.path: table for table in tables},
+        notes=tuple(notes),
+    )
 
 
 def _type_without_values(description: Description, column: str) -> "pa.DataType":
@@ -134,6 +136,8 @@ def _type_without_values(description: Description, column: str) -> "pa.DataType"
 
     if column in description.flag_columns or column in description.flags:
         return pa.bool_()
+    if column in description.numbers:
+        return pa.float32()
     return pa.list_(pa.string()) if column in description.labels else pa.string()
 
 

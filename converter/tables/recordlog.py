@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _GROUND = np.dtype([("epsg", np.int32), ("bounds", np.float64, 4)])
 _PACK = struct.Struct("=i4d").pack  # the same 36 bytes
 _CHECKSUM = struct.Struct("=Q").pack
-_LENGTH = struct.Struct("=I").pack
 _NO_BOUNDS = (np.nan,) * 4
+_AT_ONCE = 1024  # names that are packed together
 _CHUNK = 1 << 20
 """Bytes of names or grounds after which they are compressed: to a fifth, or much less."""
 
@@ -134,6 +134,8 @@ class _PackedBytes:
 
     def __init__(self, data: bytes = b"") -> None:
         self._full: list[bytes] = []
+        self._nbytes = 0
+        """Bytes of what is compressed."""
         self._open = bytearray()
         self.add(data)
 
@@ -142,12 +144,18 @@ class _PackedBytes:
         self._open += data
         if len(self._open) >= _CHUNK:
             self._full.append(zstandard.ZstdCompressor(level=1).compress(self._open))
+            self._nbytes += len(self._open)
             self._open.clear()
 
-    def joined(self) -> bytes:
-        """All of them."""
-        decompress = zstandard.ZstdDecompressor().decompress
-        return b"".join([*map(decompress, self._full), self._open])
+    def joined(self) -> bytearray:
+        """All of them; they are never there twice."""
+        found, end = bytearray(self._nbytes + len(self._open)), 0
+        for packed in self._full:
+            part = zstandard.ZstdDecompressor().decompress(packed)
+            found[end : end + len(part)] = part
+            end += len(part)
+        found[end:] = self._open
+        return found
 
 
 class _PackedStrings:
@@ -156,17 +164,24 @@ class _PackedStrings:
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._text, self._lengths = _PackedBytes(), _PackedBytes()
         self._count = 0
+        self._last: list[str] = []  # not packed yet: many at once take less time
         for text in texts:
             self.add(text)
 
     def __len__(self) -> int:
-        return self._count
+        return self._count + len(self._last)
 
     def add(self, text: str) -> None:
-        data = text.encode()
-        self._text.add(data)
-        self._lengths.add(_LENGTH(len(data)))
-        self._count += 1
+        self._last.append(text)
+        if len(self._last) == _AT_ONCE:
+            self._pack()
+
+    def _pack(self) -> None:
+        texts = [text.encode() for text in self._last]
+        self._text.add(b"".join(texts))
+        self._lengths.add(np.array([len(text) for text in texts], np.uint32).tobytes())
+        self._count += len(texts)
+        self._last.clear()
 
     def at(self, positions: list[int]) -> "_PackedStrings":
         """The strings at some positions, in that order."""
@@ -175,10 +190,11 @@ class _PackedStrings:
 
     def array(self) -> "pa.Array":
         """All of them, as an array of strings."""
+        self._pack()
         return _strings(np.frombuffer(self._lengths.joined(), np.uint32), self._text.joined())
 
 
-def _strings(lengths: npt.NDArray[np.uint32], text: bytes) -> "pa.Array":
+def _strings(lengths: npt.NDArray[np.uint32], text: bytes | bytearray) -> "pa.Array":
     """An array of strings; `text` has them one after the other."""
     import pyarrow as pa
 

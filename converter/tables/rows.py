@@ -5,7 +5,6 @@ says. If none of them says one, the record gets a row of its own.
 """
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.descriptions.description import Description, ModalitySource
-from patchpress.converter.descriptions.patterns import name_pattern
 from patchpress.converter.tables.arrow import (
     first_repeated,
-    is_in,
     one_array,
     release_memory,
     set_column,
@@ -32,7 +29,8 @@ from patchpress.converter.tables.filling import (
     mixed_types,
     unflagged,
 )
-from patchpress.converter.tables.naming import LOOKED_AT, any_of_form
+from patchpress.converter.tables.name_index import NameIndex
+from patchpress.converter.tables.named_rows import check_part, have_pixels, names_by_column
 from patchpress.converter.tables.official import Tables
 from patchpress.converter.tables.pairs import read_pairs, with_pairs
 from patchpress.converter.tables.recordlog import RecordLog
@@ -92,19 +90,23 @@ def build_rows(
     """
     import pyarrow as pa
 
-    known = _names_by_column(description, logs)
+    known = names_by_column(description, logs, tables)
     notes = mixed_types(logs)
     there = None
     if tables is not None:
         tables = tables.respelled(known)
         notes = [*tables.notes, *notes]
-        there = _have_pixels(tables, known)
+        there = have_pixels(tables, known)
         if not there.any() and tables.rows:
-            _check_part(description, tables, known, is_part=is_part)
-    paired = read_pairs(description, pairs, known, notes, is_part=is_part)
+            check_part(description, tables, known, is_part=is_part)
+    stored = {column: index.names for column, index in known.items()}
+    paired = read_pairs(description, pairs, stored, notes, is_part=is_part)
+    del stored
     del known  # of a large data set all names take a hundred megabytes
     release_memory()
     official = None if tables is None or there is None else _chosen_rows(tables, there)
+    if official is not None:
+        official = _with_keys(official, description, logs)
     unmatched = [_unmatched(description.modalities[name], logs[name], official) for name in logs]
     release_memory()
     new = _new_rows(description, unmatched, paired, notes)
@@ -135,18 +137,14 @@ def build_rows(
     )
 
 
-def _names_by_column(description: Description, logs: Logs) -> dict[str, "pa.Array"]:
-    """Key column -> the names of the stored records that it names, each once."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    found: dict[str, list[pa.Array]] = {}
+def _with_keys(official: "pa.Table", description: Description, logs: Logs) -> "pa.Table":
+    """The official rows with the names of records whose column no table has, by their rows."""
     for name, log in logs.items():
-        if len(log):
-            found.setdefault(description.modalities[name].key_column, []).append(log.names())
-    known = {column: pc.unique(pa.chunked_array(found.pop(column))) for column in list(found)}
-    release_memory()
-    return known
+        column = description.modalities[name].key_column
+        if column not in official.column_names:
+            at = NameIndex(log.identities()).index(official[description.identity])
+            official = official.append_column(column, log.names().take(at))
+    return official
 
 
 def _sorted_by(
@@ -170,45 +168,6 @@ def _sorted_by(
     return pa.table(arrays, schema=schema)
 
 
-def _check_part(
-    description: Description,
-    tables: Tables,
-    known: Mapping[str, "pa.Array"],
-    *,
-    is_part: bool,
-) -> None:
-    """Refuse tables that have no patch of the source, unless its patches are only some.
-
-    Raises:
-        TableError: with a name of each side.
-    """
-    for column, names in known.items():
-        given = tables.names(column).drop_null()
-        if not len(given):
-            continue
-        form = name_pattern(
-            next(m for m in description.modalities.values() if m.key_column == column)
-        )
-        if not is_part or not any_of_form(given.slice(0, LOOKED_AT).to_pylist(), form):
-            raise TableError(
-                f"no patch of the source is in {', '.join(map(str, tables.paths.values()))}: a "
-                f"name there is {given[0].as_py()!r}, and in the source {names[0].as_py()!r}; give "
-                f"the right table with --path {next(iter(tables.paths))}=FILE, or move it away"
-            )
-        return
-
-
-def _have_pixels(tables: Tables, known: Mapping[str, "pa.Array"]) -> npt.NDArray[np.bool_]:
-    """For each official row whether it names a stored record; `known` are these by column."""
-    there = np.zeros(tables.rows, bool)
-    for column, stored in known.items():
-        # All names at once: what looks names up in others is made anew for each call.
-        found = is_in(tables.names(column), stored)
-        there |= found.to_numpy()
-        release_memory()
-    return there
-
-
 def _chosen_rows(tables: Tables, chosen: npt.NDArray[np.bool_]) -> "pa.Table":
     """Some of the official rows."""
     import pyarrow as pa
@@ -224,14 +183,15 @@ def _chosen_rows(tables: Tables, chosen: npt.NDArray[np.bool_]) -> "pa.Table":
 
 def _unmatched(modality: ModalitySource, log: RecordLog, official: "pa.Table | None") -> _Unmatched:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     names = log.names()
     if official is None:
         positions = pa.array(np.arange(len(names)))
     else:
-        known = is_in(names, official[modality.key_column])
-        positions = pc.indices_nonzero(pc.invert(known))
+        index = NameIndex(names)
+        named = index.found(index.index(official[modality.key_column]))
+        positions = pa.array(np.flatnonzero(~named))
+        del index
         release_memory()
     return _Unmatched(modality, log, positions, names.take(positions))
 
@@ -252,7 +212,7 @@ def _new_rows(
     rows = with_pairs(rows, description, paired)
     for one, own in zip(unmatched, identities, strict=True):
         _check_one_record(one, own)
-        record = pc.index_in(rows[description.identity], value_set=own)
+        record = NameIndex(own).index(rows[description.identity])
         values = {one.modality.key_column: one.names}
         values |= {column: one.log.values(column).take(one.positions) for column in one.log.columns}
         for column, of_records in values.items():

@@ -4,15 +4,21 @@ pyarrow is imported inside functions: it starts threads, and workers must fork b
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchpress.converter.block_options import BlockRule
+from patchpress.converter.descriptions.column_checks import SPLIT
 from patchpress.converter.descriptions.description import Description, Splits
 from patchpress.converter.tables.arrow import one_array
+from patchpress.converter.tables.block_split import leaks_told, split_by_blocks
 from patchpress.converter.tables.draw import draw_validation
 from patchpress.converter.tables.listed_names import listed_names
+from patchpress.converter.tables.open_tables import names_of_rows
+from patchpress.converter.tables.patch_places import GroundPlaces
+from patchpress.converter.tables.row_splits import same_lists, split_by_rows
 from patchpress.converter.tables.splits import (
     TRAIN,
     VALIDATION,
@@ -21,6 +27,7 @@ from patchpress.converter.tables.splits import (
     split_by_position,
 )
 from patchpress.readers.errors import OptionError, TableError
+from patchpress.readers.format.split_names import STANDARD
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +45,8 @@ class SplitOptions:
     """Share of the train rows that become validation rows, in whole groups."""
     seed: int = 0
     """Decides which groups these are."""
+    blocks: BlockRule | None = None
+    """How ``geographic`` splits by blocks of ground; None for the position in the tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class SplitColumn:
 
     values: "pa.Array | None"
     """Strings, null for a row in no split; None if nothing says how to split the rows."""
-    absent: dict[str, list[str]] = field(default_factory=dict)
+    absent: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Split -> names of its list that have no row."""
     notes: list[str] = field(default_factory=list)
     """A sentence for each list of which not all is read as it stands there."""
@@ -59,10 +68,11 @@ def check_split_options(description: Description, options: SplitOptions) -> None
         OptionError: the message says what there is.
     """
     splits, name = description.splits, description.dataset.name
-    if options.strategy == "geographic" and (splits is None or not splits.position):
+    needs_grid = options.strategy == "geographic" and options.blocks is None
+    if needs_grid and (splits is None or not splits.position):
         raise OptionError(
-            f"--split geographic needs a tile grid, which {name} does not have: "
-            "choose official or none"
+            f"--split geographic needs a tile grid, which {name} does not have: give blocks of "
+            "ground, --block 10km, or choose official or none"
         )
     if options.validation and (splits is None or not splits.group):
         raise OptionError(
@@ -77,6 +87,12 @@ def check_split_options(description: Description, options: SplitOptions) -> None
         raise OptionError(f"--validation must be a share from 0 to 1, not {options.validation}")
 
 
+def with_standard_splits(description: Description) -> Description:
+    """The description with the three splits that blocks of ground make, whatever it says."""
+    splits = description.splits or Splits(SPLIT, STANDARD)
+    return replace(description, splits=replace(splits, names=STANDARD))
+
+
 def split_column(
     description: Description,
     splits: Splits,
@@ -84,6 +100,7 @@ def split_column(
     files: Mapping[str, Path],
     options: SplitOptions,
     *,
+    places: Callable[[], GroundPlaces],
     is_part: bool = False,
 ) -> SplitColumn:
     """The split of each row.
@@ -94,6 +111,7 @@ def split_column(
         rows: the rows, with the official split column if the tables have one.
         files: part name -> file, for the lists.
         options: the strategy, and the validation rows to draw.
+        places: gives where the patches lie, for a split by blocks of ground.
         is_part: whether the rows are some of the source, so that lists may have none of them.
 
     Raises:
@@ -104,10 +122,20 @@ def split_column(
         _log.info("splits: none, as asked")
         return SplitColumn(None)
     names = one_array(rows[description.identity])
+    if options.blocks is not None:
+        _log.info("splits: by blocks of ground of %s km, as asked", options.blocks.km)
+        groups = patch_groups(names, splits.group) if splits.group else None
+        where = places()
+        found = split_by_blocks(where, groups, options.blocks)
+        notes = [*found.notes, *leaks_told(where, rows, splits.column, found.values)]
+        return SplitColumn(found.values, notes=notes)
     lists = {split: files[split] for split in splits.lists if split in files}
     if lists and options.strategy == "official" and splits.column not in rows.column_names:
         _log.info("splits: the lists of %s; there is no table with splits", ", ".join(lists))
-        column = _by_lists(description, splits, names, lists, is_part=is_part)
+        if splits.rows_of:
+            column = _by_rows(description, splits, names, lists, files)
+        else:
+            column = _by_lists(description, splits, names, lists, is_part=is_part)
     else:
         column = _by_rule(splits, rows, names, options.strategy)
     if column.values is None or not options.validation:
@@ -131,9 +159,10 @@ def _by_rule(splits: Splits, rows: "pa.Table", names: "pa.Array", strategy: str)
     if official is not None:
         _log.info("splits: column %s of the official tables", splits.column)
         return SplitColumn(official)
-    if splits.hold_out:
-        _log.info("splits: held-out groups are test; there is no table with splits and no list")
-        return SplitColumn(split_by_groups(patch_groups(names, splits.group), splits.hold_out))
+    if splits.hold_out or splits.validation:
+        _log.info("splits: by the groups held out; there is no table with splits and no list")
+        groups = patch_groups(names, splits.group)
+        return SplitColumn(split_by_groups(groups, splits.hold_out, splits.validation))
     _log.info("splits: none; the source has no table with splits, and no list")
     return SplitColumn(None)
 
@@ -147,6 +176,21 @@ def _where_known(official: "pa.Array", values: "pa.Array") -> "pa.Array":
     import pyarrow.compute as pc
 
     return pc.if_else(pc.is_valid(official), values, pa.scalar(None, pa.string()))
+
+
+def _by_rows(
+    description: Description,
+    splits: Splits,
+    names: "pa.Array",
+    lists: Mapping[str, Path],
+    files: Mapping[str, Path],
+) -> SplitColumn:
+    """The split of each row by lists of numbers of rows of a table."""
+    rows = names_of_rows(description, splits.rows_of, splits.first_row, files)
+    found, notes = split_by_rows(names, rows, lists)
+    if found is None:
+        return SplitColumn(None, notes=notes)
+    return SplitColumn(found.splits, found.absent, notes)
 
 
 def _by_lists(
@@ -163,9 +207,11 @@ def _by_lists(
         TableError: none of them has a patch of the source, though the rows are all that it has.
     """
     found = {
-        split: listed_names(description, path, names, splits.list_suffix)
+        split: listed_names(description, path, names, splits.list_suffix, split)
         for split, path in lists.items()
     }
+    if notes := same_lists({split: listed.names for split, listed in found.items()}, lists):
+        return SplitColumn(None, notes=notes)
     if len(names) and not is_part and not any(listed.matched for listed in found.values()):
         files = ", ".join(str(path) for path in lists.values())
         first = next(iter(found.values())).names[0]

@@ -135,7 +135,7 @@ class ListedSplits:
 
     splits: "pa.Array"
     """The split of each row, strings; null for a name in no list."""
-    absent: Mapping[str, tuple[str, ...]]
+    absent: Mapping[str, Sequence[str]]
     """Split -> names of its list that have no row, in the list's order; only splits with some."""
 
 
@@ -176,8 +176,14 @@ def split_by_lists(
     )
 
 
-def split_by_groups(groups: "pa.Array | pa.ChunkedArray", held_out: Collection[str]) -> "pa.Array":
-    """The split of each row: test if its group (its scene) is held out, else train; strings.
+def split_by_groups(
+    groups: "pa.Array | pa.ChunkedArray",
+    held_out: Collection[str],
+    validation: Collection[str] = (),
+) -> "pa.Array":
+    """The split of each row, strings: train unless its group (its scene) is held out.
+
+    Groups in `held_out` are test, those in `validation` are validation.
 
     Raises:
         TableError: a row without a group.
@@ -185,8 +191,11 @@ def split_by_groups(groups: "pa.Array | pa.ChunkedArray", held_out: Collection[s
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    held = is_in(checked_groups(groups), pa.array(sorted(held_out), pa.string()))
-    return pc.if_else(held, pa.scalar(TEST), pa.scalar(TRAIN))
+    checked = checked_groups(groups)
+    held = is_in(checked, pa.array(sorted(held_out), pa.string()))
+    validating = is_in(checked, pa.array(sorted(validation), pa.string()))
+    others = pc.if_else(validating, pa.scalar(VALIDATION), pa.scalar(TRAIN))
+    return pc.if_else(held, pa.scalar(TEST), others)
 
 
 def checked_groups(groups: "pa.Array | pa.ChunkedArray") -> "pa.Array":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchpress.converter.descriptions.description import Description
 from patchpress.converter.descriptions.labels import canonical_label
-from patchpress.converter.tables.arrow import is_string
+from patchpress.converter.tables.arrow import is_string, is_string_list
 from patchpress.readers.errors import TableError
 from patchpress.readers.format.split_names import known_split
 from patchpress.readers.hints import hint
@@ -31,7 +31,7 @@ def canonical_splits(description: Description, path: Path, group: "pa.Table") ->
     """
     import pyarrow.compute as pc
 
-    if description.splits is None:
+    if description.splits is None or description.splits.column not in group.column_names:
         return {}
     column, known = description.splits.column, description.splits.names
     spellings: dict[str, str | None] = {}
@@ -61,6 +61,8 @@ def canonical_labels(description: Description, path: Path, group: "pa.Table") ->
         if column not in group.column_names:
             continue
         cells = group[column]
+        if not is_string(cells.type) and not is_string_list(cells.type):
+            continue  # shares of classes, or a number to be predicted
         labels = cells if is_string(cells.type) else pc.list_flatten(cells)
         for label in pc.unique(labels).drop_null().to_pylist():
             try:

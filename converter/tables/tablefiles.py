@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.contents import PARQUET, START, TEXT, content
-from patchpress.converter.tables.arrow import is_string, is_string_list
+from patchpress.converter.tables.arrow import is_list, is_string, is_string_list
 from patchpress.converter.text import several, size
 from patchpress.readers.errors import PatchpressError, SourceMissing, TableError
-from patchpress.readers.format.arrow_kinds import plain_table, plain_type
+from patchpress.readers.format.arrow_kinds import plain_type
 from patchpress.readers.format.parquet_bounds import BUFFER, Unfolds, read_bounded
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ BOOLEANS = "bool"
 """The kind of a column of true and false, for `check_column`."""
 STRING_LISTS = "list of strings"
 """The kind of a column of strings or of lists of strings, for `check_column`."""
+NUMBERS = "number"
+"""The kind of a column of numbers, for `check_column`."""
+SHARE_LISTS = "list with the share of each class"
+"""The kind of a column of lists of numbers, for `check_column`."""
 
 
 ROWS = 10_000_000
@@ -40,7 +44,6 @@ _UNFOLDED = 16 << 30  # bytes of a table, as its footer says, at most
 _OF_A_ROW, _BESIDES = 1536, 16 << 20
 """A row group may unfold to so many bytes a row, and so many besides: less than a store's table
 may. Published ones have 424 a row."""
-_CSV = 1 << 30  # bytes of a CSV table, at most
 
 
 @contextmanager
@@ -151,49 +154,6 @@ def read_group(
         ) from None
 
 
-def read_columns(path: Path, columns: list[str]) -> "pa.Table":
-    """Columns of strings of a Parquet or CSV table, in the order asked for.
-
-    Raises:
-        SourceMissing: no such file.
-        TableError: it cannot be read, or lacks a column.
-    """
-    import pyarrow as pa
-    import pyarrow.csv as pv
-
-    is_parquet = path.suffix == ".parquet"
-    with reading(path, "Parquet" if is_parquet else "CSV"):
-        # As text: a name of digits is no number, and may begin with zeros.
-        as_text = pv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()))
-        if is_parquet:
-            schema = read_schema(path)  # checks its size
-            for column in columns:
-                check_column(path, schema, column, STRINGS)
-            # By name: other columns may be of any size.
-            groups = read_groups(path, list(dict.fromkeys(columns)))
-            chosen = pa.schema([schema.field(column) for column in dict.fromkeys(columns)])
-            table = pa.concat_tables([chosen.empty_table(), *groups])
-        else:
-            if path.stat().st_size > _CSV:
-                raise TableError(
-                    f"{path} has {size(path.stat().st_size)}, and {size(_CSV)} are allowed for a "
-                    "CSV table: give it as Parquet"
-                )
-            parse = pv.ParseOptions(delimiter=_delimiter(path))
-            table = pv.read_csv(path, parse_options=parse, convert_options=as_text)
-    for column in columns:
-        check_column(path, table.schema, column, STRINGS)
-    _log.info("read %d rows of %s: %s", len(table), path, ", ".join(columns))
-    return plain_table(table.select(columns)).cast(pa.schema([(c, pa.string()) for c in columns]))
-
-
-def _delimiter(path: Path) -> str:
-    """What parts the columns of a CSV table: a comma, or what its first line has in its place."""
-    with path.open("rb") as file:
-        first = file.readline(1 << 16)
-    return next((mark for mark in ",;\t" if mark.encode() in first), ",")
-
-
 def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> None:
     """Refuse a table without a column that is needed, or with another type in it.
 
@@ -203,7 +163,7 @@ def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> Non
         path: of the table.
         schema: its columns.
         column: that is needed.
-        kind: `STRINGS`, `STRING_LISTS` or `BOOLEANS`.
+        kind: `STRINGS`, `STRING_LISTS`, `BOOLEANS`, `NUMBERS` or `SHARE_LISTS`.
 
     Raises:
         TableError: what is wrong, with what the table has.
@@ -221,6 +181,8 @@ def check_column(path: Path, schema: "pa.Schema", column: str, kind: str) -> Non
         STRING_LISTS: is_string(found) or is_string_list(found),
         # 1 and 0 in place of true and false.
         BOOLEANS: str(found) == BOOLEANS or pt.is_integer(found) or pt.is_floating(found),
+        NUMBERS: pt.is_integer(found) or pt.is_floating(found),
+        SHARE_LISTS: is_list(found) and pt.is_floating(found.value_type),
     }
     if str(found) != "null" and not fits[kind]:
         raise TableError(f"{path} has {found} in column {column!r}, which must be a {kind}")

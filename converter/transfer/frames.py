@@ -6,6 +6,7 @@ of its pages would be a fault, and a disk would get requests of a few kilobytes.
 """
 
 import queue
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from mmap import mmap
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from patchpress.converter.transfer.source_store import SourceStore
 from patchpress.readers.errors import StoreDamaged
 
 CHUNK_BYTES = 4 << 20  # of frames in a chunk, if no record is larger
+AHEAD_AT_URL = 8  # chunks that are requested from a URL before one of them is awaited
 BUFFERS = 4  # chunks in memory: one that is read, and those that wait to be written
 
 Numbers = npt.NDArray[np.int64]
@@ -64,6 +66,7 @@ class FrameReader:
             pickers: modality, as `StoredRecords.modality` counts them -> what makes its records.
         """
         self._sources, self._pickers = sources, pickers
+        self._ahead = AHEAD_AT_URL if any(one.is_remote for one in sources) else 1
         self._free: queue.Queue[mmap] = queue.Queue()
         self._made = 0
 
@@ -77,13 +80,22 @@ class FrameReader:
         """
         sizes = (records.length.astype(np.int64) + (ROOM + PAGE_BYTES - 1)) // PAGE_BYTES
         ends = np.cumsum(sizes * PAGE_BYTES)
-        begin = first
-        following = self._part(records, begin, ends)
-        while following is not None:
-            part, following = following, self._part(records, begin + len(following.records), ends)
-            if following is not None:
-                self._announce(following)
-            yield self._chunk(part, begin)
+        position = first
+        told = deque[_Part]()
+        for part in self._parts(records, first, ends):
+            if told or self._ahead > 1:  # from a disk the first one is read at once
+                self._announce(part)
+            told.append(part)
+            if len(told) > self._ahead:
+                yield self._chunk(told[0], position)
+                position += len(told.popleft().records)
+        for part in told:
+            yield self._chunk(part, position)
+            position += len(part.records)
+
+    def _parts(self, records: StoredRecords, begin: int, ends: Numbers) -> "Iterator[_Part]":
+        while (part := self._part(records, begin, ends)) is not None:
+            yield part
             begin += len(part.records)
 
     def _part(self, records: StoredRecords, begin: int, ends: Numbers) -> "_Part | None":
@@ -158,8 +170,8 @@ class FrameReader:
     def _differs(self, part: StoredRecords, at: int) -> StoreDamaged:
         source, key = self._sources[part.source[at]], bytes(part.keys[at]).decode()
         return StoreDamaged(
-            f"record {key!r} of {source.path} differs from its checksum: copy or convert that "
-            f"store again, or run `patchpress verify {source.path}` to know of others"
+            f"record {key!r} of {source.name} differs from its checksum: copy or convert that "
+            f"store again, or run `patchpress verify {source.name}` to know of others"
         )
 
 

@@ -1,34 +1,61 @@
 """The tables of several stores as one: a row a patch, whichever stores have records of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from patchpress.converter.text import first_few, several, shortened
+from patchpress.converter.text import first_few, several
+from patchpress.converter.transfer.merged_rows import GROUND, MergedRows, Numbers, StoresOfRows
 from patchpress.converter.transfer.source_store import SourceStore
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
-from patchpress.readers.format.table import EPSG, SIDES, checksum_column, presence_column
+from patchpress.readers.format.table import checksum_column, presence_column
+from patchpress.readers.format.time_axis import date_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Numbers = npt.NDArray[np.int64]
-GROUND = (EPSG, *SIDES)
 _ORDER = "number of the row"  # a column that is there only while rows are sorted
 
 
 @dataclass(frozen=True)
 class JoinedTable:
-    """The rows of all stores, sorted by their identity."""
+    """The rows of all stores, sorted by their identity; a column is made when it is asked for.
 
-    rows: "pa.Table"
+    All columns take more memory than the records, and would be there three times.
+    """
+
+    sources: Sequence[SourceStore]
+    presence: frozenset[str]
+    """The columns that say which records a row has."""
+    schema: "pa.Schema"
+    order: Numbers
+    """Of all rows of all stores, one store after the other, those in the order of the identity."""
+    merging: "MergedRows | None"
+    """How rows of one patch become one; None if each patch has one row."""
     row_of: list[Numbers]
     """For each store the new row of each of its rows."""
     notes: list[str] = field(default_factory=list)
+
+    def columns(self, names: Iterable[str] | None = None) -> "pa.Table":
+        """Some columns of all rows, or all.
+
+        Raises:
+            OptionError: two values for one row.
+        """
+        import pyarrow as pa
+
+        asked = self.schema.names if names is None else list(dict.fromkeys(names))
+        fields = [self.schema.field(name) for name in asked]
+        made = [self._column(name) for name in asked]
+        return pa.table(made, schema=pa.schema(fields, metadata=self.schema.metadata))
+
+    def _column(self, name: str) -> Any:
+        field, fill = self.schema.field(name), False if name in self.presence else None
+        values = _sorted(self.sources, field, self.order, fill)
+        return values if self.merging is None else self.merging.merged(name, values)
 
 
 def join_tables(
@@ -52,72 +79,133 @@ def join_tables(
 
     names = list(modalities)
     columns, notes = _columns(sources, names)
-    tables = [_complete(source, names, columns) for source in sources]
-    try:
-        together = pa.concat_tables(tables, promote_options="default").combine_chunks()
-    except pa.ArrowException:
-        raise _other_types(sources, tables) from None
+    schema = _schema(sources, names, columns)
+    key = schema.field(identity)
+    counts = [source.manifest.rows for source in sources]
+    together = pa.table({identity: _sorted(sources, key, None), _ORDER: np.arange(sum(counts))})
     order = pc.sort_indices(
-        together.select([identity]).append_column(_ORDER, [np.arange(len(together))]),
-        sort_keys=[(identity, "ascending"), (_ORDER, "ascending")],
+        together, sort_keys=[(identity, "ascending"), (_ORDER, "ascending")]
     ).to_numpy()
-    rows = together.take(order)
-    ids = rows[identity].combine_chunks()
-    is_first = np.ones(len(rows), bool)
-    if len(rows) > 1:
+    order = order.astype(np.int32 if len(order) < 1 << 31 else np.int64)
+    ids = together[identity].take(order).combine_chunks()
+    del together
+    is_first = np.ones(len(order), bool)
+    if len(order) > 1:
         is_first[1:] = ~np.asarray(pc.fill_null(pc.equal(ids[1:], ids[:-1]), False), bool)
-    new_row = np.empty(len(rows), np.int64)
+    new_row = np.empty(len(order), np.int64)
     new_row[order] = np.cumsum(is_first) - 1
-    ends = np.cumsum([len(table) for table in tables])[:-1]
+    merging = None
     if not is_first.all():
         shared = int((~is_first).sum())
-        store_of = np.searchsorted(np.cumsum([len(t) for t in tables]), order, side="right")
-        merged = _Merging(rows, is_first, [sources[n].name for n in store_of.tolist()], identity)
-        rows = merged.merged(names)
+        store_of = np.searchsorted(np.cumsum(counts), order, side="right").astype(np.uint16)
+        presence = {
+            name: np.asarray(
+                _sorted(sources, schema.field(presence_column(name)), order, fill=False), bool
+            )
+            for name in names
+        }
+        stores = StoresOfRows([source.name for source in sources], store_of, ids)
+        merging = MergedRows(is_first, presence, stores)
+        del stores, ids, store_of, presence
         notes.append(f"{several(shared, 'row')} of patches that another store has, too: one each")
-    return JoinedTable(rows, np.split(new_row, ends), notes)
+    row_of = np.split(new_row, np.cumsum(counts)[:-1])
+    present = frozenset(presence_column(name) for name in names)
+    joined = JoinedTable(sources, present, schema, order, merging, row_of, notes)
+    if merging is not None:
+        for column in columns:  # what contradicts is refused before anything is written
+            joined.columns([column])
+        merging.stores = None  # of many rows, their names take as much memory as all else here
+    return joined
+
+
+def _sorted(
+    sources: Sequence[SourceStore],
+    field: "pa.Field",
+    order: Numbers | None,
+    fill: bool | None = None,
+) -> Any:
+    """A column of all stores in an order, or one store after the other; `fill` if one lacks it."""
+    import pyarrow as pa
+
+    parts: list[Any] = []
+    for source in sources:
+        if field.name in source.schema.names:
+            parts += source.columns([field.name]).column(0).cast(field.type).chunks
+        elif fill is not None:
+            parts.append(pa.array(np.full(source.manifest.rows, fill)))
+        else:
+            parts.append(pa.nulls(source.manifest.rows, field.type))
+    values = pa.chunked_array(parts, field.type).combine_chunks()
+    return values if order is None else values.take(pa.array(order))
 
 
 def _columns(sources: Sequence[SourceStore], names: Sequence[str]) -> tuple[list[str], list[str]]:
     """The columns of the new table in their order, and a sentence for each that not all have."""
     own = {*GROUND, *map(presence_column, names), *map(checksum_column, names)}
-    official = dict.fromkeys(
-        column for source in sources for column in source.table.column_names if column not in own
-    )
+    there = [source.schema.names for source in sources]
+    official = dict.fromkeys(column for some in there for column in some if column not in own)
+    dates = _dates(there, names, own)
     notes = []
-    for source in sources:
-        lacking = [c for c in official if c not in source.table.column_names]
+    for source, some in zip(sources, there, strict=True):
+        lacking = [c for c in official if c not in some and c not in dates]
         if lacking:
             notes.append(
                 f"{source.name} has no column {first_few(lacking)}: null in rows that only it has"
             )
-    ground = [c for c in GROUND if any(c in s.table.column_names for s in sources)]
+    official = dict.fromkeys([*(c for c in official if c not in dates), *dates])
+    ground = [c for c in GROUND if any(c in some for some in there)]
     columns = [*official, *map(presence_column, names), *ground, *map(checksum_column, names)]
     return columns, notes
 
 
-def _complete(source: SourceStore, names: Sequence[str], columns: Sequence[str]) -> "pa.Table":
-    """A store's table with all columns, of those that it lacks as empty as can be."""
+def _dates(there: Sequence[Sequence[str]], names: Sequence[str], own: set[str]) -> list[str]:
+    """The columns with dates of records, in the order of the modalities.
+
+    They are the last before those that a store makes of records itself: a column of that name which
+    stands elsewhere is the source's.
+    """
+    dates = {date_column(name) for name in names}
+    found: set[str] = set()
+    for some in there:
+        for column in reversed([one for one in some if one not in own]):
+            if column not in dates:
+                break
+            found.add(column)
+    return [column for column in map(date_column, names) if column in found]
+
+
+def _schema(
+    sources: Sequence[SourceStore], names: Sequence[str], columns: Sequence[str]
+) -> "pa.Schema":
+    """The kinds of all columns: of a column that a store lacks those of the others.
+
+    Raises:
+        OptionError: they differ.
+    """
     import pyarrow as pa
 
-    table = source.table
-    absent = {presence_column(name) for name in names}
+    presence = {presence_column(name) for name in names}
     digits = {checksum_column(name) for name in names}
-    for column in columns:
-        if column in table.column_names:
-            continue
-        if column in absent:
-            values = pa.array(np.zeros(len(table), bool))
-        else:
-            values = pa.nulls(len(table), pa.string() if column in digits else None)
-        table = table.append_column(column, values)
-    return table.select(list(columns))
+    tables = []
+    for source in sources:
+        schema = source.schema
+        for column in columns:
+            if column not in schema.names:
+                absent = pa.bool_() if column in presence else pa.null()
+                schema = schema.append(
+                    pa.field(column, pa.string() if column in digits else absent)
+                )
+        tables.append(schema.empty_table().select(list(columns)))
+    try:
+        return pa.concat_tables(tables, promote_options="default").schema
+    except pa.ArrowException:
+        raise _other_types(sources, [table.schema for table in tables]) from None
 
 
-def _other_types(sources: Sequence[SourceStore], tables: "Sequence[pa.Table]") -> OptionError:
+def _other_types(sources: Sequence[SourceStore], schemas: "Sequence[pa.Schema]") -> OptionError:
     """The error about columns whose types differ."""
-    for column in tables[0].column_names:
-        kinds = {str(table.schema.field(column).type): at for at, table in enumerate(tables)}
+    for column in schemas[0].names:
+        kinds = {str(schema.field(column).type): at for at, schema in enumerate(schemas)}
         kinds.pop("null", None)
         if len(kinds) > 1:
             (one, first), (two, second), *_ = kinds.items()
@@ -127,81 +215,3 @@ def _other_types(sources: Sequence[SourceStore], tables: "Sequence[pa.Table]") -
                 "with the same tables, or leave it out"
             )
     return OptionError("the tables of the stores do not fit together: convert one of them again")
-
-
-class _Merging:
-    """Rows of which several are of one patch: those of the first store come first."""
-
-    def __init__(
-        self, rows: "pa.Table", is_first: npt.NDArray[np.bool_], stores: list[str], identity: str
-    ) -> None:
-        self._rows, self._stores, self._identity = rows, stores, identity
-        self._firsts = np.flatnonzero(is_first)
-        group = np.cumsum(is_first) - 1
-        self._place = np.arange(len(group)) - self._firsts[group]
-        """Which row of its patch each is, from 0 on."""
-        self._group = group
-
-    def merged(self, names: Sequence[str]) -> "pa.Table":
-        """One row a patch."""
-        table = self._rows.take(self._firsts).combine_chunks()
-        for place in range(1, int(self._place.max()) + 1):
-            more = np.flatnonzero(self._place == place)
-            table = self._with(table, more, names)
-        return table
-
-    def _with(self, table: "pa.Table", more: Numbers, names: Sequence[str]) -> "pa.Table":
-        """The rows with what further rows of the same patches have."""
-        at, others = self._group[more], self._rows.take(more).combine_chunks()
-        presence = {presence_column(name) for name in names}
-        digits = {checksum_column(name) for name in names}  # the records themselves are compared
-        # The ground of a patch is that of its first modality, as in a conversion.
-        rank, other_rank = _rank(table.take(at), names), _rank(others, names)
-        columns = {}
-        for column in table.column_names:
-            before, after = table[column].combine_chunks(), others[column].combine_chunks()
-            own = before.take(at)
-            if column in presence:
-                better = np.asarray(after, bool) & ~np.asarray(own, bool)
-            else:
-                better = _valid(after) & ~_valid(own)
-                if column in GROUND:
-                    better |= _valid(after) & (other_rank < rank)
-                elif column not in digits and not own.equals(after):
-                    self._require_equal(column, own, after, more)
-            chosen = np.arange(len(table))
-            chosen[at[better]] = len(table) + np.flatnonzero(better)
-            columns[column] = _concatenated(before, after).take(chosen)
-        import pyarrow as pa
-
-        return pa.table(columns, schema=table.schema)
-
-    def _require_equal(self, column: str, own: Any, after: Any, more: Numbers) -> None:
-        for index, (one, two) in enumerate(zip(own.to_pylist(), after.to_pylist(), strict=True)):
-            if one is not None and two is not None and one != two:
-                row = int(more[index])
-                first = int(self._firsts[self._group[row]])
-                raise OptionError(
-                    f"{self._stores[first]} and {self._stores[row]} do not fit together: "
-                    f"{self._rows[self._identity][row].as_py()} has {column} {shortened(one)} "
-                    f"there, and {shortened(two)} here; convert one of them again with the same "
-                    "tables, or leave it out"
-                )
-
-
-def _rank(rows: "pa.Table", names: Sequence[str]) -> Numbers:
-    """For each row the number of the first modality that it has a record of."""
-    rank = np.full(len(rows), len(names), np.int64)
-    for number, name in reversed(list(enumerate(names))):
-        rank[np.asarray(rows[presence_column(name)].combine_chunks(), bool)] = number
-    return rank
-
-
-def _valid(values: Any) -> npt.NDArray[np.bool_]:
-    return np.asarray(values.is_valid(), bool)
-
-
-def _concatenated(before: Any, after: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_arrays([before, after])

@@ -14,6 +14,7 @@ from patchpress.converter.transfer.plan import (
     OF_ANOTHER_PROGRAM,
     CopyPlan,
     Options,
+    columns_of_counts,
     counted,
     described,
     shards_of,
@@ -50,7 +51,10 @@ def plan_merge(sources: Sequence[SourceStore], shards: int | None) -> CopyPlan:
     records, repeated = _all_records(sources, table, modalities)
     kept = list(modalities.values())
     splits = _splits(sources, description)
-    manifest = described(_joined_manifest(sources), table.rows, kept, splits, _options(sources))
+    joined_manifest = _joined_manifest(sources)
+    needed = columns_of_counts(joined_manifest, kept)
+    counts = table.columns(name for name in needed if name in table.schema.names)
+    manifest = described(joined_manifest, counts, kept, splits, _options(sources))
     numbers = {shards_of(source.manifest) for source in sources}
     same = numbers.pop() if len(numbers) == 1 else 0
     notes = [*table.notes]
@@ -61,6 +65,11 @@ def plan_merge(sources: Sequence[SourceStore], shards: int | None) -> CopyPlan:
         )
     if numbers and shards is None:
         notes.append("the stores have different numbers of shards: they become one data file")
+    if any(source.manifest.options.get("block") for source in sources):
+        notes.append(
+            "each store drew its splits from its own blocks of ground, so one block may be in two "
+            "splits: `patchpress index` with --split geographic draws them anew"
+        )
     for source in sources:
         if source.other_values:
             notes.append(
@@ -74,7 +83,7 @@ def plan_merge(sources: Sequence[SourceStore], shards: int | None) -> CopyPlan:
         modalities=counted(kept, records.modality),
         pickers={},
         records=records,
-        make_table=lambda: table.rows,
+        make_table=table.columns,
         manifest=manifest,
         shards=same if shards is None else shards,
         notes=notes,
@@ -159,7 +168,7 @@ def _identity(
     """The column that names a row."""
     name = description.identity if description else key_column(next(iter(modalities.values())))
     for source in sources:
-        if name not in source.table.column_names:
+        if name not in source.schema.names:
             raise OptionError(
                 f"{source.name} has no column {name!r} that tells its patches from those of "
                 "others: merge stores that have it"
@@ -176,10 +185,10 @@ def _all_records(
         OptionError: two stores have different records of one name.
     """
     kept = list(modalities.values())
-    parts = [
-        records_of(source, number, source.table.select, table.row_of[number], kept)
-        for number, source in enumerate(sources)
-    ]
+    parts = []
+    for number, source in enumerate(sources):
+        parts.append(records_of(source, number, source.columns, table.row_of[number], kept))
+        source.give_up_tables()  # where its records lie is known now
     records = joined(parts)
     again = np.zeros(len(records), bool)
     again[1:] = records.keys[1:] == records.keys[:-1]
@@ -193,6 +202,8 @@ def _all_records(
             f"({several(int(other.sum()), 'such name')}): leave one of the stores out, or copy it "
             "without these patches"
         )
+    if not again.any():
+        return records, 0  # a copy would take as much memory again
     return records.at(~again), int(again.sum())
 
 
@@ -215,6 +226,7 @@ def _joined_manifest(sources: Sequence[SourceStore]) -> Manifest:
     return replace(
         manifests[0],
         classes={column: classes[column] for column in order},
+        numbers=tuple(dict.fromkeys(column for one in manifests for column in one.numbers)),
         target=next((one.target for one in manifests if one.target is not None), None),
         split_column=first.split_column,
         flagged=Flagged(tuple(flags)),

@@ -15,10 +15,11 @@ from patchpress.converter.transfer.row_choice import ChosenRows
 from patchpress.converter.transfer.source_store import SourceStore
 from patchpress.readers.choice import Bands, bands_by_modality
 from patchpress.readers.errors import OptionError
-from patchpress.readers.format.manifest import DATA, OTHER_VALUES, Manifest
+from patchpress.readers.format.manifest import OTHER_VALUES, Manifest
 from patchpress.readers.format.modality import Modality
-from patchpress.readers.format.shard_rule import MOST_SHARDS
+from patchpress.readers.format.shard_rule import MOST_SHARDS, SHARDS
 from patchpress.readers.format.table import checksum_column, presence_column
+from patchpress.readers.format.time_axis import time_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +76,7 @@ def check_shards(shards: int | None) -> None:
 
 def shards_of(manifest: Manifest) -> int:
     """How many shards a store has; 0 if it has one data file."""
-    return 0 if manifest.shards[0].path == DATA else len(manifest.shards)
+    return len(manifest.shards) if manifest.shards[0].path.startswith(SHARDS) else 0
 
 
 def modalities_asked(
@@ -132,14 +133,14 @@ def plan_part(
 
     def make_table() -> "pa.Table":
         # Read again, since all columns take more memory than the records.
-        left = [name for name in manifest.modalities if name not in modalities]
+        left = [one for name, one in manifest.modalities.items() if name not in modalities]
         return without_modalities(chosen(None), left)
 
     kept = list(modalities.values())
     whole = [manifest.modalities[name] for name in modalities]
     records = records_of(source, 0, chosen, np.arange(len(rows.numbers)), whole)
     source.give_up_tables()
-    table = chosen(_columns_of_counts(manifest, whole))
+    table = chosen(columns_of_counts(manifest, whole))
     pickers = _pickers(whole, kept)
     unchanged = everything and len(kept) == len(manifest.modalities) and not pickers
     options = _options(manifest, "" if unchanged else choice)
@@ -184,9 +185,12 @@ def counted(modalities: Sequence[Modality], numbers: npt.NDArray[np.uint16]) -> 
     return {m.name: replace(m, records=n) for m, n in zip(modalities, counts, strict=True)}
 
 
-def without_modalities(table: "pa.Table", names: Sequence[str]) -> "pa.Table":
+def without_modalities(table: "pa.Table", modalities: Sequence[Modality]) -> "pa.Table":
     """A table without the columns that tell of the records of some modalities."""
+    names = [one.name for one in modalities]
     columns = [c for name in names for c in (presence_column(name), checksum_column(name))]
+    dated = time_columns(one.name for one in modalities if one.steps)
+    columns += [column for column in dated if column in table.column_names]
     return table.drop_columns(columns) if columns else table
 
 
@@ -206,7 +210,7 @@ def _some_rows(
     return pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata=schema.metadata))
 
 
-def _columns_of_counts(manifest: Manifest, modalities: Sequence[Modality]) -> list[str]:
+def columns_of_counts(manifest: Manifest, modalities: Sequence[Modality]) -> list[str]:
     """The columns of which the counts of a manifest are made."""
     columns = [manifest.split_column] if manifest.splits else []
     return [*columns, *manifest.flagged.columns, *(presence_column(m.name) for m in modalities)]
@@ -239,10 +243,22 @@ def _notes(source: SourceStore, modalities: Mapping[str, Modality]) -> list[str]
         notes.append(
             f"{source.other_values:,} values of {source.name} that are no records are not copied"
         )
+    return [*notes, *lost_with_bands(source.manifest, modalities, "copied")]
+
+
+def lost_with_bands(manifest: Manifest, modalities: Mapping[str, Modality], done: str) -> list[str]:
+    """A sentence for each thing that modalities lose with the bands that they are without.
+
+    Args:
+        manifest: of the store.
+        modalities: with the bands that are chosen.
+        done: what is done with these bands, such as ``copied``.
+    """
+    notes = []
     for name, modality in modalities.items():
-        before = source.manifest.modalities[name]
+        before = manifest.modalities[name]
         if before.rgb and not modality.rgb:
-            notes.append(f"{name} has no set of bands rgb any more: not all of them are copied")
+            notes.append(f"{name} has no set of bands rgb any more: not all of them are {done}")
         if before.codes and not modality.codes:
-            notes.append(f"the codes of {name} are told by {before.bands[0].name}, not copied")
+            notes.append(f"the codes of {name} are told by {before.bands[0].name}, not {done}")
     return notes

@@ -156,8 +156,8 @@ def _checksums(source: SourceStore, digits: "pa.ChunkedArray") -> npt.NDArray[np
             whole = b""
         if len(whole) != 8 * len(some):
             raise StoreDamaged(
-                f"the table of {source.path} lacks checksums of its records: run `patchpress "
-                f"verify {source.path}`"
+                f"the table of {source.name} lacks checksums of its records: run `patchpress "
+                f"verify {source.name}`"
             )
         parts.append(np.frombuffer(whole, ">u8").astype(np.uint64))
     return np.concatenate(parts)

@@ -94,7 +94,8 @@ class _Stacked:
         out[: len(self._form.header)] = self._form.header
         target = self._form.array(out, own)
         for number, index in enumerate(self._indices):
-            target[number] = pixels[index, :: self._down, :: self._across]
+            # Of a time axis in every step.
+            target[..., number, :, :] = pixels[..., index, :: self._down, :: self._across]
         return out
 
 

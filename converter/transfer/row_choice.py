@@ -1,25 +1,23 @@
 """Which rows of a store are copied: by split, filter, share, classes, names and modalities."""
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.converter.paths import StrPath, local_path
 from patchpress.converter.tables.listed_rows import listed_rows
 from patchpress.converter.transfer.source_store import SourceStore
 from patchpress.readers import subsets
 from patchpress.readers.choice import Where
 from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.format.manifest import Manifest
-from patchpress.readers.format.table import Split, presence_column
+from patchpress.readers.format.table import Split, has_any, presence_column
 from patchpress.readers.rows import Rows, rows_of
 from patchpress.readers.targets import class_names, label_array
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +69,11 @@ class RowChoice:
             )
 
 
+def names_or_file(keys: StrPath | Sequence[str] | None) -> Path | Sequence[str] | None:
+    """What a user gave as `keys`: names as they are, and text or a path as the path of a file."""
+    return local_path(keys) if isinstance(keys, (str, os.PathLike)) else keys
+
+
 @dataclass(frozen=True)
 class ChosenRows:
     """Rows of a table, in its order."""
@@ -102,7 +105,7 @@ def choose_rows(source: SourceStore, choice: RowChoice, modalities: Collection[s
     # All columns of a large data set take hundreds of megabytes.
     columns = [presence_column(name) for name in modalities]
     target = _target(manifest, choice)
-    if target is not None and target in manifest.classes:
+    if target is not None and target in manifest.targets:
         columns.append(target)
     rows = rows_of(source.path, manifest, choice.split, choice.where, choice.flagged, columns)
     rows = _in_order(rows)
@@ -118,11 +121,9 @@ def choose_rows(source: SourceStore, choice: RowChoice, modalities: Collection[s
                 f"the {len(rows):,} that are chosen otherwise"
             )
         rows = kept
-    present = pa.array(np.zeros(len(rows), bool))
-    for name in modalities:
-        present = pc.or_(present, rows.table[presence_column(name)])
     selected = len(rows)
-    rows = rows.leave_out(f"without {' or '.join(modalities)}", pc.invert(present))
+    lacks_all = pc.invert(has_any(rows.table, list(modalities)))
+    rows = rows.leave_out(f"without {' or '.join(modalities)}", lacks_all)
     if not len(rows):
         raise SelectionEmpty(
             f"none of the {selected:,} rows chosen has a record of {' or '.join(modalities)}"
@@ -154,6 +155,13 @@ def _drawn(manifest: Manifest, rows: Rows, choice: RowChoice) -> npt.NDArray[np.
         raise OptionError("the store has no column of labels, so nothing can be taken a class")
     if share is None and count is None:
         return everything
+    if column in manifest.numbers:
+        if count is not None:
+            raise OptionError(
+                f"{column!r} is a number, so nothing can be taken a class: name a column of "
+                "classes with --target, or leave --per-class out"
+            )
+        column = None
     hot = subsets.multi_hot(None, len(rows), 0)
     if column is not None:
         names = class_names(manifest, column, "official")

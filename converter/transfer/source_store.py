@@ -1,5 +1,6 @@
 """A finished store that records are taken from: its table, and where each record lies."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from functools import cached_property
@@ -10,17 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.converter.paths import StrPath, local_path
-from patchpress.readers.access.extents_file import read_extents
+from patchpress.readers.access.archived_records import ArchivedRecords, RecordsAsFile
+from patchpress.readers.access.extents_file import load_extents, read_extents
 from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.access.keys import Keys, KeysInMemory, joined_names
 from patchpress.readers.access.scan import scan
 from patchpress.readers.errors import StoreDamaged, StoreMissing
+from patchpress.readers.format.footprint_columns import schema_without_footprints
 from patchpress.readers.format.manifest import METADATA, OTHER_VALUES, Manifest, read_manifest
 from patchpress.readers.format.store_files import require_inside
 from patchpress.readers.format.table import read_table
+from patchpress.readers.remote.url import is_url
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from patchpress.readers.remote.data_file import RemoteDataFile
 
 FILES_OPEN = 32  # data files of a store that are open at a time; a store may have thousands
 
@@ -47,19 +53,41 @@ class SourceStore:
     """
 
     def __init__(self, path: StrPath) -> None:
-        """Open it.
+        """Open it; `path` may be a URL.
 
         Raises:
             StoreMissing, StoreUnfinished, StoreDamaged, StoreUnreadable, FormatUnknown: as
                 `open_store`.
+            OptionError: a URL that cannot be.
         """
-        self.path: Path = local_path(path).absolute()
+        self._files: OrderedDict[int, DataFile | RemoteDataFile | RecordsAsFile] = OrderedDict()
+        self._remote_files: list[RemoteDataFile] | None = None
+        self._archived: ArchivedRecords | None = None
+        if is_url(path):
+            from patchpress.readers.remote.client import Client
+            from patchpress.readers.remote.data_file import remote_data_files
+            from patchpress.readers.remote.small_files import fetch_small
+
+            self._small = fetch_small(Client(os.fspath(path)))
+            self._remote_files = remote_data_files(self._small)
+            self.path: Path = self._small.folder
+            """Its folder; of one at a URL, a cache folder with its small files."""
+            self.name = self._small.client.name
+            """Its path as the user gave it, or its URL without what is secret."""
+            self.manifest: Manifest = self._small.manifest
+            return
+        self.path = local_path(path).absolute()
         self.name = str(path)
-        """Its path as the user gave it."""
-        self.manifest: Manifest = read_manifest(self.path)
-        self._files: OrderedDict[int, DataFile] = OrderedDict()
+        self.manifest = read_manifest(self.path)
+        if self.manifest.in_archives:
+            self._archived = ArchivedRecords(self.path, self.manifest, readahead=True)
         for number in range(len(self.manifest.shards)):
             self.file(number)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies at a URL."""
+        return self._remote_files is not None
 
     @property
     def other_values(self) -> int:
@@ -68,7 +96,7 @@ class SourceStore:
 
     @cached_property
     def table(self) -> "pa.Table":
-        """All of metadata.parquet, unchanged.
+        """All of metadata.parquet but footprints, unchanged.
 
         Raises:
             StoreDamaged: it is not the one that was written.
@@ -76,7 +104,9 @@ class SourceStore:
         return read_table(self.path, self.manifest)
 
     def columns(self, names: Iterable[str] | None) -> "pa.Table":
-        """Some columns of all rows of metadata.parquet, all for None; nothing is kept of it.
+        """Some columns of all rows of metadata.parquet, all but footprints for None.
+
+        Nothing is kept of it.
 
         Raises:
             StoreDamaged: as `table`.
@@ -84,9 +114,9 @@ class SourceStore:
         asked = None if names is None else list(dict.fromkeys(names))
         return read_table(self.path, self.manifest, columns=asked)
 
-    @property
+    @cached_property
     def schema(self) -> "pa.Schema":
-        """The names and kinds of all columns of metadata.parquet.
+        """The names and kinds of all columns of metadata.parquet but footprints.
 
         Raises:
             StoreDamaged: as `table`.
@@ -94,14 +124,14 @@ class SourceStore:
         import pyarrow.parquet as pq
 
         read_table(self.path, self.manifest, columns=[])  # compares its digest
-        return pq.read_schema(self.path / METADATA)
+        return schema_without_footprints(pq.read_schema(self.path / METADATA))
 
     def give_up_tables(self) -> None:
         """Give up the memory of the table and of the places; they are read again if needed."""
         for name in ("table", "_all_places"):
             self.__dict__.pop(name, None)
 
-    def file(self, shard: int) -> DataFile:
+    def file(self, shard: int) -> "DataFile | RemoteDataFile | RecordsAsFile":
         """A data file, to be read from front to back.
 
         Raises:
@@ -110,6 +140,16 @@ class SourceStore:
         if shard in self._files:
             self._files.move_to_end(shard)
             return self._files[shard]
+        remote = self._remote_files
+        file = self._opened(shard) if remote is None else remote[shard]
+        self._files[shard] = file
+        if len(self._files) > FILES_OPEN:
+            self._files.popitem(last=False)
+        return file
+
+    def _opened(self, shard: int) -> "DataFile | RecordsAsFile":
+        if self._archived is not None:
+            return RecordsAsFile(self._archived)
         entry = self.manifest.shards[shard]
         path = require_inside(self.path, entry.path)
         try:
@@ -124,9 +164,6 @@ class SourceStore:
                 "store again, or if another program compacted or changed it run "
                 f"`patchpress index {self.path}`"
             )
-        self._files[shard] = file
-        if len(self._files) > FILES_OPEN:
-            self._files.popitem(last=False)
         return file
 
     def find(self, keys: npt.NDArray[np.bytes_]) -> RecordPlaces:
@@ -143,18 +180,24 @@ class SourceStore:
         if len(lost):
             name = bytes(keys[lost[0]]).decode(errors="backslashreplace")
             raise StoreDamaged(
-                f"{self.path} has no record {name!r} though its table has it: run `patchpress "
-                f"verify {self.path}`"
+                f"{self.name} has no record {name!r} though its table has it: run `patchpress "
+                f"verify {self.name}`"
             )
         return places.at(at)
 
     @cached_property
     def _all_places(self) -> tuple[Keys, RecordPlaces]:
         """All keys, ascending, and where their records lie; by the extents if they are sound."""
+        if self._archived is not None:
+            there = self._archived.index.extents
+            return there.names, RecordPlaces(there.shard, there.offset, there.length)
         paths = [shard.path for shard in self.manifest.shards]
-        extents, _ = read_extents(self.path, paths, self.manifest.record_limit)
+        read = load_extents if self.is_remote else read_extents
+        extents, _ = read(self.path, paths, self.manifest.record_limit)
         if extents is not None:
             return extents.names, RecordPlaces(extents.shard, extents.offset, extents.length)
+        if self.is_remote:
+            raise StoreDamaged(f"{self.name} has no sound extents: run the same command again")
         scans = [scan(require_inside(self.path, path)) for path in paths]
         keys = joined_names([one.keys for one in scans])
         order = np.argsort(keys, kind="stable")

@@ -26,7 +26,7 @@ from patchpress.converter.storage.ownership import VERSION, manifest_in
 from patchpress.converter.storage.resume import clear_or_go_on, continued_journal, goes_on
 from patchpress.converter.storage.shard_place import remove_working_files
 from patchpress.converter.storage.writer_choice import choose_pages_for, why_not_of_modalities
-from patchpress.converter.tables.metadata import write_metadata
+from patchpress.converter.tables.metadata_file import write_metadata
 from patchpress.converter.text import size
 from patchpress.converter.transfer.data_file import WrittenFile, write_data_file
 from patchpress.converter.transfer.frames import FrameReader

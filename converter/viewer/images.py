@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from patchpress.converter.pictures.class_colours import MapClasses, classes_of
 from patchpress.converter.pictures.stretch import Stretch, stretched
-from patchpress.converter.pictures.views import View, are_decibels, views_of
+from patchpress.converter.pictures.views import View, are_decibels, of_first_date, views_of
 from patchpress.converter.viewer.catalogue import Catalogue
 from patchpress.readers.errors import OptionError
 from patchpress.readers.format.modality import Modality
@@ -84,7 +84,7 @@ class Images:
         rows = rows[recommended] if recommended.any() else rows
         chosen = rows[np.unique(np.linspace(0, len(rows) - 1, SEEN).astype(int))]
         keys = [self._catalogue.key(modality.name, int(row)) for row in chosen]
-        arrays = [self._store.read(key) for key in keys]
+        arrays = [of_first_date(modality, self._store.read(key)) for key in keys]
         sample = np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
         with self._lock:
             return self._samples.setdefault(modality.name, sample)
@@ -100,14 +100,14 @@ class Images:
         return band
 
     def pixels(self, modality: str, row: int) -> npt.NDArray[Any]:
-        """All bands of a record, (bands, height, width), on the finest grid.
+        """All bands of a record, (bands, height, width), on the finest grid; of the first date.
 
         Raises:
             OptionError: the row has no such record.
             StoreError: it cannot be read.
         """
-        self._described(modality, row)
-        return self._store.read(self._catalogue.key(modality, row))
+        described = self._described(modality, row)
+        return of_first_date(described, self._store.read(self._catalogue.key(modality, row)))
 
     def _described(self, modality: str, row: int) -> Modality:
         if modality not in self._store.manifest.modalities:
@@ -146,11 +146,12 @@ class Images:
 
         key = self._catalogue.key(modality.name, row)
         if modality.name in self.classes:
-            codes = self._store.read(key, bands=modality.band_names[:1])[0]
+            map_ = self._store.read(key, bands=modality.band_names[:1])
+            codes = of_first_date(modality, map_)[0]
             return bytes(imagecodecs.png_encode(self.classes[modality.name].paint(codes), 1))
         if len(channels) not in (1, 3):
             raise OptionError(f"a picture has one band or three, not {len(channels)}")
-        bands = self._store.read(key)
+        bands = of_first_date(modality, self._store.read(key))
         values = [self._channel(modality, bands, channel) for channel in channels]
         stretches = [
             Stretch.over([one]) if own else Stretch(*self.range_of(modality, channel))

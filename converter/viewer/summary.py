@@ -43,7 +43,7 @@ def _digest(store: Store) -> str:
 def _modality(modality: Modality, catalogue: Catalogue, images: Images) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": modality.name,
-        "title": modality.title,
+        "title": modality.title + (", first date" if modality.steps else ""),
         "kind": modality.kind,
         "records": len(catalogue.with_record(modality.name)),
         "bands": [{"name": band.name, "gsd": band.gsd} for band in modality.bands],

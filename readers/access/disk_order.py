@@ -4,13 +4,14 @@ For whoever reads all of a store. A map would give it page by page, and records 
 order of their keys need not lie one after the other: another program may have written them in any.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.files import ReadsFile
 from patchpress.readers.format.metapages import PAGE
 
 PORTION_BYTES = 8 << 20  # of a portion, if no record is larger: so much is announced at once
@@ -59,7 +60,7 @@ def portions(offset: npt.ArrayLike, length: npt.ArrayLike) -> Iterator[Portion]:
         begin = end
 
 
-def announce(file: DataFile, portion: Portion) -> None:
+def announce(file: ReadsFile, portion: Portion) -> None:
     """Let the kernel fetch a portion in the background."""
     for first, last in _requests(portion, PORTION_BYTES):
         file.announce(*_span(portion, first, last))
@@ -71,7 +72,7 @@ class PortionReader:
     def __init__(self) -> None:
         self._memory = bytearray()
 
-    def read(self, file: DataFile, portion: Portion) -> Iterator[StoredValue]:
+    def read(self, file: ReadsFile, portion: Portion) -> Iterator[StoredValue]:
         """Each record, in the order of the portion.
 
         Raises:
@@ -88,6 +89,47 @@ class PortionReader:
             lengths = portion.length[first : last + 1].tolist()
             for start, length in zip(offsets, lengths, strict=True):
                 yield StoredValue(memory[start - PAGE.size : start], memory[start : start + length])
+
+
+def records_in_disk_order(
+    file: ReadsFile, offset: npt.ArrayLike, length: npt.ArrayLike
+) -> Iterator[tuple[int, memoryview]]:
+    """Position among those given, and bytes, of each record; the bytes are valid until the next.
+
+    The disk is told of a portion while the one before it is read.
+
+    Raises:
+        StoreDamaged: the file ends before, or its disk does not give it.
+    """
+    reader, waiting = PortionReader(), deque[Portion]()
+    for portion in portions(offset, length):
+        announce(file, portion)
+        waiting.append(portion)
+        if len(waiting) > 1:
+            yield from _numbered(reader, file, waiting.popleft())
+    for portion in waiting:
+        yield from _numbered(reader, file, portion)
+
+
+def _numbered(
+    reader: PortionReader, file: ReadsFile, portion: Portion
+) -> Iterator[tuple[int, memoryview]]:
+    values = reader.read(file, portion)
+    for position, stored in zip(portion.positions.tolist(), values, strict=True):
+        yield position, stored.value
+
+
+class Announced:
+    """Lets the kernel fetch what is read next by whoever reads a file's map from front to back."""
+
+    def __init__(self, file: ReadsFile) -> None:
+        self._file, self._end = file, 0
+
+    def reach(self, position: int) -> None:
+        """Say how far is read now: a portion after that is fetched in the background."""
+        while self._end < min(position + PORTION_BYTES, self._file.size):
+            self._file.announce(self._end, PORTION_BYTES)
+            self._end += PORTION_BYTES
 
 
 def _span(portion: Portion, first: int, last: int) -> tuple[int, int]:

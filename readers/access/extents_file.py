@@ -8,7 +8,7 @@ when they are searched (`keys`).
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.access.extents import UNKNOWN, Extents, Files
-from patchpress.readers.access.files import DataFile, open_file
+from patchpress.readers.access.files import ReadsFile, open_file
 from patchpress.readers.access.keys import ExtentsFile, Keys, KeysInFile, KeysInMemory
 from patchpress.readers.errors import NO_DESCRIPTORS, StoreDamaged, cannot_read
 from patchpress.readers.format.blosc2_chunk import LEAST
@@ -55,7 +55,7 @@ HEADERS = List(Latin1(), most=UNKNOWN)
 _CHECKED = 1 << 16  # records whose places are compared at once: little is in memory twice
 
 
-def facts_of(file: DataFile) -> dict[str, Any]:
+def facts_of(file: ReadsFile) -> dict[str, Any]:
     """What tells a data file from any other: its bytes and its identity; cheap to ask for.
 
     Raises:
@@ -81,14 +81,18 @@ def write_extents(store: Path, extents: Extents) -> None:
     }
     width = keys.dtype.itemsize
     form = _file_form(len(extents), width, extents.files, extents.headers, 0)
-    # No copies: the keys of a large data set take 100 MB.
-    parts = [
-        np.ascontiguousarray(arrays[tensor.name], tensor.dtype).view(np.uint8).data
-        for tensor in form.tensors
-    ]
+    parts = bytes_of_tensors(form, arrays)
     checksum = _checksum(extents.files, extents.headers, parts)
     form = _file_form(len(extents), width, extents.files, extents.headers, checksum)
     write_whole(store / EXTENTS, form.header, *parts)
+
+
+def bytes_of_tensors(form: Form, arrays: Mapping[str, npt.NDArray[Any]]) -> list[memoryview]:
+    """The bytes of a file's tensors, in its order; without copies, since keys may take 100 MB."""
+    return [
+        np.ascontiguousarray(arrays[tensor.name], tensor.dtype).view(np.uint8).data
+        for tensor in form.tensors
+    ]
 
 
 def _file_form(
@@ -191,27 +195,12 @@ def _load(path: Path) -> Extents:
     if table is None or len(table.shape) != 2 or (table.count == 0) != (table.shape[0] == 0):
         raise FieldError("it has no table of keys")
     records, width = table.shape
-    said = _whole_hex(facts.get("crc32", ""))
+    said = whole_hex(facts.get("crc32", ""))
     # The whole header, not only the checksum in it: what the checksum leaves out can be damaged.
     # So its tensors have the names, dtypes and lengths that they must have, too.
     if form.header != _file_form(records, width, files, headers, said).header:
         raise FieldError("it differs from its checksum")
-    checksum = _checksum(files, headers, ())
-
-    def seen(piece: bytes) -> None:
-        nonlocal checksum
-        checksum = zlib.crc32(piece, checksum)
-
-    names: Keys = KeysInMemory(np.empty(0, "S1"))
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for tensor in form.tensors:
-        start = len(form.header) + tensor.offset
-        if tensor.name != "keys":
-            arrays[tensor.name] = _array(file, start, tensor, seen)
-        elif records:
-            names = KeysInFile(file, start, width, records, seen)
-    if checksum != said:
-        raise FieldError("it differs from its checksum")
+    names, arrays = read_tensors(file, form, _checksum(files, headers, ()), said)
     return Extents(
         names=names,
         shard=arrays["shard"].astype(np.uint16, copy=False),
@@ -223,12 +212,46 @@ def _load(path: Path) -> Extents:
     )
 
 
+def read_tensors(
+    file: ExtentsFile, form: Form, checksum: int, said: int
+) -> tuple[Keys, dict[str, npt.NDArray[Any]]]:
+    """The keys of a file, and its other tensors by name, read into memory.
+
+    Args:
+        file: the file.
+        form: what its header says.
+        checksum: CRC-32 of what comes before the tensors.
+        said: that of all.
+
+    Raises:
+        FieldError: it is another one.
+        OSError: the file cannot be read.
+    """
+
+    def seen(piece: bytes) -> None:
+        nonlocal checksum
+        checksum = zlib.crc32(piece, checksum)
+
+    names: Keys = KeysInMemory(np.empty(0, "S1"))
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for tensor in form.tensors:
+        start = len(form.header) + tensor.offset
+        if tensor.name != "keys":
+            arrays[tensor.name] = _array(file, start, tensor, seen)
+        elif tensor.count:
+            records, width = tensor.shape
+            names = KeysInFile(file, start, width, records, seen)
+    if checksum != said:
+        raise FieldError("it differs from its checksum")
+    return names, arrays
+
+
 def _array(
     file: ExtentsFile, start: int, tensor: Tensor, seen: Callable[[bytes], None]
 ) -> npt.NDArray[Any]:
     """A tensor of numbers, read into memory; `seen` is called with its bytes."""
     array = np.empty(tensor.shape, tensor.dtype)
-    target, filled = array.view(np.uint8).data, 0
+    target, filled = array.reshape(-1).view(np.uint8).data, 0
     for piece in file.pieces(start, start + tensor.nbytes):
         seen(piece)
         target[filled : filled + len(piece)] = piece
@@ -236,7 +259,7 @@ def _array(
     return array
 
 
-def _whole_hex(text: str) -> int:
+def whole_hex(text: str) -> int:
     """The number that a checksum in the header says; FieldError if it is none."""
     if not re.fullmatch("[0-9a-f]{8}", text):
         raise FieldError("it has no checksum")

@@ -13,12 +13,13 @@ import weakref
 from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from patchpress.readers.errors import StoreDamaged, StoreMissing, cannot_read
+from patchpress.readers.format.metapages import Bytes
 from patchpress.readers.format.store_files import irregular, open_regular
 
 UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -30,6 +31,33 @@ _files: "weakref.WeakValueDictionary[tuple[int, int, int, bool], DataFile]" = (
 _lock = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _fresh_lock())
+
+
+class ReadsFile(Protocol):
+    """What whoever reads all of a data file asks of it, wherever it lies."""
+
+    @property
+    def path(self) -> Any:
+        """What messages call it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def pages(self) -> Bytes:
+        """All of them, read slice by slice."""
+        ...
+
+    def announce(self, offset: int, length: int) -> None:
+        """Let bytes come in the background."""
+        ...
+
+    def read_into(self, buffers: list[Any], offset: int, length: int) -> None:
+        """Fill buffers, one after the other, with `length` bytes in all."""
+        ...
 
 
 class DataFile:

@@ -24,12 +24,16 @@ _free = threading.local()
 class Filling:
     """A batch (N, bands, height, width) and what is still to be repeated; of one thread.
 
+    With a time axis it is (N, steps, bands, height, width).
+
     Patches are whole after `finish`. If an error ends the filling, `out` has any values.
     """
 
     def __init__(self, plan: Plan, out: Array) -> None:
         """Take a batch, already checked."""
         self.plan, self.out = plan, out
+        # Of a time axis all bands of all steps, one after the other.
+        self._grids = out.reshape(len(out), -1, *out.shape[-2:]) if out.ndim > 4 else out
         self.rows: npt.NDArray[np.uint8] = out.reshape(len(out), -1).view(np.uint8)
         """The batch as (N, bytes), on the same memory."""
         self._most = min(max(GATHERED // plan.scratch_size, 1), MOST, len(out))
@@ -90,7 +94,7 @@ class Filling:
         for group in plan.groups:
             pixels = records[:, group.offset : group.offset + group.nbytes].view(plan.dtype)
             bands = pixels.reshape(count, -1, *group.shape)
-            repeat_many(bands, self.out, places, group.targets)
+            repeat_many(bands, self._grids, places, group.targets)
         self._gathered = []
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, product
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ class CoarseBands:
     shape: tuple[int, int]
     """(height, width) of each."""
     first: int
-    """Which band of the array the first of them becomes."""
+    """Which band of the array the first of them becomes, counted over all its steps."""
     count: int = 1
 
 
@@ -84,8 +85,8 @@ class Plan:
     header: bytes
     size: int
     """Bytes of a whole uncompressed record."""
-    shape: tuple[int, int, int]
-    """(bands, height, width) of the array."""
+    shape: tuple[int, ...]
+    """(bands, height, width) of the array, or (steps, bands, height, width)."""
     dtype: np.dtype[Any]
     runs: tuple[Run, ...]
     coarse: tuple[CoarseBands, ...]
@@ -93,8 +94,7 @@ class Plan:
     @cached_property
     def nbytes(self) -> int:
         """Bytes of one patch in the array."""
-        count, height, width = self.shape
-        return count * height * width * self.dtype.itemsize
+        return prod(self.shape) * self.dtype.itemsize
 
     @cached_property
     def copies(self) -> tuple[tuple[int, int, int, int], ...]:
@@ -193,7 +193,8 @@ class Plan:
         return tuple(groups)
 
     def _repeat(self, record: memoryview, out: Array) -> None:
-        width = self.shape[-1]
+        height, width = self.shape[-2:]
+        out = out.reshape(-1, height, width)  # of a time axis band after band, step after step
         for bands in self.coarse:
             rows, columns = bands.shape
             rows *= bands.count
@@ -202,7 +203,7 @@ class Plan:
             repeat_into(pixels.reshape(rows, columns), grids.reshape(-1, width))
 
     def fill(self, record: memoryview, out: Array) -> None:
-        """Copy all wanted bands of a record into `out` (bands, height, width)."""
+        """Copy all wanted bands of a record into `out`, of the plan's shape."""
         flat = out.reshape(-1).view(np.uint8)
         for start, end, target, target_end in self.copies:
             flat[target:target_end] = np.frombuffer(record[start:end], np.uint8)
@@ -244,18 +245,21 @@ def plan_of(modality: Modality, bands: Sequence[str] | None) -> Plan:
     form = modality.form
     _, height, width = modality.shape
     plane = height * width * modality.dtype.itemsize
+    time = (modality.steps,) if modality.steps else ()
     runs: list[Run] = []
     coarse: list[CoarseBands] = []
-    for position, index in enumerate(indices):
+    for position, (step, index) in enumerate(product(range(modality.steps or 1), indices)):
         band = modality.bands[index]
-        start, target = len(form.header) + index * plane, position * plane
+        start = len(form.header) + (step * len(modality.bands) + index) * plane
+        target = position * plane
         if modality.layout == "native":
             tensor = form.tensor(band.name)
             if tensor is None:
                 raise ValueError(f"the form has no band {band.name}")
-            start = len(form.header) + tensor.offset
-            if tensor.nbytes != plane:
-                _add(coarse, CoarseBands(start, tensor.nbytes, band.shape, position))
+            nbytes = tensor.nbytes // (modality.steps or 1)
+            start = len(form.header) + tensor.offset + step * nbytes
+            if nbytes != plane:
+                _add(coarse, CoarseBands(start, nbytes, band.shape, position))
                 continue
         last = runs[-1] if runs else None
         if (
@@ -270,7 +274,7 @@ def plan_of(modality: Modality, bands: Sequence[str] | None) -> Plan:
         modality=modality,
         header=form.header,
         size=form.size,
-        shape=(len(indices), height, width),
+        shape=(*time, len(indices), height, width),
         dtype=modality.dtype,
         runs=tuple(runs),
         coarse=tuple(coarse),

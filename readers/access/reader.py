@@ -100,13 +100,12 @@ class RecordReader:
         readahead: bool,
         checksums: bool,
         nearby: OpensNearby | None = None,
+        manifest: Manifest | None = None,
     ) -> None:
         """Open a store, as `open_store` says; with `nearby`, copies are read as they come."""
         self.path = path
-        if mode not in set(Mode):
-            raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
-        self.mode, self.readahead = Mode(mode), readahead
-        self.manifest: Manifest = read_manifest(path)
+        self.mode, self.readahead = mode_of(mode), readahead
+        self.manifest: Manifest = manifest or read_manifest(path)
         self._opens_nearby = nearby
         self.nearby: Nearby | None = None
         if nearby is not None:
@@ -437,6 +436,17 @@ class _Closed:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise StoreUnreadable(f"{shown(self._store)} was closed: open it again with open_store")
+
+
+def mode_of(mode: str) -> Mode:
+    """The mode that a text names.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if mode not in set(Mode):
+        raise OptionError(f"there is no read mode {mode!r}; choose {', '.join(Mode)}")
+    return Mode(mode)
 
 
 def array_for(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from patchpress.readers.access.extents import UNKNOWN, Extents
 from patchpress.readers.access.extents_file import facts_of
-from patchpress.readers.access.files import open_file
+from patchpress.readers.access.files import ReadsFile, open_file
 from patchpress.readers.access.keys import KeysInMemory, joined_names
 from patchpress.readers.errors import StoreDamaged
 from patchpress.readers.format.btree import Tree
@@ -54,10 +54,19 @@ def scan(path: Path) -> Scan:
         FormatUnknown: it has the format of another LMDB.
         StoreDamaged: it is no LMDB data file.
     """
-    file = open_file(path)
+    return scan_file(open_file(path))
+
+
+def scan_file(file: ReadsFile) -> Scan:
+    """The same, of a file that is open.
+
+    Raises:
+        FormatUnknown, StoreDamaged: as `scan`.
+        StoreError: it cannot be read.
+    """
     if not file.size:
-        raise StoreDamaged(f"{path} is empty: copy or convert it again")
-    tree = Tree(file.pages, path)
+        raise StoreDamaged(f"{file.path} is empty: copy or convert it again")
+    tree = Tree(file.pages, file.path)
     parts: list[npt.NDArray[np.bytes_]] = []
     keys: list[bytes] = []
     nameless: list[bytes] = []
@@ -160,6 +169,7 @@ def build(
     headers: HeaderList | None = None,
     progress: Callable[[int], None] | None = None,
     without: Collection[bytes] = (),
+    opens: Callable[[str], ReadsFile] | None = None,
 ) -> Extents:
     """Extents of a store's data files, named relative to it.
 
@@ -170,16 +180,18 @@ def build(
             first page of every record is read.
         progress: called with how many more first pages were read.
         without: keys of values that are no records.
+        opens: opens a data file by its name, if it does not lie in the folder.
 
     Raises:
         StoreMissing, StoreUnreadable, FormatUnknown: as `scan`.
         StoreDamaged: as `scan`; or a data file has other records than `headers`.
     """
-    scans = [scan(require_inside(store, name)).without(without) for name in shards]
+    opens = opens or (lambda name: open_file(require_inside(store, name)))
+    scans = [scan_file(opens(name)).without(without) for name in shards]
     if headers is None:
         headers = HeaderList()
         for name, one in zip(shards, scans, strict=True):
-            _read_headers(store / name, one, headers, progress)
+            _read_headers(opens(name), one, headers, progress)
     counts = [len(one.keys) for one in scans]
     numbers = headers.numbers
     if len(numbers) != sum(counts):
@@ -216,9 +228,8 @@ def beginning_of(data: Bytes, start: int, nbytes: int) -> memoryview:
 
 
 def _read_headers(
-    path: Path, records: Scan, headers: HeaderList, progress: Callable[[int], None] | None
+    file: ReadsFile, records: Scan, headers: HeaderList, progress: Callable[[int], None] | None
 ) -> None:
-    file = open_file(path)
     data = file.pages  # not the map: a disk that fails is an error here, and ends no process
     offset, length = records.offset.tolist(), records.length.tolist()
     for begin in range(0, len(offset), ANNOUNCED):

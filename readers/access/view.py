@@ -14,6 +14,8 @@ Array = npt.NDArray[Any]
 def band_view(modality: Modality, record: memoryview, index: int) -> Array:
     """One band (height, width) of a whole uncompressed record, at its stored size.
 
+    With a time axis (steps, height, width).
+
     Args:
         modality: that of the record, with the record's own band shapes.
         record: its bytes, which the array lies on.
@@ -23,12 +25,14 @@ def band_view(modality: Modality, record: memoryview, index: int) -> Array:
     if modality.layout == "native":
         tensor = form.tensor(modality.bands[index].name) or form.tensors[0]
         return form.array(record, tensor)
-    band: Array = form.array(record, form.tensors[0])[index]
+    band: Array = form.array(record, form.tensors[0])[..., index, :, :]
     return band
 
 
 def stack_view(modality: Modality, record: memoryview, key: str) -> Array:
     """All bands (bands, height, width) of a whole uncompressed record.
+
+    With a time axis (steps, bands, height, width).
 
     Raises:
         ViewImpossible: a native record of several bands.
@@ -39,4 +43,4 @@ def stack_view(modality: Modality, record: memoryview, key: str) -> Array:
         raise ViewImpossible(
             f"the bands of the native record {key!r} lie apart: name one, or use read"
         )
-    return band_view(modality, record, 0)[np.newaxis]
+    return band_view(modality, record, 0)[..., np.newaxis, :, :]

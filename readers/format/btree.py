@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from struct import Struct
+from struct import Struct, unpack_from
 from typing import Any, NamedTuple
 
 from patchpress.readers.errors import FormatUnknown, StoreDamaged
@@ -388,18 +388,24 @@ class Tree:
     def _page(self, number: int) -> _Page:
         """A page of a tree with all its nodes."""
         page, is_leaf, count = self._header(number)
-        return _Page(number, is_leaf, page, [self._node(page, index) for index in range(count)])
+        return _Page(number, is_leaf, page, self._nodes(page, 0, count))
 
     def _node(self, page: memoryview, index: int) -> _Node:
-        pointer = PAGE.size + 2 * index
-        offset = page[pointer] | page[pointer + 1] << 8
-        if offset + NODE.size > len(page):
-            raise self._damage("a node lies beyond its page")
-        low, high, flags, length = NODE.unpack_from(page, offset)
-        end = offset + NODE.size + length
-        if end > len(page):
-            raise self._damage("a key reaches beyond its page")
-        return _Node(bytes(page[offset + NODE.size : end]), low | high << 16, flags, end)
+        return self._nodes(page, index, 1)[0]
+
+    def _nodes(self, page: memoryview, first: int, count: int) -> list[_Node]:
+        """Some nodes of a page; in one loop, since a large data set has more than a million."""
+        nodes, nbytes, size = [], len(page), NODE.size
+        for offset in unpack_from(f"<{count}H", page, PAGE.size + 2 * first):
+            begin = offset + size
+            if begin > nbytes:
+                raise self._damage("a node lies beyond its page")
+            low, high, flags, length = NODE.unpack_from(page, offset)
+            end = begin + length
+            if end > nbytes:
+                raise self._damage("a key reaches beyond its page")
+            nodes.append(_Node(bytes(page[begin:end]), low | high << 16, flags, end))
+        return nodes
 
     def _header(self, number: int) -> tuple[memoryview, bool, int]:
         """(bytes, whether it is a leaf, count of nodes) of a page of the tree."""

@@ -23,7 +23,7 @@ from patchpress.readers.format.modality import Band, Compression, Modality, matc
 from patchpress.readers.format.record import RECORD_LIMIT, Form
 from patchpress.readers.format.schema import FieldError
 from patchpress.readers.format.sealed import parse, seal, unsealed
-from patchpress.readers.format.shard_rule import ONE_FILE
+from patchpress.readers.format.shard_rule import INDEX_OF_ARCHIVES, ONE_FILE
 from patchpress.readers.format.store_files import read_small, require_inside
 from patchpress.readers.format.whole_file import write_whole
 from patchpress.readers.showing import columns_of, html_table, plain
@@ -35,6 +35,7 @@ MANIFEST_LIMIT = 16 << 20  # bytes; the largest known has some 100,000
 DATA = ONE_FILE
 METADATA = "metadata.parquet"
 EXTENTS = "extents.safetensors"
+ARCHIVES = INDEX_OF_ARCHIVES
 STATISTICS = "statistics.json"
 MARKER = "unfinished.json"  # there from the first byte of a conversion until the manifest is
 JOURNAL = "unfinished.records"  # beside it: what is stored so far
@@ -129,6 +130,8 @@ class Manifest:
     software: Mapping[str, str]
     format_version: int = FORMAT_VERSION
     format: str = field(default=FORMAT)
+    numbers: tuple[str, ...] = ()
+    """Columns of the table with a number to be predicted, float32, null if it is not known."""
 
     def __repr__(self) -> str:
         return "\n".join([f"Manifest({self._title})", *columns_of(self.contents())])
@@ -147,7 +150,7 @@ class Manifest:
             (
                 "modality",
                 m.name,
-                f"{m.records:,} records of {m.shape} {m.dtype.name}, {m.layout}, "
+                f"{m.records:,} records of {m.array_shape} {m.dtype.name}, {m.layout}, "
                 f"compression {m.compression.codec}",
             )
             for m in self.modalities.values()
@@ -159,12 +162,25 @@ class Manifest:
         for column, names in self.classes.items():
             default = ", the default target" if column == self.target else ""
             lines.append(("labels", column, f"{len(names)} classes{default}"))
+        for column in self.numbers:
+            default = ", the default target" if column == self.target else ""
+            lines.append(("labels", column, f"a number{default}"))
         return lines
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns of the table that may be learned: those of classes, then those of numbers."""
+        return (*self.classes, *self.numbers)
 
     @property
     def records(self) -> int:
         """How many records the store has."""
         return sum(shard.records for shard in self.shards)
+
+    @property
+    def in_archives(self) -> bool:
+        """Whether records are put together from archives that lie elsewhere, by an index."""
+        return self.shards[0].path == ARCHIVES
 
     @property
     def record_limit(self) -> int:
@@ -206,9 +222,13 @@ class Manifest:
 def to_bytes(manifest: Manifest) -> bytes:
     """The manifest as JSON, keys in a fixed order; its digest comes last."""
     content = asdict(manifest)
+    if not content["numbers"]:
+        del content["numbers"]
     ordered = {key: content.pop(key) for key in ("format", "format_version", "dataset")}
     for modality in content["modalities"].values():
         del modality["name"]
+        if not modality["steps"]:
+            del modality["steps"]
     return seal(ordered | content)
 
 
@@ -241,6 +261,7 @@ def from_bytes(data: bytes, name: str = MANIFEST) -> Manifest:
         dataset=Dataset(**content["dataset"]),
         modalities={name: _modality(name, entry) for name, entry in content["modalities"].items()},
         classes={name: tuple(names) for name, names in content["classes"].items()},
+        numbers=tuple(content.get("numbers", ())),
         target=content["target"],
         rows=content["rows"],
         splits=content["splits"],

@@ -1,5 +1,6 @@
 """What manifest.json must be: its schema, and what its fields say of one another."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,16 @@ from patchpress.readers.format.schema import (
     Truth,
     Whole,
 )
-from patchpress.readers.format.shard_rule import MOST_SHARDS, ONE_FILE, SHARD_PATH, shard_path
+from patchpress.readers.format.shard_rule import (
+    INDEX_OF_ARCHIVES,
+    MOST_SHARDS,
+    ONE_FILE,
+    SHARD_PATH,
+    shard_path,
+)
 
 KEY = r"[^{}]*\{[^{}:!\[\].]+\}[^{}]*"
+MOST_STEPS = 10_000  # of a time axis
 LEAST_RECORD = 16  # bytes that a record takes in its data file at the very least
 _NAME = Text(least=1)
 SHA256 = Text(r"sha256:[0-9a-f]{64}", "`sha256:` and 64 hexadecimal digits")
@@ -54,11 +62,16 @@ MODALITY = Fields(
         "codes": Table(
             Table(Optional(Whole()), names=Text(r"-?\d{1,20}", "a code, as text")),
         ),
-    }
+        "steps": Whole(least=1, most=MOST_STEPS),
+    },
+    may_lack=frozenset({"steps"}),
 )
 SHARD = Fields(
     {
-        "path": Text(SHARD_PATH, "`data.mdb` or `shards/00000/data.mdb`"),
+        "path": Text(
+            rf"{SHARD_PATH}|{re.escape(INDEX_OF_ARCHIVES)}",
+            f"`data.mdb`, `shards/00000/data.mdb` or `{INDEX_OF_ARCHIVES}`",
+        ),
         "records": Whole(),
         "bytes": Whole(least=1),
         "digest": SHA256,
@@ -73,6 +86,7 @@ MANIFEST = Fields(
         ),
         "modalities": Table(MODALITY, least=1, most=1_000),
         "classes": Table(List(Text(), different=True)),
+        "numbers": List(Text(least=1), least=1, different=True),
         "target": Optional(Text()),
         "rows": Whole(),
         "splits": _COUNTS,
@@ -84,7 +98,8 @@ MANIFEST = Fields(
         "shards": List(SHARD, least=1, most=MOST_SHARDS),
         "options": Table(_SCALAR),
         "software": Table(Text()),
-    }
+    },
+    may_lack=frozenset({"numbers"}),
 )
 
 
@@ -98,8 +113,12 @@ def check_manifest(content: dict[str, Any]) -> None:
     _check_shards(content["shards"])
     for name, modality in content["modalities"].items():
         _check_modality(f"modalities.{name}", modality, content["classes"])
-    if content["target"] is not None and content["target"] not in content["classes"]:
+    targets = [*content["classes"], *content.get("numbers", ())]
+    if content["target"] is not None and content["target"] not in targets:
         raise FieldError(f"target names {content['target']!r}, which `classes` does not have")
+    twice = next((name for name in targets if targets.count(name) > 1), None)
+    if twice is not None:
+        raise FieldError(f"numbers names {twice!r}, which `classes` has")
     records = sum(shard["records"] for shard in content["shards"])
     if content["rows"] > records:
         raise FieldError(f"rows promises {content['rows']:,} rows of {records:,} records")
@@ -119,9 +138,10 @@ def check_manifest(content: dict[str, Any]) -> None:
 def _check_shards(shards: list[dict[str, Any]]) -> None:
     paths = [shard["path"] for shard in shards]
     numbered = [shard_path(number) for number in range(len(paths))]
-    if paths not in ([ONE_FILE], numbered):
+    if paths not in ([ONE_FILE], [INDEX_OF_ARCHIVES], numbered):
         raise FieldError(
-            f"shards must be `{ONE_FILE}` alone, or `{numbered[0]}` and so on without a gap"
+            f"shards must be `{ONE_FILE}` or `{INDEX_OF_ARCHIVES}` alone, or `{numbered[0]}` and "
+            "so on without a gap"
         )
     for shard in shards:
         if shard["records"] * LEAST_RECORD > shard["bytes"]:
@@ -141,7 +161,10 @@ def _check_modality(field: str, modality: dict[str, Any], classes: dict[str, lis
         raise FieldError(f"{field}.bands must be of one dtype to be stacked")
     height, width = (max(band["shape"][axis] for band in modality["bands"]) for axis in (0, 1))
     itemsize = np.dtype(modality["bands"][0]["dtype"]).itemsize
-    if len(names) * height * width * itemsize > RECORD_LIMIT:
+    steps = modality.get("steps", 1)
+    if "steps" in modality and modality["any_size"]:
+        raise FieldError(f"{field}.steps is of records of one size, but any_size is true")
+    if steps * len(names) * height * width * itemsize > RECORD_LIMIT:
         raise FieldError(f"{field}.bands has a shape of more than {RECORD_LIMIT:,} bytes")
     for column, codes in modality["codes"].items():
         known = len(classes.get(column, ()))

@@ -59,11 +59,18 @@ class Modality:
     codes: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     """Of kind ``classes``: label column -> code in the first band, as text -> index of its class;
     None for a code that belongs to no class."""
+    steps: int = 0
+    """How many acquisitions of a place each record has room for; 0 if records have no time axis."""
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """(bands, height, width) of the stacked array, on the finest band's grid."""
+        """(bands, height, width) of the stacked array of one acquisition, on the finest grid."""
         return (len(self.bands), *max(band.shape for band in self.bands))
+
+    @property
+    def array_shape(self) -> tuple[int, ...]:
+        """Of the array that a record is read as: `shape`, or with a time axis (steps, *shape)."""
+        return (self.steps, *self.shape) if self.steps else self.shape
 
     @property
     def nests(self) -> bool:
@@ -84,7 +91,7 @@ class Modality:
     @cached_property
     def form(self) -> Form:
         """The header and tensor positions that all its records share."""
-        return record_form(self.name, self.layout, self.bands)
+        return record_form(self.name, self.layout, self.bands, self.steps)
 
     @cached_property
     def _spellings(self) -> dict[str, str]:
@@ -123,17 +130,19 @@ def folded_band(name: str) -> str:
     return _LEADING_ZEROS.sub("", name).casefold() if isinstance(name, str) else ""
 
 
-def record_form(name: str, layout: str, bands: tuple[Band, ...]) -> Form:
+def record_form(name: str, layout: str, bands: tuple[Band, ...], steps: int = 0) -> Form:
     """The form of a modality's records in a layout: one tensor, or one a band.
 
-    Stacked records carry their band names, comma-separated, as ``bands`` in ``__metadata__``;
-    native ones carry no metadata, as other programs write that layout.
+    With `steps` each tensor has one dimension more, the first. Stacked records carry their band
+    names, comma-separated, as ``bands`` in ``__metadata__``; native ones carry no metadata, as
+    other programs write that layout.
     """
+    time = (steps,) if steps else ()
     if layout == "native":
-        return form_of([(band.name, band.dtype, band.shape) for band in bands])
+        return form_of([(band.name, band.dtype, (*time, *band.shape)) for band in bands])
     height, width = max(band.shape for band in bands)
     return form_of(
-        [(name, bands[0].dtype, (len(bands), height, width))],
+        [(name, bands[0].dtype, (*time, len(bands), height, width))],
         {"bands": ",".join(band.name for band in bands)},
     )
 

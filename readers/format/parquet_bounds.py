@@ -7,7 +7,10 @@ of it may be wrong. So the headers of the pages are walked, which decoders go by
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from patchpress.readers.format.parquet_footer import ColumnChunk, chunks_of
+from patchpress.readers.format.thrift import CompactReader, NotThrift, whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +52,7 @@ class _PageHeader(NamedTuple):
     """In the file."""
     values: int
     encoding: int
+    """-1 if it has no values."""
 
 
 def read_bounded(
@@ -57,6 +61,8 @@ def read_bounded(
     groups: Sequence[int],
     columns: Sequence[str] | None,
     allowed: int,
+    *,
+    known: bool = False,
 ) -> "pa.Table":
     """Some row groups of a table, all columns or some, by one thread.
 
@@ -66,6 +72,8 @@ def read_bounded(
         groups: numbers of the row groups.
         columns: their names.
         allowed: bytes that they may unfold to; of a file of few bytes, fewer.
+        known: whether the file was compared with its digest. If not, its footer is read with more
+            care, which takes longer.
 
     Raises:
         Unfolds: they unfold to more, or one page to far more than its bytes in the file.
@@ -74,10 +82,10 @@ def read_bounded(
     import pyarrow as pa
 
     allowed = min(allowed, max(_TIMES * path.stat().st_size, _FILE))
-    bounds = _Bounds(file, path, columns, allowed)
-    with path.open("rb") as opened:
+    with path.open("rb") as opened, _Bounds(file, path, columns, allowed) as bounds:
+        chunks = None if known else chunks_of(file, path)
         for number in groups:
-            bounds.add(opened, number)
+            bounds.add(opened, number, None if chunks is None else chunks[number])
     rows = sum(file.metadata.row_group(number).num_rows for number in groups)
     is_long = bounds.nbytes > _LONG * rows + _BESIDES
     if not (bounds.has_prefixes or is_long):
@@ -101,24 +109,36 @@ class _Bounds:
     def __init__(
         self, file: "pq.ParquetFile", path: Path, columns: Sequence[str] | None, allowed: int
     ) -> None:
-        self._file, self._path, self._columns, self._allowed = file, path, columns, allowed
+        self._file, self._path, self._allowed = file, path, allowed
+        schema = file.schema
+        leaves = ((at, schema.column(at)) for at in range(len(schema)))
+        self._read = [(at, leaf) for at, leaf in leaves if _is_read(leaf.path, columns)]
+        self._dictionaries: dict[str, pq.ParquetFile] = {}
+        """Leaf -> the file as one whose values of it are numbers of a dictionary's."""
         self.nbytes = 0
         """What the row groups that were added unfold to."""
         self.has_prefixes = False
         """Whether only decoding tells how long the values of a page are."""
 
-    def add(self, opened: BufferedReader, number: int) -> None:
-        """Add a row group.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._dictionaries.values():
+            file.close()
+
+    def add(
+        self, opened: BufferedReader, number: int, chunks: Sequence[ColumnChunk] | None
+    ) -> None:
+        """Add a row group, whose columns are `chunks`; None if pyarrow may be asked for them.
 
         Raises:
             Unfolds: it is too much.
             pyarrow.ArrowInvalid: its pages have no headers.
         """
         group = self._file.metadata.row_group(number)
-        for at in range(group.num_columns):
-            chunk, column = group.column(at), self._file.schema.column(at)
-            if not self._is_read(chunk.path_in_schema):
-                continue
+        for at, column in self._read:
+            chunk = ColumnChunk.of(group.column(at)) if chunks is None else chunks[at]
             each = _PER_VALUE + _PER_LEVEL * column.max_repetition_level
             numbered = dictionary = 0
             for page in _pages(opened, chunk):
@@ -134,14 +154,29 @@ class _Bounds:
             if numbered * dictionary <= _FEW:
                 continue  # whatever is in it
             longest = max(column.length, 8)
-            if chunk.physical_type == "BYTE_ARRAY":
-                longest = _longest(self._path, number, chunk.path_in_schema, dictionary)
+            if chunk.is_text:
+                longest = self._longest(number, column.path, dictionary)
             self._count(numbered * longest)
 
-    def _is_read(self, path: str) -> bool:
-        return self._columns is None or any(
-            path == name or path.startswith(f"{name}.") for name in self._columns
-        )
+    def _longest(self, number: int, path: str, most: int) -> int:
+        """The bytes of the longest value of a column's dictionary; `most` if that is not known."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        if path not in self._dictionaries:
+            self._dictionaries[path] = pq.ParquetFile(
+                self._path, metadata=self._file.metadata, read_dictionary=[path]
+            )
+        alone = self._dictionaries[path]
+        batch = next(alone.iter_batches(1, [number], [path], use_threads=False), None)
+        values: Any = batch.column(0) if batch is not None else None
+        while values is not None and not isinstance(values, pa.DictionaryArray):
+            is_list = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
+            values = values.values if is_list else None
+        if values is None or not len(values.dictionary):
+            return most
+        return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
 
     def _count(self, nbytes: int) -> None:
         self.nbytes += nbytes
@@ -149,45 +184,47 @@ class _Bounds:
             raise Unfolds(self.nbytes, self._allowed)
 
 
-def _longest(file: Path, number: int, path: str, most: int) -> int:
-    """The bytes of the longest value of a column's dictionary; `most` if that is not known."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(file, read_dictionary=[path]) as alone:
-        batch = next(alone.iter_batches(1, [number], [path], use_threads=False), None)
-    values: Any = batch.column(0) if batch is not None else None
-    while values is not None and not isinstance(values, pa.DictionaryArray):
-        is_list = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
-        values = values.values if is_list else None
-    if values is None or not len(values.dictionary):
-        return most
-    return int(pc.max(pc.binary_length(values.dictionary)).as_py() or 0)
+def _is_read(path: str, columns: Sequence[str] | None) -> bool:
+    """Whether a leaf belongs to one of the columns."""
+    return columns is None or any(path == name or path.startswith(f"{name}.") for name in columns)
 
 
-def _pages(file: BufferedReader, chunk: "pq.ColumnChunkMetaData") -> Iterator[_PageHeader]:
+def _pages(file: BufferedReader, chunk: ColumnChunk) -> Iterator[_PageHeader]:
     """The pages of a column in a row group, as far as they have its values.
 
     Raises:
         pyarrow.ArrowInvalid: they have no headers.
     """
-    at = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < at:
-        at = chunk.dictionary_page_offset
-    end, values = at + chunk.total_compressed_size, 0
-    while at < end and values < chunk.num_values:
-        header, length = _header(file, at)
-        kind, nbytes, packed = (_whole(header.get(field)) for field in (1, 2, 3))
-        said = header.get({_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}.get(kind, 0), {})
-        if not isinstance(said, dict):
-            raise _no_header()
-        count = _whole(said.get(1, 0))
-        encoding = _whole(said.get(4 if kind == _DATA_V2 else 2, 0))
-        at += length + packed
-        if said:  # others are passed over by decoders
-            values += count if kind != _DICTIONARY else 0
-            yield _PageHeader(kind, nbytes, packed, count, encoding)
+    at = chunk.data
+    if 0 < chunk.dictionary < at:
+        at = chunk.dictionary
+    end, values = at + chunk.packed, 0
+    while at < end and values < chunk.values:
+        try:
+            page, length = _page(*_header(file, at))
+        except NotThrift:
+            import pyarrow as pa
+
+            raise pa.ArrowInvalid("the header of a page does not parse") from None
+        at += length + page.packed
+        if page.encoding >= 0:  # others are passed over by decoders
+            values += page.values if page.kind != _DICTIONARY else 0
+            yield page
+
+
+def _page(header: dict[int, Any], length: int) -> tuple[_PageHeader, int]:
+    """What a header says, and its length.
+
+    Raises:
+        NotThrift: something in it is of another kind.
+    """
+    kind, nbytes, packed = (whole(header.get(field)) for field in (1, 2, 3))
+    said = header.get({_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}.get(kind, 0), {})
+    if not isinstance(said, dict):
+        raise NotThrift
+    count = whole(said.get(1, 0))
+    encoding = whole(said.get(4 if kind == _DATA_V2 else 2, 0)) if said else -1
+    return _PageHeader(kind, nbytes, packed, count, encoding), length
 
 
 def _header(file: BufferedReader, at: int) -> tuple[dict[int, Any], int]:
@@ -197,79 +234,8 @@ def _header(file: BufferedReader, at: int) -> tuple[dict[int, Any], int]:
         file.seek(at)
         data = file.read(size)
         try:
-            return _Compact(data).struct()
+            return CompactReader(data).struct()
         except IndexError:
             if len(data) < size or size > _LONGEST_HEADER:
-                raise _no_header() from None
+                raise NotThrift from None
             size *= 16
-
-
-def _no_header() -> "pa.ArrowInvalid":
-    import pyarrow as pa
-
-    return pa.ArrowInvalid("the header of a page does not parse")
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise _no_header()
-    return value
-
-
-class _Compact:
-    """Reads Thrift's compact protocol, as far as headers of pages need it."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def struct(self, depth: int = 0) -> tuple[dict[int, Any], int]:
-        """The fields of a struct by number, and where it ends.
-
-        Raises:
-            IndexError: the data is cut.
-            pyarrow.ArrowInvalid: it is no struct.
-        """
-        found: dict[int, Any] = {}
-        field = 0
-        while byte := self._byte():
-            step, kind = byte >> 4, byte & 15
-            field = field + step if step else self._signed()
-            found[field] = self._value(kind, depth)
-        return found, self._at
-
-    def _value(self, kind: int, depth: int) -> Any:
-        if kind in (1, 2):
-            return kind == 1
-        if kind == 3:
-            return self._byte()
-        if kind in (4, 5, 6):
-            return self._signed()
-        if kind == 7:
-            return self._skip(8)
-        if kind == 8:
-            return self._skip(self._unsigned())
-        if kind == 12 and depth < 8:
-            return self.struct(depth + 1)[0]
-        raise _no_header()
-
-    def _byte(self) -> int:
-        self._at += 1
-        return self._data[self._at - 1]
-
-    def _skip(self, count: int) -> None:
-        self._at += count
-        if self._at > len(self._data):
-            raise IndexError(self._at)
-
-    def _unsigned(self) -> int:
-        value = shift = 0
-        while (byte := self._byte()) & 128:
-            value |= (byte & 127) << shift
-            shift += 7
-            if shift > 63:
-                raise _no_header()
-        return value | byte << shift
-
-    def _signed(self) -> int:
-        value = self._unsigned()
-        return value >> 1 ^ -(value & 1)

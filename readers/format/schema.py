@@ -180,6 +180,8 @@ class Fields:
     """A table whose fields are known, each with a kind of its own."""
 
     of: Mapping[str, Kind]
+    may_lack: frozenset[str] = frozenset()
+    """Those that need not be there."""
 
     def check(self, value: Any, field: str) -> None:
         """Raise FieldError if the value is something else."""
@@ -187,6 +189,8 @@ class Fields:
             raise wrong(field, "a table", value)
         for name, kind in self.of.items():
             if name not in value:
+                if name in self.may_lack:
+                    continue
                 raise FieldError(f"{_inside(field, name)} is missing")
             kind.check(value[name], _inside(field, name))
         for name in value:

@@ -6,6 +6,8 @@ writes the store, in whatever order, and a reader without extents knows where to
 
 ONE_FILE = "data.mdb"
 """The data file of a store that has no shards, and of each shard in its folder."""
+INDEX_OF_ARCHIVES = "archives.safetensors"
+"""What a store has instead of a data file if its records lie in archives: the index of these."""
 SHARDS = "shards"
 """The folder with the folders of the shards."""
 SHARD_PATH = r"data\.mdb|shards/\d{5}/data\.mdb"

@@ -1,6 +1,7 @@
 """Reads metadata.parquet, one row a patch, as pyarrow tables; pyarrow is imported on first use."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from patchpress.readers.errors import OptionError, SelectionEmpty
 from patchpress.readers.format.arrow_kinds import plain
+from patchpress.readers.format.footprint_columns import FOOTPRINT
 from patchpress.readers.format.manifest import Manifest
 from patchpress.readers.format.modality import Modality
 from patchpress.readers.format.split_names import known_split
@@ -138,7 +140,8 @@ def read_table(
         store: folder of the store.
         manifest: the store's.
         split: one split or several, or rows that were chosen before, in their order; None for all.
-        columns: one name, or names in the order wanted; None for all.
+        columns: one name, or names in the order wanted; None for all but the footprints
+            (`geometry`, `bbox`), which are read if they are named.
         modality: keep the rows that have a record of it.
         flagged: `exclude` leaves out the rows that their publisher does not recommend for use,
             `include` keeps them, `only` keeps nothing else. By default they are left out if a split
@@ -189,6 +192,13 @@ def presence_column(modality: str) -> str:
     return f"has_{modality}"
 
 
+def has_any(table: "pa.Table", modalities: Sequence[str]) -> Any:
+    """For each row whether it has a record of one of these modalities, or of more."""
+    import pyarrow.compute as pc
+
+    return reduce(pc.or_, (table[presence_column(name)] for name in modalities))
+
+
 def checksum_column(modality: str) -> str:
     """The column with the XXH3-64 of the stored bytes of a row's record of the modality."""
     return f"{modality}_checksum"
@@ -203,6 +213,7 @@ def own_columns(modalities: Iterable[str]) -> tuple[str, ...]:
     return (
         *map(presence_column, names),
         *(EPSG, *SIDES, BOUNDS),
+        *FOOTPRINT,
         *map(checksum_column, names),
     )
 
@@ -214,7 +225,7 @@ def key_column(modality: Modality) -> str:
 
 
 def table_columns(store: Path, manifest: Manifest) -> list[str]:
-    """The names of all columns of metadata.parquet; no column is read.
+    """The names of all columns of metadata.parquet but footprints; no column is read.
 
     Raises:
         StoreDamaged, StoreUnreadable: as `read_table`.
@@ -223,7 +234,7 @@ def table_columns(store: Path, manifest: Manifest) -> list[str]:
 
 
 def table_row(store: Path, manifest: Manifest, number: int) -> dict[str, Any]:
-    """All columns of one row of metadata.parquet; few others are read.
+    """All columns but footprints of one row of metadata.parquet; few others are read.
 
     Raises:
         StoreDamaged, StoreUnreadable: as `read_table`.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchpress.readers.errors import NO_DESCRIPTORS, OptionError, StoreDamaged, cannot_read
 from patchpress.readers.format.arrow_kinds import plain_type
+from patchpress.readers.format.footprint_columns import names_without_footprints, said_rightly
 from patchpress.readers.format.manifest import METADATA, Manifest
 from patchpress.readers.format.parquet_bounds import BUFFER, Unfolds, read_bounded
 from patchpress.readers.format.shown_paths import shown
@@ -52,7 +53,9 @@ def read_columns(
     needed: Sequence[str],
     kinds: Mapping[str, str],
 ) -> tuple[list[str], "pa.Table"]:
-    """(the columns asked for, all for None; the table with these and the needed ones).
+    """(the columns asked for, the table with these and the needed ones).
+
+    For None all are asked for but those of footprints.
 
     Args:
         store: the folder.
@@ -71,38 +74,42 @@ def read_columns(
         for column in columns or ():
             if column not in names and column not in kinds:
                 raise OptionError(f"{shown(path)} has no column {column!r}; {hint(column, names)}")
-        wanted = list(columns) if columns is not None else names
+        wanted = list(columns) if columns is not None else names_without_footprints(names)
         read = list(dict.fromkeys([*wanted, *needed]))
         missing = next((column for column in read if column not in names), None)
         if missing is not None:
             raise _damaged(path, f"it has no column {missing!r}")
         groups = list(range(file.num_row_groups))
         # One thread: the table is small, and a reader should not start a pool of them.
-        return wanted, read_bounded(file, path, groups, read, allowed_bytes(manifest.rows))
+        allowed = allowed_bytes(manifest.rows)
+        found = read_bounded(file, path, groups, read, allowed, known=path not in _lenient)
+        return wanted, said_rightly(found)
 
 
 def column_names(store: Path, manifest: Manifest, kinds: Mapping[str, str]) -> list[str]:
-    """The names of all columns; no column is read.
+    """The names of all columns but footprints; no column is read.
 
     Raises:
         StoreDamaged, StoreUnreadable: as `read_columns`.
     """
     with _opened_table(store, manifest, kinds) as (_, _, names):
-        return names
+        return names_without_footprints(names)
 
 
 def read_row(
     store: Path, manifest: Manifest, number: int, kinds: Mapping[str, str]
 ) -> dict[str, Any]:
-    """All columns of one row; only the group of rows that it lies in is read.
+    """All columns but footprints of one row; only the group of rows that it lies in is read.
 
     Raises:
         StoreDamaged, StoreUnreadable: as `read_columns`.
     """
-    with _opened_table(store, manifest, kinds) as (file, path, _):
+    with _opened_table(store, manifest, kinds) as (file, path, names):
+        read = names_without_footprints(names)
         ends = accumulate(file.metadata.row_group(n).num_rows for n in range(file.num_row_groups))
         group, end = next((n, end) for n, end in enumerate(ends) if number < end)
-        rows = read_bounded(file, path, [group], None, allowed_bytes(manifest.rows))
+        allowed = allowed_bytes(manifest.rows)
+        rows = read_bounded(file, path, [group], read, allowed, known=path not in _lenient)
         (found,) = rows.slice(number - (end - len(rows)), 1).to_pylist()
         return dict(found)
 
@@ -155,7 +162,8 @@ def _require_digest(file: BufferedReader, path: Path, manifest: Manifest) -> Non
     if f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" != wanted:
         raise StoreDamaged(
             f"{shown(path)} is not the file that was written with the manifest: open the store "
-            "again if it was written anew since it was opened, else copy or convert it again"
+            "again if it was written anew since it was opened, run `patchpress index` on it if "
+            "that was interrupted, else copy or convert it again"
         )
     _compared[path] = seen
 

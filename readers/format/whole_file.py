@@ -22,7 +22,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.urandom(_RANDOM).hex()}.partial")
+    partial = path.with_name(partial_name(path.name))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(partial, flags | getattr(os, "O_BINARY", 0), 0o666)
     try:
@@ -56,6 +56,11 @@ def flush_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def partial_name(name: str) -> str:
+    """A random name for a file that is to get this one: `name_when_whole` tells it."""
+    return f"{name}.{os.urandom(_RANDOM).hex()}.partial"
 
 
 def name_when_whole(name: str) -> str:

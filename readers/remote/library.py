@@ -55,7 +55,7 @@ def _usable() -> Any:
         importlib.import_module(f"{_NAME}.store")
     except ModuleNotFoundError:
         raise OptionError(
-            "stores at a URL need obstore, which is not installed: pip install 'patchpress[cloud]'"
+            "stores at a URL need obstore, which is not installed: pip install obstore"
         ) from None
     if _process and _process != os.getpid():
         module = _loaded_again()

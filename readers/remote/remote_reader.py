@@ -29,7 +29,9 @@ class RemoteReader(RecordReader):
         """Open a store, as `open_store` says."""
         self._client = client
         self.url = self._client.name
-        self.path, self.manifest = fetch_small(self._client)
+        # With its lock, as long as this lives: else another process might remove the folder.
+        self._small = fetch_small(self._client)
+        self.path, self.manifest = self._small.folder, self._small.manifest
         self.mode, self.readahead = Mode.AUTO, False
         self.nearby, self._opens_stage = None, stage
         self._prepare(checksums=checksums)

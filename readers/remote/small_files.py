@@ -6,17 +6,14 @@ there is of that very store, wherever it is read from. It may be removed at any 
 
 import hashlib
 import logging
-import os
-import shutil
-import tempfile
-import weakref
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from patchpress.readers.access.extents_file import load_extents
+from patchpress.readers.access.locks import Lock
 from patchpress.readers.errors import (
-    OptionError,
     StoreDamaged,
     StoreMissing,
     StoreUnfinished,
@@ -35,18 +32,25 @@ from patchpress.readers.format.manifest import (
 )
 from patchpress.readers.format.shown_paths import call
 from patchpress.readers.format.whole_file import whole_file, write_whole
+from patchpress.readers.remote.cache_folder import CACHE, cached_folder, make_room
 from patchpress.readers.remote.client import Client
 
 _log = logging.getLogger(__name__)
 
-CACHE = "PATCHPRESS_CACHE"
-"""The environment variable with the cache folder."""
 STATISTICS_LIMIT = 64 << 20  # bytes
-OWN = 0o700  # permissions: a table may be of data that others must not see
 
 
-def fetch_small(client: Client) -> tuple[Path, Manifest]:
-    """(the folder with the small files of a store, its manifest).
+class SmallFiles(NamedTuple):
+    """The small files of a store, which stay as long as `lock` lives."""
+
+    client: Client
+    folder: Path
+    manifest: Manifest
+    lock: Lock | None
+
+
+def fetch_small(client: Client) -> SmallFiles:
+    """The small files of a store, from the cache or fetched into it.
 
     Raises:
         StoreMissing: there is no store at the URL.
@@ -58,7 +62,7 @@ def fetch_small(client: Client) -> tuple[Path, Manifest]:
     if data is None:
         raise _no_manifest(client)
     manifest = from_bytes(data, f"{client.name}/{MANIFEST}")
-    folder = _folder(hashlib.sha256(data).hexdigest()[:32])
+    folder, lock = cached_folder(hashlib.sha256(data).hexdigest()[:32])
     call(folder, client.name)
     work: list[Future[None]] = [
         client.background(lambda: _bring_table(client, folder, manifest)),
@@ -67,11 +71,13 @@ def fetch_small(client: Client) -> tuple[Path, Manifest]:
     _bring_extents(client, folder, manifest)
     for future in work:
         future.result()
+    small = SmallFiles(client, folder, manifest, lock)
     with suppress(OSError):
         if (folder / MANIFEST).read_bytes() == data:
-            return folder, manifest
+            return small
     write_whole(folder / MANIFEST, data)
-    return folder, manifest
+    make_room()
+    return small
 
 
 def _no_manifest(client: Client) -> StoreMissing | StoreUnfinished:
@@ -81,37 +87,6 @@ def _no_manifest(client: Client) -> StoreMissing | StoreUnfinished:
             "`patchpress convert` again, and it goes on where it stopped"
         )
     return StoreMissing(f"there is no store at {client.name}: it has no {MANIFEST}")
-
-
-def _folder(digest: str) -> Path:
-    """The folder for a manifest of that digest; one of this process, if no other can be made."""
-    given = os.environ.get(CACHE)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    base = Path(os.path.abspath(os.path.expanduser(given or os.path.join(home, "patchpress"))))
-    folder = base / "stores" / digest
-    try:
-        folder.mkdir(OWN, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-        reason = "it cannot be written"
-    except OSError as error:
-        reason = str(error.strerror)
-    if given:
-        raise OptionError(f"{CACHE} is {given!r}, but {folder} is no folder to write to ({reason})")
-    _log.info("no cache in %s (%s): small files are fetched by each process", base, reason)
-    return _own_folder()
-
-
-def _own_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="patchpress-"))
-    process = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == process:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    weakref.finalize(_own_folder, remove)
-    return folder
 
 
 def _bring_table(client: Client, folder: Path, manifest: Manifest) -> None:
@@ -129,6 +104,11 @@ def _bring_table(client: Client, folder: Path, manifest: Manifest) -> None:
 
 
 def _bring_extents(client: Client, folder: Path, manifest: Manifest) -> None:
+    if manifest.in_archives:
+        raise StoreUnreadable(
+            f"{client.name} reads its pixels in archives on the disk where they were indexed, so "
+            "nobody reads it at a URL: send a copy there (`patchpress copy STORE URL`)"
+        )
     shards = [shard.path for shard in manifest.shards]
     if load_extents(folder, shards, manifest.record_limit)[0] is not None:
         return

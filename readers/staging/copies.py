@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.locks import Busy, Lock
 from patchpress.readers.errors import StoreDamaged, StoreError
 from patchpress.readers.format.manifest import Shard
 from patchpress.readers.staging import room
@@ -19,7 +20,6 @@ from patchpress.readers.staging.folder import (
     FolderUnusable,
     identity_of,
 )
-from patchpress.readers.staging.locks import Busy, Lock
 from patchpress.readers.staging.room import NoRoom
 from patchpress.readers.staging.source import ShardSource
 

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from patchpress.readers.access import locks
 from patchpress.readers.access.files import DataFile, open_file
+from patchpress.readers.access.locks import Lock
 from patchpress.readers.errors import StoreError
 from patchpress.readers.format.btree import Tree
-from patchpress.readers.staging import locks
-from patchpress.readers.staging.locks import Lock
 
 OFTEN = 10**9
 """Nanoseconds after which another use of a copy is noted."""

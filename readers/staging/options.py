@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpress.readers.errors import OptionError
+from patchpress.readers.format.byte_counts import bytes_of
 
 if TYPE_CHECKING:
     from patchpress.readers.format.manifest import Shard
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from patchpress.readers.staging.stage import Stage
 
 STAGE, STAGE_SIZE = "PATCHPRESS_STAGE", "PATCHPRESS_STAGE_SIZE"
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(|k|M|G|T|Ki|Mi|Gi|Ti)B?")
 
 StageFolder = str | os.PathLike[str] | bool | None
 StageSize = int | str | None
@@ -91,20 +89,6 @@ def stage_options(stage: StageFolder, size: StageSize) -> StageOptions | None:
     if not isinstance(stage, (str, os.PathLike)) or not os.fspath(stage):
         raise OptionError(f"stage must be a folder on a disk of this machine, not {stage!r}")
     size = os.environ.get(STAGE_SIZE) or None if size is None else size
-    options = StageOptions(os.fspath(stage), None if size is None else bytes_of(size))
+    options = StageOptions(os.fspath(stage), None if size is None else bytes_of(size, "of a stage"))
     options.path  # noqa: B018 -- what cannot be is said before the store is opened
     return options
-
-
-def bytes_of(size: int | str) -> int:
-    """A number of bytes, given as such or as text: ``200GB``, ``1.5 TiB``.
-
-    Raises:
-        OptionError: it is none.
-    """
-    match = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
-    if match is not None:
-        return int(float(match[1]) * _UNITS[match[2]])
-    if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
-        return size
-    raise OptionError(f"the size {size!r} of a stage is no number of bytes: write 200GB, or 500MB")

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterable
 from contextlib import closing, suppress
 
+from patchpress.readers.access.locks import Busy, Lock
 from patchpress.readers.staging.folder import PARTIAL, USER, WHOLE, CopyFolder
-from patchpress.readers.staging.locks import Busy, Lock
 
 RESERVE = 10 << 30
 """Bytes of the disk that are left to others, or a twentieth of it if that is less."""

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from patchpress.readers.access.files import DataFile
+from patchpress.readers.access.locks import Busy
 from patchpress.readers.errors import StageUnusable, StoreError, TargetError
 from patchpress.readers.format.manifest import Shard
 from patchpress.readers.staging.copies import Copies
 from patchpress.readers.staging.folder import CopyFolder, FolderUnusable
-from patchpress.readers.staging.locks import Busy
 from patchpress.readers.staging.room import NoRoom
 from patchpress.readers.staging.source import ShardSource
 

@@ -24,7 +24,7 @@ def test_all_cases_run_on_a_small_tree(tmp_path: Path) -> None:
     cases = ["convert", "copy", "read", "shards", "cold", "layouts", "memory", "start"]
     cases += ["verify"]
     if shutil.which("tar") and shutil.which("zstd"):
-        cases += ["archive", "costs"]
+        cases += ["archive", "packed", "costs", "in-place"]
     words = ["--n", "16", "--memory-n", "4", "--s2", "--batch", "4", "--rounds", "1"]
     words += ["--seconds", "0.01", "--cold-patches", "8", "--out", str(tmp_path)]
     ended = python("-m", "benchmarks", *cases, *words, cwd=ROOT)

@@ -156,7 +156,7 @@ def test_without_torch_each_says_what_to_install(
     ended = run(name, "nothing")
     assert (ended.code, ended.out) == (1, "")
     wanted = missing.replace("lightning", "Lightning")
-    assert ended.err == f"{name}.py needs {wanted}: pip install 'patchpress[{missing}]'\n"
+    assert ended.err == f"{name}.py needs {wanted}: pip install {missing}\n"
 
 
 @pytest.mark.parametrize("name", NAMES)

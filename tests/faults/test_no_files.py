@@ -51,7 +51,7 @@ def test_what_is_no_file_is_named(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", ["metadata.parquet", "s2.tar"])
+@pytest.mark.parametrize("place", ["metadata.parquet", "s2.tar", "s2.zip", "s2.parquet"])
 def test_a_path_that_is_no_file_is_named(
     made_tree: tuple[Path, list[Row]], tmp_path: Path, kind: str, place: str
 ) -> None:

@@ -109,6 +109,36 @@ def of_tags(data: bytes, draw: random.Random) -> bytes:
     return bytes(out)
 
 
+def of_blocks(data: bytes, draw: random.Random) -> bytes:
+    """Kind, size, name or other bytes of some headers of a tar archive changed, with their sum."""
+    places = [at for at in range(0, len(data) - 511, 512) if data[at + 257 : at + 262] == b"ustar"]
+    if not places or draw.random() < 0.2:
+        return of_bytes(data, draw)
+    out = bytearray(data)
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        at, kind = draw.choice(places), draw.randrange(6)
+        if kind == 0:
+            out[at + 156] = draw.choice(b"0127xgLKVMSXD5\0")
+        elif kind == 1 and out[at + 156] not in b"LK":  # readers differ in what its size means
+            out[at + 124 : at + 136] = b"%011o\0" % draw.choice(
+                (0, 1, 3, 6, 130, 512, 513, 1 << 20)
+            )
+        elif kind == 2:
+            out[at + draw.choice((0, draw.randrange(100)))] = draw.choice(b"./a\0\xff ")
+        elif kind == 3:  # what an entry has that tells about the next one
+            if at + 512 < len(out):
+                beyond = draw.randrange(min(64, len(out) - at - 512))
+                out[at + 512 + beyond] = draw.choice(b"./a9\0 =\n")
+        elif kind == 4:
+            # A prefix of GNU's has another meaning than that of POSIX, which not all readers know.
+            out[at + draw.randrange(345)] = draw.randrange(256)
+        else:
+            out[at:at] = out[at : at + 512 * draw.choice((1, 2, 3))]
+        header = out[at : at + 148] + b" " * 8 + out[at + 156 : at + 512]
+        out[at + 148 : at + 156] = b"%06o\0 " % sum(header)
+    return bytes(out)
+
+
 def _changed(content: Any, draw: random.Random) -> Any:
     """A copy of a JSON value in which something, at any depth, is another."""
     if isinstance(content, dict) and content and draw.random() < 0.9:

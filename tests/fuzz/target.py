@@ -1,5 +1,6 @@
 """What is fuzzed: a parser with inputs to begin from."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from tests.fuzz.mutate import Mutation, of_bytes
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 -- a parser that takes a path gets its bytes from memory
+WHERE = "PATCHPRESS_FUZZ_FOLDER"
+"""The variable of the environment that names the folder for a parser's files."""
 
 Check = Callable[[bytes], bool]
 """Gives bytes to a parser, and says whether it took them.
@@ -36,8 +39,8 @@ class Target:
 
 @contextmanager
 def folder_in_memory() -> Iterator[Path]:
-    """A new folder, in memory if the system has such a file system."""
-    where = _MEMORY if _MEMORY.is_dir() else None
+    """A new folder, in memory if the system has such a file system, or where `WHERE` says."""
+    where = os.environ.get(WHERE) or (_MEMORY if _MEMORY.is_dir() else None)
     with tempfile.TemporaryDirectory(prefix="patchpress-fuzz-", dir=where) as folder:
         yield Path(folder)
 

@@ -1,11 +1,15 @@
 """The targets: everything of ours that parses bytes which somebody else may have written."""
 
+import io
 import json
+import re
+import tarfile
+import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 import lmdb
 import numpy as np
@@ -21,7 +25,11 @@ from patchpress.converter.encoding.promises import Expected
 from patchpress.converter.encoding.raster import decode as decode_tiff
 from patchpress.converter.encoding.raster import decode_rasterio
 from patchpress.converter.encoding.tiff import Ground
+from patchpress.converter.sources.decompress import DecompressedArchive
 from patchpress.converter.sources.tar import TarStream
+from patchpress.converter.sources.unpacker import Unpacker
+from patchpress.converter.sources.zip_directory import ZipDirectory
+from patchpress.converter.sources.zip_files import ZippedArchive, ZippedFiles
 from patchpress.converter.storage.journal import Journal, sorted_records
 from patchpress.converter.storage.transactions import Mark
 from patchpress.readers import statistics_file
@@ -41,11 +49,12 @@ from patchpress.readers.format.btree import Tree
 from patchpress.readers.format.compression import Decompressor
 from patchpress.readers.format.table import read_table
 from patchpress.readers.format.zstd_frame import FrameCompressor, is_frame
-from tests.fuzz.mutate import of_header, of_json, of_lines, of_tags
+from tests.fuzz.mutate import of_blocks, of_header, of_json, of_lines, of_tags
 from tests.fuzz.target import Check, Target, lasting_folder
 from tests.support.helpers import Array, geotiff, patch_named
 from tests.support.packing import ended, entry
 from tests.support.synthetic import make_tree
+from tests.support.zipping import METHODS, zip_of
 
 DATA = "data"
 
@@ -371,30 +380,117 @@ def _journal() -> Check:
 
 
 def _tars() -> list[bytes]:
+    """Archives of GNU and of POSIX, with names of all lengths; one is compressed."""
     plain = ended([entry("a/b.tif", b"pixels"), entry("a/" + "c" * 120 + ".tif", b"more")])
-    return [plain, zstandard.compress(plain, 1)]
+    posix = io.BytesIO()
+    with tarfile.open(fileobj=posix, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in ("a/b.tif", "a/" + "c" * 120 + ".tif", f"{'d' * 90}/{'e' * 90}.tif"):
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = 3, 1.5
+            tar.addfile(info, io.BytesIO(b"abc"))
+    return [plain, posix.getvalue(), zstandard.compress(plain, 1)]
+
+
+class _InOneThread:
+    """Decompresses an archive where it is asked for bytes.
+
+    A thread that reads ahead would get other distances in each run, so that libFuzzer saw other
+    inputs as new, and tried others after them.
+    """
+
+    def __init__(self) -> None:
+        self._chunk = bytearray(1 << 20)
+
+    def read(self, paths: Sequence[Path], *, md5: bool, window: int) -> Self:
+        self._archive = DecompressedArchive(paths, md5=md5, window=window)
+        self._error: SourceError | None = None
+        return self
+
+    def next(self) -> memoryview:
+        if self._error is not None:
+            raise self._error
+        filled, self._error = self._archive.fill(memoryview(self._chunk))
+        if self._error is not None and not filled:
+            raise self._error
+        return memoryview(self._chunk)[:filled]
+
+    def close(self) -> None:
+        self._archive.close()
+
+    def __getattr__(self, name: str) -> Any:  # consumed, leftover, digests
+        return getattr(self._archive, name)
 
 
 def _tar() -> Check:
     folder = lasting_folder()
+    reader = cast(Unpacker, _InOneThread())
 
     def check(data: bytes) -> bool:
         packed = is_frame(data)
         path = folder / ("a.tar.zst" if packed else "a.tar")
         path.write_bytes(data)
+        found: list[tuple[str, bytes]] = []
         try:
-            stream = TarStream([path])
+            stream = TarStream([path], unpacker=reader)
             try:
                 for member in stream:
-                    if member.size <= len(data) << 8:
-                        stream.read_into(memoryview(bytearray(member.size)))
+                    content = memoryview(bytearray(min(member.size, len(data) << 8)))
+                    stream.read_into(content)
+                    found.append((member.path, bytes(content)))
             finally:
                 stream.close()
         except SourceError:
             return False
+        if not packed:
+            expected = _as_tarfile_reads(data)
+            assert found[: len(expected)] == expected
         return True
 
     return check
+
+
+def _as_tarfile_reads(data: bytes) -> list[tuple[str, bytes]]:
+    """Path and bytes of each file, by Python's own reader; none if that refuses the archive.
+
+    It stops at the end of the first archive, and at the first damaged header. Of two entries in a
+    row that tell a name, it takes the first; GNU tar the last. Of a name, it takes what stands in
+    the block, also beyond the size of the entry, as GNU tar does, too; libarchive and ours do not.
+    What a folder has for its size it takes as headers, and a name that ends with a slash as that
+    of a file; GNU tar and ours pass over the size, and take it as that of a folder. What GNU has in
+    the place of POSIX's prefix, it takes as one; and a size after a zero byte as none. An empty
+    name in a pax header is one for it; for POSIX and ours the entry has its own then.
+    """
+    kinds = bytes(data[at + 156] for at in range(0, len(data) - 511, 512))
+    if re.search(rb"[LKxX].?[LKxX]", kinds, re.DOTALL) or _has_text_beyond(data):
+        return []
+    for at in range(0, len(data) - 511, 512):
+        prefixed = data[at + 257 : at + 263] == b"ustar " and any(data[at + 345 : at + 500])
+        if prefixed or re.match(rb" *\0 *[0-7]", data[at + 124 : at + 136]):
+            return []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            members = [(one, tar.extractfile(one)) for one in tar if one.isfile()]
+            found = [(one.name, file.read()) for one, file in members if file is not None]
+            folders = [
+                one for one in tar if (one.isdir() and one.size) or one.name[-1:] in ("", "/")
+            ]
+            told = tar.pax_headers
+    except (tarfile.TarError, ValueError, OSError, OverflowError):
+        return []
+    if folders or told:  # what is told of all files after it, no archive of patches has
+        return []
+    return [("/".join(p for p in n.split("/") if p not in ("", ".")), data) for n, data in found]
+
+
+def _has_text_beyond(data: bytes) -> bool:
+    """Whether an entry that tells a long name (GNU) has text in its block beyond its size."""
+    for at in range(0, len(data) - 511, 512):
+        size = re.fullmatch(rb"[ \0]*([0-7]+)[ \0]*", data[at + 124 : at + 136])
+        if data[at + 156] in b"LK" and size is not None:
+            length = int(size[1], 8)
+            if data[at + 512 : at + 512 + -(-length // 512) * 512][length:].strip(b"\0"):
+                return True
+    return False
 
 
 def _descriptions() -> list[bytes]:
@@ -413,6 +509,65 @@ def _description() -> Check:
     return check
 
 
+# --- zip -------------------------------------------------------------------------------------
+
+
+def _zips() -> list[bytes]:
+    """Archives that are stored, compressed in each way, of 64 bits, with bytes before and after."""
+    files = {"a/b.tif": b"pixels" * 9, "a/c/d": b"", "e.txt": b"text"}
+    whole = [bytes(zip_of(files, method=method)) for method in METHODS]
+    long = io.BytesIO()
+    with zipfile.ZipFile(long, "w") as archive:
+        for name, data in files.items():
+            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as file:
+                file.write(data)
+    plain = whole[0]
+    return [
+        *whole,
+        long.getvalue(),
+        b"#!/bin/sh\n" + plain,
+        bytes(zip_of(files, b"comment")) + b"x",
+    ]
+
+
+def _zip() -> Check:
+    path = lasting_folder() / "a.zip"
+
+    def check(data: bytes) -> bool:
+        path.write_bytes(data)
+        try:
+            directory = ZipDirectory([str(path)])
+            found = dict(_zipped(directory))
+        except (SourceError, PatchError):
+            return False
+        for name, content in found.items():
+            for expected in _as_zipfile_reads(data, name):
+                assert content == expected, name
+        return True
+
+    return check
+
+
+def _zipped(directory: ZipDirectory) -> Iterator[tuple[str, bytes]]:
+    archive = ZippedArchive(directory.files, directory.identity)
+    for folder in directory.folders():
+        places = directory.places[folder.start : folder.start + len(folder.names)]
+        if (places["size"] > 1 << 20).any():
+            continue  # a conversion knows how large its files may be
+        files = ZippedFiles(archive, tuple(folder.names), places.tobytes()).open("", None)
+        for name in folder.names:
+            yield (f"{folder.path}/{name}" if folder.path else name), files.read(name)
+
+
+def _as_zipfile_reads(data: bytes, name: str) -> list[bytes]:
+    """What Python's own reader has of a file, if it takes it."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return [archive.read(name)]
+    except Exception:
+        return []
+
+
 _READERS, _CONVERTER = "patchpress.readers.", "patchpress.converter."
 
 TARGETS = {
@@ -424,6 +579,15 @@ TARGETS = {
             _tiffs,
             _tiff,
             mutation=of_tags,
+        ),
+        Target(
+            "zip",
+            tuple(
+                f"{_CONVERTER}sources.zip_{part}"
+                for part in ("bytes", "end", "names", "directory", "files", "methods")
+            ),
+            _zips,
+            _zip,
         ),
         Target(
             "record",
@@ -490,10 +654,15 @@ TARGETS = {
         ),
         Target(
             "tar",
-            (f"{_CONVERTER}sources.tar",),
+            (
+                f"{_CONVERTER}sources.tar",
+                f"{_CONVERTER}sources.tar_header",
+                f"{_CONVERTER}sources.unfolded",
+            ),
             _tars,
             _tar,
             16_384,
+            of_blocks,
         ),
         Target(
             "description",

@@ -18,9 +18,16 @@ from tests.support.synthetic import make_tree
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+TRAINING = ROOT / "docs" / "train.md"
+PARTS = ROOT / "docs" / "parts.md"
 PONDS = ROOT / "docs" / "your-own-dataset.md"
 DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS += [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "readers/FORMAT.md")]
+# Their Python runs, piece by piece, beside a store `ben.store` with statistics.
+WITH_PYTHON = [
+    README,
+    *(ROOT / "docs" / f"{name}.md" for name in ("train", "recipes", "read", "remote")),
+]
 NEEDS_TORCH = re.compile(r"\b(torch|PatchLoader|PatchDataset|to_device)\b")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
@@ -49,10 +56,6 @@ def commands(block: Block) -> list[list[str]]:
     return [words for line in lines if (words := line.partition("#")[0].split())]
 
 
-def line_of(block: Block) -> str:
-    return f"line {block.line}"
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: `ben.store` with statistics, made by the README's own first commands."""
@@ -60,8 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_tree(folder / "raw", n=180, flagged=4)
     plain = blocks(README, "")
     converting, *_ = (block for block in plain if "patchpress convert" in block.text)
-    (counting,) = (block for block in plain if "patchpress stats" in block.text)
-    typed = commands(converting) + commands(counting)
+    typed = commands(converting)
     for words in typed:
         words = [word.replace("/data/BigEarthNet-v2", "raw") for word in words]
         ended = command(*words[1:], cwd=folder)
@@ -70,9 +72,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("block", blocks(README, "python"), ids=line_of)
-def test_the_python_of_the_readme_runs(folder: Path, block: Block) -> None:
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(block, id=f"{path.name}, line {block.line}")
+        for path in WITH_PYTHON
+        for block in blocks(path, "python")
+    ],
+)
+def test_the_python_of_a_page_runs(folder: Path, block: Block) -> None:
     text = block.text
+    if "PatchDataModule" in text:
+        pytest.importorskip("lightning", reason="Lightning is not installed")
     if NEEDS_TORCH.search(text):
         torch = pytest.importorskip("torch", reason="torch is not installed")
         if not torch.cuda.is_available():
@@ -84,7 +95,7 @@ def test_the_python_of_the_readme_runs(folder: Path, block: Block) -> None:
 def test_what_one_writes_to_train_is_code_that_runs(folder: Path) -> None:
     """The second column of the table of what one wants; `…` stands for what is left out."""
     pytest.importorskip("torch", reason="torch is not installed")
-    table = README.read_text().partition("| you want |")[2].partition("\n\n")[0]
+    table = TRAINING.read_text().partition("| you want |")[2].partition("\n\n")[0]
     cells = [line.split("|")[2] for line in table.splitlines()[2:]]
     lines = [code for cell in cells for code in re.findall(r"`([^`]+)`", cell) if "(" in code]
     assert len(lines) >= len(cells) == 7
@@ -103,8 +114,10 @@ def test_what_one_writes_to_train_is_code_that_runs(folder: Path) -> None:
     assert ended.code == 0, ended.err
 
 
-def test_the_readme_makes_a_store_of_another_program_s_lmdb(folder: Path, tmp_path: Path) -> None:
-    (block,) = (block for block in blocks(README, "") if "patchpress index" in block.text)
+def test_the_page_of_parts_makes_a_store_of_another_program_s_lmdb(
+    folder: Path, tmp_path: Path
+) -> None:
+    (block,) = (block for block in blocks(PARTS, "") if "patchpress index rico.lmdb" in block.text)
     (words,) = commands(block)
     (tmp_path / "rico.lmdb").mkdir()
     made = command(
@@ -163,9 +176,9 @@ def test_files_that_a_document_names_are_there(path: Path) -> None:
     assert [file for file in named if not file.exists()] == []
 
 
-def test_what_the_readme_says_of_a_choice_are_arguments() -> None:
+def test_what_the_page_of_training_says_of_a_choice_are_arguments() -> None:
     """The table of what loader, data set and data module take alike."""
-    table = README.read_text().partition("All take the same choice")[2].partition("```")[0]
+    table = TRAINING.read_text().partition("All take the same choice")[2].partition("```")[0]
     first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     names = {name for cell in first for name in re.findall(r"`(\w+)[=`]", cell)}
     assert {"split", "modalities", "bands", "where", "target"} <= names
@@ -186,14 +199,20 @@ class Ponds:
         assert ended.code == 0, ended.err
 
     def write(self, step: int) -> None:
-        """Write the description as it is after a step of the page, 1 to 3."""
-        whole, below, end, radar = self.tomls
+        """Write the description as it is after a step of the page, 1 to 3, or with its tables."""
+        whole, below, end, radar, tables = self.tomls
         if step > 1:
             # "Put two lines below `key`, and the rest at the end of the file."
             whole = re.sub("^key = .*\n", lambda key: key[0] + below, whole, flags=re.MULTILINE)
             whole += "\n" + end
         if step > 2:
             whole += "\n" + radar
+        if step > 3:
+            whole += "\n" + tables
+            notes = next(text for text in self.shown if text.startswith("file;"))
+            (self.folder / "ponds" / "notes.csv").write_text(notes)
+            (depths,) = (block.text for block in blocks(PONDS, "json"))
+            (self.folder / "ponds" / "depths.json").write_text(depths)
         self.description.write_text(whole)
 
     def sessions(self) -> Iterator[tuple[list[str], str]]:
@@ -232,7 +251,8 @@ def test_the_page_about_a_data_set_of_one_s_own_shows_what_comes(ponds: Ponds) -
         assert ended.code == 0, ended.err
         assert re.fullmatch(pattern_of(output), ended.out), ended.out
         seen.append(words[0])
-    assert seen == ["convert", "inspect", "convert", "inspect", "convert", "verify"]
+    steps = ["describe", "convert", "inspect", "convert", "inspect", "convert", "verify"]
+    assert seen == [*steps, "convert"]
     code = re.sub(r"^(store\..*?)(  #.*)?$", r"print(\1)", ponds.pythons[1], flags=re.MULTILINE)
     ended = python("-c", code, cwd=ponds.folder)
     assert ended.code == 0, ended.err

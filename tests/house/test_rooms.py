@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -20,12 +21,14 @@ FLOORS: dict[str, tuple[set[str], ...]] = {
         {"cli", "commandline", "arguments", "exits"},
         {"commands"},
         {"viewer"},
+        {"exports"},
         {"pictures"},
         {"transfer"},
         {"contents"},
         {"cluster"},
         {"planning"},
         {"storage"},
+        {"drafting"},
         {"tables"},
         {"encoding"},
         {"sources"},
@@ -55,9 +58,16 @@ def name_of(path: Path, root: Path) -> str:
     return ".".join(("patchpress", *path.relative_to(root).with_suffix("").parts))
 
 
+@cache
+def nodes(text: str) -> tuple[ast.AST, ...]:
+    """All imports and classes of a file's text, which several tests look at."""
+    kinds = (ast.ImportFrom, ast.Import, ast.ClassDef)
+    return tuple(node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds))
+
+
 def imports(path: Path) -> Iterator[str]:
     """The modules that a file imports, by their whole names, wherever the import stands."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path.read_text()):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path} imports relatively: write the whole name"
             yield node.module or ""
@@ -169,7 +179,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 def test_no_two_classes_have_one_name() -> None:
     found: dict[str, list[str]] = {}
     for path in modules(ROOT, *FLOORS, "benchmarks", "examples"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path.read_text()):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert len(found) > 150

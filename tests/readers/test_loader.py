@@ -366,6 +366,7 @@ def test_a_state_that_is_none_is_refused(small: Samples, change: Any) -> None:
         loader.load_state_dict({})
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_pass_that_ends_early(
     small: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:

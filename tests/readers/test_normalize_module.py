@@ -41,6 +41,20 @@ def test_it_gives_what_normalize_gives(
         assert torch.equal(images, torch.from_numpy(pixels))  # what was given stays as it was
 
 
+def test_a_dict_by_modality_normalises_a_tensor_of_several(statistics: Statistics) -> None:
+    """The bands of each stand in the tensor in the order of the dict."""
+    pixels = torch.from_numpy(np.random.default_rng(2).integers(0, 255, (2, 5, 4, 4), np.uint16))
+    coarse = statistics.pick(["B02", "B04"])
+    by_modality = {"coarse": coarse, "s2": statistics}
+    parts = [normalize(pixels[:, :2], coarse), normalize(pixels[:, 2:], statistics)]
+    wanted = torch.cat(parts, 1).numpy()
+    same(normalize(pixels, by_modality), wanted)
+    same(Normalize(by_modality)(pixels), wanted)
+    for wrong in ({}, {"s2": 1}):
+        with pytest.raises(OptionError, match="statistics"):
+            normalize(pixels, wrong)  # type: ignore[arg-type]
+
+
 def again(module: Normalize) -> Normalize:
     found: Normalize = pickle.loads(pickle.dumps(module))  # noqa: S301
     return found

@@ -89,6 +89,7 @@ def _read(records: Records, indices: list[int]) -> bytes:
     return records.read(indices).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("kind", [("stacked", "none"), ("native", "zstd")], ids="-".join)

@@ -3,12 +3,14 @@
 What other archives may have can be asked for: another order, parts, a folder above.
 """
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     "tar": bytes,
     "tar.gz": lambda data: gzip.compress(data, 1, mtime=0),
     "tar.zst": lambda data: zstandard.compress(data, 1),
+    "tar.xz": lambda data: lzma.compress(data, preset=0),
+    "tar.bz2": lambda data: bz2.compress(data, 1),
 }
 MTIME = 1_718_000_000
 BLOCK, RECORD = 512, 10_240  # bytes of a tar header, and of what an archive is padded to
@@ -92,6 +96,16 @@ def packed(
 
     With `folders`, only these become archives, and the others are copied.
     """
+    for name in copied_around(tree, out, folders):
+        write(out / f"{name}.{codec}", entries(tree, order(members(tree, name)), prefix))
+    return out
+
+
+def copied_around(tree: Path, out: Path, folders: Sequence[str]) -> Iterator[str]:
+    """Copy the files of a tree, and its folders that are to become no archives; gives the others.
+
+    With `folders`, only these become archives.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(tree.iterdir()):
         if path.is_file():
@@ -99,9 +113,7 @@ def packed(
         elif folders and path.name not in folders:
             shutil.copytree(path, out / path.name)
         else:
-            names = order(members(tree, path.name))
-            write(out / f"{path.name}.{codec}", entries(tree, names, prefix))
-    return out
+            yield path.name
 
 
 def shuffled(names: list[str]) -> list[str]:

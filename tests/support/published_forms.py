@@ -246,3 +246,6 @@ TREES = {
         ),
     ),
 }
+
+OTHER_RECORDS = {"ssl4eo-s12": ["ssl4eo-s12-seasons"]}
+"""Data set -> further descriptions of the same tree, which make other records of it."""

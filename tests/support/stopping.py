@@ -34,8 +34,11 @@ def lines_of(store: Path) -> int:
 class Killing:
     """One conversion, from any source, killed again and again."""
 
-    def __init__(self, source: Path, store: Path, workers: int, seed: int) -> None:
+    def __init__(
+        self, source: Path, store: Path, workers: int, seed: int, seconds_a_commit: float = 0
+    ) -> None:
         self.store = store
+        self._pace = {"SECONDS_A_COMMIT": str(seconds_a_commit)} if seconds_a_commit else {}
         words = ["convert", "bigearthnet-v2", str(source), str(store), "--workers", str(workers)]
         self._words = [sys.executable, str(RUN), "1", *words]
         self._random = random.Random(seed)  # noqa: S311
@@ -44,7 +47,7 @@ class Killing:
 
     def start(self) -> bool:
         """Run it, and kill it at a random moment; gives whether it was killed before its end."""
-        process = self._started()
+        process = self._started(**self._pace)
         if self._random.random() < 0.3:
             self._wait(process, lambda passed: passed > self._random.random() * 0.5)
         else:

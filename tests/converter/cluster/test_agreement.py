@@ -79,7 +79,8 @@ def test_a_worker_with_other_code_of_the_same_version(
     machines.add_worker(env={"PYTHONPATH": str(other)}, cwd=tmp_path)
     with connected(machines.address, 1) as client:
         client.wait_for_workers(2, timeout=30)
-        with pytest.raises(ClusterError, match=r"has other code of patchpress 0\.1\.0 than this"):
+        said = f"has other code of patchpress {version('patchpress')} than this"
+        with pytest.raises(ClusterError, match=said):
             require_same_versions(client)
 
 

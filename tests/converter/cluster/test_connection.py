@@ -12,7 +12,7 @@ from patchpress.readers.errors import ClusterError, OptionError
 from tests.support.machines import NO_DASK, cluster
 
 pytest.importorskip("distributed", reason=NO_DASK)
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.mark.parametrize("scheduler", ["nowhere", "tcp://host", "/no/such/file", ""])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -350,11 +351,10 @@ def test_a_damaged_patch_stops_it_or_is_left_out_as_by_the_pool(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"workers": 2}], ids=["alone", "processes of its own"])
-def test_archives_are_one_pass_of_one_worker(
+def test_one_archive_is_one_pass_of_one_worker(
     machines: DaskProcesses,
     tree: Path,
     tmp_path: Path,
-    sharded: Path,
     capsys: pytest.CaptureFixture[str],
     options: dict[str, Any],
 ) -> None:
@@ -362,14 +362,14 @@ def test_archives_are_one_pass_of_one_worker(
     source = packed(tmp_path / "packed")
     machines.add_worker()
     machines.add_worker()
-    by(machines, source, tmp_path / "store", **options)
+    by(machines, source, tmp_path / "dask" / "store", modalities=["s1"], **options)
     said = capsys.readouterr().err.splitlines()
     assert (
-        "archives are read from beginning to end (s2, s1, map): one worker makes all 5 shards in "
-        "one pass, and the others have nothing to do; to read several archives at a time, convert "
-        "each modality to a store of its own (--modality), and merge the stores"
+        "archives are read from beginning to end (s1): one worker makes all 5 shards in one pass, "
+        "and the others have nothing to do"
     ) in said
-    assert folder_bytes(tmp_path / "store") == folder_bytes(sharded)
+    made(tree, tmp_path / "pool" / "store", shards=SHARDS, modalities=["s1"])
+    assert folder_bytes(tmp_path / "dask" / "store") == folder_bytes(tmp_path / "pool" / "store")
 
 
 @pytest.mark.slow
@@ -453,7 +453,8 @@ def test_a_worker_of_another_version_is_told_and_nothing_is_left(
     ended = command("convert", DATASET, tree, tmp_path / "store", "--shards", SHARDS,
                     "--scheduler", machines.address, cwd=ROOT)  # fmt: skip
     assert ended.code == 2
-    assert "has patchpress 0.0.1, and this client 0.1.0" in ended.err.splitlines()[-1]
+    told = f"has patchpress 0.0.1, and this client {version('patchpress')}"
+    assert told in ended.err.splitlines()[-1]
     assert not (tmp_path / "store").exists()
 
 

@@ -35,6 +35,7 @@ def assert_store_is_its_source(store: Store, source: Path, modality: str) -> Non
             np.testing.assert_array_equal(stored, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["s2", "s1", "map"])
 def test_every_stored_band_is_its_file(
     tree: Path, stores: dict[tuple[str, str], Path], modality: str

@@ -21,6 +21,7 @@ from patchpress import (
     split_store,
     verify,
 )
+from patchpress.converter.transfer.source_store import SourceStore
 from patchpress.readers.format.manifest import (
     EXTENTS,
     METADATA,
@@ -241,3 +242,28 @@ def test_the_command(stacked: Path, tmp_path: Path, patchpress: Callable[..., En
     store = open_store(tmp_path / "out")
     theirs = open_store(stacked).read_batch(keys)
     assert np.array_equal(store.read_batch(keys), theirs, equal_nan=True)
+
+
+def test_tables_are_joined_column_by_column(
+    stacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All columns of all stores at once take more memory than all of their records."""
+
+    def all_columns(_: SourceStore) -> None:
+        raise AssertionError("a whole table is in memory")
+
+    asked: list[int] = []
+    columns = SourceStore.columns
+
+    def some_columns(self: SourceStore, names: Any) -> Any:
+        found = columns(self, names)
+        asked.append(found.num_columns)
+        return found
+
+    copy_store(stacked, tmp_path / "radar", modalities="s1")
+    copy_store(stacked, tmp_path / "others", modalities=["s2", "map"])
+    monkeypatch.setattr(SourceStore, "table", property(all_columns))
+    monkeypatch.setattr(SourceStore, "columns", some_columns)
+    merge_stores([tmp_path / "radar", tmp_path / "others"], tmp_path / "merged")
+    assert max(asked) == 3  # presence, key and checksum of a modality
+    require_same(tmp_path / "merged", stacked)

@@ -12,6 +12,8 @@ from patchpress import convert, inspect, stats
 from patchpress.converter.commands.plot import plot
 from tests.support.helpers import Ended, geotiff, tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "value", [np.nan, -np.inf, np.inf, 3.0], ids=["NaN", "-inf", "inf", "constant"]
@@ -34,7 +36,7 @@ def test_records_of_no_numbers_are_drawn_and_inspected_without_a_warning(
         assert stats(store, workers=0)
 
 
-PICTURES = ["sheet", "bands", "brightness", "classes", "places", "histograms"]
+PICTURES = ["sheet", "bands", "brightness", "classes", "places", "distances", "histograms"]
 
 
 @pytest.mark.parametrize("picture", PICTURES)
@@ -74,7 +76,7 @@ def test_the_command_takes_what_the_function_takes(
         (["--split", "tran"], "no patch of the store is in split 'tran'"),
         (["--where", "contry=Austria"], "no column 'contry'; nearest is 'country'"),
         (["--label", "Pasture"], "'Pasture' is no class of column 'labels'; nearest"),
-        (["--by", "country"], "by 'country' is for the pictures classes, places and histograms"),
+        (["--by", "country"], "by 'country' is for the pictures classes, places, distances and"),
         (["--seed", "-1"], "seed must be 0 or more, not -1"),
         (["--count", "1000"], "--count must be 1 to 100"),
         (["nothing"], "no record 'nothing'|nothing"),

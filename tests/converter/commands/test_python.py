@@ -67,6 +67,7 @@ def copied(stacked: Path, tmp_path: Path) -> Path:
 # A bare `copy` or `merge` says too little in a program.
 LONGER = {
     "copy": "copy_store",
+    "export": "export_store",
     "split": "split_store",
     "merge": "merge_stores",
     "missing": "missing_shards",
@@ -131,6 +132,7 @@ def test_statistics_are_computed_and_kept(copied: Path) -> None:
     assert store.statistics("s1", "train") == found[1]  # what was there stays
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn(copied: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="plot needs matplotlib")
     key = open_store(copied).keys("s2")[0]

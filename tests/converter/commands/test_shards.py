@@ -1,5 +1,6 @@
 """Stores made in shards: by one process or by many, in any order, stopped and finished."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from patchpress.converter.commands.missing import missing_shards
 from patchpress.converter.options import convert_options
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
 from patchpress.converter.storage.report import Report
+from patchpress.converter.storage.shard_delivery import deliver_shard
 from patchpress.converter.storage.shard_file import read_shard_file, write_shard_file
-from patchpress.converter.storage.shard_place import deliver_shard, shared_store
+from patchpress.converter.storage.shard_place import shared_store
 from patchpress.readers.errors import (
     OptionError,
     PatchError,
@@ -362,3 +364,57 @@ def test_a_store_that_was_stopped_before_it_had_settings_is_not_called_single(
 def test_a_single_store_that_is_finished_is_called_one_data_file(raw: Path, tmp_path: Path) -> None:
     made(raw, tmp_path / "store")
     assert finish_store(tmp_path / "store").text().endswith("already, with one data file")
+
+
+def test_a_source_that_changes_between_shards_is_noticed_with_a_limit(
+    raw: Path, tmp_path: Path
+) -> None:
+    """Each process draws the patches of the limit for itself: then partners would lack."""
+    limited: Any = {"limit": 2}
+    store = tmp_path / "store"
+    for number in range(SHARDS):
+        one(raw, tmp_path / "same" / "store", number, **limited)
+    assert isinstance(finish_store(tmp_path / "same" / "store"), Report)
+    one(raw, store, 0, **limited)
+    moved = patches(raw, "s2")[:3]
+    for name in moved:
+        (folder,) = raw.glob(f"BigEarthNet-S2/*/{name}")
+        shutil.move(folder, tmp_path / name)
+    said = (
+        "the source changed between shards: --limit took other patches for shard 1 than for shard "
+        "0; remove the shards that were made of the source as it was before, and make them again"
+    )
+    with pytest.raises(TargetError, match=said):
+        one(raw, store, 1, **limited)
+    with pytest.raises(TargetError, match="the source changed between shards"):
+        one(raw, store, 2, **limited)
+    ended = command("merge", store)
+    assert ended.code == 2
+    assert "the source changed between shards" in ended.sentence
+    shutil.rmtree(store / shard_folder(0))
+    one(raw, store, 0, **limited)
+    assert isinstance(finish_store(store), Report)
+
+
+def test_a_store_that_was_begun_before_a_setting_was_added_tells_the_way_out(
+    raw: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    one(raw, store, 0)
+    marker = store / "unfinished.json"
+    settings = json.loads(marker.read_text())
+    del settings["size"]
+    del settings["description"]["complete"]
+    marker.write_text(json.dumps(settings, indent=1))
+    with pytest.raises(
+        TargetError,
+        match="was begun with an older patchpress, which did not know size, complete of the "
+        "description: give the same to go on, choose another place, or remove it to begin anew",
+    ):
+        one(raw, store, 1)
+    ended = command("merge", store)
+    assert ended.code == 2
+    assert ended.sentence == (
+        f"{store} was begun with an older patchpress, which did not know size, complete of the "
+        "description: finish it with that one, or remove it and begin anew"
+    )

@@ -632,7 +632,7 @@ def test_nan_stays_nan() -> None:
     assert np.isnan(normalize(batch, TWO, how="range")).all()
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 4), (2, 3, 4, 4), (2, 4), (1, 1, 2, 4, 4)])
+@pytest.mark.parametrize("shape", [(3, 4, 4), (2, 3, 4, 4), (2, 4), (1, 1, 3, 4, 4)])
 def test_a_batch_of_other_bands_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(BufferUnfit, match=rf"\({shape[0]}, .*of 2 bands"):
         normalize(np.zeros(shape, np.uint16), TWO)

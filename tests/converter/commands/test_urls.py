@@ -47,6 +47,7 @@ def url(stacked: Path) -> Iterator[str]:
         yield f"{server.url}/{stacked.name}"
 
 
+@pytest.mark.slow
 def test_inspect_and_plot_show_a_store_at_a_url(
     url: str, stacked: Path, patchpress: Command, tmp_path: Path
 ) -> None:
@@ -87,9 +88,9 @@ def test_bench_measures_range_requests(url: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["verify", "URL"], "verify reads whole data files: verify a copy on a disk"),
+        (["verify", "URL", "--against", "OUT"], "--against compares a store on a disk: copy it"),
         (["index", "URL"], "is a URL, and this works on a disk"),
-        (["copy", "URL", "OUT"], "is a URL, and this works on a disk"),
+        (["copy", "URL", "URL"], "are both URLs: copy the store to a folder first"),
         (["copy", "STORE", "URL", "--split", "train"], "to which whole stores are sent"),
     ],
 )

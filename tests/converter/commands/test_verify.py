@@ -57,6 +57,7 @@ def test_every_kind_of_store_is_good(
         assert "compared with the source  45" in ended.out
 
 
+@pytest.mark.slow
 def test_workers_find_the_same(copy: Path, tree: Path) -> None:
     assert command("verify", copy, "--against", tree, "--workers", 2).out == (
         command("verify", copy, "--against", tree, "--workers", 0).out

@@ -78,7 +78,9 @@ def test_missing_partners_are_told(tree: Path, tmp_path: Path) -> None:
     contents = inspect(tmp_path / "store")
     rows = contents.facts["rows"]
     assert contents.facts["modalities"]["s1"]["missing"] == lost > 0
-    assert f"{rows - lost:,} rows have all modalities; missing: s1 {lost}" in contents.text()
+    text = contents.text()
+    assert f"{rows - lost:,} rows have all modalities; missing: s1 {lost}\n" in text
+    assert 'or fill in zeros: missing="zeros"' in text
 
 
 def test_facts_of_a_record_are_those_of_its_pixels(stacked: Path) -> None:
@@ -102,7 +104,7 @@ def test_json_says_the_same_as_python(
     ended = patchpress("inspect", stacked, *keys, "--json")
     assert (ended.code, ended.err) == (0, "")
     told = json.loads(ended.out)
-    assert told == json.loads(json.dumps(inspect(stacked, *keys).facts))
+    assert told == json.loads(json.dumps(inspect(stacked, *keys).facts, default=str))  # of dates
     json.loads(ended.out, parse_constant=pytest.fail)  # no NaN, which JSON does not have
 
 
@@ -152,6 +154,7 @@ def test_lines_fit_a_terminal(stacked: Path, columns: int) -> None:
     assert words >= {"Land", "principally", "occupied", "with", "significant", "areas", "natural"}
 
 
+@pytest.mark.slow
 def test_a_terminal_that_can_shows_a_small_picture(stacked: Path) -> None:
     store = open_store(stacked)
     key = store.keys("map")[0]

@@ -38,8 +38,11 @@ def test_each_built_in_list_is_named_as_its_file() -> None:
         ("bigearthnet-19", 19),
         ("corine-2018", 44),
         ("corine-43", 43),
+        ("esa-worldcover", 11),
         ("igbp", 17),
         ("igbp-simplified", 10),
+        ("seasonet", 33),
+        ("sen1floods11", 2),
     ]
     assert [load_class_list(name).name for name in sizes] == list(sizes)
 

@@ -13,6 +13,7 @@ from patchpress.converter.descriptions.parse import (
     load_description,
     parse_description,
 )
+from patchpress.converter.descriptions.table_source import TableSource
 from patchpress.readers.errors import DescriptionError
 from tests.support.helpers import DATASET, TINY
 
@@ -75,7 +76,7 @@ def test_patterns_match_published_names() -> None:
 
 def test_a_whole_description_is_read() -> None:
     description = described()
-    assert description.tables == {"metadata": "metadata.parquet"}
+    assert description.tables == {"metadata": TableSource("metadata.parquet")}
     assert (description.split_column, description.split_names) == ("split", ("train", "test"))
     assert description.classes == {"labels": ("one", "two")}
 
@@ -179,6 +180,9 @@ MISTAKES = {
     "a rule from an image": (
         'classes = ["one", "two"]', 'class_list = "igbp"\nrule = "multi"\nfrom = "a"',
         "'labels.labels.from' must name a modality of kind classes, not 'a'"),
+    "codes of an image": (
+        'classes = ["one", "two"]', 'class_list = "igbp"\nmap = "a"',
+        "'labels.labels.map' must name a modality of kind classes, not 'a'"),
     "labels mapped from none above": (
         'classes = ["one", "two"]', 'class_list = "igbp"\nrule = "mapped"\nfrom = "other"',
         "'labels.labels.from' must name a label column above, not 'other'"),
@@ -190,6 +194,9 @@ MISTAKES = {
         'classes = ["one", "two"]',
         'classes = ["one"]\n[labels.more]\nclasses = ["x"]\nrule = "mapped"\nfrom = "labels"',
         "'labels.more.class_list' is missing: the rule needs its codes"),
+    "a map of nobody": (
+        'classes = ["one", "two"]', 'class_list = "igbp"\nmap = "none"',
+        "'labels.labels.map' must name a modality of kind classes, not 'none'"),
     "an md5 that is none": (
         "[splits]", '[md5]\n"A.tar" = "0123"\n[splits]',
         "'md5.A.tar' must be 32 hexadecimal digits, not '0123'"),

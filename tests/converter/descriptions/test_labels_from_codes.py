@@ -1,6 +1,7 @@
 """Scene labels from code counts: the publishers' rules, on real maps and on random counts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from patchpress.converter.descriptions.labels_from_codes import (
     classes_covering,
     classes_present,
     count_classes,
+    count_codes,
     largest_class,
     well_labelled,
 )
+from patchpress.converter.descriptions.parse import find_description
 from patchpress.readers.errors import OptionError, PatchError
+from patchpress.readers.format.modality import Band
 
 NAMED = load_class_list("bigearthnet-19")
 IGBP, SIMPLE = load_class_list("igbp"), load_class_list("igbp-simplified")
@@ -122,3 +126,16 @@ def test_one_pixel_of_each_code_labels_with_every_class(name: str) -> None:
     names, unlabelled = classes_present(dict.fromkeys(known.codes, 1), known)
     assert tuple(names) == known.alphabetical
     assert unlabelled == list(known.codes.values()).count(None) / len(known.codes)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "int64"])
+def test_codes_of_every_dtype_are_counted(dtype: str) -> None:
+    """Also negative ones, and those so large that a bin for each smaller one fills the memory."""
+    least, most = max(-1, np.iinfo(dtype).min), min(np.iinfo(dtype).max, 4_000_000_000)
+    codes = np.array([[least, 0, 1], [1, most, most]], dtype)
+    band = Band("Data", 10, dtype, (2, 3))
+    modality = replace(find_description("bigearthnet-v2").modalities["map"], bands=(band,))
+    expected: dict[int, int] = {}
+    for code in codes.ravel().tolist():
+        expected[code] = expected.get(code, 0) + 1
+    assert count_codes(modality, memoryview(codes.tobytes())) == expected

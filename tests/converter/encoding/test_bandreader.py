@@ -43,7 +43,7 @@ class Folder:
             (self.path / name).write_bytes(data)
         out = np.full((SIZE, SIZE), 7, reader.dtype)
         try:
-            ground = reader.read_into(name, self.opened, out.data.cast("B"))
+            ground = reader.read_into(name, self.opened, [out.data.cast("B")])
         except PatchError as refused:
             assert name in str(refused)
             return None
@@ -204,14 +204,14 @@ def test_what_a_band_is_not(folder: Folder, data: bytes, reason: str) -> None:
         (folder.path / "other.tif").write_bytes(data)
         out = np.empty((SIZE, SIZE), np.uint16)
         with pytest.raises(PatchError, match=f"other.tif .*{reason}"):
-            reader.read_into("other.tif", folder.opened, out.data.cast("B"))
+            reader.read_into("other.tif", folder.opened, [out.data.cast("B")])
 
 
 def test_two_bands_in_a_file_are_refused(folder: Folder) -> None:
     geotiff(folder.path / "two.tif", np.stack([pixels(1), pixels(2)]), **UTM)
     with pytest.raises(PatchError, match=r"two.tif has 2 bands"):
         out = pixels().data.cast("B")
-        learned(folder, published(0)).read_into("two.tif", folder.opened, out)
+        learned(folder, published(0)).read_into("two.tif", folder.opened, [out])
 
 
 @pytest.mark.parametrize("kind", ["absent", "folder"])
@@ -254,7 +254,7 @@ def test_every_file_of_a_tree_is_right(tree: Path, decoded: list[int]) -> None:
     for path in sorted(tree.glob("BigEarthNet-S2/*/*/*_B05.tif")):
         out = np.empty((60, 60), np.uint16)
         opened = DiskFiles(str(path.parent))
-        ground = reader.read_into(path.name, opened, out.data.cast("B"))
+        ground = reader.read_into(path.name, opened, [out.data.cast("B")])
         opened.close()
         array, georeference = by_rasterio(path)
         np.testing.assert_array_equal(out, array[0])

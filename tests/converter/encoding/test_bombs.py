@@ -40,7 +40,7 @@ for name in sorted(p.name for p in folder.glob("bomb*")):
     data = (folder / name).read_bytes() if (folder / name).stat().st_size < 1 << 27 else b""
     expected = Expected(np.dtype("uint16"), 1, (120, 120))
     for read in (
-        lambda: reader.read_into(name, files, out.data.cast("B")),
+        lambda: reader.read_into(name, files, [out.data.cast("B")]),
         lambda: reader.read_any(name, files),
         lambda: decode_apart(data, expected),
         lambda: decode_rasterio(data, expected),

@@ -17,6 +17,8 @@ from patchpress.readers.errors import PatchError
 from patchpress.readers.format.record import decode
 from tests.support.helpers import described, first_band, tiny_dataset
 
+pytestmark = pytest.mark.slow
+
 
 def recipes(description: Path, layout: str = "native") -> dict[str, Recipe]:
     modalities = find_description(str(description)).modalities

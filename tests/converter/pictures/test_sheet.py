@@ -17,6 +17,8 @@ from patchpress.readers.errors import KeyMissing, OptionError, SelectionEmpty
 from tests.converter.pictures.conftest import all_text, check_texts, texts
 from tests.support.helpers import radar_with_nan
 
+pytestmark = pytest.mark.slow
+
 Asked = Callable[..., PictureAsked]
 
 

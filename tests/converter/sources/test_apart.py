@@ -75,3 +75,12 @@ def test_no_command_writes_into_a_source(raw: Path, tmp_path: Path) -> None:
         index(raw, DATASET)
     assert sorted(os.listdir(raw / S2)) == before
     stats(store, out=tmp_path / "out.json")
+
+
+@pytest.mark.parametrize("name", ["s2.tar.zst", "EuroSAT.zip"])
+def test_a_folder_for_downloads_takes_other_files(raw: Path, tmp_path: Path, name: str) -> None:
+    """An archive that is called as a published one lies in it, or only seems to."""
+    made(raw, tmp_path / "store", limit=1)
+    (tmp_path / name).write_bytes(b"")
+    stats(tmp_path / "store", out=tmp_path / "out.json")
+    assert (tmp_path / "out.json").exists()

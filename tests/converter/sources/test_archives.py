@@ -64,8 +64,8 @@ def files_of(patch: Patch, memory: memoryview | None = None) -> dict[str, bytes]
 
 
 def fault_of(patch: Patch) -> str:
-    assert patch.archived is not None
-    return patch.archived.fault
+    assert patch.in_memory is not None
+    return patch.in_memory.fault
 
 
 def as_walked(raw: Path, modality: str = "s2") -> dict[str, dict[str, bytes]]:
@@ -241,8 +241,8 @@ def test_a_file_far_too_large_is_not_read(raw: Path, tmp_path: Path) -> None:
     first, second, *others = stream(write(tmp_path / "a.tar.zst", parts))
     assert f"{names[14]} has 20,971,520 bytes, far more" in fault_of(second)
     assert not [patch for patch in (first, *others) if fault_of(patch)]
-    assert second.archived is not None
-    assert Path(names[14]).name not in second.archived
+    assert second.in_memory is not None
+    assert Path(names[14]).name not in second.in_memory
 
 
 def test_a_patch_in_the_wrong_folder_is_told_of_once(raw: Path, tmp_path: Path) -> None:
@@ -334,6 +334,7 @@ def test_every_byte_is_read_once(raw: Path, tmp_path: Path) -> None:
         assert found.consumed == found.size == path.stat().st_size
 
 
+@pytest.mark.slow
 def test_nothing_more_is_read_when_all_wanted_have_come(tmp_path: Path) -> None:
     parts = [entry(name, bytes(100_000)) for name in many(200)]
     path = write(tmp_path / "a.tar", parts)
@@ -414,11 +415,12 @@ def test_interleaved_archives_hold_no_more_than_the_window(tmp_path: Path) -> No
     names = interleaved(10)(many(300))
     cells = CellPool(1 << 16, 12)
     for patch in stream(write(tmp_path / "a.tar", numbered(names)), cells=cells):
-        assert patch.archived is not None
+        assert patch.in_memory is not None
         assert files_of(patch, cells.memory).keys() == files_of(patch, cells.memory).keys()
-        assert not ArchivedFiles.__reduce__(patch.archived)[1][1]  # type: ignore[index]
+        assert not ArchivedFiles.__reduce__(patch.in_memory)[1][1]  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_every_described_dataset_can_be_streamed(tmp_path: Path) -> None:
     for name, tree in TREES.items():
         root = tree.write(tmp_path / name)

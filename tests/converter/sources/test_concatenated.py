@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -98,14 +99,14 @@ def test_parts_may_be_archives_of_their_own(raw: Path, tmp_path: Path) -> None:
     assert stored_values(tmp_path / "store") == stored_values(tmp_path / "whole")
 
 
-JUNK = {
+JUNK: dict[str, tuple[bytes, str]] = {
     "a web page": (b"<!DOCTYPE html><html><body>504</body></html>", "a web page (HTML)"),
     "random bytes": (random.Random(5).randbytes(70_001), ""),  # noqa: S311
     "another zip": (b"PK\x03\x04" + bytes(range(1, 200)), "a zip archive"),
 }
 
 
-@pytest.mark.parametrize(("junk", "codec"), list(zip(JUNK, CODECS, strict=True)))
+@pytest.mark.parametrize(("junk", "codec"), list(zip(cycle(JUNK), CODECS)))
 def test_bytes_after_the_end_are_told(
     raw: Path, tmp_path: Path, patchpress: Command, junk: str, codec: str
 ) -> None:

@@ -16,6 +16,8 @@ from patchpress.readers.errors import SourceError
 from tests.support.helpers import DATASET, WORKERS, Ended, folder_bytes, made
 from tests.support.packing import packed, split
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Ended]
 FOLDERS = ("BigEarthNet-S1", "BigEarthNet-S2", "Reference_Maps")
 

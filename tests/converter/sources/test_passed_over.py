@@ -36,7 +36,7 @@ LOST: dict[str, list[tuple[str, str]]] = {
 def lose(name: str, root: Path) -> tuple[Path, list[str]]:
     """A tree with files that match nothing; and the names that tell of them."""
     source = TREES[name].write(root / "source")
-    modality_folder = {"uc-merced": "Images/", "ssl4eo-s12": "s2c/"}.get(name, "")
+    modality_folder = "s2c/" if name == "ssl4eo-s12" else ""
     found = []
     for path, _ in LOST[name]:
         file = source / path

@@ -26,7 +26,7 @@ from patchpress.readers.errors import (
 from tests.support.helpers import DATASET, Ended, command, made, stored_values
 from tests.support.older_sets import SCENE, make_sen12ms, make_v1
 from tests.support.packing import entries, members, packed, split, write
-from tests.support.published_forms import TREES
+from tests.support.published_forms import OTHER_RECORDS, TREES
 from tests.support.synthetic import Row
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,8 @@ def test_a_store_is_no_source(raw: Path, tmp_path: Path, patchpress: Command) ->
 
 @pytest.mark.parametrize("name", TREES)
 def test_every_published_form_fits_its_own_description_alone(tmp_path: Path, name: str) -> None:
-    assert list(fitting(TREES[name].write(tmp_path / "source"))) == [name]
+    fits = [name, *OTHER_RECORDS.get(name, [])]
+    assert list(fitting(TREES[name].write(tmp_path / "source"))) == fits
 
 
 def test_labels_that_are_no_classes_are_another_data_set(tmp_path: Path) -> None:
@@ -157,8 +158,9 @@ NEAR: dict[str, tuple[str, str]] = {
     f"{S2} (1).tar": ("rename it, or give --path s2=", "a second download"),
     f"{S2}.TAR": ("rename it, or give --path s2=", "capitals in the ending"),
     f"{S2}.Tar.Gz": ("rename it, or give --path s2=", ""),
-    f"{S2}.tar.xz": (".tar.xz is not read, unpack it and give the folder", ""),
-    f"{S2}.zip": (".zip is not read, unpack it", ""),
+    f"{S2}.tar.lz": (".tar.lz is not read, unpack it and give the folder", ""),
+    f"{S2}.rar": (".rar is not read, unpack it", ""),
+    f"{S2}-v2.zip": ("rename it, or give --path s2=", "a version"),
     f"{S2}.z01": ("unpack it", "a part of a zip archive"),
     f"{S2}.7z.001": ("unpack it", ""),
     f"{S2}.tar.part": ("its download did not end", ""),
@@ -303,7 +305,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         find_description("bigearthnet")
     with pytest.raises(DescriptionError, match="nearest is 'eurosat'"):
         find_description("EuroSATs")
-    with pytest.raises(DescriptionError, match="there are bigearthnet-v1, .*uc-merced"):
+    with pytest.raises(DescriptionError, match="there are ben-ge, bigearthnet-v1, .*uc-merced"):
         find_description("qqq")
 
 

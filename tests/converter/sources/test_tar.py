@@ -171,6 +171,16 @@ def test_what_no_published_archive_has_is_refused(
     assert not threads()
 
 
+def test_an_empty_long_name_is_damage(tmp_path: Path) -> None:
+    """GNU tar and Python's reader then give the file no name; the header's own is cut off."""
+    data = bytearray(archive({LONG: b"x"}))
+    assert data[512 : 512 + len(LONG)].decode() == LONG
+    data[512] = 0
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(SourceError, match="is damaged: it has an empty long name"):
+        read([tmp_path / "a.tar"])
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_an_archive_that_ends_early_names_its_last_whole_file(tmp_path: Path, codec: str) -> None:
     small = {f"patch_{n}": bytes([n]) * 700 for n in range(9)}
@@ -187,6 +197,7 @@ def test_an_archive_that_ends_early_names_its_last_whole_file(tmp_path: Path, co
     assert not threads()
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_changes_pixels_only_or_is_refused(tmp_path: Path) -> None:
     small = {f"patch_{n}": bytes([n]) * 700 for n in range(4)}
     data = bytearray(archive(small))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from patchpress.converter.sources.contents import is_tar_header
-from patchpress.converter.sources.tar_header import is_header, parse_header
+from patchpress.converter.sources.tar_header import HeaderDamaged, is_header, parse_header
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 
@@ -59,3 +59,27 @@ def test_what_is_no_number_is_no_checksum() -> None:
 def test_a_header_tells_kind_size_and_name() -> None:
     block = blocks(["a", "folder/b"], tarfile.GNU_FORMAT)[1]
     assert parse_header(block) == (b"0", 300, "folder/b")
+
+
+@pytest.mark.parametrize(
+    ("digits", "size"),
+    [
+        (b"00000000017\0", 15),
+        (b"      17 \0\0\0", 15),
+        (b"\x00000000017 \0", 15),  # of a writer whose field before this one was too long
+        (b" \x00 000017 \0\0", 15),
+        (bytes(12), 0),
+        (b" " * 12, 0),
+        (b"\x80" + bytes(10) + b"\x0f", 15),
+    ],
+)
+def test_a_size_is_read_as_writers_leave_it(digits: bytes, size: int) -> None:
+    block = b"n" + bytes(123) + digits.ljust(12, b"\0") + bytes(376)
+    assert parse_header(block).size == size
+
+
+@pytest.mark.parametrize("digits", [b"\0" * 2 + b"0000000017", b"1 7" + bytes(9), b"8" * 12, b"-1"])
+def test_a_size_that_could_be_two_numbers_is_none(digits: bytes) -> None:
+    block = b"n" + bytes(123) + digits.ljust(12, b"\0") + bytes(376)
+    with pytest.raises(HeaderDamaged, match="a size that is no number"):
+        parse_header(block)

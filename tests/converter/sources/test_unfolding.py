@@ -12,7 +12,8 @@ import zstandard
 
 from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.probe import BYTES, first_files
-from patchpress.converter.sources.tar import UNFOLDED, TarStream
+from patchpress.converter.sources.tar import TarStream
+from patchpress.converter.sources.unfolded import UNFOLDED
 from patchpress.converter.sources.unpacker import start_unpackers
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import DATASET, PEAK, Ended, command, python

@@ -117,6 +117,7 @@ def test_a_process_that_dies_is_one_sentence(tmp_path: Path, unpacker: Unpacker)
     reading.close()
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     with forking():
         parent = os.fork()

@@ -208,6 +208,7 @@ def test_any_keys_in_order(
         assert by_lmdb(environment) == items
 
 
+@pytest.mark.slow
 def test_pages_beyond_64_thousand_are_found(tmp_path: Path) -> None:
     """Their numbers need more than two bytes: a file of 2.5 GB, holes all but for the tree."""
     keys = [b"%0400d" % number for number in range(64)]

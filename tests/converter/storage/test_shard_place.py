@@ -14,7 +14,8 @@ from patchpress.converter.commands.make_shards import make_shard
 from patchpress.converter.commands.missing import missing_shards
 from patchpress.converter.options import convert_options
 from patchpress.converter.planning.request import ConversionRequest, prepare_request
-from patchpress.converter.storage.shard_place import deliver_shard, shared_store
+from patchpress.converter.storage.shard_delivery import deliver_shard
+from patchpress.converter.storage.shard_place import shared_store
 from patchpress.readers.errors import StoreMissing, TargetError
 from patchpress.readers.format.shard_rule import shard_folder
 from tests.support.helpers import DATASET, folder_bytes, made

@@ -2,12 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from patchpress import StoreMissing, StoreUnfinished, open_store
+from patchpress.converter.storage import folder
+from patchpress.converter.storage.folder import claim
 from patchpress.readers.errors import PatchError, TargetError
 from tests.support.helpers import Ended, band_files, folder_bytes, made, patches
 
@@ -195,3 +198,51 @@ def test_a_file_beside_the_store_that_is_no_report_of_ours_is_left_alone(
     (tmp_path / "store.report.json").write_text('{"name": "somebody else\'s"}')
     made(raw, tmp_path / "store")
     assert "somebody" in (tmp_path / "store.report.json").read_text()
+
+
+@pytest.fixture
+def late(tmp_path: Path) -> Iterator[list[Path]]:
+    """Folders of shards that come into their place just before `shards` is removed, one a time."""
+    coming: list[Path] = []
+
+    def come(event: str, args: tuple[object, ...]) -> None:
+        if event == "os.rmdir" and coming and str(args[0]).endswith("/shards"):
+            folder = coming.pop()
+            folder.mkdir()
+            (folder / "data.mdb").write_bytes(b"of a worker that comes late")
+
+    sys.addaudithook(come)
+    yield coming
+    coming.clear()
+
+
+def _clear(store: Path) -> None:
+    with claim(store, overwrite=True) as target:
+        target.clear({"patchpress": "1", "shards": 2})
+        raise InterruptedError
+
+
+def test_a_shard_that_a_worker_of_the_run_before_moves_in_late_is_removed(
+    raw: Path, tmp_path: Path, late: list[Path]
+) -> None:
+    store = tmp_path / "store"
+    made(raw, store, shards=2)
+    late += [
+        store / "shards" / ".00001.0123456789abcdef",
+        store / "shards" / ".00000.0123456789abcdef",
+    ]
+    with pytest.raises(InterruptedError):
+        _clear(store)
+    assert not late
+    assert not (store / "shards").exists()
+
+
+def test_a_process_that_does_not_stop_moving_shards_in_is_told(
+    raw: Path, tmp_path: Path, late: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_PAUSE", 0)
+    store = tmp_path / "store"
+    made(raw, store, shards=2)
+    late += [store / "shards" / f".00000.{number:016x}" for number in range(1000)]
+    with pytest.raises(TargetError, match="another process still moves shards into .*same command"):
+        _clear(store)

@@ -25,10 +25,14 @@ from patchpress.converter.descriptions.labels import record_columns
 from patchpress.converter.descriptions.parse import find_description
 from patchpress.converter.encoding.encoder import Encoded, Ground
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.tables.metadata import join, write_metadata
+from patchpress.converter.tables.metadata import join
+from patchpress.converter.tables.metadata_file import write_metadata
 from patchpress.converter.tables.official import check_tables
 from patchpress.converter.tables.recordlog import RecordLog
 from patchpress.converter.tables.split_column import SplitOptions
+from patchpress.converter.without_pandas import leave_out_pandas
+
+leave_out_pandas()  # as the command does
 
 @large_blocks_given_back()
 def run():

@@ -36,6 +36,7 @@ def test_official_columns_come_first_and_unchanged(tree: Path, store: Store) -> 
 def test_our_columns_follow_in_order(store: Store) -> None:
     ours = store.table().column_names[len(OFFICIAL) :]
     assert ours == [
+        *("s2_date", "s1_date"),
         *("has_s2", "has_s1", "has_map", "epsg", "left", "bottom", "right", "top"),
         *("s2_checksum", "s1_checksum", "map_checksum"),
     ]

@@ -132,6 +132,9 @@ def _large(kind: Any) -> Any:
 
 
 def views(table: Any) -> Any:
+    """As Polars writes it."""
+    if int(pa.__version__.partition(".")[0]) < 21:
+        pytest.skip("pyarrow before 21 reads views of text, and cannot write them")
     kinds = {"labels": pa.large_list(pa.string_view())}
     names = table.column_names
     return pa.table(

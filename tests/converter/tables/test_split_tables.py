@@ -11,7 +11,7 @@ import pytest
 
 from patchpress.converter.commands.rewrite_table import rewrite_table
 from patchpress.converter.tables.lists import read_list
-from patchpress.converter.tables.tablefiles import read_columns
+from patchpress.converter.tables.name_columns import read_columns
 from patchpress.readers.errors import SourceMissing, TableError, TargetError
 
 NAMES = ["S2A_T33UUP_26_57", "S2A_T33UUP_0_0", "S2A_T33UUP_13_13"]
@@ -118,9 +118,10 @@ def test_without_a_split_column_one_is_added_last(tmp_path: Path) -> None:
 def test_the_type_of_the_split_column_stays(tmp_path: Path, kind: pa.DataType) -> None:
     table = pa.table({"patch_id": NAMES, "split": pa.array([None] * 3, kind)})
     path = written(tmp_path / "a.parquet", table)
+    before = pq.read_schema(path).field("split").type  # older pyarrow numbers categories by int32
     rewrite_table(path)
     after = pq.read_table(path)
-    assert after.schema.field("split").type == kind
+    assert after.schema.field("split").type == before
     assert after["split"].to_pylist() == SPLITS
 
 

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from patchpress.converter.commands.rewrite_table import rewrite_table
-from patchpress.converter.tables.metadata import write_metadata
-from patchpress.converter.tables.tablefiles import read_columns, read_groups
+from patchpress.converter.tables.metadata_file import write_metadata
+from patchpress.converter.tables.name_columns import read_columns
+from patchpress.converter.tables.tablefiles import read_groups
 from patchpress.readers.errors import TableError
 from patchpress.readers.format.parquet_bounds import read_bounded
 from patchpress.readers.format.table_file import allowed_bytes
@@ -70,7 +71,7 @@ PROGRAM = (
     + """
 import sys
 from pathlib import Path
-from patchpress.converter.tables.metadata import write_metadata
+from patchpress.converter.tables.metadata_file import write_metadata
 from patchpress.converter.tables.tablefiles import read_groups
 from patchpress.readers.errors import TableError
 

@@ -3,6 +3,7 @@
 import os
 import random
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,11 @@ from patchpress.readers.access.disk_order import (
     PORTION_BYTES,
     PORTION_RECORDS,
     REQUEST_BYTES,
+    Announced,
     PortionReader,
     announce,
     portions,
+    records_in_disk_order,
 )
 from patchpress.readers.access.files import DataFile, open_file
 from patchpress.readers.errors import StoreDamaged
@@ -121,3 +124,41 @@ def test_all_of_a_portion_is_announced_in_steps_that_the_kernel_takes(
 def test_what_the_kernel_takes_at_once_is_what_the_system_says(tmp_path: Path) -> None:
     file, _, _ = written(tmp_path / "data", [10])
     assert file.announced_at_once >= 128 << 10
+
+
+def test_records_come_with_their_positions_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    lengths = [9_000_000, 1, 5_000, 70_000, 9_000_000, 12, 300_000]
+    file, places, records = written(tmp_path / "data", lengths)
+    found = [(at, bytes(value)) for at, value in records_in_disk_order(file, *places)]
+    assert dict(found) == dict(enumerate(records))
+    offsets = [int(places[0][at]) for at, _ in found]
+    assert offsets == sorted(offsets)
+    assert not list(records_in_disk_order(file, [], []))
+
+
+def test_a_file_that_ends_early_is_told_record_by_record(tmp_path: Path) -> None:
+    file, places, _ = written(tmp_path / "data", [5_000, 70_000])
+    with (tmp_path / "data").open("r+b") as cut:
+        cut.truncate(60_000)
+    with pytest.raises(StoreDamaged):
+        list(records_in_disk_order(file, *places))
+
+
+def test_what_is_read_next_is_announced_once_and_a_portion_ahead(tmp_path: Path) -> None:
+    class Noting(DataFile):
+        told: ClassVar[list[tuple[int, int]]] = []
+
+        def announce(self, offset: int, length: int) -> None:
+            self.told.append((offset, length))
+            super().announce(offset, length)
+
+    size = 5 * PORTION_BYTES + 100
+    with (tmp_path / "data").open("wb") as made:
+        made.truncate(size)
+    file = Noting(tmp_path / "data", os.open(tmp_path / "data", os.O_RDONLY), readahead=True)
+    ahead = Announced(file)
+    for position in range(0, size, 1 << 20):
+        ahead.reach(position)
+        told = sum(length for _, length in file.told)
+        assert min(position + PORTION_BYTES, size) <= told < position + 2 * PORTION_BYTES + 1
+    assert file.told == [(at * PORTION_BYTES, PORTION_BYTES) for at in range(6)]

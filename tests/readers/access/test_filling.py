@@ -70,6 +70,7 @@ def test_a_batch_is_what_each_patch_is_alone(
         np.testing.assert_array_equal(out.view(np.uint8), coarse.view(np.uint8))
 
 
+@pytest.mark.slow
 def test_records_larger_than_what_is_gathered() -> None:
     plan = plan_of(modality("uint16", scale=100), None)
     assert plan.scratch_size > GATHERED

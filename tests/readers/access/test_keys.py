@@ -28,6 +28,7 @@ def drawn(count: int, draw: random.Random) -> list[bytes]:
     return sorted(draw.sample(names, min(count, len(names))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 40_000])
 def test_names_are_where_they_were_put(tmp_path: Path, count: int) -> None:
     draw = random.Random(count)  # noqa: S311

@@ -184,7 +184,9 @@ from patchpress import open_store
 open_store(sys.argv[1]).table(split="val")
 print([name for name in sys.argv[2:] if name in sys.modules])
 """
-    assert python("-c", code, stacked, *HEAVY).out == "['pyarrow']\n"
+    # pyarrow itself imports pandas, if it is installed, to see whether a value is one of its own.
+    heavy = [name for name in HEAVY if name != "pandas"]
+    assert python("-c", code, stacked, *heavy).out == "['pyarrow']\n"
 
 
 @pytest.mark.parametrize("change", [-1, 1, -4096])

@@ -68,6 +68,7 @@ def test_nobody_can_write_to_it(plain: Store) -> None:
     assert (plain.path / "data.mdb").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stacked", "native"])
 @pytest.mark.parametrize("way", ["auto", "lmdb"])
 def test_it_outlives_the_store_and_the_file(

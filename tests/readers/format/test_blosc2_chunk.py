@@ -187,3 +187,41 @@ def test_the_three_lines_of_the_format_read_a_value() -> None:
     assert {name: array.tobytes() for name, array in arrays.items()} == {
         name: array.tobytes() for name, array in load(LAND).items()
     }
+
+
+@pytest.mark.parametrize("item_size", [1, 2, 4, 8])
+def test_a_record_of_any_length_comes_back(item_size: int) -> None:
+    """Also from a c-blosc2 that loses the items that are no whole group of eight."""
+    compress = ChunkCompressor(item_size)
+    block = BLOCK // item_size
+    for items in (80, 81, 87, 95, 500, 2_049, 5_003, block - 1, block + 3, 3 * block + 7):
+        record = bytes(i * i % 251 for i in range(items * item_size))
+        value = bytes(compress(record))
+        assert value[3] == (item_size if item_size > 1 else 8)  # bits are shuffled between so many
+        assert bytes(ChunkDecompressor(len(record))(value)) == record
+        assert bytes(imagecodecs.blosc2_decode(value)) == record
+
+
+def test_a_library_that_loses_bytes_is_noticed_before_a_record_is_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compress = ChunkCompressor(2)
+
+    def losing(record: memoryview, **options: Any) -> memoryview:
+        return memoryview(imagecodecs.blosc2_encode(bytes(len(record) * 2 - 2) + b"x!", **options))
+
+    monkeypatch.setattr(compress, "_library", compress._library._replace(encode=losing))
+    with pytest.raises(StoreDamaged, match="the installed imagecodecs writes other Blosc2 chunks"):
+        compress(bytes(20_000))
+
+
+@pytest.mark.parametrize("item_size", [1, 2, 4, 8])
+def test_bytes_do_not_depend_on_the_records_before(item_size: int) -> None:
+    """Nor are they ever longer than the record with its header."""
+    compress = ChunkCompressor(item_size)
+    compress(bytes(range(250)) * 4_000)  # now it has memory for more
+    for count in (300, 2_049, 4_097, 10_000):
+        record = random.integers(0, 256, count * item_size, np.uint8).tobytes()
+        value = bytes(compress(record))
+        assert value == bytes(ChunkCompressor(item_size)(record))
+        assert len(value) <= max(32 + len(record), LEAST - 8) + 8

@@ -193,6 +193,7 @@ def test_a_database_of_other_keys_is_refused(tmp_path: Path, flags: int) -> None
         Tree(memoryview(data), tmp_path / "data.mdb")
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300) | st.binary(min_size=8192, max_size=8300))
 def test_any_bytes_are_no_data_file(data: bytes) -> None:
     with pytest.raises(StoreDamaged):
@@ -235,6 +236,7 @@ def tree_pages(data: bytes) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_flipped_bits_are_damage_or_the_answer_and_never_an_end_without_word(
     tmp_path: Path,
 ) -> None:

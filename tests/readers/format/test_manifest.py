@@ -194,7 +194,8 @@ CHANGES: dict[str, tuple[Callable[[Content], object], str]] = {
     **{
         f"the path {path!r}": (
             lambda c, path=path: c["shards"][0].update(path=path),  # type: ignore[misc]
-            r"shards\[0\].path must be `data.mdb` or `shards/00000/data.mdb`, not",
+            r"shards\[0\].path must be `data.mdb`, `shards/00000/data.mdb` or "
+            "`archives.safetensors`, not",
         )
         for path in (
             "", 3, "../other/data.mdb", "/etc/passwd", "./data.mdb", "shards/../data.mdb",
@@ -203,10 +204,11 @@ CHANGES: dict[str, tuple[Callable[[Content], object], str]] = {
     },
     "shards with a gap": (
         lambda c: c["shards"][0].update(path="shards/00001/data.mdb"),
-        "shards must be `data.mdb` alone, or `shards/00000/data.mdb` and so on without a gap",
+        "shards must be `data.mdb` or `archives.safetensors` alone, or `shards/00000/data.mdb` and "
+        "so on without a gap",
     ),
     "a shard twice": (
-        lambda c: c["shards"].append(c["shards"][0]), "shards must be `data.mdb` alone, or"
+        lambda c: c["shards"].append(c["shards"][0]), "shards must be `data.mdb` or `archives"
     ),
 }  # fmt: skip
 
@@ -265,6 +267,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(draw=st.data())
 def test_any_value_in_any_field_is_taken_or_told(data: bytes, draw: st.DataObject) -> None:

@@ -167,7 +167,7 @@ def test_published_tables_have_a_wide_margin(shared_data: Path, folder: str) -> 
             bounds = parquet_bounds._Bounds(file, path, None, allowed_bytes(rows) // 3)
             with path.open("rb") as opened:
                 for number in groups:  # raises nothing
-                    bounds.add(opened, number)
+                    bounds.add(opened, number, None)
 
 
 def test_pages_without_headers_are_damage(tmp_path: Path) -> None:

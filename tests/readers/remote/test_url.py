@@ -86,5 +86,5 @@ def test_the_extra_that_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OptionError) as error:
         open_store("s3://bucket/a")
     assert str(error.value) == (
-        "stores at a URL need obstore, which is not installed: pip install 'patchpress[cloud]'"
+        "stores at a URL need obstore, which is not installed: pip install obstore"
     )

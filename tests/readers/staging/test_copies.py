@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from patchpress.readers.access import locks
+from patchpress.readers.access.locks import Busy, Lock
 from patchpress.readers.errors import StoreDamaged, StoreError
 from patchpress.readers.format.manifest import read_manifest
-from patchpress.readers.staging import folder, locks, room
+from patchpress.readers.staging import folder, room
 from patchpress.readers.staging.copies import Copies
 from patchpress.readers.staging.folder import PARTIAL, WHOLE, CopyFolder, FolderUnusable
-from patchpress.readers.staging.locks import Busy, Lock
 from patchpress.readers.staging.room import NoRoom
 from patchpress.readers.staging.source import LocalSource
 from tests.support.counting_source import CountingSource, copies_in

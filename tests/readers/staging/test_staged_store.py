@@ -29,10 +29,12 @@ from patchpress import (
     TargetError,
     open_store,
 )
+from patchpress.readers.access import locks
+from patchpress.readers.access.locks import Lock
+from patchpress.readers.format.byte_counts import bytes_of
 from patchpress.readers.format.manifest import read_manifest
-from patchpress.readers.staging import locks, options, room
+from patchpress.readers.staging import options, room
 from patchpress.readers.staging.folder import LOCK
-from patchpress.readers.staging.locks import Lock
 from tests.support.counting_source import copies_in
 from tests.support.sharding import sharded
 
@@ -155,7 +157,7 @@ def test_the_environment_says_where_and_how_much(
     [(7, 7), ("7", 7), ("200GB", 200 * 10**9), ("1.5 TiB", 3 << 39), ("3M", 3_000_000)],
 )
 def test_sizes_are_numbers_or_text(size: int | str, nbytes: int) -> None:
-    assert options.bytes_of(size) == nbytes
+    assert bytes_of(size, "of a stage") == nbytes
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, "", "GB", "-1GB", "1e9", True, "1 XB"])
