@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -64,6 +65,30 @@ def python(*words: object, **options: Any) -> Ended:
         [sys.executable, *map(str, words)], capture_output=True, text=True, timeout=300, **options
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def python_with_children(*words: object, seconds: float) -> Ended:
+    """Run the interpreter and the processes that it starts, to the end of all of them.
+
+    After so many seconds each of them writes where each of its threads stands, and ends; the code
+    is that of SIGABRT then.
+    """
+    # A group over gloo is found by the name of the machine, which may not be known anywhere.
+    environment = os.environ | {"PYTHONFAULTHANDLER": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    with subprocess.Popen(
+        [sys.executable, *map(str, words)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGABRT)
+            out, err = process.communicate()
+        return Ended(process.returncode, out, err)
 
 
 def command(*words: object, **options: Any) -> Ended:
