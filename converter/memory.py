@@ -36,10 +36,12 @@ class SharedMemory:
         descriptor = None if self._descriptor is None else DupFd(self._descriptor)
         return _received, (descriptor, len(self.view))
 
-    def free(self) -> None:
-        """Give the memory back to the system, even if views of it exist: they read zeros then."""
+    def free(self, start: int = 0, nbytes: int | None = None) -> None:
+        """Give all of it, or some pages, back to the system; views that exist read zeros then."""
         if self._map is not None and hasattr(mmap, "MADV_REMOVE"):
-            self._map.madvise(mmap.MADV_REMOVE)
+            self._map.madvise(
+                mmap.MADV_REMOVE, start, len(self.view) - start if nbytes is None else nbytes
+            )
 
     def __del__(self) -> None:
         if self._descriptor is not None:
@@ -77,12 +79,15 @@ def _received(descriptor: Any, nbytes: int) -> SharedMemory:
 class CellPool:
     """Shared memory in cells of one size, each for the files of one patch at a time."""
 
-    def __init__(self, size: int, count: int) -> None:
+    def __init__(self, size: int, count: int, *, room: int = 0) -> None:
+        """Map so many cells, and so many bytes behind them for others."""
         self.size = size
         """Bytes of a cell."""
-        self.shared = SharedMemory(size * count)
+        self.shared = SharedMemory(size * count + room)
+        self.room_start = size * count
+        """The first byte behind the cells."""
         self.memory = self.shared.view
-        """All cells, one after the other."""
+        """All cells, one after the other, and what lies behind them."""
         self._free = deque(range(0, size * count, size) if size else ())
 
     def take(self) -> "Cell | None":
@@ -107,3 +112,17 @@ class Cell:
 
     def __del__(self) -> None:
         self.pool.give_back(self.start)
+
+
+class HeldChunk:
+    """Bytes of an archive in shared memory, which are not overwritten while this object lives."""
+
+    __slots__ = ("_number", "_spare", "shared", "start")
+
+    def __init__(self, shared: SharedMemory, start: int, number: int, spare: list[int]) -> None:
+        """Keep a chunk; its number is put among the spare ones when nobody holds it any more."""
+        self.shared, self.start = shared, start
+        self._number, self._spare = number, spare
+
+    def __del__(self) -> None:
+        self._spare.append(self._number)

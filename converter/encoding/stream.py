@@ -17,13 +17,17 @@ from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.side_by_side import threads_each
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
+from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
+from patchpress.converter.sources.unpacker import Unpacker, chunk_bytes, start_unpackers
 from patchpress.readers.errors import PatchError
 
 _log = logging.getLogger(__name__)
 # Bytes of the frames of one task: much work against the cost of handing it over, and little against
 # the caches of the CPU and the memory of all tasks under way.
 CHUNK_BYTES = 4 << 20
+CHUNKS_A_TASK = CHUNK_BYTES // BYTES_AT_ONCE + 2
+"""Chunks of an archive that the files of a task's patches may hold: they are about as long as its
+frames, and begin and end within a chunk. If that is not enough, files are copied."""
 
 Outcome = tuple[Patch, Encoded | PatchError, memoryview]
 """A patch, what is known of its record, and the frame that it lies in (see `worker`)."""
@@ -63,10 +67,18 @@ def encoding(
     tasks = 2 * workers + 2 + writing if workers else 1 + writing
     slots = TaskSlots(frames, tasks)
     chunking = Chunking(frames, nbytes=CHUNK_BYTES)
-    cells = cell_pool([recipes[name].modality for name in packed], chunking, tasks)
+    streams, chunks = streams if workers and packed else 0, CHUNKS_AHEAD + tasks * CHUNKS_A_TASK
+    cells = cell_pool(
+        [recipes[name].modality for name in packed],
+        chunking,
+        tasks,
+        room=chunk_bytes(streams, chunks),
+    )
     files = cells.shared if cells is not None else None
     # Before the pool, which starts a thread: then they can be forked.
-    unpackers = start_unpackers(streams if workers else 0)
+    unpackers: list[Unpacker] = []
+    if cells is not None:
+        unpackers = start_unpackers(streams, cells.shared, cells.room_start, chunks)
     _log.info("at most %d chunks of patches are under way", tasks)
     try:
         with worker_pool(

@@ -47,9 +47,11 @@ class Chunking:
 
 
 def cell_pool(
-    modalities: Collection[ModalitySource], chunking: Chunking, tasks: int
+    modalities: Collection[ModalitySource], chunking: Chunking, tasks: int, *, room: int = 0
 ) -> CellPool | None:
     """Memory for the files of all patches under way that come out of archives; None for none.
+
+    Behind the cells it has so many bytes of `room`.
 
     Under way are the chunks of `tasks`, one more that is being cut, and the patches of which only
     some files have come. Most of the memory is never touched, so it costs nothing.
@@ -59,4 +61,4 @@ def cell_pool(
     size = max(usual_files_size(modality) for modality in modalities)
     chunk = chunking.most_patches([modality.name for modality in modalities])
     each = max(map(acquisitions_of, modalities))
-    return CellPool(size + -size % PAGESIZE, (tasks + 1) * chunk * each + WINDOW)
+    return CellPool(size + -size % PAGESIZE, (tasks + 1) * chunk * each + WINDOW, room=room)

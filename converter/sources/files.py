@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from patchpress.converter.descriptions.description import ModalitySource
-from patchpress.converter.memory import Cell
+from patchpress.converter.memory import Cell, HeldChunk
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.file_run import ArchivePlaces, FileRun, RunPart
 from patchpress.readers.errors import PatchError, PatchpressError
@@ -254,16 +254,29 @@ class MemoryFiles:
 class ArchivedFiles:
     """The files of one patch out of an archive: in a cell of shared memory, as far as they fit.
 
-    A file that does not fit has memory of its own, and is pickled with this object. The bytes in
-    the cell are not pickled: a worker process sees them in the memory that it shares.
+    Or they stay where they were decompressed, in the same memory. A file that does not fit has
+    memory of its own, and is pickled with this object. The bytes in shared memory are not pickled:
+    a worker process sees them there.
     """
 
-    __slots__ = ("_cell", "_end", "_own", "_run", "_spans", "fault", "places")
+    __slots__ = (
+        "_cell",
+        "_chunk",
+        "_chunk_at",
+        "_end",
+        "_own",
+        "_run",
+        "_spans",
+        "fault",
+        "places",
+    )
 
     def __init__(self, cell: Cell | None = None, archive: str = "") -> None:
         """With `archive` the places of the files in it are noted, under its path."""
         self._cell = cell
         self._end = 0  # of what is used of the cell
+        self._chunk: HeldChunk | None = None
+        self._chunk_at = 0  # where files begin that lie in it
         self._run: FileRun | None = None
         self._spans: dict[str, tuple[int, int]] = {}  # name -> offset and length in the memory
         self._own: dict[str, bytearray] = {}
@@ -291,6 +304,17 @@ class ArchivedFiles:
         self._spans[name] = start, nbytes
         return cell.pool.memory[start : start + nbytes]
 
+    def stay(self, chunk: HeldChunk, at: int) -> bool:
+        """Leave all files where they lie in a chunk, `at` its bytes; tells whether that can be.
+
+        It must lie in the memory of the cell, which is given back.
+        """
+        cell = self._cell
+        if cell is None or self._end or cell.pool.shared is not chunk.shared or at % _ALIGNMENT:
+            return False
+        self._chunk, self._chunk_at, self._cell = chunk, at, None
+        return True
+
     def room_for_run(self, nbytes: int) -> memoryview | None:
         """Room for all files at once, before any other; None if there is not so much."""
         cell = self._cell
@@ -299,10 +323,13 @@ class ArchivedFiles:
         return cell.pool.memory[cell.start : cell.start + nbytes]
 
     def add_run(self, before: str, parts: tuple[RunPart, ...], nbytes: int) -> None:
-        """Note the files that the caller has put into `room_for_run(nbytes)`.
+        """Note the files that `stay`, or that the caller has put into `room_for_run(nbytes)`.
 
         Each is called `before` and the rest of its name.
         """
+        if self._chunk is not None:
+            self._run = FileRun(self._chunk.start + self._chunk_at, before, parts)
+            return
         if self._cell is None:
             raise ValueError("there is no room for a run of files")
         self._run = FileRun(self._cell.start, before, parts)

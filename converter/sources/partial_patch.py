@@ -68,15 +68,11 @@ class PatchRuns:
         form = forms.expected(folder, patch, name, size)
         if form is None:
             return False
-        into, files = None, patch.in_memory
-        if files is not None:
-            into = files.room_for_run(form.nbytes)
-            if into is None:
-                return False
+        files = patch.in_memory
         last = f"{folder}/{patch.before}{form.parts[-1].rest}"
         begin = self._stream.position
         fits = form.fits(folder, patch.before, self._stream.blocks[-1])
-        fitted = self._stream.take_run(form.nbytes, fits, into, last)
+        fitted = self._stream.take_run(form.nbytes, fits, files, last)
         forms.count(fitted=fitted)
         if fitted:
             partial.known_missing = set()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from patchpress.converter.memory import HeldChunk
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
 from patchpress.readers.errors import SourceError
@@ -33,6 +34,9 @@ class ArchiveReader(Protocol):
         Raises:
             SourceError: the compressed data is damaged or cut.
         """
+
+    def hold(self) -> HeldChunk | None:
+        """What keeps the bytes that came last as they are while it lives; None if nothing can."""
 
     @property
     def leftover(self) -> Leftover | None:
@@ -99,6 +103,9 @@ class ThreadReader:
         self._given, length = entry
         self._ended = length == 0
         return memoryview(self._given)[:length]
+
+    def hold(self) -> None:
+        """Nothing: the memory is filled again after the next call."""
 
     @property
     def leftover(self) -> Leftover | None:

@@ -32,7 +32,7 @@ from patchpress.converter.sources.tar_header import (
     parse_header,
     parse_pax,
 )
-from patchpress.converter.sources.unfolded import Unfolded
+from patchpress.converter.sources.unfolded import RunRoom, Unfolded
 from patchpress.converter.sources.unpacker import Unpacker
 from patchpress.readers.errors import SourceError
 
@@ -203,20 +203,20 @@ class TarStream:
         return self._bytes.position
 
     def take_run(
-        self, nbytes: int, fits: Callable[[memoryview], bool], into: memoryview | None, last: str
+        self, nbytes: int, fits: Callable[[memoryview], bool], room: RunRoom | None, last: str
     ) -> bool:
         """Take, in one piece, the next bytes of the file that came last and the files after it.
 
         Args:
             nbytes: up to the end of the last file's last block.
             fits: tells of these bytes whether they are those files.
-            into: memory of this size that they are copied to; None passes over them.
+            room: where they are kept; None passes over them.
             last: path of the last file.
 
         Returns:
             Whether they were taken. If not, all files can still be read one by one.
         """
-        if not self._bytes.take_if(nbytes, fits, into):
+        if not self._bytes.take_if(nbytes, fits, room):
             return False
         self._left = self._padding = 0
         self._current = last

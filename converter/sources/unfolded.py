@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
+from patchpress.converter.memory import HeldChunk
 from patchpress.converter.sources.decompress import ArchiveDamaged
 from patchpress.converter.sources.readahead import ArchiveReader
 from patchpress.converter.text import size
@@ -11,6 +13,16 @@ from patchpress.readers.errors import SourceError
 UNFOLDED, UNFOLDED_RATIO = 1 << 30, 500
 """An archive may unfold to so many times its size, and so many bytes besides. Published maps, which
 are mostly one class, unfold to 56 times theirs."""
+
+
+class RunRoom(Protocol):
+    """Where bytes that are taken in one piece are kept."""
+
+    def stay(self, chunk: HeldChunk, at: int) -> bool:
+        """Leave them where they lie in a chunk, if that can be; tells whether."""
+
+    def room_for_run(self, nbytes: int) -> memoryview | None:
+        """Memory that they are copied to; None if there is not so much."""
 
 
 class Unfolded:
@@ -34,6 +46,7 @@ class Unfolded:
         self._unfolded = 0  # bytes that the reader gave
         self._chunk = memoryview(b"")
         self._at = 0  # how far the chunk has been read
+        self._is_given = False  # whether the chunk is as the reader gave it
         self._failure: SourceError | None = None  # what comes after the chunk, as was found already
 
     @property
@@ -74,20 +87,26 @@ class Unfolded:
             nbytes -= len(self._next(nbytes))
 
     def take_if(
-        self, nbytes: int, fits: Callable[[memoryview], bool], into: memoryview | None
+        self, nbytes: int, fits: Callable[[memoryview], bool], room: RunRoom | None
     ) -> bool:
-        """Take the next bytes, if `fits` says so; then copy them to `into`, unless it is None.
+        """Take the next bytes, if `fits` says so and there is room; skip them if that is None.
 
-        Bytes in several chunks are not taken without `into`, which they fill before `fits` looks.
+        Bytes in several chunks are not taken without room, which they fill before `fits` looks.
         """
         at, end = self._at, self._at + nbytes
         if end > len(self._chunk):
+            into = room.room_for_run(nbytes) if room is not None else None
             return into is not None and self._take_across(into, fits)
         found = self._chunk[at:end]
         if not fits(found):
             return False
-        if into is not None:
-            into[:] = found
+        if room is not None:
+            held = self._reader.hold() if self._is_given else None
+            if held is None or not room.stay(held, at):
+                into = room.room_for_run(nbytes)
+                if into is None:
+                    return False
+                into[:] = found
         self._at = end
         return True
 
@@ -109,6 +128,7 @@ class Unfolded:
         if done == len(into) and fits(into):
             return True
         self._chunk, self._at = memoryview(bytes(into[:done]) + self._chunk[self._at :]), 0
+        self._is_given = False
         return False
 
     def pass_zeros(self, most: int) -> int | None:
@@ -178,6 +198,7 @@ class Unfolded:
 
     def _unfold(self) -> memoryview:
         chunk = self._reader.next()
+        self._is_given = True
         self._unfolded += len(chunk)
         if self._most is not None and self._unfolded > self._most:
             return chunk[:0]

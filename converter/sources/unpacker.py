@@ -1,7 +1,9 @@
 """Archives decompressed in a child process: a thread would often wait for Python's global lock.
 
-The child gets one archive after the other. It fills chunks of memory that both processes see; only
-the numbers of the chunks go through a pipe.
+The child gets one archive after the other. It fills chunks of memory that both processes see, and
+the workers, too; only the numbers of the chunks go through a pipe. It has `CHUNKS_AHEAD` of them to
+fill. The others are spare: one of them takes the place of a chunk in which files of patches stay
+until they are encoded, so that their bytes need not be copied.
 """
 
 import os
@@ -12,7 +14,7 @@ from multiprocessing.context import ForkContext, SpawnContext
 from pathlib import Path
 from typing import NamedTuple
 
-from patchpress.converter.memory import SharedMemory
+from patchpress.converter.memory import HeldChunk, SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
@@ -46,15 +48,20 @@ class _End(NamedTuple):
 class Unpacker:
     """A child process that decompresses, and the chunks that it fills."""
 
-    def __init__(self, context: ForkContext | SpawnContext) -> None:
-        """Start the child in the way of `context`."""
-        self._shared = SharedMemory(BYTES_AT_ONCE * CHUNKS_AHEAD)
-        self.chunks = self._shared.view
+    def __init__(
+        self, context: ForkContext | SpawnContext, shared: SharedMemory, start: int, chunks: int
+    ) -> None:
+        """Start the child in the way of `context`, with so many chunks from this byte on."""
+        self.shared, self.start, self._chunks = shared, start, chunks
+        self.spare = list(range(CHUNKS_AHEAD, chunks))
+        """The numbers of chunks that nobody fills and nobody holds."""
+        self.to_fill = set(range(CHUNKS_AHEAD))
+        """Those of chunks that the child has, empty or filled."""
         self.pipe, other = context.Pipe()
         self.jobs = 0
         """How many archives it was given."""
         self._process = context.Process(
-            target=_serve, args=(other, self._shared, os.getpid()), daemon=True
+            target=_serve, args=(other, shared, start, os.getpid()), daemon=True
         )
         with forking():
             self._process.start()
@@ -79,18 +86,33 @@ class Unpacker:
         self._process.kill()
         self._process.join()
         self.pipe.close()
-        self._shared.free()
+        self.shared.free(self.start, self._chunks * BYTES_AT_ONCE)
 
 
-def start_unpackers(count: int) -> list[Unpacker]:
+def start_unpackers(
+    count: int, shared: SharedMemory, start: int = 0, chunks: int = CHUNKS_AHEAD
+) -> list[Unpacker]:
     """Start so many child processes.
 
     Call it before this process starts threads: then the children can be forked.
+
+    Args:
+        count: how many.
+        shared: the memory that they fill.
+        start: the first of its bytes that is theirs: the beginning of a page. `chunk_bytes` says
+            how many follow.
+        chunks: how many each has; those beyond `CHUNKS_AHEAD` may be held by patches.
     """
     if not count:
         return []
     context = start_context(count, "decompressing")
-    return [Unpacker(context) for _ in range(count)]
+    each = chunk_bytes(1, chunks)
+    return [Unpacker(context, shared, start + number * each, chunks) for number in range(count)]
+
+
+def chunk_bytes(count: int, chunks: int = CHUNKS_AHEAD) -> int:
+    """Bytes of the chunks of so many children."""
+    return count * chunks * BYTES_AT_ONCE
 
 
 class ProcessReader:
@@ -101,11 +123,13 @@ class ProcessReader:
     ) -> None:
         DecompressedArchive(paths).close()  # raises the error of files that cannot be opened
         self._unpacker, self._job = unpacker, unpacker.jobs
-        self._given: int | None = None
+        self._chunk: HeldChunk | None = None
         self._end: _End | None = None
         self.consumed = 0
         """Bytes of the archive read from the disk, those read ahead included."""
-        self._send((self._job, tuple(paths), md5, window))
+        while len(unpacker.to_fill) < CHUNKS_AHEAD and unpacker.spare:
+            unpacker.to_fill.add(unpacker.spare.pop())
+        self._send((self._job, tuple(unpacker.to_fill), tuple(paths), md5, window))
 
     def next(self) -> memoryview:
         """The next bytes, none at the end; valid until the next call.
@@ -114,21 +138,31 @@ class ProcessReader:
             SourceError: the compressed data is damaged or cut.
             PatchpressError: the child has died.
         """
-        if self._given is not None:
-            self._send(self._given)
-            self._given = None
+        unpacker = self._unpacker
+        if self._chunk is not None:
+            self._chunk = None  # it is spare now, unless it is held
+            # The chunk that became spare last is most likely still in the CPU's caches.
+            number = unpacker.spare.pop()
+            unpacker.to_fill.add(number)
+            self._send(number)
         if self._end is not None:
             return memoryview(b"")
         message = self._receive()
         self.consumed = message.consumed
         if isinstance(message, _Chunk):
-            self._given = message.number
-            begin = message.number * BYTES_AT_ONCE
-            return self._unpacker.chunks[begin : begin + message.filled]
+            number = message.number
+            unpacker.to_fill.remove(number)
+            begin = unpacker.start + number * BYTES_AT_ONCE
+            self._chunk = HeldChunk(unpacker.shared, begin, number, unpacker.spare)
+            return unpacker.shared.view[begin : begin + message.filled]
         self._end = message
         if message.error is not None:
             raise message.error
         return memoryview(b"")
+
+    def hold(self) -> HeldChunk | None:
+        """What keeps the bytes that came last; None if no other chunk could take their place."""
+        return self._chunk if self._unpacker.spare else None
 
     @property
     def leftover(self) -> Leftover | None:
@@ -143,6 +177,7 @@ class ProcessReader:
 
     def close(self) -> None:
         """Let the child go on to the next archive."""
+        self._chunk = None
         self._send(None)
 
     def _receive(self) -> _Chunk | _End:
@@ -168,14 +203,14 @@ def _died() -> PatchpressError:
     )
 
 
-def _serve(pipe: Connection, shared: SharedMemory, parent: int) -> None:
+def _serve(pipe: Connection, shared: SharedMemory, start: int, parent: int) -> None:
     """What the child does: one archive after the other, until its parent is gone.
 
-    It is sent a job, number, paths, md5 and window, for each archive; then the number of each chunk
-    that is free again; and None when the archive is closed.
+    It is sent a job, number, chunks, paths, md5 and window, for each archive; then the number of
+    each further chunk that it may fill; and None when the archive is closed.
     """
     become_worker(parent)
-    chunks = shared.view
+    chunks = shared.view[start:]
     while True:
         try:
             message = pipe.recv()
@@ -187,7 +222,13 @@ def _serve(pipe: Connection, shared: SharedMemory, parent: int) -> None:
 
 
 def _unpack(
-    pipe: Connection, chunks: memoryview, job: int, paths: Sequence[Path], md5: bool, window: int
+    pipe: Connection,
+    chunks: memoryview,
+    job: int,
+    numbers: Sequence[int],
+    paths: Sequence[Path],
+    md5: bool,
+    window: int,
 ) -> None:
     """Decompress one archive to its end, or until it is closed."""
     try:
@@ -195,7 +236,7 @@ def _unpack(
     except SourceError as refusal:
         pipe.send(_End(job=job, consumed=0, error=refusal))
         return
-    free = deque(range(CHUNKS_AHEAD))
+    free = deque(numbers)
     while True:
         while not free or pipe.poll():
             number = pipe.recv()

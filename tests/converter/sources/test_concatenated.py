@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from patchpress.converter.memory import SharedMemory
 from patchpress.converter.sources.compression import GzipReader, ZstdReader
 from patchpress.converter.sources.tar import TarStream
-from patchpress.converter.sources.unpacker import start_unpackers
+from patchpress.converter.sources.unpacker import chunk_bytes, start_unpackers
 from patchpress.readers.errors import SourceError, SourceMissing
 from tests.support.helpers import Ended, made, stored_values
 from tests.support.packing import CODECS, ended, entries, entry, members, packed, split
@@ -149,7 +150,7 @@ def test_a_second_archive_that_is_cut_is_an_error(raw: Path, tmp_path: Path, cod
 
 @pytest.mark.parametrize("unpacked_by", ["thread", "process"])
 def test_the_md5_is_that_of_all_bytes(tmp_path: Path, unpacked_by: str) -> None:
-    unpackers = start_unpackers(1 if unpacked_by == "process" else 0)
+    unpackers = start_unpackers(unpacked_by == "process", SharedMemory(chunk_bytes(1)))
     path = tmp_path / "a.tar.gz"
     for data in (b"", b"junk" * 99_999):
         path.write_bytes(gzip.compress(ended([entry("x", b"y")])) * 2 + data)

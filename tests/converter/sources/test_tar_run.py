@@ -5,6 +5,7 @@ import pickle
 import random
 import sys
 import tarfile
+from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,9 @@ from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.patch import Patch, ignore_problem
+from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
 from patchpress.converter.sources.tar import TarStream
+from patchpress.converter.sources.unpacker import chunk_bytes, start_unpackers
 from patchpress.readers.errors import PatchError, SourceError
 from tests.support.packing import ended
 
@@ -111,6 +114,68 @@ def test_patches_that_lie_alike_are_taken_at_once(tmp_path: Path, lead: str, abo
     found, at_once = read(path)
     assert found == as_tarfile_reads(path) == by_folder(files)
     assert at_once == [f"{PRODUCT}_{name}" for name in names[1:]]
+
+
+def staying(path: Path, spare: int, kept: int) -> tuple[dict[str, Files], int]:
+    """What `read` finds while a process decompresses, and how many patches stay where they lie.
+
+    With so many chunks to hold, while so many patches are kept.
+    """
+    cells = CellPool(1 << 18, kept + 80, room=chunk_bytes(1, CHUNKS_AHEAD + spare))
+    chunks = CHUNKS_AHEAD + spare
+    unpackers = start_unpackers(1, cells.shared, cells.room_start, chunks)
+    modality = find_description("bigearthnet-v2").modalities["s2"]
+    options = StreamOptions(cells=cells, unpackers=list(unpackers))
+    found: dict[str, Files] = {}
+    waiting = deque[Patch]()
+    stayed = 0
+
+    def finish(patch: Patch) -> None:
+        nonlocal stayed
+        files = patch.archived
+        assert isinstance(files, ArchivedFiles)
+        sent: ArchivedFiles = pickle.loads(pickle.dumps(files))  # noqa: S301 -- as to a worker
+        opened = sent.open(patch.folder, cells.memory)
+        folder = patch.folder.removeprefix(f"{path}/")
+        found[folder] = {f"{folder}/{name}": opened.read(name) for name in opened.names()}
+        run = ArchivedFiles.__reduce__(files)[1][3]  # type: ignore[index]
+        stayed += run is not None and run.start >= cells.room_start
+
+    try:
+        for patch in ArchiveStream([Archive((path,))], [modality], ignore_problem, options):
+            waiting.append(patch)
+            if len(waiting) > kept:
+                finish(waiting.popleft())
+        while waiting:
+            finish(waiting.popleft())
+    finally:
+        unpackers[0].kill()
+    return found, stayed
+
+
+@pytest.mark.parametrize("kept", [0, 5, 60])
+def test_patches_stay_where_they_were_decompressed(tmp_path: Path, kept: int) -> None:
+    """As long as other chunks can take the place of theirs; more than that are copied."""
+    draw = random.Random(9)  # noqa: S311
+    files = Files()
+    for number in range(10, 70):
+        one = patch_files(f"10_{number}", draw)
+        files |= {name: draw.randbytes(32 * len(data)) for name, data in one.items()}
+    path = tmp_path / "a.tar"
+    path.write_bytes(ended(packed(files)))
+    assert path.stat().st_size > (CHUNKS_AHEAD + 4) * BYTES_AT_ONCE
+    wanted = by_folder(files)
+    found, none_stayed = staying(path, spare=0, kept=kept)
+    assert found == wanted
+    assert none_stayed == 0
+    found, some_stayed = staying(path, spare=2, kept=kept)
+    assert found == wanted
+    found, all_stayed = staying(path, spare=40, kept=kept)
+    assert found == wanted
+    # All but the first, and those that begin in one chunk and end in another.
+    assert all_stayed >= 59 - path.stat().st_size // BYTES_AT_ONCE
+    assert some_stayed == all_stayed if kept == 0 else 0 < some_stayed <= all_stayed
+    assert kept < 60 or some_stayed < all_stayed
 
 
 def calls_of(path: Path) -> int:

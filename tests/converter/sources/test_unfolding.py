@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from patchpress.converter.memory import SharedMemory
 from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.probe import BYTES, first_files
 from patchpress.converter.sources.tar import TarStream
 from patchpress.converter.sources.unfolded import UNFOLDED
-from patchpress.converter.sources.unpacker import start_unpackers
+from patchpress.converter.sources.unpacker import chunk_bytes, start_unpackers
 from patchpress.readers.errors import SourceError
 from tests.support.helpers import DATASET, PEAK, Ended, command, python
 from tests.support.packing import packed
@@ -74,7 +75,7 @@ def test_a_file_of_100_gib_in_few_bytes_is_given_up_early(tmp_path: Path) -> Non
 def test_so_is_one_whose_process_decompresses(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.zst"
     path.write_bytes(bomb(header("big.tif", 100 * GIB)))
-    (unpacker,) = start_unpackers(1)
+    (unpacker,) = start_unpackers(1, SharedMemory(chunk_bytes(1)))
     try:
         with (
             closing(TarStream([path], unpacker=unpacker)) as stream,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zstandard
 
+from patchpress.converter.memory import HeldChunk, SharedMemory
 from patchpress.converter.processes import forking
 from patchpress.converter.sources.readahead import (
     BYTES_AT_ONCE,
@@ -19,7 +20,7 @@ from patchpress.converter.sources.readahead import (
     ArchiveReader,
     ThreadReader,
 )
-from patchpress.converter.sources.unpacker import Unpacker, start_unpackers
+from patchpress.converter.sources.unpacker import Unpacker, chunk_bytes, start_unpackers
 from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
 from tests.support.helpers import children, processes_gone
 
@@ -28,7 +29,7 @@ DATA = np.random.default_rng(5).bytes(3 * BYTES_AT_ONCE + 12_345)
 
 @pytest.fixture
 def unpacker() -> Iterator[Unpacker]:
-    (started,) = start_unpackers(1)
+    (started,) = start_unpackers(1, SharedMemory(chunk_bytes(1)))
     yield started
     started.kill()
 
@@ -117,12 +118,77 @@ def test_a_process_that_dies_is_one_sentence(tmp_path: Path, unpacker: Unpacker)
     reading.close()
 
 
+def distinct(count: int) -> bytes:
+    """So many chunks, each of which tells its number."""
+    return b"".join(bytes([number + 1]) * BYTES_AT_ONCE for number in range(count))
+
+
+@pytest.fixture
+def with_spare() -> Iterator[Unpacker]:
+    """One with three chunks that may be held."""
+    chunks = CHUNKS_AHEAD + 3
+    memory = SharedMemory(4096 + chunk_bytes(1, chunks))
+    (started,) = start_unpackers(1, memory, 4096, chunks)
+    yield started
+    started.kill()
+
+
+def test_chunks_that_are_held_stay_as_they_are(tmp_path: Path, with_spare: Unpacker) -> None:
+    """As many as there are spare ones; what cannot be held is told, and nothing stands still."""
+    count = 3 * CHUNKS_AHEAD
+    reading = with_spare.read([archive(tmp_path, distinct(count))])
+    held: dict[int, HeldChunk] = {}
+    for number in range(1, count + 1):
+        chunk = reading.next()
+        assert chunk[0] == chunk[-1] == number
+        kept = reading.hold()
+        assert (kept is None) == (len(held) == 3)
+        if kept is not None:
+            held[number] = kept
+        if number == CHUNKS_AHEAD:
+            del held[2]
+    assert list(held) == [1, 3, CHUNKS_AHEAD + 1]
+    assert not len(reading.next())
+    reading.close()
+    # The next archive leaves them alone, too.
+    again = with_spare.read([archive(tmp_path, bytes(count * BYTES_AT_ONCE), "b.tar.zst")])
+    assert not any(read(again))
+    again.close()
+    view = with_spare.shared.view
+    for number, kept in held.items():
+        assert set(view[kept.start : kept.start + BYTES_AT_ONCE]) == {number}
+    assert not any(view[:4096])
+
+
+def test_chunks_are_held_by_archives_that_are_closed_early(
+    tmp_path: Path, with_spare: Unpacker
+) -> None:
+    path = archive(tmp_path, distinct(3 * CHUNKS_AHEAD))
+    held = []
+    for _ in range(9):
+        reading = with_spare.read([path])
+        for number in (1, 2):
+            assert reading.next()[0] == number
+            held.append(reading.hold())
+        reading.close()
+        del reading
+        # Of two files each that came last, one is held from then on.
+        held = [kept for kept in held if kept is not None][-1:]
+        view = with_spare.shared.view
+        assert [view[kept.start] for kept in held] == [2]
+    everything = with_spare.read([path])
+    assert read(everything) == distinct(3 * CHUNKS_AHEAD)
+    everything.close()
+    held.clear()
+    assert len(with_spare.spare) + len(with_spare.to_fill) == CHUNKS_AHEAD + 3
+
+
 @pytest.mark.slow
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     with forking():
         parent = os.fork()
     if parent == 0:
-        start_unpackers(2)
+        start_unpackers(2, SharedMemory(chunk_bytes(2)))
         signal.pause()
     end = time.monotonic() + 60
     while len(started := children(parent)) < 2 and time.monotonic() < end:
@@ -136,7 +202,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
 
 def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
     before = children(os.getpid())
-    (unpacker,) = start_unpackers(1)
+    (unpacker,) = start_unpackers(1, SharedMemory(chunk_bytes(1)))
     assert len(children(os.getpid())) == len(before) + 1
     reading = unpacker.read([archive(tmp_path)], md5=False)
     chunk = reading.next()
