@@ -17,15 +17,20 @@ from patchpress.converter.processes import in_order, worker_pool
 from patchpress.converter.side_by_side import threads_each
 from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.patch import Patch
-from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
-from patchpress.converter.sources.unpacker import Unpacker, chunk_bytes, start_unpackers
+from patchpress.converter.sources.unpacker import (
+    CHUNKS_AHEAD,
+    UNPACKED_AT_ONCE,
+    Unpacker,
+    chunk_bytes,
+    start_unpackers,
+)
 from patchpress.readers.errors import PatchError
 
 _log = logging.getLogger(__name__)
 # Bytes of the frames of one task: much work against the cost of handing it over, and little against
 # the caches of the CPU and the memory of all tasks under way.
 CHUNK_BYTES = 4 << 20
-CHUNKS_A_TASK = CHUNK_BYTES // BYTES_AT_ONCE + 2
+CHUNKS_A_TASK = CHUNK_BYTES // UNPACKED_AT_ONCE + 2
 """Chunks of an archive that the files of a task's patches may hold: they are about as long as its
 frames, and begin and end within a chunk. If that is not enough, files are copied."""
 

@@ -18,8 +18,13 @@ from patchpress.converter.memory import HeldChunk, SharedMemory
 from patchpress.converter.processes import become_worker, forking, start_context
 from patchpress.converter.sources.compression import WINDOW
 from patchpress.converter.sources.decompress import DecompressedArchive, Leftover
-from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
 from patchpress.readers.errors import PatchpressError, SourceError
+
+UNPACKED_AT_ONCE = 4 << 20
+"""Bytes of a chunk: so many that the processes rarely wait for one another, and that few patches
+begin in one chunk and end in the next."""
+CHUNKS_AHEAD = 3
+"""Chunks that the child has to fill."""
 
 
 class _Chunk(NamedTuple):
@@ -86,7 +91,7 @@ class Unpacker:
         self._process.kill()
         self._process.join()
         self.pipe.close()
-        self.shared.free(self.start, self._chunks * BYTES_AT_ONCE)
+        self.shared.free(self.start, self._chunks * UNPACKED_AT_ONCE)
 
 
 def start_unpackers(
@@ -112,7 +117,7 @@ def start_unpackers(
 
 def chunk_bytes(count: int, chunks: int = CHUNKS_AHEAD) -> int:
     """Bytes of the chunks of so many children."""
-    return count * chunks * BYTES_AT_ONCE
+    return count * chunks * UNPACKED_AT_ONCE
 
 
 class ProcessReader:
@@ -152,7 +157,7 @@ class ProcessReader:
         if isinstance(message, _Chunk):
             number = message.number
             unpacker.to_fill.remove(number)
-            begin = unpacker.start + number * BYTES_AT_ONCE
+            begin = unpacker.start + number * UNPACKED_AT_ONCE
             self._chunk = HeldChunk(unpacker.shared, begin, number, unpacker.spare)
             return unpacker.shared.view[begin : begin + message.filled]
         self._end = message
@@ -246,7 +251,7 @@ def _unpack(
             free.append(number)
         number = free.popleft()
         filled, error = decompressor.fill(
-            chunks[number * BYTES_AT_ONCE : (number + 1) * BYTES_AT_ONCE]
+            chunks[number * UNPACKED_AT_ONCE : (number + 1) * UNPACKED_AT_ONCE]
         )
         consumed = decompressor.consumed
         if filled:

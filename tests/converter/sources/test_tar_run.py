@@ -21,9 +21,13 @@ from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.archives import ArchiveStream, StreamOptions
 from patchpress.converter.sources.files import ArchivedFiles
 from patchpress.converter.sources.patch import Patch, ignore_problem
-from patchpress.converter.sources.readahead import BYTES_AT_ONCE, CHUNKS_AHEAD
 from patchpress.converter.sources.tar import TarStream
-from patchpress.converter.sources.unpacker import chunk_bytes, start_unpackers
+from patchpress.converter.sources.unpacker import (
+    CHUNKS_AHEAD,
+    UNPACKED_AT_ONCE,
+    chunk_bytes,
+    start_unpackers,
+)
 from patchpress.readers.errors import PatchError, SourceError
 from tests.support.packing import ended
 
@@ -163,7 +167,7 @@ def test_patches_stay_where_they_were_decompressed(tmp_path: Path, kept: int) ->
         files |= {name: draw.randbytes(32 * len(data)) for name, data in one.items()}
     path = tmp_path / "a.tar"
     path.write_bytes(ended(packed(files)))
-    assert path.stat().st_size > (CHUNKS_AHEAD + 4) * BYTES_AT_ONCE
+    assert path.stat().st_size > 3 * UNPACKED_AT_ONCE
     wanted = by_folder(files)
     found, none_stayed = staying(path, spare=0, kept=kept)
     assert found == wanted
@@ -173,7 +177,7 @@ def test_patches_stay_where_they_were_decompressed(tmp_path: Path, kept: int) ->
     found, all_stayed = staying(path, spare=40, kept=kept)
     assert found == wanted
     # All but the first, and those that begin in one chunk and end in another.
-    assert all_stayed >= 59 - path.stat().st_size // BYTES_AT_ONCE
+    assert all_stayed >= 59 - path.stat().st_size // UNPACKED_AT_ONCE
     assert some_stayed == all_stayed if kept == 0 else 0 < some_stayed <= all_stayed
     assert kept < 60 or some_stayed < all_stayed
 

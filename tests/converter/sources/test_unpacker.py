@@ -14,17 +14,18 @@ import zstandard
 
 from patchpress.converter.memory import HeldChunk, SharedMemory
 from patchpress.converter.processes import forking
-from patchpress.converter.sources.readahead import (
-    BYTES_AT_ONCE,
+from patchpress.converter.sources.readahead import ArchiveReader, ThreadReader
+from patchpress.converter.sources.unpacker import (
     CHUNKS_AHEAD,
-    ArchiveReader,
-    ThreadReader,
+    UNPACKED_AT_ONCE,
+    Unpacker,
+    chunk_bytes,
+    start_unpackers,
 )
-from patchpress.converter.sources.unpacker import Unpacker, chunk_bytes, start_unpackers
 from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
 from tests.support.helpers import children, processes_gone
 
-DATA = np.random.default_rng(5).bytes(3 * BYTES_AT_ONCE + 12_345)
+DATA = np.random.default_rng(5).bytes(3 * UNPACKED_AT_ONCE + 12_345)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def read(reading: ArchiveReader) -> bytes:
 
 @pytest.mark.parametrize("name", ["a.tar.zst", "a.tar.gz"])
 def test_one_archive_after_the_other(tmp_path: Path, unpacker: Unpacker, name: str) -> None:
-    for length in (0, 1, BYTES_AT_ONCE, len(DATA)):
+    for length in (0, 1, UNPACKED_AT_ONCE, len(DATA)):
         path = archive(tmp_path, DATA[:length], name)
         reading = unpacker.read([path], md5=True)
         assert read(reading) == DATA[:length]
@@ -79,7 +80,7 @@ def test_one_that_is_left_before_its_end_does_not_show_in_the_next(
 @pytest.mark.parametrize("name", ["a.tar.zst", "a.tar.gz"])
 def test_damage_is_what_it_is_to_the_thread(tmp_path: Path, unpacker: Unpacker, name: str) -> None:
     path = archive(tmp_path, name=name)
-    path.write_bytes(path.read_bytes()[: 2 * BYTES_AT_ONCE] + b"\xff" * (1 << 20))
+    path.write_bytes(path.read_bytes()[: 2 * UNPACKED_AT_ONCE] + b"\xff" * (1 << 20))
     told = []
     readers: list[ArchiveReader] = [
         unpacker.read([path], md5=False),
@@ -93,8 +94,8 @@ def test_damage_is_what_it_is_to_the_thread(tmp_path: Path, unpacker: Unpacker, 
         told.append((bytes(taken), str(error.value)))
         reading.close()
     assert told[0] == told[1]
-    assert len(told[0][0]) > BYTES_AT_ONCE
-    assert told[0][0][:BYTES_AT_ONCE] == DATA[:BYTES_AT_ONCE]
+    assert len(told[0][0]) > UNPACKED_AT_ONCE
+    assert told[0][0][:UNPACKED_AT_ONCE] == DATA[:UNPACKED_AT_ONCE]
 
 
 def test_what_cannot_be_opened_is_told_at_once(tmp_path: Path, unpacker: Unpacker) -> None:
@@ -120,7 +121,7 @@ def test_a_process_that_dies_is_one_sentence(tmp_path: Path, unpacker: Unpacker)
 
 def distinct(count: int) -> bytes:
     """So many chunks, each of which tells its number."""
-    return b"".join(bytes([number + 1]) * BYTES_AT_ONCE for number in range(count))
+    return b"".join(bytes([number + 1]) * UNPACKED_AT_ONCE for number in range(count))
 
 
 @pytest.fixture
@@ -151,12 +152,12 @@ def test_chunks_that_are_held_stay_as_they_are(tmp_path: Path, with_spare: Unpac
     assert not len(reading.next())
     reading.close()
     # The next archive leaves them alone, too.
-    again = with_spare.read([archive(tmp_path, bytes(count * BYTES_AT_ONCE), "b.tar.zst")])
+    again = with_spare.read([archive(tmp_path, bytes(count * UNPACKED_AT_ONCE), "b.tar.zst")])
     assert not any(read(again))
     again.close()
     view = with_spare.shared.view
     for number, kept in held.items():
-        assert set(view[kept.start : kept.start + BYTES_AT_ONCE]) == {number}
+        assert set(view[kept.start : kept.start + UNPACKED_AT_ONCE]) == {number}
     assert not any(view[:4096])
 
 
@@ -164,18 +165,18 @@ def test_chunks_are_held_by_archives_that_are_closed_early(
     tmp_path: Path, with_spare: Unpacker
 ) -> None:
     path = archive(tmp_path, distinct(3 * CHUNKS_AHEAD))
-    held = []
+    held: list[HeldChunk] = []
     for _ in range(9):
         reading = with_spare.read([path])
         for number in (1, 2):
             assert reading.next()[0] == number
-            held.append(reading.hold())
+            kept = reading.hold()
+            if kept is not None:
+                held.append(kept)
         reading.close()
-        del reading
-        # Of two files each that came last, one is held from then on.
-        held = [kept for kept in held if kept is not None][-1:]
-        view = with_spare.shared.view
-        assert [view[kept.start] for kept in held] == [2]
+        del reading, kept
+        del held[:-1]  # what came last is held until that of the next archive is
+        assert with_spare.shared.view[held[0].start] == 2
     everything = with_spare.read([path])
     assert read(everything) == distinct(3 * CHUNKS_AHEAD)
     everything.close()
