@@ -56,6 +56,11 @@ def require_address_space(nbytes: int) -> None:
         )
 
 
+def is_address_space_limited() -> bool:
+    """Whether this process may have so much address space and no more."""
+    return _most() is not None
+
+
 def _most() -> int | None:
     """The bytes of address space that this process may have; None if they are not limited."""
     soft = resource.getrlimit(resource.RLIMIT_AS)[0]

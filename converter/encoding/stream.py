@@ -8,6 +8,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from patchpress.converter.addressspace import is_address_space_limited
 from patchpress.converter.encoding.encoder import Encoded, Recipe
 from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, frame_size
 from patchpress.converter.encoding.time_encoder import encoder_of
@@ -72,7 +73,10 @@ def encoding(
     tasks = 2 * workers + 2 + writing if workers else 1 + writing
     slots = TaskSlots(frames, tasks)
     chunking = Chunking(frames, nbytes=CHUNK_BYTES)
-    streams, chunks = streams if workers and packed else 0, CHUNKS_AHEAD + tasks * CHUNKS_A_TASK
+    streams = streams if workers and packed else 0
+    # Chunks that patches may hold, most of them never touched; without any, files are copied.
+    spare = 0 if is_address_space_limited() else tasks * CHUNKS_A_TASK
+    chunks = CHUNKS_AHEAD + spare
     cells = cell_pool(
         [recipes[name].modality for name in packed],
         chunking,
