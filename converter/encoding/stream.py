@@ -73,7 +73,7 @@ def encoding(
     tasks = 2 * workers + 2 + writing if workers else 1 + writing
     slots = TaskSlots(frames, tasks)
     chunking = Chunking(frames, nbytes=CHUNK_BYTES)
-    streams = streams if workers and packed else 0
+    streams = streams if workers else 0
     # Chunks that patches may hold, most of them never touched; without any, files are copied.
     spare = 0 if is_address_space_limited() else tasks * CHUNKS_A_TASK
     chunks = CHUNKS_AHEAD + spare

@@ -69,6 +69,8 @@ class PatchRuns:
         if form is None:
             return False
         files = patch.in_memory
+        if files is not None and files.room_for_run(form.nbytes) is None:
+            return False  # this is no sign that patches lie otherwise
         last = f"{folder}/{patch.before}{form.parts[-1].rest}"
         begin = self._stream.position
         fits = form.fits(folder, patch.before, self._stream.blocks[-1])
