@@ -121,11 +121,13 @@ def folders(tree: Path) -> list[Cost]:
 
 def encoding(one: Any, patches: Sequence[Any]) -> float:
     """Microseconds that a worker needs for a patch."""
-    record = memoryview(bytearray(one.capacity))
+    from patchpress.converter.sources.opener import PatchOpener
+
+    record, opener = memoryview(bytearray(one.capacity)), PatchOpener()
 
     def work() -> int:
         for patch in patches:
-            one.encode(patch, record)
+            one.encode(patch, record, opener)
         return len(patches)
 
     return best(work)
@@ -201,14 +203,16 @@ def writing(tree: Path, out: Path) -> list[Cost]:
 def storing(tree: Path, folder: Path, layout: str) -> tuple[float, float]:
     """Microseconds a record: those of the process that writes, and until all are on the disk."""
     from patchpress.converter.encoding.frame import ROOM, frame_size
+    from patchpress.converter.sources.opener import PatchOpener
     from patchpress.converter.storage.journal import Journal
     from patchpress.converter.storage.writer import ShardWriter
 
+    opener = PatchOpener()
     one, patches = encoder(layout), patches_of(tree)
     size = frame_size(one.capacity)
     frames = memoryview(mmap(-1, size * len(patches)))
     parts = [frames[at : at + size] for at in range(0, len(frames), size)]
-    results = [one.encode(p, part[ROOM:]) for p, part in zip(patches, parts, strict=True)]
+    results = [one.encode(p, part[ROOM:], opener) for p, part in zip(patches, parts, strict=True)]
     spent: list[float] = []
 
     def store() -> int:

@@ -1,32 +1,61 @@
-"""Items of a task done one after the other, or many side by side while they wait for files.
+"""Items of a task done one after the other, or side by side while they wait for files.
 
 Files that are not in memory cost their time in waiting: for a disk, or for a server that answers
-each `open` after milliseconds. Threads wait together. But for files in memory threads are slower
-than none, because Python lets one run at a time. So a task begins without threads, and looks at
-how often the system let it wait; every now and then it looks again.
+each `open` after milliseconds. A disk reads many files at once if it is told of them before
+somebody needs them, and one thread is enough then: the next items are announced. If opening files
+waits as well, as on a server, threads wait together. But for files in memory both are slower than
+neither: announcing costs calls of the system, and Python lets one thread run at a time. So a task
+begins with one item after the other, and looks at how often the system let it wait; every now and
+then it looks again.
 """
 
 import os
 import resource
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from patchpress.converter.waiting import Waiting
 
 T = TypeVar("T")
 R = TypeVar("R")
+T_in = TypeVar("T_in", contravariant=True)
+R_out = TypeVar("R_out", covariant=True)
 
 ALL_THREADS = 64
 """Threads of all processes together, at most; but each may have `FEW`."""
 FEW, MANY = 4, 32
+AHEAD = 16
+"""Items that are announced before one is done, it included."""
 STRETCH = 4
 """Items that are done one after the other between two looks at how they waited."""
 FIRST_TRIAL, LAST_TRIAL = 4, 64
-"""Tasks side by side until one item is done alone, to see whether items still wait: at first, and
-at most. It doubles each time."""
-_FILES_EACH, _FILES_BESIDE = 3, 16  # descriptors that a thread has open, and that are left free
+"""Tasks with waiting items until one item is done alone, to see whether items still wait: at first,
+and at most. It doubles each time."""
+_FILES_EACH, _FILES_BESIDE = 20, 16  # descriptors that an item has open, and that are left free
+
+
+class Worker(Protocol[T_in, R_out]):
+    """Does items. Each thread has one of its own, which need not be safe between threads."""
+
+    def __call__(self, item: T_in, /) -> R_out:
+        """Do an item."""
+
+    def announce(self, item: T_in, /) -> None:
+        """Let the disk begin to read what an item needs; it raises nothing."""
+
+    def forget(self) -> None:
+        """Give back what is held of items that were announced and not done."""
+
+
+class _How(Enum):
+    """How items are done."""
+
+    ALONE = "one after the other"
+    AHEAD = "one after the other, and the next ones are announced"
+    THREADS = "side by side"
 
 
 def threads_each(processes: int) -> int:
@@ -35,56 +64,57 @@ def threads_each(processes: int) -> int:
 
 
 class SideBySide(Generic[T, R]):
-    """Does the items of tasks by a function, and gives its results in the order of the items.
+    """Does the items of tasks by workers, and gives their results in the order of the items.
 
-    Each thread has a function of its own, which need not be safe between threads. The results, and
-    the errors, are those of doing one item after the other.
+    The results, and the errors, are those of doing one item after the other.
     """
 
-    def __init__(self, make: Callable[[], Callable[[T], R]], most: int) -> None:
+    def __init__(self, make: Callable[[], Worker[T, R]], most: int) -> None:
         """Say who does the items.
 
         Args:
-            make: makes the function; called in the thread that makes this object and calls it.
-            most: how many items are done at once, at most.
+            make: makes a worker; called in the thread that makes this object and calls it.
+            most: how many items are done at once, at most; if 1, none is announced either.
         """
         self._make, self._most = make, most
         self._do = make()
         self._team: _Team[T, R] | None = None
-        self._is_begun = self._are_waiting = False
+        self._is_begun, self._how = False, _How.ALONE
         self._trial = self._until_trial = FIRST_TRIAL
 
     def __call__(self, items: Sequence[T]) -> list[R]:
         """Do all items of a task.
 
         Raises:
-            Exception: what the function raises at the first item at which it raises something.
+            Exception: what a worker raises at the first item at which it raises something.
         """
         results: list[R] = []
         if not self._is_begun and items:  # the first one loads what all need
             results.append(self._do(items[0]))
             self._is_begun = True
-        if self._are_waiting:
+        if self._how is not _How.ALONE:
             self._try(items, results)
-        while not self._are_waiting and len(results) < len(items):
+        while self._how is _How.ALONE and len(results) < len(items):
             self._stretch(items[len(results) :][:STRETCH], results)
+        if self._how is _How.AHEAD:
+            self._go_ahead(items, results)
         left = items[len(results) :]
         if left:
             results += self._threads().do(left)
         return results
 
     def _stretch(self, items: Sequence[T], results: list[R]) -> None:
-        """Do some items without threads, and see how they wait."""
+        """Do some items one after the other, and see how they wait."""
         waiting = Waiting()
         waiting.begin()
         results += map(self._do, items)
         waiting.end()
         if waiting.often(len(items)) and self._most > 1:
-            self._are_waiting = True
+            self._how = _How.AHEAD
             self._trial = self._until_trial = FIRST_TRIAL
 
     def _try(self, items: Sequence[T], results: list[R]) -> None:
-        """Do one item without threads if it is time to see how it waits."""
+        """Do one item alone if it is time to see how it waits."""
         self._until_trial -= 1
         if self._until_trial > 0 or not items:
             return
@@ -92,12 +122,35 @@ class SideBySide(Generic[T, R]):
         waiting.begin()
         results.append(self._do(items[0]))
         waiting.end()
-        self._are_waiting = waiting.often(1)
+        if not waiting.often(1):
+            self._how = _How.ALONE
         self._trial = self._until_trial = min(2 * self._trial, LAST_TRIAL)
+
+    def _go_ahead(self, items: Sequence[T], results: list[R]) -> None:
+        """Do items with the next ones announced, until it is seen that announcing waits."""
+        most, waiting = min(self._most, AHEAD, _at_once_by_files()), Waiting()
+        announced = begun = len(results)
+        try:
+            while len(results) < len(items):
+                # Few at first: announcing may wait.
+                room = STRETCH if announced == begun else most
+                until = min(len(results) + room, len(items))
+                if announced < until:
+                    waiting.begin()
+                    for item in items[announced:until]:
+                        self._do.announce(item)
+                    waiting.end()
+                    announced = until
+                    if waiting.often(announced - begun):
+                        self._how = _How.THREADS
+                        return
+                results.append(self._do(items[len(results)]))
+        finally:
+            self._do.forget()
 
     def _threads(self) -> "_Team[T, R]":
         if self._team is None:
-            self._team = _Team(self._do, self._make, min(self._most, _threads_by_files()))
+            self._team = _Team(self._do, self._make, min(self._most, _at_once_by_files()))
         return self._team
 
     def close(self) -> None:
@@ -107,8 +160,8 @@ class SideBySide(Generic[T, R]):
             self._team = None
 
 
-def _threads_by_files() -> int:
-    """How many threads the limit on open files leaves room for, at least one."""
+def _at_once_by_files() -> int:
+    """How many items the limit on open files leaves room for, at least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MANY
@@ -129,7 +182,7 @@ _FAILED = _Failed()
 class _Team(Generic[T, R]):
     """This thread and others, which are started as they are needed."""
 
-    def __init__(self, do: Callable[[T], R], make: Callable[[], Callable[[T], R]], most: int):
+    def __init__(self, do: Worker[T, R], make: Callable[[], Worker[T, R]], most: int) -> None:
         self._do, self._make, self._most = do, make, most
         self._begins: SimpleQueue[tuple[Iterator[tuple[int, T]], list[Any]] | None] = SimpleQueue()
         self._ends: SimpleQueue[None] = SimpleQueue()
@@ -169,7 +222,7 @@ class _Team(Generic[T, R]):
             self._threads.append(thread)
         return min(wanted, len(self._threads))
 
-    def _run(self, do: Callable[[T], R]) -> None:
+    def _run(self, do: Worker[T, R]) -> None:
         while (task := self._begins.get()) is not None:
             try:
                 _work(do, *task)
@@ -185,10 +238,11 @@ class _Team(Generic[T, R]):
         self._threads.clear()
 
 
-def _work(do: Callable[[T], R], shared: Iterator[tuple[int, T]], results: list[Any]) -> None:
+def _work(do: Worker[T, R], shared: Iterator[tuple[int, T]], results: list[Any]) -> None:
     """Do the next item as long as there is one: an iterator gives each to one thread alone."""
     for at, item in shared:
         try:
+            do.announce(item)
             results[at] = do(item)
-        except Exception:  # noqa: S112 -- the item is done again, alone
-            continue
+        except Exception:
+            do.forget()  # the item is done again, alone

@@ -33,10 +33,10 @@ from patchpress.converter.sources.chunks import Chunking, cell_pool
 from patchpress.converter.sources.files import (
     LARGEST,
     acquisitions_of,
-    open_files,
     usual_files_size,
 )
 from patchpress.converter.sources.locate import SourceParts
+from patchpress.converter.sources.opener import PatchOpener
 from patchpress.converter.sources.order import (
     patches_in_key_order,
     share_read,
@@ -220,7 +220,9 @@ class PixelComparer:
             store = open_store(path, stage=False)
         self._shared = files  # its view is valid as long as it lives
         memory = files.view if files is not None else None
-        self._compare = SideBySide(lambda: _PatchComparer(store, memory, sources), threads)
+        self._compare = SideBySide(
+            lambda: _PatchComparer(store, PatchOpener(memory), sources), threads
+        )
 
     def __call__(self, patches: list[Patch]) -> list[str | None]:
         """What is wrong with each patch's record, None if it is what the files say."""
@@ -235,10 +237,20 @@ class _PatchComparer:
     """Compares a patch with its record. Not safe between threads, but for the store."""
 
     def __init__(
-        self, store: Store, memory: memoryview | None, sources: Mapping[str, ModalitySource]
+        self, store: Store, opener: PatchOpener, sources: Mapping[str, ModalitySource]
     ) -> None:
-        self._store, self._memory, self._sources = store, memory, sources
+        self._store, self._opener, self._sources = store, opener, sources
         self._readers: dict[tuple[str, bool, str], ApartReader] = {}
+
+    def announce(self, patch: Patch) -> None:
+        """Tell the disk of the files of a patch."""
+        files = self._sources[patch.modality].files_of(apart=patch.apart)
+        for one in patch.acquisitions or (patch,):
+            self._opener.announce(one, [one.file(file.name) for file in files])
+
+    def forget(self) -> None:
+        """Close the files of patches that were announced and not compared."""
+        self._opener.forget()
 
     def __call__(self, patch: Patch) -> str | None:
         """What is wrong with a patch's record; None if nothing is."""
@@ -269,7 +281,7 @@ class _PatchComparer:
         self, patch: Patch, stored: Mapping[str, Array], modality: Modality
     ) -> str | None:
         """What differs between the files of one date and its bands in the record."""
-        files = open_files(patch.folder, patch.archived, self._memory)
+        files = self._opener(patch)
         try:
             for file in self._sources[patch.modality].files_of(apart=patch.apart):
                 name = patch.file(file.name)
@@ -296,7 +308,7 @@ class _PatchComparer:
         most = max(LARGEST, 2 * modality.form.size)
         expected = Expected(np.dtype(modality.bands[0].dtype), None, None, most)
         reader = ApartReader(expected, apart_decoder_of(source.file_format))
-        files = open_files(patch.folder, patch.archived, self._memory)
+        files = self._opener(patch)
         try:
             for file in source.files_of(apart=patch.apart):
                 name = patch.file(file.name)

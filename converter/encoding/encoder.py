@@ -18,7 +18,8 @@ from patchpress.converter.encoding.ground_of_files import GroundOfFiles
 from patchpress.converter.encoding.nan_check import NanCheck
 from patchpress.converter.encoding.promises import OtherSize
 from patchpress.converter.encoding.tiff import Array, Ground
-from patchpress.converter.sources.files import PatchFiles, open_files
+from patchpress.converter.sources.files import PatchFiles
+from patchpress.converter.sources.opener import PatchOpener
 from patchpress.converter.sources.passed_over import is_hidden
 from patchpress.converter.sources.patch import Patch, undescribed
 from patchpress.converter.sources.side_files import with_files_beside
@@ -146,17 +147,24 @@ class Encoder:
             self._aside[shape] = np.empty(shape, self._bands[0].dtype)
         return self._aside[shape]
 
-    def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
+    def announce(self, patch: Patch, opener: PatchOpener) -> None:
+        """Tell the disk of the files that `encode` reads of a patch, by the same opener."""
+        names = [patch.file(plan.name) for plan in self._plans[patch.apart]]
+        if self._modality.sidecar is not None:
+            names.append(self._modality.sidecar_of(patch.name))
+        opener.announce(patch, names)
+
+    def encode(self, patch: Patch, out: memoryview, opener: PatchOpener) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).
 
         A record that is larger than `out`, as may be if patches keep their sizes, is given back
-        instead. `cells` is the memory that holds the files of patches out of archives.
+        instead. `opener` opens the files of the patch.
 
         Raises:
             PatchError: a band is missing, extra, damaged, of another dtype or size, or covers
                 other ground than the first.
         """
-        files = open_files(patch.folder, patch.archived, cells)
+        files = opener(patch)
         try:
             self._check_files(patch, files)
             filled = self._fill(patch, files, self.room(out))
@@ -189,13 +197,13 @@ class Encoder:
             apart=bytes(stored) if len(stored) > len(out) else None,
         )
 
-    def fill_step(self, patch: Patch, record: memoryview, cells: memoryview | None) -> Filled:
+    def fill_step(self, patch: Patch, record: memoryview, opener: PatchOpener) -> Filled:
         """Write the pixels of one acquisition to its step of a record, and the record's header.
 
         Raises:
             PatchError: as `encode`.
         """
-        files = open_files(patch.folder, patch.archived, cells)
+        files = opener(patch)
         try:
             self._check_files(patch, files)
             filled = self._fill(patch, files, record)

@@ -14,7 +14,8 @@ from patchpress.converter.encoding.raster import decode
 from patchpress.converter.encoding.resample import resample_into
 from patchpress.converter.encoding.sidefiles import ground_with_files_beside
 from patchpress.converter.encoding.tiff import Array, Ground, ground_of
-from patchpress.converter.sources.files import LARGEST, PatchFiles, open_files
+from patchpress.converter.sources.files import LARGEST, PatchFiles
+from patchpress.converter.sources.opener import PatchOpener
 from patchpress.converter.sources.patch import Patch
 from patchpress.converter.sources.side_files import files_beside
 from patchpress.readers.errors import PatchError
@@ -60,7 +61,7 @@ class StackedDates:
         self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
 
     def fill(
-        self, patch: Patch, record: memoryview, cells: memoryview | None
+        self, patch: Patch, record: memoryview, opener: PatchOpener
     ) -> tuple[Filled, int, tuple[object, ...]]:
         """Write the header and the pixels of all acquisitions.
 
@@ -72,7 +73,7 @@ class StackedDates:
                 than there is room for, or another number than another file has.
         """
         record[: len(self._form.header)] = self._form.header
-        files = open_files(patch.folder, patch.archived, cells)
+        files = opener(patch)
         try:
             filled, count = self._fill(patch, files, record)
             values = self._columns.read_names(patch, files.path(patch.before))

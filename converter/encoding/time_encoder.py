@@ -6,6 +6,7 @@ from patchpress.converter.encoding.filled import Filled
 from patchpress.converter.encoding.grounds import same_ground, shown
 from patchpress.converter.encoding.stacked_dates import StackedDates
 from patchpress.converter.encoding.tiff import Ground
+from patchpress.converter.sources.opener import PatchOpener
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
 
@@ -32,7 +33,12 @@ class TimeEncoder:
         """How many bytes a record takes, compressed or not."""
         return self._steps[0].capacity
 
-    def encode(self, patch: Patch, out: memoryview, cells: memoryview | None = None) -> Encoded:
+    def announce(self, patch: Patch, opener: PatchOpener) -> None:
+        """As `Encoder.announce`, of all acquisitions."""
+        for one in patch.acquisitions or (patch,):
+            self._steps[0].announce(one, opener)
+
+    def encode(self, patch: Patch, out: memoryview, opener: PatchOpener) -> Encoded:
         """As `Encoder.encode`.
 
         Raises:
@@ -41,19 +47,19 @@ class TimeEncoder:
         first = self._steps[0]
         record = first.room(out)
         if self._stacked is not None:
-            filled, count, values = self._stacked.fill(patch, record, cells)
+            filled, count, values = self._stacked.fill(patch, record, opener)
         else:
-            filled, count = self._fill(patch, record, cells), len(patch.acquisitions)
+            filled, count = self._fill(patch, record, opener), len(patch.acquisitions)
             values = self._columns.read_time(patch)
         for encoder in self._steps[count:]:
             encoder.clear_step(record)
         return first.stored(filled, values, out)
 
-    def _fill(self, patch: Patch, record: memoryview, cells: memoryview | None) -> Filled:
+    def _fill(self, patch: Patch, record: memoryview, opener: PatchOpener) -> Filled:
         """Fill the steps of acquisitions that have files of their own."""
         found: Filled | None = None
         for one, encoder in zip(patch.acquisitions, self._steps, strict=False):
-            filled = encoder.fill_step(one, record, cells)
+            filled = encoder.fill_step(one, record, opener)
             if found is None:
                 found = filled
             else:

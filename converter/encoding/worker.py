@@ -7,6 +7,7 @@ from patchpress.converter.encoding.frame import PAGE_BYTES, ROOM, frame_size
 from patchpress.converter.encoding.time_encoder import TimeEncoder, encoder_of
 from patchpress.converter.memory import SharedMemory
 from patchpress.converter.side_by_side import SideBySide
+from patchpress.converter.sources.opener import PatchOpener
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
 
@@ -51,7 +52,9 @@ class ChunkEncoder:
         first = {name: encoder_of(recipe) for name, recipe in recipes.items()}
         self._frames = {name: frame_size(encoder.capacity) for name, encoder in first.items()}
         cells = files.view if files is not None else None
-        self._encode = SideBySide(lambda: _PatchEncoder(recipes, first, cells), threads)
+        self._encode = SideBySide(
+            lambda: _PatchEncoder(recipes, first, PatchOpener(cells)), threads
+        )
 
     def __call__(self, patches: list[Patch], start: int, size: int) -> Chunk:
         """Encode patches one after the other, each to its own frame in records[start:][:size].
@@ -81,16 +84,24 @@ class _PatchEncoder:
         self,
         recipes: dict[str, Recipe],
         first: dict[str, Encoder | TimeEncoder],
-        cells: memoryview | None,
+        opener: PatchOpener,
     ) -> None:
         """What the encoders learn of files, they share with those that were the first."""
         self._encoders = {name: encoder_of(recipe, first[name]) for name, recipe in recipes.items()}
-        self._cells = cells
+        self._opener = opener
+
+    def announce(self, item: _Item) -> None:
+        """Tell the disk of the files of a patch."""
+        self._encoders[item.patch.modality].announce(item.patch, self._opener)
+
+    def forget(self) -> None:
+        """Close the files of patches that were announced and not encoded."""
+        self._opener.forget()
 
     def __call__(self, item: _Item) -> Encoded | PatchError:
         patch, memory = item
         try:
-            record = self._encoders[patch.modality].encode(patch, memory, self._cells)
+            record = self._encoders[patch.modality].encode(patch, memory, self._opener)
         except PatchError as error:
             return error
         if record.apart is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from patchpress.converter.encoding.encoder import Recipe
 from patchpress.converter.encoding.time_encoder import encoder_of
+from patchpress.converter.sources.opener import PatchOpener
 from patchpress.converter.sources.patch import Patch
 from patchpress.readers.errors import PatchError
 
@@ -89,13 +90,13 @@ def encode_samples(
 def _encode_until(recipe: Recipe, patches: Iterable[Patch], end: float) -> EncodedSample:
     """Encode patches until `end` (of `time.monotonic`), but at least one."""
     encoder, found = encoder_of(recipe), EncodedSample()
-    out = memoryview(bytearray(encoder.capacity))
+    out, opener = memoryview(bytearray(encoder.capacity)), PatchOpener()
     for patch in patches:
         begun = time.monotonic()
         if found.tried and begun > end:
             break
         try:
-            record = encoder.encode(patch, out)
+            record = encoder.encode(patch, out, opener)
             found.lengths.append(record.length)
             found.values.append(record.values)
             found.other_size += bool(record.found_size)

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,8 @@ _ALIGNMENT = 8  # bytes, of each file in a cell: that of the widest pixel
 LARGEST = 32 << 20
 """Bytes of a file, and of a patch that may have any size, unless twice the usual ones are more."""
 _MOST_BUFFERS = 1024  # that Linux fills by one call
+# A pipe would wait for somebody to write; O_NONBLOCK means nothing for a file.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _HEAD = 4096  # bytes that a file usually has before its pixels, at most; or a JSON file in all
 
 
@@ -138,6 +141,22 @@ class DiskFiles:
         except OSError as error:
             _refuse_shortage(error)
             raise PatchError(f"{folder} cannot be opened ({error.strerror})") from None
+        self._announced: dict[str, int] = {}  # files that are open already
+
+    def announce(self, names: Iterable[str]) -> None:
+        """Open files that are read soon, and tell the disk of all of them, if the system can.
+
+        Who reads them says what is wrong with one.
+        """
+        for name in names:
+            try:
+                self._announced[name] = os.open(name, _FLAGS, dir_fd=self._fd)
+            except OSError:
+                continue
+        if hasattr(os, "posix_fadvise"):  # macOS has no such advice
+            for fd in self._announced.values():
+                with suppress(OSError):  # a pipe, or a file system that takes none
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
 
     def path(self, name: str) -> str:
         """The path of a file."""
@@ -179,14 +198,19 @@ class DiskFiles:
             os.close(fd)
 
     def close(self) -> None:
-        """Close the folder."""
+        """Close the folder, and the files that were announced and not read."""
+        for fd in self._announced.values():
+            os.close(fd)
+        self._announced.clear()
         os.close(self._fd)
 
     def _open(self, name: str) -> int:
+        if self._announced:
+            fd = self._announced.pop(name, None)
+            if fd is not None:
+                return fd
         try:
-            # A pipe would wait for somebody to write; O_NONBLOCK means nothing for a file.
-            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-            return os.open(name, flags, dir_fd=self._fd)
+            return os.open(name, _FLAGS, dir_fd=self._fd)
         except OSError as error:
             raise self._unreadable(name, error) from None
 
@@ -335,6 +359,9 @@ class ArchivedFiles:
         self._run = FileRun(self._cell.start, before, parts)
         self._end = nbytes + -nbytes % _ALIGNMENT
 
+    def announce(self) -> None:
+        """Do nothing: they are in memory."""
+
     def open(self, folder: str, memory: memoryview | None) -> MemoryFiles:
         """The files, to be read.
 
@@ -361,6 +388,13 @@ class ArchivedFiles:
 
 class FilesElsewhere(Protocol):
     """The files of one patch that do not lie in a folder on disk. It can be pickled."""
+
+    def announce(self) -> None:
+        """Tell the disk of them, if it can read them ahead; they are opened soon.
+
+        Raises:
+            PatchpressError: what holds them is not there, or has become another one.
+        """
 
     def open(self, folder: str, memory: memoryview | None) -> PatchFiles:
         """The files, to be read; as `ArchivedFiles.open`."""

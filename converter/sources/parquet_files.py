@@ -73,6 +73,9 @@ class EmbeddedRow:
     def __reduce__(self) -> tuple[object, ...]:
         return EmbeddedRow, (self._table, self._group, self._row, self._names, self._columns)
 
+    def announce(self) -> None:
+        """Do nothing: a row group is read at once."""
+
     def open(self, folder: str, memory: memoryview | None) -> MemoryFiles:
         """The files, to be read.
 

@@ -5,6 +5,7 @@ import os
 import stat
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -80,12 +81,30 @@ class ZipBytes:
         Raises:
             SourceError: they cannot be read.
         """
-        data = bytearray(max(0, min(nbytes, self.size - at)))
+        wanted = max(0, min(nbytes, self.size - at))
         try:
-            got = self.readv([data], at)
+            if len(self._fds) == 1:  # as a rule: nothing is copied then
+                data = os.pread(self._fds[0], wanted, at)
+                if len(data) == wanted:
+                    return data
+            room = bytearray(wanted)
+            got = self.readv([room], at)
         except OSError as error:
             raise _unreadable(self.path, error) from None
-        return bytes(data[:got])
+        return bytes(memoryview(room)[:got])
+
+    def announce(self, at: int, nbytes: int) -> None:
+        """Tell the disk of bytes that are read soon, if the system can; none are no matter."""
+        if not hasattr(os, "posix_fadvise"):  # macOS has no such advice
+            return
+        while nbytes > 0 and at < self.size:
+            number = bisect_right(self._begins, at) - 1
+            ends = (*self._begins[1:], self.size)[number]
+            some = min(nbytes, ends - at)
+            with suppress(OSError):  # a file system that takes none
+                begin = at - self._begins[number]
+                os.posix_fadvise(self._fds[number], begin, some, os.POSIX_FADV_WILLNEED)
+            at, nbytes = at + some, nbytes - some
 
     def _read_over_ends(self, into: Sequence[memoryview], at: int) -> int:
         done = 0

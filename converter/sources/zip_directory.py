@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from patchpress.converter.sources.zip_bytes import ZipBytes
 from patchpress.converter.sources.zip_end import LEAST_ENTRY, zip_end
+from patchpress.converter.sources.zip_entries import MAGIC, entry_starts, folders_in_order
 from patchpress.converter.sources.zip_names import (
     NameRefused,
     extra_fields,
@@ -60,10 +61,9 @@ _ENTRY = np.dtype(
         ("offset", "<u4"),
     ]
 )
-_MAGIC = int.from_bytes(b"PK\x01\x02", "little")
+_MAGIC = int.from_bytes(MAGIC, "little")
 _LENGTHS = struct.Struct("<3H")  # of name, extra fields and comment
 _LENGTHS_AT = 28
-_AT_ONCE = 1 << 14  # entries that are unpacked together
 _ZIP64 = 1  # an extra field: numbers that need more than 32 bits
 _MASK = 0xFFFFFFFF
 _UNIX, _LINK = 3, 0xA
@@ -101,14 +101,19 @@ class ZipDirectory:
         """How many names are in an encoding that the archive does not tell."""
         self.untold_name = ""
         """The first of them."""
-        every = np.asarray(self._begins()).astype(np.int64)
+        begins = entry_starts(self._raw, self._end.entries)
+        every = np.asarray(self._begins()).astype(np.int64) if begins is None else begins
         entries = self._unpacked(every)
         places = self._long_places(every, entries)
         self._check_places(every, places)
         is_file = self._name_ends(every, entries) != ord("/")
         self._check_kinds(every[is_file], entries[is_file])
         self._folders: list[int] = []  # the number of the first file of each
-        order = np.flatnonzero(is_file)[self._in_order(every[is_file].tolist())]
+        found = folders_in_order(self._raw, every[is_file], entries["name"][is_file])
+        if found is None:
+            order = np.flatnonzero(is_file)[self._in_order(every[is_file].tolist())]
+        else:
+            order, self._folders = np.flatnonzero(is_file), found
         self._at = every[order]
         self.places = places[order]
         """Of each file its `PLACE`."""
@@ -215,12 +220,12 @@ class ZipDirectory:
         Raises:
             SourceError: one does not begin as entries do.
         """
-        raw = np.frombuffer(self._raw, np.uint8)
-        parts = []
-        for first in range(0, len(begins), _AT_ONCE):
-            some = begins[first : first + _AT_ONCE, None] + np.arange(_ENTRY.itemsize)
-            parts.append(raw[some].view(_ENTRY)[:, 0])
-        entries = np.concatenate(parts) if parts else np.empty(0, _ENTRY)
+        if not len(begins):
+            return np.empty(0, _ENTRY)
+        room = len(self._raw) - _ENTRY.itemsize + 1
+        # As one value each: NumPy copies values with fields field by field.
+        every = np.ndarray((room,), f"V{_ENTRY.itemsize}", self._raw, strides=(1,))
+        entries: Array = every[begins].view(_ENTRY)
         wrong = np.flatnonzero(entries["magic"] != _MAGIC)
         if len(wrong):
             raise self._damaged(int(begins[wrong[0]]))

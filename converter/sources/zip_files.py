@@ -94,6 +94,22 @@ class ZippedFiles:
     def __reduce__(self) -> tuple[object, ...]:
         return ZippedFiles, (self._archive, self._names, self._places, self.fault)
 
+    def announce(self) -> None:
+        """Tell the disk of the files, and of their local headers.
+
+        Raises:
+            SourceMissing, SourceError: as `open`.
+        """
+        archive = _opened(self._archive)
+        begin = end = 0  # of what is told at once: as a rule files lie one after the other
+        for offset, packed, _, _, _, name_bytes in sorted(_PLACE.iter_unpack(self._places)):
+            nbytes = LOCAL_HEADER + name_bytes + archive.extra + packed
+            if offset - end > _SLACK:
+                archive.announce(begin, end - begin)
+                begin = offset
+            end = offset + nbytes
+        archive.announce(begin, end - begin)
+
     def open(self, folder: str, memory: memoryview | None) -> "FilesInZip":
         """The files, to be read.
 

@@ -1,0 +1,55 @@
+"""The files of patches, opened for whoever reads them; or announced to the disk before that.
+
+A disk that is told of many files at once reads them side by side, and nobody waits for each.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from patchpress.converter.sources.files import DiskFiles, PatchFiles, open_files
+from patchpress.converter.sources.patch import Patch
+from patchpress.readers.errors import PatchpressError
+
+MOST_ANNOUNCED = 16
+"""Files of a patch that are announced, and held open until they are read; others are not."""
+
+
+class PatchOpener:
+    """Opens the files of patches. Not safe between threads: each has its own."""
+
+    def __init__(self, cells: memoryview | None = None) -> None:
+        """`cells` is the memory with files out of archives, as this process sees it."""
+        self._cells = cells
+        self._announced: dict[tuple[str, str], DiskFiles] = {}
+
+    def __call__(self, patch: Patch) -> PatchFiles:
+        """The files of a patch, to be read; of one that was announced, those that are open.
+
+        Raises:
+            PatchError: the folder is absent or may not be read, or the files have a fault.
+        """
+        if self._announced:
+            files = self._announced.pop((patch.folder, patch.before), None)
+            if files is not None:
+                return files
+        return open_files(patch.folder, patch.archived, self._cells)
+
+    def announce(self, patch: Patch, names: Iterable[str]) -> None:
+        """Tell the disk of files that are read soon. What goes wrong is told by who reads them."""
+        try:
+            if patch.archived is not None:
+                patch.archived.announce()
+                return
+            files = DiskFiles(patch.folder)
+        except PatchpressError:
+            return
+        files.announce(islice(names, MOST_ANNOUNCED))
+        earlier = self._announced.setdefault((patch.folder, patch.before), files)
+        if earlier is not files:
+            files.close()
+
+    def forget(self) -> None:
+        """Close what was announced and not read."""
+        for files in self._announced.values():
+            files.close()
+        self._announced.clear()
