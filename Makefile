@@ -6,6 +6,9 @@ STAMP := $(VENV)/installed
 DEMO := demo
 MEASURED := .coverage-data
 TORCH := torch==2.13.0
+# Some containers set this. Then each command would compile all of the package again, and the tests
+# start thousands of commands. Empty means that it is not set.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install torch neighbours browser demo docs test test-lowest fuzz coverage mutants check dist format bench clean
 

@@ -1,6 +1,7 @@
 """Run the benchmarks: python -m benchmarks [CASE ...] --help."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -170,6 +171,9 @@ def conclude(out: Path, picture: Path | None, sections: list[CaseTable]) -> None
 
 def main() -> None:
     """Run the cases; tables to stdout, everything to report.json."""
+    # Some containers set it: each command would compile its whole package anew, and of contestants
+    # those would lose by it that pip did not install.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     args = parse()
     out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
