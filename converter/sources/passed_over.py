@@ -1,5 +1,6 @@
 """What a source has that is no patch: hidden files, and files that match nothing."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 LISTED = 10_000  # names that are kept for the report; more are counted
@@ -33,7 +34,14 @@ def is_hidden(name: str) -> bool:
 
 def has_hidden_part(path: str) -> bool:
     """Whether a path has a hidden file or folder in it."""
-    return any(is_hidden(name) for name in path.split("/"))
+    return path[:1] == "." or "/." in path or not _HIDDEN.isdisjoint(path.split("/"))
+
+
+def hidden_among(names: Collection[str]) -> list[str]:
+    """The hidden ones of these names: as a rule none, which is seen without a look at each."""
+    if "\n." not in "\n" + "\n".join(names) and _HIDDEN.isdisjoint(names):
+        return []
+    return [name for name in names if is_hidden(name)]
 
 
 @dataclass

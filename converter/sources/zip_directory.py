@@ -64,6 +64,7 @@ _ENTRY = np.dtype(
 _MAGIC = int.from_bytes(MAGIC, "little")
 _LENGTHS = struct.Struct("<3H")  # of name, extra fields and comment
 _LENGTHS_AT = 28
+_AT_ONCE = 1 << 14  # files whose names are looked at together
 _ZIP64 = 1  # an extra field: numbers that need more than 32 bits
 _MASK = 0xFFFFFFFF
 _UNIX, _LINK = 3, 0xA
@@ -136,15 +137,20 @@ class ZipDirectory:
         Raises:
             SourceError: a path leads out of the archive, or is none.
         """
-        raw, lengths = self._raw, self.places["name"]
+        raw, starts = self._raw, self._at + LEAST_ENTRY
+        stops = starts + self.places["name"]
+        begins, ends = array("q"), array("q")  # of some names, from the number `first` on
+        first = 0
         for start, stop in pairwise((*self._folders, len(self._at))):
-            begins, sizes = self._at[start:stop].tolist(), lengths[start:stop].tolist()
-            at = begins[0] + LEAST_ENTRY
-            cut = raw.rfind(b"/", at, at + sizes[0]) + 1
+            if stop > first + len(begins):
+                first, last = start, max(stop, start + _AT_ONCE)
+                begins, ends = (array("q", of[first:last].tobytes()) for of in (starts, stops))
+            own = slice(start - first, stop - first)
+            at = begins[own.start]
+            cut = raw.rfind(b"/", at, ends[own.start]) + 1
             folder = raw[at:cut] if cut else b""
-            skipped = LEAST_ENTRY + len(folder)  # all begin with the folder
-            spans = zip(begins, sizes, strict=True)
-            inside = b"\n".join([raw[at + skipped : at + LEAST_ENTRY + n] for at, n in spans])
+            spans, skipped = zip(begins[own], ends[own], strict=True), len(folder)
+            inside = b"\n".join([raw[at + skipped : end] for at, end in spans])
             if self._is_plain(folder, inside):
                 names = inside.decode("ascii").split("\n")
                 if len(names) == stop - start:
@@ -170,18 +176,16 @@ class ZipDirectory:
 
     def _is_plain(self, folder: bytes, names: bytes) -> bool:
         """Whether a folder and the names in it, put together, need no more than to be decoded."""
+        text = folder + names
         return (
-            folder[:1] != b"/"
+            text.isascii()
+            and folder[:1] != b"/"
             and b"./" not in folder
             and b"//" not in folder
-            and all(
-                text.isascii()
-                and b".." not in text
-                and b"\\" not in text
-                and b":" not in text
-                and b"\0" not in text
-                for text in (folder, names)
-            )
+            and b".." not in text
+            and b"\\" not in text
+            and b":" not in text
+            and b"\0" not in text
         )
 
     def _path(self, number: int) -> str:

@@ -11,7 +11,7 @@ from patchpress.converter.sources.archive_names import Archive
 from patchpress.converter.sources.files import largest_file
 from patchpress.converter.sources.match import FolderMatch, ModalityPaths
 from patchpress.converter.sources.order_of_keys import OrderOfKeys
-from patchpress.converter.sources.passed_over import PassedOver, has_hidden_part, is_hidden
+from patchpress.converter.sources.passed_over import PassedOver, has_hidden_part, hidden_among
 from patchpress.converter.sources.patch import (
     Patch,
     Problem,
@@ -139,7 +139,7 @@ class ZipWalk:
                 self._now.hidden += len(folder.names)
                 continue
             files = dict(zip(folder.names, count(folder.start)))
-            hidden = list(filter(is_hidden, files))
+            hidden = hidden_among(folder.names)
             self._now.hidden += len(hidden)
             for name in hidden:
                 del files[name]
