@@ -9,6 +9,7 @@ import os
 
 from patchpress.converter.addressspace import spare_address_space
 from patchpress.converter.allocation import note_command
+from patchpress.converter.collections import RARELY
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # pyarrow's own pool keeps what is freed, of a large table as much again as it has, and reserves a
@@ -16,5 +17,5 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 note_command()
 # What is imported is never garbage, but it would be searched for some again and again.
-gc.set_threshold(100_000, 50, 50)
+gc.set_threshold(*RARELY)
 spare_address_space()

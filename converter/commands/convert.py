@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
 
+from patchpress.converter.collections import rarely_collected
 from patchpress.converter.commands.converted import (
     converted_manifest,
     converted_report,
@@ -51,6 +52,7 @@ from patchpress.readers.remote.url import is_url
 _log = logging.getLogger(__name__)
 
 
+@rarely_collected()
 def convert(
     dataset: StrPath,
     source: StrPath,

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Unpack
 
+from patchpress.converter.collections import rarely_collected
 from patchpress.converter.commands.convert_to_url import convert_shard_to_url
 from patchpress.converter.commands.converted import is_as_asked
 from patchpress.converter.commands.finished_before import FinishedBefore
@@ -70,6 +71,7 @@ def _make_all(request: ConversionRequest, store: Path, target: Target, progress:
         maker.make({number: store / shard_folder(number) for number in range(shards)})
 
 
+@rarely_collected()
 def convert_shard(
     dataset: StrPath,
     source: StrPath,

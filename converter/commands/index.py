@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, Unpack
 
 from patchpress.converter.block_options import BlockRule, Shares, block_rule
+from patchpress.converter.collections import rarely_collected
 from patchpress.converter.commands.adopt import adopt
 from patchpress.converter.commands.index_archives import (
     AsLying,
@@ -27,6 +28,7 @@ from patchpress.readers.errors import OptionError, StoreMissing
 from patchpress.readers.format.manifest import DATA, MANIFEST, MARKER, Manifest, read_manifest
 
 
+@rarely_collected()
 def index(
     store: StrPath,
     dataset: StrPath | None = None,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from patchpress.converter.collections import rarely_collected
 from patchpress.converter.commands.verdict import Verdict
 from patchpress.converter.commands.verify_extents import extents_problems
 from patchpress.converter.commands.verify_files import FilesOf, VerifiedFiles, files_of
@@ -51,6 +52,7 @@ BYTES_A_WORKER = (
 )  # of a store: a worker that reads fewer takes longer to start than to read
 
 
+@rarely_collected()
 def verify(
     store: StrPath,
     against: StrPath | None = None,
