@@ -19,12 +19,14 @@ from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import Cell, HeldChunk
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.file_run import ArchivePlaces, FileRun, RunPart
+from patchpress.readers.access.advice import announce_bytes, fetched_at_once
 from patchpress.readers.errors import PatchError, PatchpressError
 
 Buffer = bytearray | memoryview
 _ALIGNMENT = 8  # bytes, of each file in a cell: that of the widest pixel
 LARGEST = 32 << 20
 """Bytes of a file, and of a patch that may have any size, unless twice the usual ones are more."""
+MOST_ANNOUNCED_BYTES = 8 << 20  # bytes of a file: who reads a larger one goes on in their order
 _MOST_BUFFERS = 1024  # that Linux fills by one call
 # A pipe would wait for somebody to write; O_NONBLOCK means nothing for a file.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -153,10 +155,11 @@ class DiskFiles:
                 self._announced[name] = os.open(name, _FLAGS, dir_fd=self._fd)
             except OSError:
                 continue
-        if hasattr(os, "posix_fadvise"):  # macOS has no such advice
-            for fd in self._announced.values():
-                with suppress(OSError):  # a pipe, or a file system that takes none
-                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+        step = fetched_at_once(os.fstat(self._fd).st_dev)
+        for fd in self._announced.values():
+            with suppress(OSError):  # a pipe, or a file system that takes no advice
+                nbytes = min(os.fstat(fd).st_size, MOST_ANNOUNCED_BYTES)
+                announce_bytes(fd, 0, nbytes, step)
 
     def path(self, name: str) -> str:
         """The path of a file."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.archive_names import no_file
 from patchpress.converter.sources.files import Buffer
+from patchpress.readers.access.advice import announce_bytes, fetched_at_once
 from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
 
 Identity = tuple[int, int, int]
@@ -95,15 +96,14 @@ class ZipBytes:
 
     def announce(self, at: int, nbytes: int) -> None:
         """Tell the disk of bytes that are read soon, if the system can; none are no matter."""
-        if not hasattr(os, "posix_fadvise"):  # macOS has no such advice
-            return
         while nbytes > 0 and at < self.size:
             number = bisect_right(self._begins, at) - 1
             ends = (*self._begins[1:], self.size)[number]
             some = min(nbytes, ends - at)
             with suppress(OSError):  # a file system that takes none
                 begin = at - self._begins[number]
-                os.posix_fadvise(self._fds[number], begin, some, os.POSIX_FADV_WILLNEED)
+                fd = self._fds[number]
+                announce_bytes(fd, begin, some, fetched_at_once(os.fstat(fd).st_dev))
             at, nbytes = at + some, nbytes - some
 
     def _read_over_ends(self, into: Sequence[memoryview], at: int) -> int:

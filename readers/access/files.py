@@ -10,21 +10,20 @@ import stat
 import sys
 import threading
 import weakref
-from contextlib import suppress
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from patchpress.readers.access.advice import announce_bytes, fetched_at_once
 from patchpress.readers.errors import StoreDamaged, StoreMissing, cannot_read
 from patchpress.readers.format.metapages import Bytes
 from patchpress.readers.format.store_files import irregular, open_regular
 
 UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 """A map need not keep a descriptor of its own, as it does in older versions of Python."""
-_LEAST_AT_ONCE = 128 << 10  # what Linux takes if nobody sets it
 _files: "weakref.WeakValueDictionary[tuple[int, int, int, bool], DataFile]" = (
     weakref.WeakValueDictionary()
 )
@@ -102,20 +101,12 @@ class DataFile:
 
     def announce(self, offset: int, length: int) -> None:
         """Let the kernel fetch bytes in the background."""
-        if not hasattr(os, "posix_fadvise"):  # macOS and Windows have no such advice
-            return
-        step = self.announced_at_once
-        if length <= step:
-            os.posix_fadvise(self.descriptor, offset, length, os.POSIX_FADV_WILLNEED)
-            return
-        for begin in range(offset, offset + length, step):
-            nbytes = min(step, offset + length - begin)
-            os.posix_fadvise(self.descriptor, begin, nbytes, os.POSIX_FADV_WILLNEED)
+        announce_bytes(self.descriptor, offset, length, self.announced_at_once)
 
     @cached_property
     def announced_at_once(self) -> int:
         """Bytes of which the kernel fetches all if they are announced by one call."""
-        return _fetched_at_once(os.fstat(self.descriptor).st_dev)
+        return fetched_at_once(os.fstat(self.descriptor).st_dev)
 
     def read_into(self, buffers: list[Any], offset: int, length: int) -> None:
         """Fill buffers, one after the other, with `length` bytes in all.
@@ -232,25 +223,6 @@ def open_file(path: Path, *, readahead: bool = False) -> DataFile:
         ) from None
     except OSError as error:
         raise cannot_read(path, error) from None
-
-
-@cache
-def _fetched_at_once(device: int) -> int:
-    """Bytes that the kernel fetches for one advice on a file of a device, however many are meant.
-
-    That is the larger of its readahead and its largest request (`force_page_cache_ra` of Linux).
-    Network disks often have 128 KiB, less than a record.
-    """
-    number = f"{os.major(device)}:{os.minor(device)}"
-    found = [_LEAST_AT_ONCE]
-    for path in (
-        f"/sys/class/bdi/{number}/read_ahead_kb",
-        f"/sys/dev/block/{number}/queue/max_sectors_kb",
-        f"/sys/dev/block/{number}/../queue/max_sectors_kb",  # of a partition
-    ):
-        with suppress(OSError, ValueError):
-            found.append(int(Path(path).read_text()) << 10)
-    return max(found)
 
 
 def _fresh_lock() -> None:

@@ -197,7 +197,19 @@ def test_the_disk_is_told_of_every_byte(
         files = DiskFiles(str(folder))
         files.announce(sorted(os.listdir(folder)))
         files.close()
-        assert sorted(told) == [(str(path), 0, 0) for path in sorted(folder.iterdir())]
+        sizes = [(str(path), 0, path.stat().st_size) for path in sorted(folder.iterdir())]
+        assert sorted(told) == sizes
+        told.clear()  # of a disk that takes little at once
+        monkeypatch.setattr("patchpress.converter.sources.files.fetched_at_once", lambda of: 4096)
+        files = DiskFiles(str(folder))
+        files.announce(sorted(os.listdir(folder)))
+        files.close()
+        assert max(nbytes for _, _, nbytes in told) == 4096
+        ends = {path: 0 for path, _, _ in sizes}
+        for path, at, nbytes in told:
+            assert at == ends[path]
+            ends[path] += nbytes
+        assert sorted(ends.items()) == [(path, size) for path, _, size in sizes]
         return
     archive = zipped(tree, tmp_path / "zips") / "BigEarthNet-S2.zip"
     parts, begins, whole = [archive], [0], archive.read_bytes()
