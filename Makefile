@@ -53,7 +53,7 @@ demo: $(STAMP) ## a small synthetic data set: made, converted, verified, counted
 	@echo "Pictures to open: $(DEMO)/patches.png (patches), $(DEMO)/classes.png (labels), $(DEMO)/places.png (a map)"
 
 test: $(STAMP) ## all tests but the slow ones; SLOW=1 for these, too; PYTEST=... for options of pytest
-	$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow') $(PYTEST)
+	$(BIN)/python -m $(if $(SLOW),tests.support.at_once,pytest -m 'not slow') $(PYTEST)
 
 # Newer packages than these warn of their future: such warnings are no errors here.
 test-lowest: ## the tests of reading and converting with the lowest versions that pyproject.toml allows

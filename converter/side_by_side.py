@@ -34,6 +34,12 @@ STRETCH = 4
 FIRST_TRIAL, LAST_TRIAL = 4, 64
 """Tasks with waiting items until one item is done alone, to see whether items still wait: at first,
 and at most. It doubles each time."""
+FIRST_ANNOUNCED, WAITS_EACH = 2, 2
+"""Items that are announced first, and how often each must wait until threads are better: for its
+folder and for a file. A disk here lets hundreds of files wait once, for all that it reads of them.
+"""
+ASKED_AGAIN = 16
+"""Tasks between two trials from which on it is also seen whether announcing still waits."""
 _FILES_EACH, _FILES_BESIDE = 20, 16  # descriptors that an item has open, and that are left free
 
 
@@ -124,6 +130,8 @@ class SideBySide(Generic[T, R]):
         waiting.end()
         if not waiting.often(1):
             self._how = _How.ALONE
+        elif self._trial >= ASKED_AGAIN:  # opening may have waited for a folder's first look only
+            self._how = _How.AHEAD
         self._trial = self._until_trial = min(2 * self._trial, LAST_TRIAL)
 
     def _go_ahead(self, items: Sequence[T], results: list[R]) -> None:
@@ -133,7 +141,7 @@ class SideBySide(Generic[T, R]):
         try:
             while len(results) < len(items):
                 # Few at first: announcing may wait.
-                room = STRETCH if announced == begun else most
+                room = FIRST_ANNOUNCED if announced == begun else most
                 until = min(len(results) + room, len(items))
                 if announced < until:
                     waiting.begin()
@@ -141,7 +149,7 @@ class SideBySide(Generic[T, R]):
                         self._do.announce(item)
                     waiting.end()
                     announced = until
-                    if waiting.often(announced - begun):
+                    if waiting.often(WAITS_EACH * (announced - begun)):
                         self._how = _How.THREADS
                         return
                 results.append(self._do(items[len(results)]))

@@ -244,9 +244,10 @@ class _PatchComparer:
 
     def announce(self, patch: Patch) -> None:
         """Tell the disk of the files of a patch."""
-        files = self._sources[patch.modality].files_of(apart=patch.apart)
+        modality = self._sources[patch.modality]
+        files, nbytes = modality.files_of(apart=patch.apart), usual_files_size(modality)
         for one in patch.acquisitions or (patch,):
-            self._opener.announce(one, [one.file(file.name) for file in files])
+            self._opener.announce(one, [one.file(file.name) for file in files], nbytes)
 
     def forget(self) -> None:
         """Close the files of patches that were announced and not compared."""

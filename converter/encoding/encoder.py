@@ -18,7 +18,7 @@ from patchpress.converter.encoding.ground_of_files import GroundOfFiles
 from patchpress.converter.encoding.nan_check import NanCheck
 from patchpress.converter.encoding.promises import OtherSize
 from patchpress.converter.encoding.tiff import Array, Ground
-from patchpress.converter.sources.files import PatchFiles
+from patchpress.converter.sources.files import PatchFiles, usual_files_size
 from patchpress.converter.sources.opener import PatchOpener
 from patchpress.converter.sources.passed_over import is_hidden
 from patchpress.converter.sources.patch import Patch, undescribed
@@ -127,6 +127,7 @@ class Encoder:
         self._refuse_nan = recipe.nan == "refuse" and np.dtype(self._bands[0].dtype).kind == "f"
         self._nan = NanCheck(self._bands, self._planes, self._plans, native=native)
         self._column_reader = ColumnReader(modality, recipe.rules, recipe.splits, recipe.identity)
+        self._files_size = usual_files_size(modality)
         self._size = self._form.size * (SIZE_MARGIN if self._keeps_sizes else 1)
         self._scratch = bytearray(self._size if self._compress and not step else 0)
 
@@ -152,7 +153,7 @@ class Encoder:
         names = [patch.file(plan.name) for plan in self._plans[patch.apart]]
         if self._modality.sidecar is not None:
             names.append(self._modality.sidecar_of(patch.name))
-        opener.announce(patch, names)
+        opener.announce(patch, names, self._files_size)
 
     def encode(self, patch: Patch, out: memoryview, opener: PatchOpener) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).

@@ -19,14 +19,13 @@ from patchpress.converter.descriptions.description import ModalitySource
 from patchpress.converter.memory import Cell, HeldChunk
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.file_run import ArchivePlaces, FileRun, RunPart
-from patchpress.readers.access.advice import announce_bytes, fetched_at_once
+from patchpress.readers.access.advice import announce_bytes
 from patchpress.readers.errors import PatchError, PatchpressError
 
 Buffer = bytearray | memoryview
 _ALIGNMENT = 8  # bytes, of each file in a cell: that of the widest pixel
 LARGEST = 32 << 20
 """Bytes of a file, and of a patch that may have any size, unless twice the usual ones are more."""
-MOST_ANNOUNCED_BYTES = 8 << 20  # bytes of a file: who reads a larger one goes on in their order
 _MOST_BUFFERS = 1024  # that Linux fills by one call
 # A pipe would wait for somebody to write; O_NONBLOCK means nothing for a file.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -145,20 +144,29 @@ class DiskFiles:
             raise PatchError(f"{folder} cannot be opened ({error.strerror})") from None
         self._announced: dict[str, int] = {}  # files that are open already
 
-    def announce(self, names: Iterable[str]) -> None:
+    @property
+    def device(self) -> int:
+        """The device on which the folder is; a disk far away may have to be asked."""
+        return os.fstat(self._fd).st_dev
+
+    def announce(self, names: Iterable[str], nbytes: int, step: int) -> None:
         """Open files that are read soon, and tell the disk of all of them, if the system can.
 
-        Who reads them says what is wrong with one.
+        Who reads them says what is wrong with one. How large they are is not asked: a disk far away
+        would answer late.
+
+        Args:
+            names: of the files.
+            nbytes: that one has at most, as a rule.
+            step: what `fetched_at_once` says of the device.
         """
         for name in names:
             try:
                 self._announced[name] = os.open(name, _FLAGS, dir_fd=self._fd)
             except OSError:
                 continue
-        step = fetched_at_once(os.fstat(self._fd).st_dev)
         for fd in self._announced.values():
             with suppress(OSError):  # a pipe, or a file system that takes no advice
-                nbytes = min(os.fstat(fd).st_size, MOST_ANNOUNCED_BYTES)
                 announce_bytes(fd, 0, nbytes, step)
 
     def path(self, name: str) -> str:

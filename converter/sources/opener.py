@@ -8,10 +8,13 @@ from itertools import islice
 
 from patchpress.converter.sources.files import DiskFiles, PatchFiles, open_files
 from patchpress.converter.sources.patch import Patch
+from patchpress.readers.access.advice import fetched_at_once
 from patchpress.readers.errors import PatchpressError
 
 MOST_ANNOUNCED = 16
 """Files of a patch that are announced, and held open until they are read; others are not."""
+MOST_BYTES = 8 << 20
+"""Bytes of a file that are announced: a larger one is read in their order, which any disk does."""
 
 
 class PatchOpener:
@@ -20,6 +23,7 @@ class PatchOpener:
     def __init__(self, cells: memoryview | None = None) -> None:
         """`cells` is the memory with files out of archives, as this process sees it."""
         self._cells = cells
+        self._step = 0  # bytes that the kernel fetches for one advice
         self._announced: dict[tuple[str, str], DiskFiles] = {}
 
     def __call__(self, patch: Patch) -> PatchFiles:
@@ -34,8 +38,11 @@ class PatchOpener:
                 return files
         return open_files(patch.folder, patch.archived, self._cells)
 
-    def announce(self, patch: Patch, names: Iterable[str]) -> None:
-        """Tell the disk of files that are read soon. What goes wrong is told by who reads them."""
+    def announce(self, patch: Patch, names: Iterable[str], nbytes: int) -> None:
+        """Tell the disk of files that are read soon. What goes wrong is told by who reads them.
+
+        `nbytes` is what one of them has at most, as a rule: more of one is not announced.
+        """
         try:
             if patch.archived is not None:
                 patch.archived.announce()
@@ -43,7 +50,9 @@ class PatchOpener:
             files = DiskFiles(patch.folder)
         except PatchpressError:
             return
-        files.announce(islice(names, MOST_ANNOUNCED))
+        if not self._step:  # all patches of a source are taken to be on one device
+            self._step = fetched_at_once(files.device)
+        files.announce(islice(names, MOST_ANNOUNCED), min(nbytes, MOST_BYTES), self._step)
         earlier = self._announced.setdefault((patch.folder, patch.before), files)
         if earlier is not files:
             files.close()

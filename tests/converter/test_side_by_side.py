@@ -50,7 +50,8 @@ class Made:
 
 
 def sleep(item: int) -> None:
-    """Wait, as for a server that opens a file."""
+    """Wait, as for a server that opens a folder and a file in it."""
+    time.sleep(WAIT)
     time.sleep(WAIT)
 
 

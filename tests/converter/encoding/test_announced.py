@@ -80,9 +80,9 @@ def announcing() -> Iterator[list[Patch]]:
         self._most, self._how = 32, side_by_side._How.AHEAD
         self._until_trial = 1 << 30
 
-    def noted(self: PatchOpener, patch: Patch, names: Any) -> None:
+    def noted(self: PatchOpener, patch: Patch, names: Any, nbytes: int) -> None:
         told.append(patch)
-        announce(self, patch, names)
+        announce(self, patch, names, nbytes)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(SideBySide, "__init__", begin)
@@ -130,8 +130,8 @@ def test_files_are_opened_once_and_closed(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode() * 9)
     opener, into = PatchOpener(), bytearray(9)
     patch = Patch(modality="m", key="k", name="n", identity="i", folder=str(tmp_path), before="a")
-    opener.announce(patch, ["a", "b", "nowhere"])
-    opener.announce(patch, ["a", "b"])  # is open already
+    opener.announce(patch, ["a", "b", "nowhere"], 9)
+    opener.announce(patch, ["a", "b"], 9)  # is open already
     assert opened(tmp_path) == 3
     files = opener(patch)
     (tmp_path / "a").unlink()  # it is open
@@ -142,7 +142,7 @@ def test_files_are_opened_once_and_closed(tmp_path: Path) -> None:
         files.read("nowhere")
     files.close()
     assert opened(tmp_path) == 0
-    opener.announce(patch, ["b", "c"])
+    opener.announce(patch, ["b", "c"], 9)
     opener.forget()
     assert opened(tmp_path) == 0
     files = opener(patch)
@@ -157,7 +157,7 @@ def test_a_patch_of_many_files_holds_few_of_them_open(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     opener = PatchOpener()
     patch = Patch(modality="m", key="k", name="n", identity="i", folder=str(tmp_path))
-    opener.announce(patch, names)
+    opener.announce(patch, names, 9)
     assert opened(tmp_path) == 1 + MOST_ANNOUNCED
     files = opener(patch)
     assert [files.read(name).decode() for name in names] == names
@@ -169,7 +169,7 @@ def test_a_folder_that_is_not_there_is_told_by_who_reads_it(tmp_path: Path) -> N
     opener = PatchOpener()
     nowhere = str(tmp_path / "nowhere")
     patch = Patch(modality="m", key="k", name="n", identity="i", folder=nowhere)
-    opener.announce(patch, ["a"])
+    opener.announce(patch, ["a"], 9)
     with pytest.raises(PatchError, match="nowhere cannot be opened"):
         opener(patch)
 
@@ -194,22 +194,19 @@ def test_the_disk_is_told_of_every_byte(
     monkeypatch.setattr(os, "posix_fadvise", advise)
     if kind == "folder":
         folder = next(tree.glob("BigEarthNet-S2/*/*"))
-        files = DiskFiles(str(folder))
-        files.announce(sorted(os.listdir(folder)))
-        files.close()
-        sizes = [(str(path), 0, path.stat().st_size) for path in sorted(folder.iterdir())]
-        assert sorted(told) == sizes
-        told.clear()  # of a disk that takes little at once
-        monkeypatch.setattr("patchpress.converter.sources.files.fetched_at_once", lambda of: 4096)
-        files = DiskFiles(str(folder))
-        files.announce(sorted(os.listdir(folder)))
-        files.close()
-        assert max(nbytes for _, _, nbytes in told) == 4096
-        ends = {path: 0 for path, _, _ in sizes}
-        for path, at, nbytes in told:
-            assert at == ends[path]
-            ends[path] += nbytes
-        assert sorted(ends.items()) == [(path, size) for path, _, size in sizes]
+        names = sorted(os.listdir(folder))
+        largest = max(path.stat().st_size for path in folder.iterdir())
+        for step in (1 << 20, 4096):  # a disk that takes little at once is told again
+            files = DiskFiles(str(folder))
+            files.announce(names, largest, step)
+            files.close()
+            assert max(nbytes for _, _, nbytes in told) == min(step, largest)
+            ends = {str(folder / name): 0 for name in names}
+            for path, at, nbytes in told:
+                assert at == ends[path]
+                ends[path] += nbytes
+            assert set(ends.values()) == {largest}
+            told.clear()
         return
     archive = zipped(tree, tmp_path / "zips") / "BigEarthNet-S2.zip"
     parts, begins, whole = [archive], [0], archive.read_bytes()
