@@ -141,7 +141,7 @@ class SideBySide(Generic[T, R]):
         try:
             while len(results) < len(items):
                 # Few at first: announcing may wait.
-                room = FIRST_ANNOUNCED if announced == begun else most
+                room = min(FIRST_ANNOUNCED, most) if announced == begun else most
                 until = min(len(results) + room, len(items))
                 if announced < until:
                     waiting.begin()
@@ -252,5 +252,7 @@ def _work(do: Worker[T, R], shared: Iterator[tuple[int, T]], results: list[Any])
         try:
             do.announce(item)
             results[at] = do(item)
-        except Exception:
-            do.forget()  # the item is done again, alone
+        except Exception:  # noqa: S112 -- the item is done again, alone
+            continue
+        finally:
+            do.forget()  # what was announced and not needed, of an item with an error

@@ -246,8 +246,11 @@ class _PatchComparer:
         """Tell the disk of the files of a patch."""
         modality = self._sources[patch.modality]
         files, nbytes = modality.files_of(apart=patch.apart), usual_files_size(modality)
-        for one in patch.acquisitions or (patch,):
-            self._opener.announce(one, [one.file(file.name) for file in files], nbytes)
+        self._opener.announce_all(
+            patch.acquisitions or (patch,),
+            lambda one: [one.file(file.name) for file in files],
+            nbytes,
+        )
 
     def forget(self) -> None:
         """Close the files of patches that were announced and not compared."""

@@ -149,11 +149,17 @@ class Encoder:
         return self._aside[shape]
 
     def announce(self, patch: Patch, opener: PatchOpener) -> None:
-        """Tell the disk of the files that `encode` reads of a patch, by the same opener."""
+        """Tell the disk of the files that `encode` reads of a patch, by the same opener.
+
+        Of a place with several acquisitions, those of all of them.
+        """
+        opener.announce_all(patch.acquisitions or (patch,), self._names, self._files_size)
+
+    def _names(self, patch: Patch) -> list[str]:
         names = [patch.file(plan.name) for plan in self._plans[patch.apart]]
         if self._modality.sidecar is not None:
             names.append(self._modality.sidecar_of(patch.name))
-        opener.announce(patch, names, self._files_size)
+        return names
 
     def encode(self, patch: Patch, out: memoryview, opener: PatchOpener) -> Encoded:
         """Write the patch's record to the start of `out` (at least `capacity` bytes).

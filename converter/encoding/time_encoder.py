@@ -34,9 +34,8 @@ class TimeEncoder:
         return self._steps[0].capacity
 
     def announce(self, patch: Patch, opener: PatchOpener) -> None:
-        """As `Encoder.announce`, of all acquisitions."""
-        for one in patch.acquisitions or (patch,):
-            self._steps[0].announce(one, opener)
+        """As `Encoder.announce`."""
+        self._steps[0].announce(patch, opener)
 
     def encode(self, patch: Patch, out: memoryview, opener: PatchOpener) -> Encoded:
         """As `Encoder.encode`.

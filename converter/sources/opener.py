@@ -3,7 +3,7 @@
 A disk that is told of many files at once reads them side by side, and nobody waits for each.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from patchpress.converter.sources.files import DiskFiles, PatchFiles, open_files
@@ -11,8 +11,9 @@ from patchpress.converter.sources.patch import Patch
 from patchpress.readers.access.advice import fetched_at_once
 from patchpress.readers.errors import PatchpressError
 
+Namer = Callable[[Patch], Sequence[str]]
 MOST_ANNOUNCED = 16
-"""Files of a patch that are announced, and held open until they are read; others are not."""
+"""Files and folders of a patch that are held open until they are read; others are not announced."""
 MOST_BYTES = 8 << 20
 """Bytes of a file that are announced: a larger one is read in their order, which any disk does."""
 
@@ -38,6 +39,19 @@ class PatchOpener:
                 return files
         return open_files(patch.folder, patch.archived, self._cells)
 
+    def announce_all(self, patches: Sequence[Patch], names: Namer, nbytes: int) -> None:
+        """Announce the acquisitions of a place, the first ones if they have many files.
+
+        `names` gives the names of one's files, `nbytes` is as in `announce`.
+        """
+        left = MOST_ANNOUNCED
+        for patch in patches:
+            files = names(patch)
+            left -= len(files) + 1
+            if left < 0 and patch is not patches[0]:
+                return
+            self.announce(patch, files, nbytes)
+
     def announce(self, patch: Patch, names: Iterable[str], nbytes: int) -> None:
         """Tell the disk of files that are read soon. What goes wrong is told by who reads them.
 
@@ -52,7 +66,7 @@ class PatchOpener:
             return
         if not self._step:  # all patches of a source are taken to be on one device
             self._step = fetched_at_once(files.device)
-        files.announce(islice(names, MOST_ANNOUNCED), min(nbytes, MOST_BYTES), self._step)
+        files.announce(islice(names, MOST_ANNOUNCED - 1), min(nbytes, MOST_BYTES), self._step)
         earlier = self._announced.setdefault((patch.folder, patch.before), files)
         if earlier is not files:
             files.close()

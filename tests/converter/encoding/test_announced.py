@@ -158,10 +158,41 @@ def test_a_patch_of_many_files_holds_few_of_them_open(tmp_path: Path) -> None:
     opener = PatchOpener()
     patch = Patch(modality="m", key="k", name="n", identity="i", folder=str(tmp_path))
     opener.announce(patch, names, 9)
-    assert opened(tmp_path) == 1 + MOST_ANNOUNCED
+    assert opened(tmp_path) == MOST_ANNOUNCED
     files = opener(patch)
     assert [files.read(name).decode() for name in names] == names
     files.close()
+    assert opened(tmp_path) == 0
+
+
+@pytest.mark.parametrize(("files", "announced"), [(1, 8), (2, 5), (7, 2), (15, 1), (30, 1)])
+def test_a_place_of_many_acquisitions_holds_few_files_open(
+    tmp_path: Path, files: int, announced: int
+) -> None:
+    names = [str(number) for number in range(files)]
+    dates = []
+    for number in range(12):
+        folder = tmp_path / f"date {number}"
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(f"{number} {name}")
+        dates.append(
+            Patch(
+                modality="m",
+                key="k",
+                name="n",
+                identity="i",
+                folder=str(folder),
+                before=str(number),
+            )
+        )
+    opener = PatchOpener()
+    opener.announce_all(dates, lambda patch: names, 9)
+    assert opened(tmp_path) == announced * min(1 + files, MOST_ANNOUNCED) <= MOST_ANNOUNCED
+    for number, patch in enumerate(dates):
+        of_date = opener(patch)
+        assert [of_date.read(name).decode() for name in names] == [f"{number} {n}" for n in names]
+        of_date.close()
     assert opened(tmp_path) == 0
 
 
