@@ -36,8 +36,8 @@ FIRST_TRIAL, LAST_TRIAL = 4, 64
 and at most. It doubles each time."""
 FIRST_ANNOUNCED, WAITS_EACH = 2, 2
 """Items that are announced first, and how often each must wait until threads are better: for its
-folder and for a file. A disk here lets hundreds of files wait once, for all that it reads of them.
-"""
+folder and for a file. On a disk of this machine one of some hundred files waits: what is known of
+them (inodes) is read together."""
 ASKED_AGAIN = 16
 """Tasks between two trials from which on it is also seen whether announcing still waits."""
 _FILES_EACH, _FILES_BESIDE = 20, 16  # descriptors that an item has open, and that are left free

@@ -160,7 +160,7 @@ class DiskFiles:
             nbytes: that one has at most, as a rule.
             step: what `fetched_at_once` says of the device.
         """
-        for name in names:
+        for name in dict.fromkeys(names):
             try:
                 self._announced[name] = os.open(name, _FLAGS, dir_fd=self._fd)
             except OSError:

@@ -130,7 +130,7 @@ def test_files_are_opened_once_and_closed(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(name.encode() * 9)
     opener, into = PatchOpener(), bytearray(9)
     patch = Patch(modality="m", key="k", name="n", identity="i", folder=str(tmp_path), before="a")
-    opener.announce(patch, ["a", "b", "nowhere"], 9)
+    opener.announce(patch, ["a", "b", "a", "nowhere"], 9)
     opener.announce(patch, ["a", "b"], 9)  # is open already
     assert opened(tmp_path) == 3
     files = opener(patch)
