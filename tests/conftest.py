@@ -201,8 +201,8 @@ def powerless() -> Callable[..., Ended]:
 
 
 @pytest.fixture
-def closed() -> Iterator[Callable[[Path, int], Path]]:
-    """Set the permissions of a path until the test is over."""
+def closed(tmp_path: Path) -> Iterator[Callable[[Path, int], Path]]:
+    """Set the permissions of a path until the test is over, but before its folder is removed."""
     paths: list[tuple[Path, int]] = []
 
     def close(path: Path, mode: int) -> Path:

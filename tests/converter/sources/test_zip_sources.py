@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from patchpress import Report, convert, open_store
+from patchpress.converter import descriptions
 from tests.converter.sources.test_archive_sources import plain
 from tests.support.helpers import DATASET, WORKERS, Ended, folder_bytes, made, stored_values
 from tests.support.older_sets import make_v1
@@ -174,11 +175,9 @@ def test_json_beside_bands_comes_out_of_zips(
 
 def test_an_empty_zip_beside_others_is_told(raw: Path, tmp_path: Path, patchpress: Command) -> None:
     source = zipped(raw, tmp_path / "zipped")
-    text = (Path(convert.__code__.co_filename).parents[1] / "descriptions/datasets").glob(
-        "*v2.toml"
-    )
-    toml = (
-        next(text).read_text().replace(f'folder = "{S2}"', f'folder = "{S2}"\narchives = ["Big*2"]')
+    described = next((Path(descriptions.__file__).parent / "datasets").glob("*v2.toml"))
+    toml = described.read_text().replace(
+        f'folder = "{S2}"', f'folder = "{S2}"\narchives = ["Big*2"]'
     )
     (tmp_path / "own.toml").write_text(toml)
     (source / "BigEmpty2.zip").write_bytes(zip_of({}))
