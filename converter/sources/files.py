@@ -28,7 +28,7 @@ LARGEST = 32 << 20
 """Bytes of a file, and of a patch that may have any size, unless twice the usual ones are more."""
 _MOST_BUFFERS = 1024  # that Linux fills by one call
 # A pipe would wait for somebody to write; O_NONBLOCK means nothing for a file.
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+TO_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _HEAD = 4096  # bytes that a file usually has before its pixels, at most; or a JSON file in all
 
 
@@ -162,7 +162,7 @@ class DiskFiles:
         """
         for name in dict.fromkeys(names):
             try:
-                self._announced[name] = os.open(name, _FLAGS, dir_fd=self._fd)
+                self._announced[name] = os.open(name, TO_READ, dir_fd=self._fd)
             except OSError:
                 continue
         for fd in self._announced.values():
@@ -221,7 +221,7 @@ class DiskFiles:
             if fd is not None:
                 return fd
         try:
-            return os.open(name, _FLAGS, dir_fd=self._fd)
+            return os.open(name, TO_READ, dir_fd=self._fd)
         except OSError as error:
             raise self._unreadable(name, error) from None
 

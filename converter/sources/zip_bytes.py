@@ -11,7 +11,7 @@ from pathlib import Path
 
 from patchpress.converter.shortage import shortage
 from patchpress.converter.sources.archive_names import no_file
-from patchpress.converter.sources.files import Buffer
+from patchpress.converter.sources.files import TO_READ, Buffer
 from patchpress.readers.access.advice import announce_bytes, fetched_at_once
 from patchpress.readers.errors import PatchpressError, SourceError, SourceMissing
 
@@ -37,9 +37,7 @@ class ZipBytes:
         self.identity: tuple[Identity, ...] = ()
         for file in files:
             try:
-                # A pipe would wait for somebody to write; O_NONBLOCK means nothing for a file.
-                flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-                self._fds.append(os.open(file, flags))
+                self._fds.append(os.open(file, TO_READ))
                 status = os.fstat(self._fds[-1])
             except FileNotFoundError:
                 raise SourceMissing(f"there is no file {file}") from None
